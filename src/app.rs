@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Composition root: the only file that knows everything.

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The right to write of one term: valid until a monotonic moment, shared by everything that acts
+//! for a controller.
+//!
+//! Leading is not a boolean. Whoever is about to change something outside this process asks
+//! [`Fence::check`] right before and bounds the request by the moment that it answers. Only
+//! `election` holds a [`FenceKeeper`]; a fence never comes back to life after its keeper revoked it:
+//! a new term has a new fence.
+
+use std::fmt;
+
+use tokio::sync::watch;
+
+use crate::clock::{Instant, SharedClock};
+
+/// The right to write has ended or never was: nothing may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not leading: the right to write of this term has ended")]
+pub struct NotLeading;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// Valid while the monotonic clock is before this moment.
+    Until(Instant),
+    /// Election is off (`--leader-elect=false`): always valid.
+    Always,
+    /// Over for good.
+    Ended,
+}
+
+/// Read side: may a change be sent now? Cheap to clone.
+#[derive(Clone)]
+pub struct Fence {
+    right: watch::Receiver<Right>,
+    clock: SharedClock,
+}
+
+/// Write side, held by the elector of the Lease. Dropping it ends the right.
+pub struct FenceKeeper {
+    right: watch::Sender<Right>,
+}
+
+impl Fence {
+    /// A new term's fence, closed until its keeper extends it.
+    pub fn new(clock: SharedClock, valid_until: Instant) -> (FenceKeeper, Self) {
+        let (sender, right) = watch::channel(Right::Until(valid_until));
+        (FenceKeeper { right: sender }, Self { right, clock })
+    }
+
+    /// A fence that is always open, for a process that was told not to elect.
+    pub fn without_election(clock: SharedClock) -> (FenceKeeper, Self) {
+        let (sender, right) = watch::channel(Right::Always);
+        (FenceKeeper { right: sender }, Self { right, clock })
+    }
+
+    /// Whether a change may be sent now, and until when it must have been answered
+    /// (`None`: no bound, election is off).
+    ///
+    /// # Errors
+    /// [`NotLeading`] when the term is over: drop the work, do not retry it.
+    pub fn check(&self) -> Result<Option<Instant>, NotLeading> {
+        // A keeper that is gone (its elector ended or panicked) can no longer renew: closed.
+        if self.right.has_changed().is_err() {
+            return Err(NotLeading);
+        }
+        match *self.right.borrow() {
+            Right::Until(moment) if self.clock.instant() < moment => Ok(Some(moment)),
+            Right::Always => Ok(None),
+            Right::Until(_) | Right::Ended => Err(NotLeading),
+        }
+    }
+
+    /// Until when the right lasts as known now; `None` when it has ended or has no bound.
+    pub fn valid_until(&self) -> Option<Instant> {
+        self.check().ok().flatten()
+    }
+
+    /// Resolves when the right has ended: revoked, keeper gone, or its moment passed unrenewed.
+    pub async fn expired(&self) {
+        let mut right = self.right.clone();
+        loop {
+            let Ok(bound) = self.check() else { return };
+            right.mark_unchanged();
+            let over = async {
+                match bound {
+                    Some(moment) => tokio::time::sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => {}
+                changed = right.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fence").field(&*self.right.borrow()).finish()
+    }
+}
+
+impl FenceKeeper {
+    /// Moves the end of the right after a successful renewal. Without effect once revoked.
+    pub fn extend(&self, valid_until: Instant) {
+        self.right.send_if_modified(|right| match right {
+            Right::Until(moment) if *moment < valid_until => {
+                *moment = valid_until;
+                true
+            }
+            Right::Until(_) | Right::Always | Right::Ended => false,
+        });
+    }
+
+    /// Ends the right for good.
+    pub fn revoke(&self) {
+        self.right.send_replace(Right::Ended);
+    }
+}
+
+impl fmt::Debug for FenceKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FenceKeeper").field(&*self.right.borrow()).finish()
+    }
+}

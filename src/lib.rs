@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The AIBrix controller manager: one process, seven controllers, one Lease for each.
+//!
+//! # Code map
+//!
+//! Modules stand in layer order; an arrow may only point down this list. `tests/architecture.rs`
+//! reads the `use` lines and fails when one points up or sideways.
+//!
+//! | Layer | Modules | Never contains |
+//! |---|---|---|
+//! | 0 ground | [`api`] [`gocompat`] [`clock`] [`telemetry`] [`fence`] | clients, HTTP |
+//! | 1 pure | [`k8s`] [`validation`] | async, clients, clocks, logging, randomness, locks |
+//! | 2 I/O | [`cluster`] [`engine`] [`election`] | decisions about our kinds |
+//! | 3 frame | [`runtime`] | names of kinds, controllers or Lease ids |
+//! | 4 features | [`controllers`] [`server`] | each other |
+//! | 5 host | [`manager`] | concrete controllers: it sees `dyn Controller` and `Card` |
+//! | 6 wiring | [`app`] [`cli`] | logic |
+//!
+//! # Words
+//!
+//! A **controller** is one of the seven names of `--controllers` and owns one Lease; a **loop** is one
+//! reconciler; a **pass** is one run of a loop for one key; a **term** is the time between winning and
+//! losing a Lease. `want`, `have`, `live` and `ready` mean the same everywhere: what the spec asks for,
+//! what exists, what exists and is not leaving, what serves.
+
+pub mod api;
+pub mod clock;
+pub mod fence;
+pub mod gocompat;
+pub mod telemetry;
+
+pub mod k8s;
+pub mod validation;
+
+pub mod cluster;
+pub mod election;
+pub mod engine;
+
+pub mod runtime;
+
+pub mod controllers;
+pub mod server;
+
+pub mod manager;
+
+pub mod app;
+pub mod cli;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
