@@ -19,7 +19,7 @@ use crate::support::{
     toxiproxy::Toxiproxy, wait::instant,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engine_answers_at_the_address_of_a_pod_that_a_deployment_made() {

@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use http::Request;
 use k8s_openapi::{ByteString, api::core::v1::Node};
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
 use parking_lot::Mutex;
 use ring::{
     rand::SystemRandom,
@@ -33,12 +36,12 @@ use super::{
 /// The administrator's token.
 const ADMIN_TOKEN: &str = "dev-admin";
 /// How long a part may take to come up; seconds are usual, this bounds a machine that is overloaded.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// What runs beside etcd and kube-apiserver.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// kube-controller-manager: Deployments get ReplicaSets and pods, HPAs act, owned objects are collected.
+    /// kube-controller-manager: Deployments get `ReplicaSet`s and pods, HPAs act, owned objects are collected.
     pub(crate) controller_manager: bool,
     /// kube-scheduler: pods get nodes.
     pub(crate) scheduler: bool,
@@ -242,7 +245,7 @@ impl ControlPlane {
         let log = |process: &Process| process.last_lines(15);
         let lines = || {
             let apiserver = self.apiserver.lock();
-            format!("{}{}", apiserver.as_ref().map(log).unwrap_or_default(), log(&self.etcd))
+            format!("{}\n{}", apiserver.as_ref().map(log).unwrap_or_default(), log(&self.etcd))
         };
         match ready {
             Ok(Ok(())) => Ok(()),
@@ -317,14 +320,15 @@ impl ControlPlane {
             if let Some(dead) = self.others.iter().find(|it| it.exit_status().is_some()) {
                 return Ok(Err(dead.last_lines(15)));
             }
-            let list = nodes.list(&Default::default()).await.map_err(|error| error.to_string())?;
+            let list = nodes.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let ready = list.iter().filter(|node| node_is_ready(node)).count();
             if ready == want { Ok(Ok(())) } else { Err(format!("{ready} of {want} nodes are ready")) }
         })
         .await
         .unwrap_or_else(Err)
         .map_err(|seen| {
-            let lines: String = self.others.iter().map(|it| it.last_lines(15)).collect();
+            let lines: Vec<_> = self.others.iter().map(|it| it.last_lines(15)).collect();
+            let lines = lines.join("\n");
             anyhow::anyhow!("{seen}\n{lines}")
         })
     }

@@ -38,7 +38,7 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// The manager as its own ServiceAccount, with a pod name that is unique in the control plane.
+    /// The manager as its own `ServiceAccount`, with a pod name that is unique in the control plane.
     pub(crate) async fn new(plane: &ControlPlane, args: &[&str]) -> Self {
         let kubeconfig = plane.manager_kubeconfig().await;
         let pod_name = format!("manager-{}", plane.next_number());
@@ -90,7 +90,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Starts a manager with `args`, as its own ServiceAccount.
+    /// Starts a manager with `args`, as its own `ServiceAccount`.
     pub(crate) async fn start(plane: &ControlPlane, args: &[&str]) -> Self {
         Launch::new(plane, args).await.start()
     }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`control_plane`] | etcd, kube-apiserver and, where asked for, kube-controller-manager, kube-scheduler and kwok |
 //! | [`install`] | namespace, CRDs, roles and Deployment of the manager, as shipped |
-//! | [`manager`] | the manager's binary as a process of its own, with its own ServiceAccount |
+//! | [`manager`] | the manager's binary as a process of its own, with a `ServiceAccount` |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
@@ -14,7 +14,14 @@
 //!
 //! Everything needs the network of `dev/sandbox.sh`, in which 10.244.0.0/16 is this machine: `make test`
 //! runs the tests there. The examples `cluster` and `demo` include the same code.
-#![allow(dead_code, reason = "a library for all tests and examples: none of them uses the whole of it")]
+#![allow(dead_code, unused_imports, reason = "a library for tests and examples: none of them uses all of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code, which clippy recognises only inside of test functions"
+)]
 
 pub(crate) mod audit;
 pub(crate) mod control_plane;
