@@ -7,5 +7,4 @@ mod memory;
 mod snapshot;
 mod status;
 mod steps;
-mod steps;
 mod targets;

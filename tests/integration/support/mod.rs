@@ -8,6 +8,7 @@
 //! | [`manager`] | the manager's binary as a process of its own, with a `ServiceAccount` |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
+//! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
@@ -34,6 +35,7 @@ pub(crate) mod manager;
 pub(crate) mod objects;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
 pub(crate) mod wait;
