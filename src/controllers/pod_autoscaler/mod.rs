@@ -3,9 +3,9 @@
 
 mod algorithm;
 mod claims;
+mod fetch;
 mod memory;
 mod snapshot;
 mod status;
-mod steps;
 mod steps;
 mod targets;
