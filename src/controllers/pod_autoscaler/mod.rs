@@ -2,9 +2,14 @@
 //! The PodAutoscaler controller.
 
 mod algorithm;
+mod annotations;
+mod bounds;
 mod claims;
+mod decide;
 mod fetch;
+mod hpa;
 mod memory;
+mod plan;
 mod snapshot;
 mod status;
 mod steps;
