@@ -19,8 +19,8 @@ pub(super) struct Memory {
     pub(super) recommendations: Recommendations,
     /// The round of measurements that was decided last: each round is decided once.
     pub(super) decided: Option<Timestamp>,
-    /// Since when scaling down is withheld, and until when, as the status says it.
-    pub(super) withheld_until: Option<Timestamp>,
+    /// Why that round withheld scaling down.
+    pub(super) note: Option<Note>,
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
 }
@@ -34,6 +34,25 @@ pub(super) struct Subject {
     pub(super) target: String,
     /// Strategy.
     pub(super) strategy: String,
+}
+
+/// Why scaling down is withheld, as the status says it until the next round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    /// In words for users.
+    pub(super) text: String,
+    /// Until when, where that is known.
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Memory {
+    /// This memory if it is about `subject`, else a fresh one.
+    pub(super) fn about(&self, subject: Subject) -> Self {
+        if self.subject.as_ref() == Some(&subject) {
+            return self.clone();
+        }
+        Self { subject: Some(subject), ..Self::default() }
+    }
 }
 
 /// Observations of one metric source.

@@ -2,10 +2,14 @@
 //! The PodAutoscaler controller.
 
 mod algorithm;
+mod annotations;
+mod bounds;
 mod claims;
+mod decide;
+mod hpa;
 mod memory;
+mod plan;
 mod snapshot;
 mod status;
-mod steps;
 mod steps;
 mod targets;

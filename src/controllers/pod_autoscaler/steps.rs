@@ -100,8 +100,9 @@ pub(super) enum Trouble {
 pub(super) struct Plan {
     /// Changes, in order.
     pub(super) steps: Vec<Step>,
-    /// What the status will say; [`super::status::conclude`] folds in how the steps went.
-    pub(super) outlook: Outlook,
+    /// What the status will say; [`super::status::conclude`] folds in how the steps went. `None`: the
+    /// status stays as it is.
+    pub(super) outlook: Option<Outlook>,
     /// Events that do not depend on the steps.
     pub(super) events: Vec<EventDraft>,
     /// The gauge, set before the steps.
@@ -119,8 +120,8 @@ pub(super) struct Plan {
 /// A plan after its steps were tried.
 #[derive(Debug, Clone)]
 pub(super) struct Conclusion {
-    /// Status to write if it differs from the stored one.
-    pub(super) status: PodAutoscalerStatus,
+    /// Status to write if it differs from the stored one; `None`: it stays as it is.
+    pub(super) status: Option<PodAutoscalerStatus>,
     /// Events to record, in order.
     pub(super) events: Vec<EventDraft>,
     /// Memory to commit.

@@ -103,9 +103,9 @@ impl ScaleWrite {
     pub(super) fn patch(&self, replicas: i32) -> ScalePatch {
         match self {
             Self::Replicas => ScalePatch::Merge(json!({"spec": {"replicas": replicas}})),
-            Self::Role { index, name, copies } => {
+            Self::Role { index, name, .. } => {
                 let role = format!("/spec/template/spec/roles/{index}");
-                let share = div_up(replicas, (*copies).max(1));
+                let share = self.share_of(replicas);
                 // `add` sets a member of an object whether or not it exists.
                 ScalePatch::Json(json!([
                     {"op": "test", "path": format!("{role}/name"), "value": name},
@@ -113,6 +113,20 @@ impl ScaleWrite {
                 ]))
             }
         }
+    }
+
+    /// k, the copies that share the count.
+    pub(super) fn copies(&self) -> i32 {
+        match self {
+            Self::Replicas => 1,
+            Self::Role { copies, .. } => (*copies).max(1),
+        }
+    }
+
+    /// The count that is written for `replicas` in all: ⌈replicas / k⌉.
+    pub(super) fn share_of(&self, replicas: i32) -> i32 {
+        let copies = self.copies();
+        replicas.div_euclid(copies) + i32::from(replicas.rem_euclid(copies) != 0)
     }
 
     /// The same write for `object`, the target as re-read after the test of the patch failed.
@@ -258,9 +272,4 @@ fn read_selector(pa: &PodAutoscaler, object: &Value, name: &str) -> Result<PodSe
         group_of(&target.api_version) == keys::ORCHESTRATION_GROUP && target.kind == "RayClusterFleet";
     let selector = if is_fleet { selector.and_label(keys::RAY_NODE_TYPE_LABEL, "head") } else { selector };
     Ok(PodSelection { selector, group_heads_only: false })
-}
-
-/// ⌈a / b⌉ for b ≥ 1.
-fn div_up(a: i32, b: i32) -> i32 {
-    a.div_euclid(b) + i32::from(a.rem_euclid(b) != 0)
 }
