@@ -16,6 +16,7 @@ mod kind_gate;
 mod lifecycle;
 mod shutdown;
 mod states;
+mod supervisor;
 
 #[cfg(test)]
 mod kind_gate_tests;
@@ -27,3 +28,4 @@ pub use kind_gate::KindProbe;
 pub use lifecycle::State;
 pub use shutdown::{Asked, Signals};
 pub use states::States;
+pub use supervisor::{Life, LifeDeps, Outlook, TermClient};
