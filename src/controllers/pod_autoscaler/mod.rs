@@ -6,6 +6,7 @@ mod annotations;
 mod bounds;
 mod claims;
 mod decide;
+mod fetch;
 mod hpa;
 mod memory;
 mod plan;
