@@ -27,15 +27,15 @@ tools: ## build the programs of the development control plane, once, into a cach
 	@dev/tools.sh
 
 cluster: tools ## a control plane with the manager's CRDs and roles, and a shell with kubectl in it
-	$(CARGO) build --bins --example cluster
+	$(CARGO) build --locked --bins --example cluster
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example cluster -- $(CMD)
 
 demo: tools ## three managers, fake engines, an autoscaler at work and a Lease that moves
-	$(CARGO) build --bins --examples
+	$(CARGO) build --locked --bins --examples
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
 
 build-tests: tools
-	$(CARGO) build --tests
+	$(CARGO) build --locked --tests
 
 test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
@@ -48,11 +48,11 @@ fmt: ## format the sources
 
 bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager
 	@test -f examples/bench.rs || { echo "bench: examples/bench.rs does not exist yet" >&2; exit 1; }
-	$(CARGO) build --release --bins --examples
+	$(CARGO) build --locked --release --bins --examples
 	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --release --example bench
 
 faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
 	@test -d tests/faults || { echo "faults: tests/faults does not exist yet" >&2; exit 1; }
-	$(CARGO) build --release --bins
-	$(CARGO) build --release --test faults
+	$(CARGO) build --locked --release --bins
+	$(CARGO) build --locked --release --test faults
 	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture

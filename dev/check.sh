@@ -52,7 +52,8 @@ one_k8s_openapi() {
     return 1
 }
 
-locked() { $cargo metadata --locked --format-version 1 >/dev/null; }
+# Cargo.lock fits Cargo.toml.
+locked() { $cargo tree --locked --depth 0 >/dev/null; }
 
 scripts() { find dev deploy .ci -type f \( -name '*.sh' -o -path '.ci/run' \) 2>/dev/null; }
 script_syntax() {

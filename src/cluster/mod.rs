@@ -1,2 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! cluster
+//! Everything generic that talks to the API server.
+
+pub mod discovery;
+pub mod events;
+
+#[cfg(test)]
+mod discovery_tests;

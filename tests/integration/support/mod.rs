@@ -6,8 +6,11 @@
 //! | [`control_plane`] | etcd, kube-apiserver and, where asked for, kube-controller-manager, kube-scheduler and kwok |
 //! | [`install`] | namespace, CRDs, roles and Deployment of the manager, as shipped |
 //! | [`manager`] | the manager's binary as a process of its own, with a `ServiceAccount` |
+//! | [`usage`] | what a process uses: memory and processor time |
+//! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
+//! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
@@ -25,6 +28,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod control_plane;
+pub(crate) mod holders;
 pub(crate) mod http;
 pub(crate) mod install;
 pub(crate) mod kubeconfig;
@@ -34,8 +38,10 @@ pub(crate) mod manager;
 pub(crate) mod objects;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
+pub(crate) mod usage;
 pub(crate) mod wait;
 
 pub(crate) use control_plane::{ControlPlane, Options, shared};
