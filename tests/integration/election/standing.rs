@@ -99,6 +99,7 @@ async fn all_problems_of_ids_and_durations_are_told_at_once_and_nothing_is_conta
         binary: None,
         log: plane.new_path("wrong.log"),
         address: "127.0.0.1".to_owned(),
+        ports: None,
     };
     let manager = launch.start();
     assert_eq!(manager.wait_exit(SOON).await, Some(1));
