@@ -6,3 +6,4 @@ pub mod metrics_api;
 
 #[cfg(test)]
 mod metrics_api_tests;
+pub mod probe;
