@@ -15,6 +15,7 @@ use crate::{
     controllers::pod_autoscaler::snapshot::SampleError,
     engine::http::{EngineClient, Target},
     k8s::text,
+    telemetry::Chain,
 };
 
 use super::{
@@ -212,7 +213,7 @@ fn number(metric: &str, value: &str) -> Result<f64, SampleError> {
 }
 
 fn said(error: &impl std::error::Error) -> SampleError {
-    cut(&error.to_string())
+    cut(&Chain(error).to_string())
 }
 
 fn cut(message: &str) -> SampleError {
