@@ -198,7 +198,7 @@ impl Elector {
                 }
                 if let Some(settled) = self.settled.take() {
                     // Nobody may be waiting for it.
-                    drop(settled.send(released));
+                    settled.send(released).ok();
                 }
             }
             Action::Finish => return false,

@@ -230,7 +230,12 @@ impl Service<Request<Body>> for Guard {
 
 /// The Lease as the library may believe it; `None` when it does not exist. Complete, and as old as
 /// it is by the local monotonic clock.
-pub(super) fn as_seen_from_here(seen: &Observation, me: &str, now: Instant, wall: Timestamp) -> Option<Lease> {
+pub(super) fn as_seen_from_here(
+    seen: &Observation,
+    me: &str,
+    now: Instant,
+    wall: Timestamp,
+) -> Option<Lease> {
     let mut lease = seen.lease()?.clone();
     let age = now.saturating_duration_since(seen.first_observed());
     let renewed = if seen.is_open_to(me, now) {
@@ -241,7 +246,8 @@ pub(super) fn as_seen_from_here(seen: &Observation, me: &str, now: Instant, wall
     };
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
     spec.holder_identity.get_or_insert_default();
-    spec.lease_duration_seconds = Some(seen.stored_seconds().and_then(|s| i32::try_from(s).ok()).unwrap_or(1));
+    spec.lease_duration_seconds =
+        Some(seen.stored_seconds().and_then(|s| i32::try_from(s).ok()).unwrap_or(1));
     // The library adds 1, which must not overflow.
     spec.lease_transitions = Some(seen.transitions().min(i32::MAX - 1));
     spec.renew_time = Some(MicroTime(renewed));
@@ -289,13 +295,17 @@ fn object_in<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut serde_json::
 fn with_field_manager(uri: &Uri) -> Result<Uri, GuardError> {
     let ours = format!("fieldManager={FIELD_MANAGER}");
     let kept = uri.query().unwrap_or_default().split('&');
-    let query: Vec<&str> =
-        kept.filter(|pair| !pair.is_empty() && !pair.starts_with("fieldManager=")).chain([ours.as_str()]).collect();
+    let query: Vec<&str> = kept
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("fieldManager="))
+        .chain([ours.as_str()])
+        .collect();
     let mut parts = uri.clone().into_parts();
     let target = format!("{}?{}", uri.path(), query.join("&"));
-    parts.path_and_query = Some(
-        target.parse().map_err(|source: http::uri::InvalidUri| GuardError::Build { what: "URI", source: source.into() })?,
-    );
+    parts.path_and_query =
+        Some(target.parse().map_err(|source: http::uri::InvalidUri| GuardError::Build {
+            what: "URI",
+            source: source.into(),
+        })?);
     Uri::from_parts(parts).map_err(|source| GuardError::Build { what: "URI", source: source.into() })
 }
 

@@ -82,7 +82,12 @@ impl Journal {
 
     pub(super) fn renewed(&mut self) {
         self.failure = None;
-        tracing::trace!(controller = self.controller, lease = self.path, "successfully renewed lease {}", self.path);
+        tracing::trace!(
+            controller = self.controller,
+            lease = self.path,
+            "successfully renewed lease {}",
+            self.path
+        );
     }
 
     pub(super) fn not_acquired(&self, seen: &Observation) {
@@ -93,7 +98,12 @@ impl Journal {
             holder,
             "lock is held by {holder} and has not yet expired"
         );
-        tracing::debug!(controller = self.controller, lease = self.path, "failed to acquire lease {}", self.path);
+        tracing::debug!(
+            controller = self.controller,
+            lease = self.path,
+            "failed to acquire lease {}",
+            self.path
+        );
     }
 
     pub(super) fn asked_to_leave(&self, why: &Why) {
@@ -165,17 +175,28 @@ impl Journal {
     }
 
     pub(super) fn watch_broken(&self, cause: &str) {
-        tracing::debug!(controller = self.controller, lease = self.path, error = cause, "watch on lease is broken");
+        tracing::debug!(
+            controller = self.controller,
+            lease = self.path,
+            error = cause,
+            "watch on lease is broken"
+        );
     }
 
     /// Reports what the observation shows. Returns whether the holder has changed, and whose the Lease is.
-    pub(super) fn observed(&mut self, seen: &Observation, events: &dyn LeaseEvents, now: Instant) -> (bool, Tenant) {
+    pub(super) fn observed(
+        &mut self,
+        seen: &Observation,
+        events: &dyn LeaseEvents,
+        now: Instant,
+    ) -> (bool, Tenant) {
         if let Some(uid) = seen.lease().and_then(|lease| lease.metadata.uid.as_ref())
             && self.lease.uid.as_ref() != Some(uid)
         {
             self.lease.uid = Some(uid.clone());
         }
-        let changed = seen.holder().filter(|holder| self.holder.as_deref() != Some(holder)).map(str::to_owned);
+        let changed =
+            seen.holder().filter(|holder| self.holder.as_deref() != Some(holder)).map(str::to_owned);
         if let Some(holder) = &changed {
             tracing::info!(
                 controller = self.controller,

@@ -71,7 +71,9 @@ impl LockError {
 
     pub(super) fn from_kube(attempt: Attempt, error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self { attempt, code: Some(status.code), cause: status.message.clone() },
+            kube::Error::Api(status) => {
+                Self { attempt, code: Some(status.code), cause: status.message.clone() }
+            }
             // The text of a transport error ends with what went wrong at its lowest layer.
             other => {
                 let mut cause = other.to_string();
@@ -145,11 +147,17 @@ impl fmt::Debug for Lock {
 impl Lock {
     /// A lock that talks through `client`, which must neither retry nor be fenced. Has to be called
     /// within a tokio runtime.
-    pub fn new(client: &kube::Client, guarded: Guarded, lease_duration: Duration, clock: SharedClock) -> Self {
+    pub fn new(
+        client: &kube::Client,
+        guarded: Guarded,
+        lease_duration: Duration,
+        clock: SharedClock,
+    ) -> Self {
         let now = clock.instant();
         let exchange = Arc::new(Mutex::new(Exchange::new(Observation::new(now), true)));
         let guarded = Arc::new(guarded);
-        let guard = Guard::new(client.clone(), Arc::clone(&guarded), Arc::clone(&exchange), Arc::clone(&clock));
+        let guard =
+            Guard::new(client.clone(), Arc::clone(&guarded), Arc::clone(&exchange), Arc::clone(&clock));
         let params = LeaseLockParams {
             lease_name: guarded.name.clone(),
             holder_id: guarded.identity.clone(),

@@ -31,25 +31,32 @@ use std::time::Duration;
 
 use crate::{clock::Timestamp, fence::Fence};
 
+mod assembly;
 pub mod conflict;
 pub mod decision;
 mod elector;
 pub mod events;
 pub mod guard;
 mod journal;
+mod labels;
+pub mod legacy;
 pub mod lock;
 pub mod metrics;
 pub mod observation;
+pub mod presence;
 mod seat;
 pub mod shared;
 pub mod spread;
 pub mod status;
 mod watch;
+mod without;
 
+pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{LeaseEvents, LeaseRef, NoEvents};
 pub use metrics::Metrics;
 pub use seat::Seat;
 pub use status::{LeaseState, LeaseStatus};
+pub use without::without_election;
 
 /// What all elections of a process share.
 #[derive(Debug, Clone, PartialEq)]

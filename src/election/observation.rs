@@ -214,6 +214,11 @@ impl Observation {
             .map(|claim| claim.holder.as_str())
     }
 
+    /// Stops respecting the claim though it has not ended: its holder is known to be gone.
+    pub fn disregard_claim(&mut self) {
+        self.claim = None;
+    }
+
     /// Whoever holds the Lease by name and by time.
     pub fn live_holder(&self, now: Instant) -> Option<&str> {
         let claim = self.claim.as_ref().filter(|claim| now < claim.ends())?;
@@ -273,7 +278,8 @@ impl Sight {
 
 fn ordinal(version: &str) -> Option<(usize, &str)> {
     let digits = version.trim_start_matches('0');
-    (!version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())).then_some((digits.len(), digits))
+    (!version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some((digits.len(), digits))
 }
 
 fn holder_of(spec: &LeaseSpec) -> Option<&str> {
@@ -286,7 +292,10 @@ fn is_released(spec: &LeaseSpec) -> bool {
 }
 
 fn stored_seconds(spec: Option<&LeaseSpec>) -> Option<u64> {
-    spec?.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0)
+    spec?
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0)
 }
 
 fn claim_duration(spec: Option<&LeaseSpec>) -> Duration {

@@ -7,8 +7,6 @@
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::fence::FenceKeeper;
-
 use super::{Leaving, Won, status::LeaseStatus};
 
 /// The controller has left, told to its elector.
@@ -37,8 +35,6 @@ pub struct Seat {
     standing: watch::Sender<bool>,
     asked: watch::Receiver<Option<&'static str>>,
     status: watch::Receiver<LeaseStatus>,
-    /// Without election: keeps the fence open for as long as the seat lives.
-    open: Option<FenceKeeper>,
 }
 
 impl Seat {
@@ -50,7 +46,7 @@ impl Seat {
         let (standing, standing_receiver) = watch::channel(false);
         let (asked_sender, asked) = watch::channel(None);
         let (status_sender, status) = watch::channel(status);
-        let seat = Self { won, left, standing, asked, status, open: None };
+        let seat = Self { won, left, standing, asked, status };
         let ends = SeatEnds {
             won: won_sender,
             left: left_receiver,
@@ -59,11 +55,6 @@ impl Seat {
             status: status_sender,
         };
         (seat, ends)
-    }
-
-    /// Keeps the right of a term alive for as long as the seat lives.
-    pub(super) fn keep_open(&mut self, keeper: FenceKeeper) {
-        self.open = Some(keeper);
     }
 
     /// The controller may run: contend for its Lease.
@@ -113,6 +104,11 @@ impl Seat {
         let (settled, receiver) = oneshot::channel();
         // Full or closed: told already, or nobody is there to be told.
         self.left.try_send(Left { leaving, settled }).ok().map(|()| receiver)
+    }
+
+    /// Name of the controller.
+    pub fn controller(&self) -> String {
+        self.status.borrow().controller.clone()
     }
 
     /// How the election stands.

@@ -43,7 +43,8 @@ impl Members {
     /// shown themselves yet, unless they have been seen to go.
     pub fn alone(&self, now: Instant) -> bool {
         let settled = |since: Instant| now.saturating_duration_since(since) >= spread::REBALANCE_PERIOD;
-        self.others.values().all(|member| member.leaving) && (self.some_left || self.known_since.is_some_and(settled))
+        self.others.values().all(|member| member.leaving)
+            && (self.some_left || self.known_since.is_some_and(settled))
     }
 }
 
@@ -171,10 +172,16 @@ impl Shared {
                 seen_since: member.seen_since,
                 leaving: member.leaving,
                 contends_for: member.contends_for.clone(),
-                load: state.posts.values().filter(|post| post.holder.as_ref() == Some(&member.identity)).count(),
+                load: state
+                    .posts
+                    .values()
+                    .filter(|post| post.holder.as_ref() == Some(&member.identity))
+                    .count(),
             })
             .collect();
-        let Some(lease) = spread::surplus(&held, &peers, state.last_gift, now).map(str::to_owned) else { return };
+        let Some(lease) = spread::surplus(&held, &peers, state.last_gift, now).map(str::to_owned) else {
+            return;
+        };
         state.last_gift = Some(now);
         if let Some(post) = state.posts.get_mut(&lease) {
             post.offered = Some(now);

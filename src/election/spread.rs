@@ -61,17 +61,26 @@ pub struct Peer {
 
 /// Which Lease to give away now, if any: the youngest one for which some member that has been seen
 /// for [`REBALANCE_PERIOD`] contends while it leads at least two fewer.
-pub fn surplus<'a>(held: &'a [Held], peers: &[Peer], last_gift: Option<Instant>, now: Instant) -> Option<&'a str> {
+pub fn surplus<'a>(
+    held: &'a [Held],
+    peers: &[Peer],
+    last_gift: Option<Instant>,
+    now: Instant,
+) -> Option<&'a str> {
     let due = |since: Instant| now.saturating_duration_since(since) >= REBALANCE_PERIOD;
     if last_gift.is_some_and(|gift| !due(gift)) {
         return None;
     }
-    let takers: Vec<&Peer> =
-        peers.iter().filter(|peer| !peer.leaving && due(peer.seen_since) && peer.load + 2 <= held.len()).collect();
+    let takers: Vec<&Peer> = peers
+        .iter()
+        .filter(|peer| !peer.leaving && due(peer.seen_since) && peer.load + 2 <= held.len())
+        .collect();
     held.iter()
         .filter(|own| own.unwanted_until.is_none_or(|until| until <= now))
         .filter(|own| {
-            takers.iter().any(|peer| peer.contends_for.as_ref().is_none_or(|leases| leases.contains(&own.lease)))
+            takers
+                .iter()
+                .any(|peer| peer.contends_for.as_ref().is_none_or(|leases| leases.contains(&own.lease)))
         })
         .max_by_key(|own| (own.since, &own.lease))
         .map(|own| own.lease.as_str())

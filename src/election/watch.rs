@@ -18,7 +18,7 @@ use super::observation::Sight;
 
 /// What a watch on one Lease delivers.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Glimpse {
+pub(super) enum Glimpse {
     /// The Lease is like this.
     Lease(Sight),
     /// The watch is broken; it is being set up anew.
@@ -26,7 +26,7 @@ pub enum Glimpse {
 }
 
 /// Watches the Lease `name` for ever.
-pub fn watch_lease(api: Api<Lease>, name: &str) -> BoxStream<'static, Glimpse> {
+pub(super) fn watch_lease(api: Api<Lease>, name: &str) -> BoxStream<'static, Glimpse> {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let events = watcher(api, only).default_backoff();
     // What the list under way has shown so far.

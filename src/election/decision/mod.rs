@@ -451,8 +451,7 @@ impl Core {
         let Some(lease) = self.seen.lease() else { return };
         let valid_until = valid_until(sent, lease);
         let deadline = valid_until.min(sent + self.timing.renew_deadline);
-        let renewed =
-            Term { deadline, renew_at: now + self.timing.renew_every(), raced: false, asked: None };
+        let renewed = Term { deadline, renew_at: now + self.timing.renew_every(), raced: false, asked: None };
         let contends = self.contends();
         match &mut self.phase {
             Phase::Leading(term) => {
@@ -545,7 +544,9 @@ impl Core {
         }
         let request = if self.busy.is_some() { Next::Nothing } else { self.next_request(now, around) };
         let bound = match &self.phase {
-            Phase::Leading(term) => Some(term.asked.as_ref().map_or(term.deadline, |asked| asked.1.min(term.deadline))),
+            Phase::Leading(term) => {
+                Some(term.asked.as_ref().map_or(term.deadline, |asked| asked.1.min(term.deadline)))
+            }
             Phase::Standby | Phase::Stopping | Phase::Releasing(_) | Phase::Ended => None,
         };
         self.wake = match request {
@@ -588,7 +589,8 @@ impl Core {
                     Chance::Expires(_) => spread::wait_for_expired(around.load),
                 }
             };
-            let paused = self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| pause.until);
+            let paused =
+                self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| pause.until);
             (chance.from() + wait).max(self.not_before).max(paused.unwrap_or(now))
         });
         match (attempt, look) {
