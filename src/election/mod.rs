@@ -51,6 +51,29 @@ pub mod status;
 mod watch;
 mod without;
 
+#[cfg(test)]
+mod conflict_tests;
+#[cfg(test)]
+mod elector_tests;
+#[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
+mod observation_tests;
+#[cfg(test)]
+mod presence_tests;
+#[cfg(test)]
+mod race_tests;
+#[cfg(test)]
+mod spread_tests;
+#[cfg(test)]
+mod without_tests;
+
 pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{LeaseEvents, LeaseRef, NoEvents};
 pub use metrics::Metrics;
