@@ -8,7 +8,7 @@ SANDBOX      := dev/sandbox.sh
 # core and 400 MB.
 TEST_THREADS ?= 3
 # A run that takes longer is stopped, with everything in it.
-TEST_TIMEOUT ?= 75m
+TEST_TIMEOUT ?= 60m
 # Only tests whose name contains this: make test T=lease
 T            ?=
 # make faults
@@ -21,38 +21,38 @@ MANAGER      ?=
 .PHONY: help tools cluster demo test check bench faults fmt build-tests
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tools: ## build the programs of the development control plane, once, into a cache outside the checkout
 	@dev/tools.sh
 
 cluster: tools ## a control plane with the manager's CRDs and roles, and a shell with kubectl in it
-	$(CARGO) build --bins --example cluster
-	$(SANDBOX) target/debug/examples/cluster $(CMD)
+	$(CARGO) build --locked --bins --example cluster
+	@$(SANDBOX) $(CARGO) run --offline --quiet --example cluster -- $(CMD)
 
 demo: tools ## three managers, fake engines, an autoscaler at work and a Lease that moves
-	$(CARGO) build --bins --examples
-	$(SANDBOX) target/debug/examples/demo
+	$(CARGO) build --locked --bins --examples
+	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
 
 build-tests: tools
-	$(CARGO) build --tests
+	$(CARGO) build --locked --tests
 
 test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
-	TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
+	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
 
 check: ## static checks: format, lints, documentation, dependencies, scripts
-	CARGO=$(CARGO) dev/check.sh
+	@CARGO=$(CARGO) dev/check.sh
 
 fmt: ## format the sources
 	$(CARGO) fmt
 
 bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager
 	@test -f examples/bench.rs || { echo "bench: examples/bench.rs does not exist yet" >&2; exit 1; }
-	$(CARGO) build --release --bins --examples
-	MANAGER=$(MANAGER) $(SANDBOX) target/release/examples/bench
+	$(CARGO) build --locked --release --bins --examples
+	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --release --example bench
 
 faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
 	@test -d tests/faults || { echo "faults: tests/faults does not exist yet" >&2; exit 1; }
-	$(CARGO) build --release --bins
-	$(CARGO) build --release --test faults
+	$(CARGO) build --locked --release --bins
+	$(CARGO) build --locked --release --test faults
 	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture

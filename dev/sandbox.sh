@@ -8,8 +8,8 @@
 # needs util-linux and iproute2.
 #
 # The command's exit code passes through. Whatever it started dies with it, also after SIGKILL of this
-# script or of the process that called it. TMPDIR is a file system in memory that vanishes too;
-# AIBRIX_KEEP_RUN=1 leaves it on disk in .run/ for a look at the logs afterwards.
+# script or of the process that called it; SIGTERM alone waits for the command. TMPDIR is a file system in
+# memory that vanishes too; AIBRIX_KEEP_RUN=1 leaves it on disk in .run/ for a look at the logs afterwards.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin

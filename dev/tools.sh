@@ -80,7 +80,7 @@ build() {
             minor=${kubernetes#v1.}
             set -- "$1" "$2" "$3 -X $stamp.gitVersion=$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}" ;;
     esac
-    (cd "$here" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
+    (cd "$here" && GOFLAGS=-mod=readonly GOWORK=off \
         go build -trimpath -ldflags "$3" -o "$tools/.$1.new" "$2" >&2) || fail "building $1 failed"
     mv -f "$tools/.$1.new" "$tools/$1"
 }

@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
 //! controllers
+
+pub mod pod_autoscaler;

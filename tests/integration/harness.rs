@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of the harness itself: other tests believe what it says.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{fs::Permissions, net::Ipv4Addr, os::unix::fs::PermissionsExt, time::Duration};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -15,11 +15,17 @@ use tokio::{
 };
 
 use crate::support::{
-    ControlPlane, Options, audit, eventually, install, kubelet::Kubelet, leases, objects, shared,
-    toxiproxy::Toxiproxy, wait::instant,
+    ControlPlane, Options, audit, eventually, install,
+    kubelet::Kubelet,
+    leases,
+    manager::Launch,
+    objects, shared,
+    toxiproxy::Toxiproxy,
+    usage,
+    wait::{instant, throughout},
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engine_answers_at_the_address_of_a_pod_that_a_deployment_made() {
@@ -157,4 +163,46 @@ async fn shared_control_plane_has_the_manager_installed() {
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
+}
+
+#[test]
+fn usage_of_a_process_is_read_until_it_is_gone() {
+    let own = usage::of(std::process::id()).expect("this process runs");
+    assert!(own.resident_bytes > 1_000_000 && own.peak_bytes >= own.resident_bytes, "{own:?}");
+    assert!(own.threads >= 1, "{own:?}");
+    assert_eq!(usage::of(u32::MAX), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_plays_manager_is_watched_frozen_and_stopped() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let binary = dir.path().join("manager");
+    let script =
+        "#!/bin/sh\ntrap 'echo stopping; exit 7' TERM\necho \"$POD_NAME $1\"\nwhile :; do sleep 0.02; done\n";
+    std::fs::write(&binary, script).expect("write a script");
+    std::fs::set_permissions(&binary, Permissions::from_mode(0o755)).expect("make it a program");
+    let launch = Launch {
+        kubeconfig: dir.path().join("kubeconfig"),
+        pod_name: "web-0".to_owned(),
+        args: vec!["--first".to_owned()],
+        env: Vec::new(),
+        binary: Some(binary),
+        log: dir.path().join("log"),
+        address: "127.0.0.1".to_owned(),
+        ports: None,
+    };
+    let manager = launch.start();
+    assert_eq!(manager.wait_for_line(SOON, "web-0").await, "web-0 --first");
+    assert!(manager.is("web-0_some-uuid") && !manager.is("web-01_some-uuid"));
+    manager.get("/readyz").await.expect_err("a script serves nothing");
+    manager.sigstop();
+    manager.sigterm();
+    throughout(Duration::from_millis(200), "a frozen process does not end", async || {
+        manager.exit_status().map_or(Ok(()), |status| Err(status.to_string()))
+    })
+    .await;
+    manager.sigcont();
+    assert_eq!(manager.wait_exit(SOON).await, Some(7));
+    assert!(manager.log().ends_with("stopping\n"), "{}", manager.log());
+    manager.sigterm(); // too late, and harmless
 }

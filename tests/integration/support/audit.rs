@@ -203,10 +203,8 @@ pub(crate) fn summary<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Strin
         let who = it.caller.as_ref().map(|caller| caller.controller.clone());
         (it.verb.clone(), it.resource(), who.unwrap_or_default())
     };
-    count_by(ours, by)
-        .into_iter()
-        .map(|((verb, resource, who), count)| format!("{count} × {verb} {resource} by {who}\n"))
-        .collect()
+    let line = |((verb, resource, who), count)| format!("{count} × {verb} {resource} by {who}");
+    count_by(ours, by).into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug, Deserialize)]

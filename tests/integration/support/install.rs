@@ -14,16 +14,19 @@ use k8s_openapi::{
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, api::PostParams};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
 use serde_json::json;
 
 use super::{ControlPlane, kubeconfig, objects, tools::repository, wait::eventually};
 
 /// Namespace of the manager.
 pub(crate) const NAMESPACE: &str = "aibrix-system";
-/// ServiceAccount, Deployment and prefix of the manager's roles.
+/// `ServiceAccount`, Deployment and prefix of the manager's roles.
 pub(crate) const NAME: &str = "aibrix-controller-manager";
-/// How long a ServiceAccount's token is good for: longer than any run.
+/// How long a `ServiceAccount`'s token is good for: longer than any run.
 const TOKEN_SECONDS: i64 = 12 * 3600;
 
 impl ControlPlane {
@@ -47,8 +50,8 @@ impl ControlPlane {
     pub(crate) async fn apply_crds(&self, dir: &Path) {
         self.apply(dir).await;
         let crds: Api<CustomResourceDefinition> = Api::all(self.client().await);
-        eventually(Duration::from_secs(60), "all CRDs are established", async || {
-            let list = crds.list(&Default::default()).await.map_err(|error| error.to_string())?;
+        eventually(Duration::from_mins(1), "all CRDs are established", async || {
+            let list = crds.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let waiting: Vec<_> = list.iter().filter(|crd| !is_established(crd)).collect();
             let names = waiting.iter().filter_map(|crd| crd.metadata.name.as_deref());
             if waiting.is_empty() { Ok(()) } else { Err(names.collect::<Vec<_>>().join(", ")) }
@@ -72,8 +75,8 @@ impl ControlPlane {
         manager.and_then(|it| it.args).expect("a container `manager` with arguments")
     }
 
-    /// Grants the manager's ServiceAccount its Leases and Events in another namespace too, by copies of the
-    /// shipped Role and RoleBinding: for tests that elect in a namespace of their own.
+    /// Grants the manager's `ServiceAccount` its Leases and Events in another namespace too, by copies of the
+    /// shipped Role and `RoleBinding`: for tests that elect in a namespace of their own.
     pub(crate) async fn allow_elections_in(&self, ns: &str) {
         let client = self.client().await;
         for kind in ["Role", "RoleBinding"] {
@@ -95,10 +98,10 @@ impl ControlPlane {
         }
     }
 
-    /// A kubeconfig with a token of a ServiceAccount, made through the API as a pod's is.
+    /// A kubeconfig with a token of a `ServiceAccount`, made through the API as a pod's is.
     ///
     /// # Panics
-    /// When there is no such ServiceAccount.
+    /// When there is no such `ServiceAccount`.
     pub(crate) async fn kubeconfig_for_service_account(&self, ns: &str, name: &str) -> PathBuf {
         self.kubeconfig_through(self.port(), ns, name).await
     }
@@ -119,7 +122,7 @@ impl ControlPlane {
             .unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// A kubeconfig of the manager's own ServiceAccount.
+    /// A kubeconfig of the manager's own `ServiceAccount`.
     pub(crate) async fn manager_kubeconfig(&self) -> PathBuf {
         self.kubeconfig_for_service_account(NAMESPACE, NAME).await
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl Kubelet {
 
     /// All pods of the namespace that are not on their way out run and are ready. Returns how many.
     pub(crate) async fn ready_all(&self) -> usize {
-        let pods = self.pods.list(&Default::default()).await.expect("list pods");
+        let pods = self.pods.list(&ListParams::default()).await.expect("list pods");
         let staying: Vec<_> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
         for pod in &staying {
             self.ready(&pod.name_any()).await;
@@ -85,7 +85,7 @@ impl Kubelet {
         let known = pod.status.and_then(|status| status.pod_ip);
         let address = known.unwrap_or_else(Self::next_address);
         let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
-        let states: Vec<_> = containers
+        let containers: Vec<_> = containers
             .iter()
             .map(|it| {
                 json!({"name": it.name, "image": it.image, "imageID": "", "ready": ready, "started": true,
@@ -99,7 +99,7 @@ impl Kubelet {
             "podIP": address,
             "podIPs": [{"ip": address}],
             "conditions": conditions(ready),
-            "containerStatuses": states,
+            "containerStatuses": containers,
         });
         self.patch(name, &status).await;
         address

@@ -35,10 +35,12 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     /// The address on which it serves metrics and probes.
     pub(crate) address: String,
+    /// Its ports for metrics and for probes; free ones when `None`.
+    pub(crate) ports: Option<(u16, u16)>,
 }
 
 impl Launch {
-    /// The manager as its own ServiceAccount, with a pod name that is unique in the control plane.
+    /// The manager as its own `ServiceAccount`, with a pod name that is unique in the control plane.
     pub(crate) async fn new(plane: &ControlPlane, args: &[&str]) -> Self {
         let kubeconfig = plane.manager_kubeconfig().await;
         let pod_name = format!("manager-{}", plane.next_number());
@@ -50,6 +52,21 @@ impl Launch {
             env: Vec::new(),
             binary: None,
             address: "127.0.0.1".to_owned(),
+            ports: None,
+        }
+    }
+
+    /// The manager of a pod that kwok pretends to run: the pod's name, its address, the shipped arguments and
+    /// ports.
+    pub(crate) async fn in_pod(plane: &ControlPlane, pod_name: &str, address: &str) -> Self {
+        let args = plane.shipped_arguments().await;
+        Self {
+            pod_name: pod_name.to_owned(),
+            log: plane.new_path(&format!("{pod_name}.log")),
+            args,
+            address: address.to_owned(),
+            ports: Some((8080, 8081)),
+            ..Self::new(plane, &[]).await
         }
     }
 
@@ -65,7 +82,7 @@ impl Launch {
     /// # Panics
     /// When the binary cannot be started.
     pub(crate) fn start(&self) -> Manager {
-        let (metrics, probes) = (free_port(), free_port());
+        let (metrics, probes) = self.ports.unwrap_or_else(|| (free_port(), free_port()));
         let mut args = self.args.clone();
         args.push(format!("--kubeconfig={}", self.kubeconfig.display()));
         args.push(format!("--metrics-bind-address={}:{metrics}", self.address));
@@ -90,7 +107,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Starts a manager with `args`, as its own ServiceAccount.
+    /// Starts a manager with `args`, as its own `ServiceAccount`.
     pub(crate) async fn start(plane: &ControlPlane, args: &[&str]) -> Self {
         Launch::new(plane, args).await.start()
     }

@@ -98,7 +98,7 @@ impl Process {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
-        tail.iter().map(|line| format!("  {}: {line}\n", self.name)).collect()
+        tail.iter().map(|line| format!("  {}: {line}", self.name)).collect::<Vec<_>>().join("\n")
     }
 }
 
