@@ -1,2 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! gocompat
+//! What Go prints, parses and joins, byte for byte.
+//!
+//! Users write annotations, flags and specs for a program in Go; whatever its standard library accepts
+//! has to be accepted here, and with the same result. Nothing in this folder knows Kubernetes.
+
+pub mod duration;
+pub mod hostport;
+pub mod number;
+pub mod quote;
+
+#[cfg(test)]
+mod duration_tests;
+#[cfg(test)]
+mod hostport_tests;
+#[cfg(test)]
+mod number_tests;
+#[cfg(test)]
+mod quote_tests;

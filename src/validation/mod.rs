@@ -1,2 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! validation
+//! Whether the spec of a user is acceptable, and in which words it is refused.
+//!
+//! Pure, for admission webhooks (all errors at once, as field errors) and for plans (the first problem,
+//! as reason and message of a condition): admission may have been bypassed.
+
+pub mod field_error;
+pub mod pod_autoscaler;
+pub mod schedules;
+
+#[cfg(test)]
+mod field_error_tests;
+#[cfg(test)]
+mod pod_autoscaler_tests;
+#[cfg(test)]
+mod schedules_tests;

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every command that CI runs, under the same name. `make help` lists them.
+
+# Sandboxes run in a network of their own, without the registries: cargo and go are run before, outside.
+CARGO        ?= cargo
+SANDBOX      := dev/sandbox.sh
+# Tests that run at the same time. Each integration test may have a control plane of its own, which wants a
+# core and 400 MB.
+TEST_THREADS ?= 3
+# A run that takes longer is stopped, with everything in it.
+TEST_TIMEOUT ?= 60m
+# Only tests whose name contains this: make test T=lease
+T            ?=
+# make faults
+FAULTS       ?= 200
+SEED         ?=
+# make bench: another manager's binary
+MANAGER      ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help tools cluster demo test check bench faults fmt build-tests
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tools: ## build the programs of the development control plane, once, into a cache outside the checkout
+	@dev/tools.sh
+
+cluster: tools ## a control plane with the manager's CRDs and roles, and a shell with kubectl in it
+	$(CARGO) build --locked --bins --example cluster
+	@$(SANDBOX) $(CARGO) run --offline --quiet --example cluster -- $(CMD)
+
+demo: tools ## three managers, fake engines, an autoscaler at work and a Lease that moves
+	$(CARGO) build --locked --bins --examples
+	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
+
+build-tests: tools
+	$(CARGO) build --locked --tests
+
+test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
+	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
+
+check: ## static checks: format, lints, documentation, dependencies, scripts
+	@CARGO=$(CARGO) dev/check.sh
+
+fmt: ## format the sources
+	$(CARGO) fmt
+
+bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager
+	@test -f examples/bench.rs || { echo "bench: examples/bench.rs does not exist yet" >&2; exit 1; }
+	$(CARGO) build --locked --release --bins --examples
+	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --release --example bench
+
+faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
+	@test -d tests/faults || { echo "faults: tests/faults does not exist yet" >&2; exit 1; }
+	$(CARGO) build --locked --release --bins
+	$(CARGO) build --locked --release --test faults
+	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a pass does, from what it saw and remembers. Pure: same inputs, same plan; on a world that
+//! already matches, no steps.
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+
+use crate::{
+    api::autoscaling::{PodAutoscaler, PodAutoscalerStatus, ScalingEvent},
+    clock::Timestamp,
+    k8s::{
+        conditions,
+        text::{EVENT_MESSAGE_BYTES, cut},
+    },
+    validation::pod_autoscaler::first_problem,
+};
+
+use super::{
+    annotations::{Parameters, parse_parameters},
+    bounds::{self, Bounds},
+    decide::{self, ComputeError, Question, Verdict},
+    hpa,
+    memory::{Memory, Subject},
+    snapshot::{Claim, HpaSeen, Scope, Snapshot, TargetSeen, scope},
+    status::{self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, Outlook},
+    steps::{EventDraft, Gauge, Plan, Step, Trouble},
+    targets::{ScaleWrite, Target},
+};
+
+/// Reason of event and history entry when no count could be computed.
+const FAILED_COMPUTE_SCALE: &str = "FailedComputeScale";
+
+/// The status that a new object gets before anything slow; `None` when it has conditions already or is
+/// being deleted. `claim`: whether it may act.
+pub(super) fn plan_base(pa: &PodAutoscaler, claim: &Claim, now: Timestamp) -> Option<PodAutoscalerStatus> {
+    let has_conditions = pa.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+    if has_conditions || scope(pa) == Scope::Leaving {
+        return None;
+    }
+    let (bounds, _) = bounds::resolve(&pa.spec, now);
+    Some(status::compose(&base_outlook(pa, claim, &bounds), now))
+}
+
+/// Decides on a snapshot.
+pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
+    let pa = &*seen.pa;
+    let scope = scope(pa);
+    let (bounds, requeue) = bounds::resolve(&pa.spec, now);
+    let mut plan = Plan {
+        steps: Vec::new(),
+        outlook: Some(base_outlook(pa, &seen.claim, &bounds)),
+        events: Vec::new(),
+        gauge: Gauge::Keep,
+        remember: memory.about(subject_of(pa)),
+        requeue,
+        trouble: None,
+        withheld_until: None,
+    };
+    match (scope, &seen.claim) {
+        (Scope::Leaving, _) => {
+            plan.outlook = None;
+            plan.requeue = None;
+            plan.gauge = Gauge::Remove;
+            plan.remember = Memory::default();
+        }
+        (Scope::Invalid, _) | (_, Claim::Unwanted) => {}
+        (Scope::Hpa | Scope::Metrics, Claim::Taken { .. }) => {
+            plan.gauge = Gauge::Remove;
+            plan.steps.extend(drop_hpa(seen));
+        }
+        (Scope::Hpa, Claim::Held) => {
+            let parameters = parse_parameters(pa);
+            warn_once(&mut plan, memory, &parameters.warnings);
+            plan.gauge = Gauge::Remove;
+            plan_hpa(&mut plan, seen, &bounds, &parameters);
+        }
+        (Scope::Metrics, Claim::Held) => {
+            plan.steps.extend(drop_hpa(seen));
+            let parameters = parse_parameters(pa);
+            plan_metrics(&mut plan, View { seen, bounds: &bounds, parameters: &parameters, now });
+        }
+    }
+    plan
+}
+
+/// What the decisions of one pass look at.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    seen: &'a Snapshot,
+    bounds: &'a Bounds,
+    parameters: &'a Parameters,
+    now: Timestamp,
+}
+
+fn base_outlook(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> Outlook {
+    let previous = pa.status.clone().unwrap_or_default();
+    let conflict = match claim {
+        Claim::Taken { target, by } => Some(format!(
+            "Scaling target {target} is already controlled by PodAutoscaler {by}, it will not take effect"
+        )),
+        Claim::Held | Claim::Unwanted => None,
+    };
+    Outlook {
+        generation: pa.metadata.generation,
+        problem: first_problem(pa),
+        conflict,
+        able: Able { holds: true, reason: "Configured", message: String::new() },
+        desired: previous.desired_scale,
+        actual: previous.actual_scale,
+        note: None,
+        bounds: bounds.as_status(),
+        entry: None,
+        last_scale_time: None,
+        hpa_conditions: None,
+        previous,
+    }
+}
+
+/// Observations belong to an object, a target and a strategy.
+fn subject_of(pa: &PodAutoscaler) -> Subject {
+    let target = &pa.spec.scale_target_ref;
+    let role = super::targets::role_of(pa).unwrap_or("");
+    let pooled = super::targets::pooled_role(pa).is_some();
+    Subject {
+        uid: pa.metadata.uid.clone().unwrap_or_default(),
+        target: format!("{}/{}/{}/{role}/{pooled}", target.api_version, target.kind, target.name),
+        strategy: pa.spec.scaling_strategy.clone(),
+    }
+}
+
+/// Warns about annotations, about each value once.
+fn warn_once(plan: &mut Plan, memory: &Memory, warnings: &[String]) {
+    for message in warnings {
+        if !memory.warned.contains(message) {
+            plan.events.push(warning("InvalidAnnotation", message));
+        }
+    }
+    plan.remember.warned = warnings.iter().cloned().collect();
+}
+
+fn warning(reason: &'static str, message: &str) -> EventDraft {
+    EventDraft { warning: true, reason, message: cut(message, EVENT_MESSAGE_BYTES) }
+}
+
+/// Deletes the HorizontalPodAutoscaler that is ours and must not act any more.
+fn drop_hpa(seen: &Snapshot) -> Option<Step> {
+    let HpaSeen::Ours(hpa) = &seen.hpa else { return None };
+    if !seen.caught_up || hpa.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let of = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(Step::DeleteHpa {
+        namespace: of(&hpa.metadata.namespace),
+        name: of(&hpa.metadata.name),
+        uid: of(&hpa.metadata.uid),
+    })
+}
+
+fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Parameters) {
+    let Some(outlook) = &mut plan.outlook else { return };
+    let want = hpa::build_hpa(&seen.pa, bounds, parameters);
+    match &seen.hpa {
+        HpaSeen::Foreign => {
+            let name = hpa::name_for(&seen.pa);
+            let message =
+                format!("HorizontalPodAutoscaler {name} exists and is not controlled by this PodAutoscaler");
+            let able = Able { holds: false, reason: "HPANameConflict", message };
+            if status::is_news(&outlook.previous, &able) {
+                plan.events.push(warning("HPANameConflict", &able.message));
+            }
+            outlook.able = able;
+        }
+        HpaSeen::Absent => {
+            (outlook.desired, outlook.actual) = (0, 0);
+            outlook.hpa_conditions = Some(Vec::new());
+            if seen.caught_up {
+                plan.steps.push(Step::CreateHpa(Box::new(want)));
+            }
+        }
+        HpaSeen::Ours(have) => {
+            copy_hpa_status(outlook, have);
+            let leaving = have.metadata.deletion_timestamp.is_some();
+            if let Some(patch) = hpa::patch_for(have, &want).filter(|_| seen.caught_up && !leaving) {
+                let of = |text: &Option<String>| text.clone().unwrap_or_default();
+                let (namespace, name) = (of(&want.metadata.namespace), of(&want.metadata.name));
+                plan.steps.push(Step::PatchHpa { namespace, name, patch });
+            }
+        }
+    }
+}
+
+fn copy_hpa_status(outlook: &mut Outlook, hpa: &HorizontalPodAutoscaler) {
+    let status = hpa.status.clone().unwrap_or_default();
+    outlook.desired = status.desired_replicas;
+    outlook.actual = status.current_replicas.unwrap_or(0);
+    outlook.last_scale_time = status.last_scale_time;
+    outlook.hpa_conditions = Some(status.conditions.unwrap_or_default());
+}
+
+fn plan_metrics(plan: &mut Plan, view: View<'_>) {
+    let mut unreadable_replicas = None;
+    let Some(outlook) = &mut plan.outlook else { return };
+    outlook.able = Able {
+        holds: true,
+        reason: "SucceededGetScale",
+        message: "successfully retrieved target scale".to_owned(),
+    };
+    match &view.seen.target {
+        // Nothing was read: say nothing new.
+        None => outlook.able = stored_able(&outlook.previous).unwrap_or_else(|| outlook.able.clone()),
+        Some(TargetSeen::Unreadable(error)) => {
+            let error = cut(error, ERROR_BYTES);
+            let message = format!("unable to get target scaleObj: {error}");
+            let able = Able { holds: false, reason: "FailedGetScale", message };
+            if status::is_news(&outlook.previous, &able) {
+                plan.events.push(warning("FailedGetScale", &error));
+            }
+            outlook.able = able;
+            plan.trouble = Some(Trouble::Target(error));
+        }
+        Some(TargetSeen::Found(target)) => match &target.replicas {
+            Err(error) => {
+                let message = format!("Error extracting replicas: {error}");
+                if !plan.remember.warned.contains(&message) {
+                    plan.events.push(warning("FailedGetReplicas", &message));
+                }
+                unreadable_replicas = Some(message);
+                plan.trouble = Some(Trouble::Replicas(error.to_string()));
+            }
+            Ok(replicas) => plan_target(plan, view, target, (*replicas).max(0)),
+        },
+    }
+    let before = Memory { warned: std::mem::take(&mut plan.remember.warned), ..Memory::default() };
+    warn_once(plan, &before, &view.parameters.warnings);
+    plan.remember.warned.extend(unreadable_replicas);
+}
+
+/// The stored condition `AbleToScale` in a pass that has nothing to say about it.
+fn stored_able(previous: &PodAutoscalerStatus) -> Option<Able> {
+    const REASONS: [&str; 3] = [FAILED_UPDATE_SCALE, "FailedGetScale", "SucceededGetScale"];
+    let stored = conditions::find(&previous.conditions, "AbleToScale")?;
+    let reason = REASONS.into_iter().find(|reason| *reason == stored.reason)?;
+    Some(Able { holds: stored.status == "True", reason, message: stored.message.clone() })
+}
+
+/// What a pass decided about a target that was read.
+enum Decision {
+    /// A count, perhaps the current one.
+    Made(Verdict),
+    /// This round was decided before, or measurements are under way: R stays.
+    Waiting,
+    /// No count could be computed: R stays.
+    Failed(ComputeError),
+}
+
+fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Decision {
+    let View { seen, bounds, parameters, now } = view;
+    if let Some(verdict) = decide::at_bounds(current, bounds) {
+        plan.remember.note = None;
+        return Decision::Made(verdict);
+    }
+    if let Err(error) = &target.pods {
+        return Decision::Failed(ComputeError(format!("failed to get pod selector: {error}")));
+    }
+    let samples = &seen.samples;
+    let is_decided = samples.taken.is_none() || samples.taken == plan.remember.decided;
+    if samples.pending || is_decided || samples.sources.len() != seen.pa.spec.metrics_sources.len() {
+        return Decision::Waiting;
+    }
+    plan.remember.decided = samples.taken;
+    let question = Question { pa: &seen.pa, current, bounds, parameters, samples, now };
+    match decide::by_metrics(question, &mut plan.remember) {
+        Ok(verdict) => Decision::Made(verdict),
+        Err(error) => Decision::Failed(error),
+    }
+}
+
+fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
+    let View { seen, now, .. } = view;
+    let decision = decide(plan, view, target, current);
+    let Some(outlook) = &mut plan.outlook else { return };
+    (outlook.actual, outlook.desired) = (current, current);
+    match decision {
+        Decision::Made(verdict) => {
+            let desired = reachable(&target.write, current, verdict.desired);
+            outlook.desired = desired;
+            let Verdict { algorithm, reason, .. } = verdict;
+            plan.gauge = Gauge::Set { algorithm, reason, value: desired };
+            if desired != current {
+                let strategy = &seen.pa.spec.scaling_strategy;
+                let message = format!(
+                    "{strategy} algorithm completed. currentReplicas: {current}, \
+                     desiredReplicas: {desired}, shouldScale: true"
+                );
+                plan.events.push(EventDraft { warning: false, reason: "AlgorithmRun", message });
+                plan.steps.push(Step::Scale {
+                    target: target.object.clone(),
+                    write: target.write.clone(),
+                    from: current,
+                    to: desired,
+                    reason,
+                });
+            }
+        }
+        Decision::Waiting => {
+            if let Some(able) =
+                stored_able(&outlook.previous).filter(|able| able.reason == FAILED_UPDATE_SCALE)
+            {
+                outlook.able = able;
+            }
+        }
+        Decision::Failed(error) => {
+            let error = cut(&error.to_string(), ERROR_BYTES);
+            let last = outlook.previous.scaling_history.last();
+            if last.is_none_or(|last| last.success || last.error.as_deref() != Some(error.as_str())) {
+                plan.events.push(warning(FAILED_COMPUTE_SCALE, &error));
+            }
+            outlook.entry = Some(failed_entry(current, &error, now));
+            plan.remember.note = None;
+            plan.trouble = Some(Trouble::Compute(error));
+        }
+    }
+    let note = plan.remember.note.as_ref().filter(|note| note.until.is_none_or(|until| now < until));
+    outlook.note = note.map(|note| note.text.clone());
+    plan.withheld_until = note.and_then(|note| note.until);
+}
+
+/// Copies of a service share a role's count, so only multiples of the copies can be reached. A step that
+/// would miss its direction is none.
+fn reachable(write: &ScaleWrite, current: i32, desired: i32) -> i32 {
+    let reached = write.share_of(desired).saturating_mul(write.copies());
+    let is_step = (desired > current && reached > current) || (desired < current && reached < current);
+    if is_step { reached } else { current }
+}
+
+fn failed_entry(current: i32, error: &str, now: Timestamp) -> ScalingEvent {
+    ScalingEvent {
+        timestamp: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
+        previous_scale: current,
+        new_scale: current,
+        reason: FAILED_COMPUTE_SCALE.to_owned(),
+        success: false,
+        error: Some(error.to_owned()),
+    }
+}

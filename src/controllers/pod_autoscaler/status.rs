@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The status: conditions, history, and what the steps changed about them.
+
+use jiff::SignedDuration;
+use k8s_openapi::{
+    api::autoscaling::v2::HorizontalPodAutoscalerCondition,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
+
+use crate::{
+    api::autoscaling::{PodAutoscalerStatus, ScalingEvent, ScheduledBounds},
+    clock::Timestamp,
+    k8s::{
+        conditions::{self, Stated},
+        text::cut,
+    },
+    validation::pod_autoscaler::Problem,
+};
+
+use super::steps::{Conclusion, EventDraft, Plan, Step};
+
+/// Reason of condition and event when the API server refuses the HorizontalPodAutoscaler.
+const FAILED_UPDATE_HPA: &str = "FailedUpdateHPA";
+/// Reason of the condition when the target refuses its new size.
+pub(super) const FAILED_UPDATE_SCALE: &str = "FailedUpdateScale";
+/// Condition that only a HorizontalPodAutoscaler has.
+const SCALING_LIMITED: &str = "ScalingLimited";
+
+/// Condition of an object that may not act because another one holds its target; absent otherwise.
+pub(super) const CONFLICT: &str = "MultiPodAutoscalerConflict";
+
+/// What the status will say, before its conditions are worked out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Outlook {
+    /// The stored status.
+    pub(super) previous: PodAutoscalerStatus,
+    /// Generation of the spec that was looked at.
+    pub(super) generation: Option<i64>,
+    /// What is wrong with the spec.
+    pub(super) problem: Option<Problem>,
+    /// Message of the conflict.
+    pub(super) conflict: Option<String>,
+    /// Condition `AbleToScale`, where spec and claim allow scaling.
+    pub(super) able: Able,
+    /// Replicas asked for.
+    pub(super) desired: i32,
+    /// Replicas found.
+    pub(super) actual: i32,
+    /// What the message of `ScalingActive` adds: why scaling down is withheld.
+    pub(super) note: Option<String>,
+    /// Bounds in force.
+    pub(super) bounds: ScheduledBounds,
+    /// An entry for the history, if it is new.
+    pub(super) entry: Option<ScalingEvent>,
+    /// Last scaling as the HorizontalPodAutoscaler tells it.
+    pub(super) last_scale_time: Option<Time>,
+    /// Conditions of the generated HorizontalPodAutoscaler; `None`: another strategy.
+    pub(super) hpa_conditions: Option<Vec<HorizontalPodAutoscalerCondition>>,
+}
+
+/// Whether the target can be scaled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Able {
+    /// Status of the condition.
+    pub(super) holds: bool,
+    /// Reason.
+    pub(super) reason: &'static str,
+    /// Message.
+    pub(super) message: String,
+}
+
+/// Most entries that the history keeps.
+const HISTORY_ENTRIES: usize = 5;
+/// Entries that say the same are recorded again after this long.
+const HISTORY_QUIET_SECONDS: i64 = 5;
+/// Longest error text in history and conditions, in bytes.
+pub(super) const ERROR_BYTES: usize = 512;
+
+/// The status of an outlook. All conditions are worked out here, once for each pass.
+pub(super) fn compose(outlook: &Outlook, now: Timestamp) -> PodAutoscalerStatus {
+    let mut status = PodAutoscalerStatus {
+        desired_scale: outlook.desired,
+        actual_scale: outlook.actual,
+        scheduled_bounds: Some(outlook.bounds.clone()),
+        ..outlook.previous.clone()
+    };
+    if let Some(time) = &outlook.last_scale_time {
+        status.last_scale_time = Some(time.clone());
+    }
+    if let Some(entry) = &outlook.entry {
+        record(&mut status, entry, now);
+    }
+    write_conditions(&mut status.conditions, outlook, now);
+    status
+}
+
+fn write_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: Timestamp) {
+    let mut say = |kind, holds, reason, message: &str| {
+        let stated = Stated { kind, holds, reason, message: message.to_owned() };
+        conditions::upsert(conditions, stated, outlook.generation, now);
+    };
+    match &outlook.problem {
+        None => say("ValidSpec", true, "AsExpected", ""),
+        Some(problem) => say("ValidSpec", false, problem.reason, &problem.message),
+    }
+    if let Some(message) = &outlook.conflict {
+        // COMPAT: the condition exists with status False while there is a conflict.
+        say(CONFLICT, false, CONFLICT, message);
+    }
+    let differs = outlook.desired != outlook.actual;
+    let mut message = format!("desired={}, actual={}", outlook.desired, outlook.actual);
+    if let Some(note) = &outlook.note {
+        message = format!("{message}; {note}");
+    }
+    say("ScalingActive", differs, if differs { "ReconcilingScaleDiff" } else { "Stable" }, &message);
+
+    let refused = outlook.problem.is_some() || outlook.conflict.is_some();
+    let able = &outlook.able;
+    if refused {
+        say("AbleToScale", false, "InvalidSpec", "");
+    } else {
+        say("AbleToScale", able.holds, able.reason, &able.message);
+    }
+    let ready = !refused && able.holds && !differs;
+    say("Ready", ready, if ready { "AsExpected" } else { "ReconcilingScaleDiff" }, "");
+
+    if outlook.conflict.is_none() {
+        conditions::remove(conditions, CONFLICT);
+    }
+    if !refused {
+        copy_hpa_conditions(conditions, outlook, now);
+    }
+}
+
+/// The conditions of the HorizontalPodAutoscaler win over ours, unless we could not even write it.
+fn copy_hpa_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: Timestamp) {
+    let theirs = outlook.hpa_conditions.as_deref().unwrap_or_default();
+    if theirs.iter().all(|condition| condition.type_ != SCALING_LIMITED) {
+        conditions::remove(conditions, SCALING_LIMITED);
+    }
+    for theirs in theirs.iter().filter(|theirs| outlook.able.holds || theirs.type_ != "AbleToScale") {
+        let reason = theirs.reason.clone().filter(|reason| !reason.is_empty());
+        let condition = Condition {
+            type_: theirs.type_.clone(),
+            status: theirs.status.clone(),
+            reason: reason.unwrap_or_else(|| "Unspecified".to_owned()),
+            message: theirs.message.clone().unwrap_or_default(),
+            observed_generation: outlook.generation,
+            last_transition_time: theirs.last_transition_time.clone().unwrap_or(Time(now)),
+        };
+        conditions::upsert_condition(conditions, condition);
+    }
+}
+
+/// Appends to the history what is new in it. Failures are new only when they say something new.
+fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent, now: Timestamp) {
+    let history = &mut status.scaling_history;
+    let is_new = history.last().is_none_or(|last| {
+        let says_more = last.success != entry.success || last.error != entry.error;
+        let quiet = SignedDuration::from_secs(HISTORY_QUIET_SECONDS);
+        let is_later = now.duration_since(last.timestamp.0) > quiet;
+        says_more || (entry.success && (is_later || last.new_scale != entry.new_scale))
+    });
+    if !is_new {
+        return;
+    }
+    let surplus = (history.len() + 1).saturating_sub(HISTORY_ENTRIES);
+    history.drain(..surplus);
+    history.push(entry.clone());
+    if entry.success {
+        status.last_scale_time = Some(Time(now));
+    }
+}
+
+/// Folds in how the steps went. `failures`: for each step of the plan, in order, what went wrong, or
+/// `None`. Steps that were not tried count as failed.
+pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp) -> Conclusion {
+    let mut events = plan.events.clone();
+    let mut remember = plan.remember.clone();
+    let Some(mut outlook) = plan.outlook.clone() else {
+        return Conclusion { status: None, events, remember };
+    };
+    for (i, step) in plan.steps.iter().enumerate() {
+        let failure = match failures.get(i) {
+            Some(failure) => failure.as_deref().map(|failure| cut(failure, ERROR_BYTES)),
+            None => Some("not tried".to_owned()),
+        };
+        match (step, failure) {
+            (Step::CreateHpa(_) | Step::PatchHpa { .. }, Some(failure)) => {
+                let able = Able { holds: false, reason: FAILED_UPDATE_HPA, message: failure.clone() };
+                if is_news(&outlook.previous, &able) {
+                    events.push(EventDraft { warning: true, reason: FAILED_UPDATE_HPA, message: failure });
+                }
+                outlook.able = able;
+            }
+            (Step::Scale { from, to, reason, .. }, failure) => {
+                outlook.entry = Some(ScalingEvent {
+                    timestamp: Time(now),
+                    previous_scale: *from,
+                    new_scale: *to,
+                    reason: (*reason).to_owned(),
+                    success: failure.is_none(),
+                    error: failure.clone(),
+                });
+                let Some(failure) = failure else {
+                    let message = format!("New size: {to}; reason: {reason}");
+                    events.push(EventDraft { warning: false, reason: "SuccessfulRescale", message });
+                    continue;
+                };
+                let message = format!("unable to apply desired replicas: {failure}");
+                let able = Able { holds: false, reason: FAILED_UPDATE_SCALE, message };
+                if is_news(&outlook.previous, &able) {
+                    events.push(EventDraft { warning: true, reason: "FailedRescale", message: failure });
+                }
+                outlook.able = able;
+                // The retry has to decide on this round again.
+                remember.decided = None;
+            }
+            (Step::CreateHpa(_) | Step::PatchHpa { .. } | Step::DeleteHpa { .. }, _) => {}
+        }
+    }
+    Conclusion { status: Some(compose(&outlook, now)), events, remember }
+}
+
+/// Whether the stored status does not say this yet.
+pub(super) fn is_news(previous: &PodAutoscalerStatus, able: &Able) -> bool {
+    conditions::find(&previous.conditions, "AbleToScale")
+        .is_none_or(|stored| stored.reason != able.reason || stored.message != able.message)
+}

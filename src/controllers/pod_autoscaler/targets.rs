@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a target is read and written: its replicas, its pods, and the smallest patch that scales it.
+
+use std::{collections::BTreeMap, fmt};
+
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{autoscaling::PodAutoscaler, keys},
+    k8s::{
+        owner::group_of,
+        selector::{Selector, SelectorError},
+    },
+};
+
+/// A target that was read.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// The object.
+    pub(super) object: ScaleTarget,
+    /// R, its current replicas.
+    pub(super) replicas: Result<i32, TargetError>,
+    /// Its pods.
+    pub(super) pods: Result<PodSelection, TargetError>,
+    /// How it is scaled.
+    pub(super) write: ScaleWrite,
+}
+
+/// Address of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ScaleTarget {
+    /// Its kind as served.
+    pub(super) resource: ApiResource,
+    /// Namespace.
+    pub(super) namespace: String,
+    /// Name.
+    pub(super) name: String,
+}
+
+/// Which pods of the namespace belong to the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PodSelection {
+    selector: Selector,
+    /// Of grouped pods only the first one serves: others are dropped.
+    group_heads_only: bool,
+}
+
+/// Where the replicas of the target stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ScaleWrite {
+    /// `spec.replicas`.
+    Replicas,
+    /// `spec.template.spec.roles[index].replicas` of a StormService.
+    Role {
+        /// Place in the list, guarded by a test on the name.
+        index: usize,
+        /// Name of the role.
+        name: String,
+        /// k, the copies of the whole service; each of them has the role.
+        copies: i32,
+    },
+}
+
+/// Why the replicas or the pods of a target cannot be told. The texts end in events and statuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TargetError {
+    /// No `spec.replicas`.
+    #[error("the 'replicas' field was not found in the scale object")]
+    NoReplicas,
+    /// The service has no such role.
+    #[error("role {0} not found")]
+    NoRole(String),
+    /// The service has no `spec.template.spec`.
+    #[error("StormService {0:?} has no spec.template.spec")]
+    NoTemplate(String),
+    /// No selector.
+    #[error("scale object {0:?} is missing spec.selector")]
+    NoSelector(String),
+    /// A selector that would select every pod of the namespace.
+    #[error("scale object {0:?} has an empty selector")]
+    EmptySelector(String),
+    /// A selector that cannot be read.
+    #[error("scale object {name:?} has an invalid selector: {cause}")]
+    BadSelector {
+        /// Name of the target.
+        name: String,
+        /// Why.
+        cause: SelectorError,
+    },
+}
+
+impl PodSelection {
+    /// Whether a pod with these labels belongs to the target.
+    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let grouped_behind = || labels.get(keys::POD_GROUP_INDEX_LABEL).is_some_and(|index| index != "0");
+        self.selector.matches(labels) && !(self.group_heads_only && grouped_behind())
+    }
+}
+
+/// The selector as the API server takes it. It does not tell group heads apart: filter by
+/// [`PodSelection::matches`].
+impl fmt::Display for PodSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.selector.fmt(f)
+    }
+}
+
+impl ScaleWrite {
+    /// The patch that makes the target `replicas` large; it touches nothing else.
+    pub(super) fn patch(&self, replicas: i32) -> ScalePatch {
+        match self {
+            Self::Replicas => ScalePatch::Merge(json!({"spec": {"replicas": replicas}})),
+            Self::Role { index, name, .. } => {
+                let role = format!("/spec/template/spec/roles/{index}");
+                let share = self.share_of(replicas);
+                // `add` sets a member of an object whether or not it exists.
+                ScalePatch::Json(json!([
+                    {"op": "test", "path": format!("{role}/name"), "value": name},
+                    {"op": "add", "path": format!("{role}/replicas"), "value": share},
+                ]))
+            }
+        }
+    }
+
+    /// k, the copies that share the count.
+    pub(super) fn copies(&self) -> i32 {
+        match self {
+            Self::Replicas => 1,
+            Self::Role { copies, .. } => (*copies).max(1),
+        }
+    }
+
+    /// The count that is written for `replicas` in all: ⌈replicas / k⌉.
+    pub(super) fn share_of(&self, replicas: i32) -> i32 {
+        let copies = self.copies();
+        replicas.div_euclid(copies) + i32::from(replicas.rem_euclid(copies) != 0)
+    }
+
+    /// The same write for `object`, the target as re-read after the test of the patch failed.
+    ///
+    /// # Errors
+    /// [`TargetError::NoRole`] when the role is gone.
+    pub(super) fn relocated(&self, object: &Value) -> Result<Self, TargetError> {
+        match self {
+            Self::Replicas => Ok(Self::Replicas),
+            Self::Role { name, .. } => {
+                let index = role_index(object, name).ok_or_else(|| TargetError::NoRole(name.clone()))?;
+                Ok(Self::Role { index, name: name.clone(), copies: copies_of(object) })
+            }
+        }
+    }
+}
+
+/// A patch in one of two dialects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ScalePatch {
+    /// JSON merge patch.
+    Merge(Value),
+    /// JSON patch (a list of operations). A failed `test` means: re-read, [`ScaleWrite::relocated`], retry.
+    Json(Value),
+}
+
+/// Whether the PodAutoscaler scales one role within each copy of a StormService, and which.
+pub(super) fn pooled_role(pa: &PodAutoscaler) -> Option<&str> {
+    role_of(pa).filter(|_| is_storm_service(pa) && !is_replica_mode(pa))
+}
+
+/// The role that the PodAutoscaler names, if any.
+pub(super) fn role_of(pa: &PodAutoscaler) -> Option<&str> {
+    let role = pa.spec.sub_target_selector.as_ref().map(|selector| selector.role_name.as_str());
+    role.filter(|role| !role.is_empty())
+}
+
+/// Whether the target is a StormService.
+pub(super) fn is_storm_service(pa: &PodAutoscaler) -> bool {
+    let target = &pa.spec.scale_target_ref;
+    group_of(&target.api_version) == keys::ORCHESTRATION_GROUP && target.kind == "StormService"
+}
+
+/// Whether whole copies of a StormService are scaled although a role is named.
+fn is_replica_mode(pa: &PodAutoscaler) -> bool {
+    let annotations = pa.metadata.annotations.as_ref();
+    annotations
+        .and_then(|all| all.get(keys::pod_autoscaler::STORM_SERVICE_MODE))
+        .is_some_and(|mode| mode == "replica")
+}
+
+/// Reads what a pass needs from the target's JSON. `resource`: the kind under which it was found.
+pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, object: &Value) -> Target {
+    let namespace = pa.metadata.namespace.clone().unwrap_or_default();
+    let name = pa.spec.scale_target_ref.name.clone();
+    let (replicas, write) = match pooled_role(pa) {
+        Some(role) => read_role(object, role, &name),
+        None if is_storm_service(pa) && pa.spec.sub_target_selector.is_some() && is_replica_mode(pa) => {
+            (Ok(copies_wanted(object).unwrap_or(1)), ScaleWrite::Replicas)
+        }
+        None => (copies_wanted(object).ok_or(TargetError::NoReplicas), ScaleWrite::Replicas),
+    };
+    let pods = if is_storm_service(pa) {
+        Ok(storm_service_pods(&name, role_of(pa)))
+    } else {
+        read_selector(pa, object, &name)
+    };
+    Target { object: ScaleTarget { resource, namespace, name }, replicas, pods, write }
+}
+
+/// R = replicas of the role in the spec · k. Unset in the spec: what the status counts, else 0.
+fn read_role(object: &Value, role: &str, name: &str) -> (Result<i32, TargetError>, ScaleWrite) {
+    let copies = copies_of(object);
+    let counted = object
+        .pointer("/status/roleStatuses")
+        .and_then(Value::as_array)
+        .and_then(|roles| roles.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(role)))
+        .map(|entry| entry.get("replicas").and_then(as_count).unwrap_or(0));
+    let index = role_index(object, role);
+    let write = ScaleWrite::Role { index: index.unwrap_or(0), name: role.to_owned(), copies };
+    let entry = index.and_then(|index| roles(object)?.get(index));
+    let replicas = match (entry, counted) {
+        (Some(entry), counted) => match entry.get("replicas").and_then(as_count) {
+            Some(replicas) => Ok(replicas.saturating_mul(copies)),
+            None => Ok(counted.unwrap_or(0)),
+        },
+        (None, Some(counted)) => Ok(counted),
+        (None, None) if object.pointer("/spec/template/spec").is_none_or(Value::is_null) => {
+            Err(TargetError::NoTemplate(name.to_owned()))
+        }
+        (None, None) => Err(TargetError::NoRole(role.to_owned())),
+    };
+    (replicas, write)
+}
+
+fn roles(object: &Value) -> Option<&Vec<Value>> {
+    object.pointer("/spec/template/spec/roles").and_then(Value::as_array)
+}
+
+fn role_index(object: &Value, role: &str) -> Option<usize> {
+    roles(object)?.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(role))
+}
+
+/// k = max(1, `spec.replicas` ?? 1).
+fn copies_of(object: &Value) -> i32 {
+    copies_wanted(object).unwrap_or(1).max(1)
+}
+
+fn copies_wanted(object: &Value) -> Option<i32> {
+    object.pointer("/spec/replicas").and_then(as_count)
+}
+
+fn as_count(value: &Value) -> Option<i32> {
+    value.as_i64().and_then(|count| i32::try_from(count).ok())
+}
+
+/// Grouped roles mark their pods with an index; ungrouped ones do not, so one rule fits both.
+fn storm_service_pods(name: &str, role: Option<&str>) -> PodSelection {
+    let service = Selector::of_labels([(keys::STORM_SERVICE_NAME_LABEL, name)]);
+    let selector = match role {
+        Some(role) => service.and_label(keys::ROLE_NAME_LABEL, role),
+        None => service,
+    };
+    PodSelection { selector, group_heads_only: true }
+}
+
+fn read_selector(pa: &PodAutoscaler, object: &Value, name: &str) -> Result<PodSelection, TargetError> {
+    let bad = |cause| TargetError::BadSelector { name: name.to_owned(), cause };
+    let printed = object.pointer("/status/selector").and_then(Value::as_str);
+    let selector = match printed.filter(|text| !text.trim().is_empty()) {
+        Some(text) => Selector::parse(text).map_err(bad)?,
+        None => {
+            let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
+            let selector = selector.ok_or_else(|| TargetError::NoSelector(name.to_owned()))?;
+            Selector::of_json(selector).map_err(bad)?
+        }
+    };
+    if selector.is_empty() {
+        return Err(TargetError::EmptySelector(name.to_owned()));
+    }
+    let target = &pa.spec.scale_target_ref;
+    let is_fleet =
+        group_of(&target.api_version) == keys::ORCHESTRATION_GROUP && target.kind == "RayClusterFleet";
+    let selector = if is_fleet { selector.and_label(keys::RAY_NODE_TYPE_LABEL, "head") } else { selector };
+    Ok(PodSelection { selector, group_heads_only: false })
+}

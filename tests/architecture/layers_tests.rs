@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use crate::{
+    layers::{check, check_known, check_loops},
+    source::Source,
+};
+
+fn lines(found: &[crate::source::Violation]) -> Vec<usize> {
+    found.iter().map(|violation| violation.line).collect()
+}
+
+#[test]
+fn an_arrow_that_points_up_is_found_with_its_line() {
+    let source = Source::new("src/k8s/owner.rs", "// licence\n\nuse crate::cluster::Writer;\n");
+    let found = check(&[source]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].to_string(),
+        "src/k8s/owner.rs:3: `k8s` names `cluster::Writer`: it may use api, gocompat (arrows point down)"
+    );
+}
+
+#[test]
+fn arrows_that_point_sideways_or_up_are_found() {
+    for (path, text) in [
+        ("src/cluster/writer.rs", "use crate::engine::http;"),
+        ("src/engine/http.rs", "use crate::cluster::Writer;"),
+        ("src/api/keys.rs", "use crate::gocompat::hash;"),
+        ("src/api/keys.rs", "use crate::clock::Timestamp;"),
+        ("src/validation/x.rs", "use crate::clock::Timestamp;"),
+        ("src/election/guard.rs", "use crate::cluster::Writer;"),
+        ("src/runtime/worker.rs", "use crate::election::Won;"),
+        ("src/controllers/a/plan.rs", "use crate::election::Won;"),
+        ("src/controllers/a/plan.rs", "use crate::server::probes;"),
+        ("src/server/debug.rs", "use crate::manager::State;"),
+        ("src/manager/supervisor.rs", "use crate::controllers::all;"),
+        ("src/manager/supervisor.rs", "use crate::cluster::Writer;"),
+        ("src/manager/supervisor.rs", "fn f(x: crate::cli::Settings) {}"),
+        ("src/runtime/worker.rs", "use super::super::manager::State;"),
+        ("src/clock.rs", "use super::fence::Fence;"),
+        ("src/testkit/mod.rs", "use crate::controllers::all;"),
+    ] {
+        assert_eq!(lines(&check(&[Source::new(path, text)])), [1], "{path}: {text}");
+    }
+}
+
+#[test]
+fn arrows_that_point_down_are_fine() {
+    for (path, text) in [
+        ("src/election/guard.rs", "use crate::cluster::client::Layers;"),
+        ("src/manager/kind_gate.rs", "use crate::{cluster::discovery, runtime::controller::Card};"),
+        ("src/runtime/worker.rs", "use super::queue; use crate::{clock, cluster::Writer};"),
+        ("src/app.rs", "use crate::{cli, controllers, manager, server};"),
+        ("src/main.rs", "use aibrix_controller_manager::app;"),
+        ("src/k8s/owner_tests.rs", "use crate::app;"),
+    ] {
+        assert_eq!(lines(&check(&[Source::new(path, text)])), Vec::<usize>::new(), "{path}: {text}");
+    }
+}
+
+#[test]
+fn a_loop_that_names_another_is_found() {
+    let tree = [
+        Source::new("src/controllers/storm/service/reconcile.rs", ""),
+        Source::new("src/controllers/storm/role_set/reconcile.rs", ""),
+        Source::new("src/controllers/storm/service/plan.rs", "use super::super::role_set::plan;"),
+        Source::new("src/controllers/storm/mod.rs", "use self::{role_set::run, service::run as other};"),
+        Source::new("src/controllers/cache/plan.rs", "\nuse crate::controllers::storm::x;"),
+        Source::new(
+            "src/controllers/mod.rs",
+            "use self::storm::Storm; use crate::controllers::cache::Cache;",
+        ),
+    ];
+    let found: Vec<_> = check_loops(&tree).into_iter().map(|v| (v.path, v.line)).collect();
+    let want = [("src/controllers/storm/service/plan.rs", 1), ("src/controllers/cache/plan.rs", 2)];
+    assert_eq!(found, want.map(|(path, line)| (path.to_owned(), line)));
+}
+
+#[test]
+fn a_module_outside_the_table_is_found() {
+    let tree =
+        [Source::new("src/lib.rs", ""), Source::new("src/extras/x.rs", ""), Source::new("src/app.rs", "")];
+    let found: Vec<_> = check_known(&tree).into_iter().map(|v| v.path).collect();
+    assert_eq!(found, ["src/extras/x.rs"]);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
+
+use crate::{
+    grants::{Grants, excess, missing, of_role, of_text},
+    manifests::{object, read, render},
+};
+
+const NONE: [String; 0] = [];
+
+/// Everything that the account of a full install may do anywhere.
+fn combined() -> Grants {
+    of_role(&object(&render("base"), "ClusterRole", "aibrix-controller-manager-role"))
+}
+
+#[test]
+fn the_combined_role_takes_nothing_away_from_a_go_manager_and_adds_what_it_lacks() {
+    let promised = of_text(&read("tests/golden/aibrix_cluster_role.txt"));
+    assert!(promised.len() > 200, "the golden file was not read: {} grants", promised.len());
+    assert_eq!(missing(&combined(), &promised), NONE);
+}
+
+#[test]
+fn the_combined_role_grants_nothing_else() {
+    let promised = of_text(&read("tests/golden/aibrix_cluster_role.txt"));
+    assert_eq!(excess(&combined(), &promised), NONE);
+}
+
+#[test]
+fn what_aibrix_is_refused_is_not_granted_by_accident() {
+    // The manager must work with AIBrix's own role, so a permission that slips in here would hide that it
+    // does not.
+    let granted = combined();
+    for refused in [
+        "core secrets create",
+        "core secrets patch",
+        "core serviceaccounts update",
+        "core configmaps get",
+        "core nodes get",
+        "core namespaces get",
+        "events.k8s.io events create",
+        "admissionregistration.k8s.io validatingwebhookconfigurations patch",
+        "apiextensions.k8s.io customresourcedefinitions watch",
+        "rbac.authorization.k8s.io rolebindings update",
+        "rbac.authorization.k8s.io roles patch",
+        "coordination.k8s.io leases get",
+    ] {
+        assert_eq!(missing(&granted, &of_text(refused)), [refused]);
+    }
+}
+
+#[test]
+fn elections_are_granted_in_the_namespace_of_the_manager_only() {
+    let want = of_text(
+        "coordination.k8s.io leases create,delete,get,list,patch,update,watch\ncore events create,patch,update",
+    );
+    for (kustomization, prefix) in
+        [("base", "aibrix-"), ("overlays/standalone/pod-autoscaler-controller", "aibrix-autoscaling-")]
+    {
+        let name = format!("{prefix}controller-manager-leader-election-role");
+        let role = object(&render(kustomization), "Role", &name);
+        assert_eq!(of_role(&role), want, "{kustomization}");
+        assert_eq!(role["metadata"]["namespace"], "aibrix-system");
+    }
+}
+
+#[test]
+fn each_kind_has_a_role_for_editors_and_one_for_viewers() {
+    let objects = render("base");
+    let groups = [
+        ("autoscaling", "podautoscaler"),
+        ("model", "modeladapter"),
+        ("model", "modelclaim"),
+        ("orchestration", "kvcache"),
+        ("orchestration", "podset"),
+        ("orchestration", "rayclusterfleet"),
+        ("orchestration", "rayclusterreplicaset"),
+        ("orchestration", "roleset"),
+        ("orchestration", "stormservice"),
+    ];
+    for (group, kind) in groups {
+        let grants = |role: &str| {
+            of_role(&object(&objects, "ClusterRole", &format!("aibrix-{group}-{kind}-{role}-role")))
+        };
+        let rows = |verbs: &str| {
+            of_text(&format!("{group}.aibrix.ai {kind}s {verbs}\n{group}.aibrix.ai {kind}s/status get"))
+        };
+        assert_eq!(grants("editor"), rows("create,delete,get,list,patch,update,watch"), "{kind}");
+        assert_eq!(grants("viewer"), rows("get,list,watch"), "{kind}");
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests of the harness itself: other tests believe what it says.
+
+use std::{fs::Permissions, net::Ipv4Addr, os::unix::fs::PermissionsExt, time::Duration};
+
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::{
+    ControlPlane, Options, audit, eventually, install,
+    kubelet::Kubelet,
+    leases,
+    manager::Launch,
+    objects, shared,
+    toxiproxy::Toxiproxy,
+    usage,
+    wait::{instant, throughout},
+};
+
+const SOON: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engine_answers_at_the_address_of_a_pod_that_a_deployment_made() {
+    let plane = ControlPlane::start(Options::full()).await;
+    let client = plane.client().await;
+    let ns = plane.namespace("engines").await;
+    objects::create(&client, &objects::deployment(&ns, "web", 2)).await;
+
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &ns);
+    let addresses = eventually(SOON, "two pods are ready", async || {
+        let list = pods.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let ready: Vec<_> = list.iter().filter(|pod| is_ready(pod)).collect();
+        let addresses: Vec<_> = ready.iter().filter_map(|pod| pod.status.as_ref()?.pod_ip.clone()).collect();
+        if addresses.len() == 2 { Ok(addresses) } else { Err(format!("ready at {addresses:?}")) }
+    })
+    .await;
+    assert!(addresses.iter().all(|it| it.starts_with("10.244.")), "{addresses:?}");
+
+    let server = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.expect("listen");
+    let port = server.local_addr().expect("an address").port();
+    let serve = async {
+        for _ in 0..2 {
+            let (mut stream, _) = server.accept().await.expect("accept");
+            let meant = stream.local_addr().expect("an address").ip().to_string();
+            stream.write_all(meant.as_bytes()).await.expect("answer");
+        }
+    };
+    let ask = async {
+        for address in &addresses {
+            let mut answer = String::new();
+            let mut stream = TcpStream::connect((address.as_str(), port)).await.expect("connect");
+            stream.read_to_string(&mut answer).await.expect("read");
+            assert_eq!(&answer, address, "the server sees which pod was meant");
+        }
+    };
+    tokio::join!(serve, ask);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    let client = plane.client().await;
+    let ns = plane.namespace("audit").await;
+    let mut log = plane.audit();
+    let mark = log.mark();
+
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"namespace": ns, "name": "some-lease",
+                     "labels": {"app.kubernetes.io/component": "some-controller"}},
+        "spec": {"holderIdentity": "web-0_a", "leaseDurationSeconds": 15, "leaseTransitions": 3},
+    });
+    objects::create(&client, &lease).await;
+    let leases_api: Api<Lease> = Api::namespaced(client.clone(), &ns);
+    let release = json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
+    let release = Patch::Merge(&release);
+    leases_api.patch("some-lease", &PatchParams::default(), &release).await.expect("release");
+
+    let entries = log.since(mark).to_vec();
+    let counts = audit::count_by(&entries, |it| (it.verb.clone(), it.resource(), it.user.clone()));
+    assert_eq!(counts.get(&("create".into(), "leases".into(), "admin".into())), Some(&1), "{counts:?}");
+    let history = leases::history(&entries);
+    let changes = &history[&(ns.clone(), "some-lease".to_owned())];
+    let said: Vec<_> = changes.iter().map(|it| (it.holder.as_str(), it.duration.as_secs())).collect();
+    assert_eq!(said, [("web-0_a", 15), ("", 1)]);
+    assert_eq!((changes[0].component.as_str(), changes[0].transitions), ("some-controller", 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarted_api_server_keeps_its_address_and_its_objects() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    let client = plane.client().await;
+    let ns = plane.namespace("kept").await;
+    plane.stop_apiserver();
+    client.apiserver_version().await.expect_err("nobody answers");
+    plane.restart_apiserver().await;
+    let kept = objects::get(&plane.client().await, &objects::namespace(&ns)).await;
+    assert!(kept.is_some(), "the namespace is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn test_plays_kubelet_where_nothing_else_does() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    let client = plane.client().await;
+    let ns = plane.namespace("kubelet").await;
+    objects::create(&client, &objects::pod(&ns, "web")).await;
+    let kubelet = Kubelet::new(client.clone(), &ns);
+    let address = kubelet.ready("web").await;
+    let pods: Api<Pod> = Api::namespaced(client, &ns);
+    let pod = pods.get("web").await.expect("the pod");
+    assert!(is_ready(&pod));
+    assert_eq!(pod.status.and_then(|status| status.pod_ip), Some(address.clone()));
+    assert_eq!(kubelet.not_ready("web").await, address, "a pod keeps its address");
+    assert!(!is_ready(&pods.get("web").await.expect("the pod")));
+    kubelet.gone("web").await;
+    assert!(pods.get_opt("web").await.expect("ask").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxy_slows_and_cuts_the_way_to_the_api_server() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    let proxies = Toxiproxy::start(&plane).await;
+    let proxy = proxies.proxy(plane.port()).await;
+    let ns = plane.namespace("proxied").await;
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": ns}});
+    objects::create(&plane.client().await, &account).await;
+    let path = plane.kubeconfig_through(proxy.port(), &ns, "robot").await;
+    let client = crate::support::kubeconfig::client(&path).await.expect("a client");
+
+    client.apiserver_version().await.expect("the API server answers through the proxy");
+    proxy.slow(Duration::from_millis(700)).await;
+    let start = instant();
+    client.apiserver_version().await.expect("it answers slowly");
+    assert!(start.elapsed() >= Duration::from_millis(700), "took {:?}", start.elapsed());
+    proxy.cut().await;
+    client.apiserver_version().await.expect_err("it is cut off");
+    proxy.heal().await;
+    client.apiserver_version().await.expect("it answers again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shared_control_plane_has_the_manager_installed() {
+    let plane = shared().await;
+    assert!(!plane.shipped_arguments().await.is_empty());
+    let path = plane.manager_kubeconfig().await;
+    let client = crate::support::kubeconfig::client(&path).await.expect("a client");
+    let mine: Api<Lease> = Api::namespaced(client.clone(), install::NAMESPACE);
+    mine.list(&ListParams::default()).await.map(drop).expect("the manager may list its Leases");
+    let pods: Api<Pod> = Api::namespaced(plane.client().await, install::NAMESPACE);
+    let pods = pods.list(&ListParams::default()).await.expect("list pods");
+    assert!(pods.iter().all(|pod| pod.name_any().starts_with(install::NAME)), "only the manager's pods");
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
+}
+
+#[test]
+fn usage_of_a_process_is_read_until_it_is_gone() {
+    let own = usage::of(std::process::id()).expect("this process runs");
+    assert!(own.resident_bytes > 1_000_000 && own.peak_bytes >= own.resident_bytes, "{own:?}");
+    assert!(own.threads >= 1, "{own:?}");
+    assert_eq!(usage::of(u32::MAX), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_plays_manager_is_watched_frozen_and_stopped() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let binary = dir.path().join("manager");
+    let script =
+        "#!/bin/sh\ntrap 'echo stopping; exit 7' TERM\necho \"$POD_NAME $1\"\nwhile :; do sleep 0.02; done\n";
+    std::fs::write(&binary, script).expect("write a script");
+    std::fs::set_permissions(&binary, Permissions::from_mode(0o755)).expect("make it a program");
+    let launch = Launch {
+        kubeconfig: dir.path().join("kubeconfig"),
+        pod_name: "web-0".to_owned(),
+        args: vec!["--first".to_owned()],
+        env: Vec::new(),
+        binary: Some(binary),
+        log: dir.path().join("log"),
+        address: "127.0.0.1".to_owned(),
+        ports: None,
+    };
+    let manager = launch.start();
+    assert_eq!(manager.wait_for_line(SOON, "web-0").await, "web-0 --first");
+    assert!(manager.is("web-0_some-uuid") && !manager.is("web-01_some-uuid"));
+    manager.get("/readyz").await.expect_err("a script serves nothing");
+    manager.sigstop();
+    manager.sigterm();
+    throughout(Duration::from_millis(200), "a frozen process does not end", async || {
+        manager.exit_status().map_or(Ok(()), |status| Err(status.to_string()))
+    })
+    .await;
+    manager.sigcont();
+    assert_eq!(manager.wait_exit(SOON).await, Some(7));
+    assert!(manager.log().ends_with("stopping\n"), "{}", manager.log());
+    manager.sigterm(); // too late, and harmless
+}

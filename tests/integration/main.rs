@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests against a real API server, one module per subject.
+//!
+//! They run in the sandbox's network (`make test`; for one test `dev/sandbox.sh cargo test --offline --test
+//! integration NAME`) and fail outside of it. What they share is in [`support`].
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code, which clippy recognises only inside of test functions"
+)]
+
+mod election;
+mod harness;
+mod oracle;
+mod process;
+mod support;

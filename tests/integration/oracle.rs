@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The oracle on doctored audit logs: it must find each kind of violation, and nothing else.
+
+use std::time::Duration;
+
+use aibrix_controller_manager::clock::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{
+    audit::{AuditLog, Caller, Entry},
+    leases::{self, NOTICE, Verdict},
+};
+
+const A: &str = "manager-0_aaaa";
+const B: &str = "manager-1_bbbb";
+const LEASE: &str = "aibrix-kv-cache-controller";
+
+/// Audit lines, written as a story: times are seconds from its beginning.
+#[derive(Debug, Default)]
+struct Story {
+    lines: Vec<String>,
+    version: u64,
+}
+
+impl Story {
+    /// `holder` wins or renews the Lease for 15 s; `holder` itself asks.
+    fn lease(self, at: f64, holder: &str) -> Self {
+        self.lease_by(at, holder, 15, &user_agent(holder))
+    }
+
+    /// `holder` gives the Lease back.
+    fn release(self, at: f64, holder: &str) -> Self {
+        self.lease_by(at, "", 1, &user_agent(holder))
+    }
+
+    /// Somebody who ignores the protocol writes `holder` into the Lease.
+    fn rob(self, at: f64, holder: &str) -> Self {
+        self.lease_by(at, holder, 15, "kubectl/v1.36.3")
+    }
+
+    fn lease_by(mut self, at: f64, holder: &str, seconds: u64, user_agent: &str) -> Self {
+        self.version += 1;
+        let lease = json!({
+            "metadata": {"name": LEASE, "resourceVersion": self.version.to_string(),
+                         "labels": {"app.kubernetes.io/component": "kv-cache-controller"}},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
+        });
+        self.line(at, "patch", user_agent, ("coordination.k8s.io", "leases", LEASE), (200, &lease))
+    }
+
+    fn delete_lease(self, at: f64) -> Self {
+        let object = ("coordination.k8s.io", "leases", LEASE);
+        self.line(at, "delete", "kubectl/v1.36.3", object, (200, &json!({"kind": "Status"})))
+    }
+
+    /// The controller in the process `identity` changes a pod.
+    fn write(self, at: f64, identity: &str) -> Self {
+        self.line(at, "patch", &user_agent(identity), ("", "pods", "web-0"), (200, &Value::Null))
+    }
+
+    fn line(
+        mut self,
+        at: f64,
+        verb: &str,
+        user_agent: &str,
+        (group, resource, name): (&str, &str, &str),
+        (code, response): (u16, &Value),
+    ) -> Self {
+        let line = json!({
+            "stage": "ResponseComplete", "verb": verb, "userAgent": user_agent, "requestURI": "/",
+            "user": {"username": "system:serviceaccount:aibrix-system:aibrix-controller-manager"},
+            "objectRef": {"apiGroup": group, "resource": resource, "namespace": "aibrix-system", "name": name},
+            "responseStatus": {"code": code}, "responseObject": response,
+            "requestReceivedTimestamp": time(at).to_string(),
+            "stageTimestamp": time(at + 0.01).to_string(),
+        });
+        self.lines.push(line.to_string());
+        self
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.lines.iter().filter_map(|line| Entry::parse(line).expect("an audit line")).collect()
+    }
+
+    fn verdict(&self) -> Verdict {
+        leases::who_wrote_without_lease(&self.entries())
+    }
+
+    fn violations(&self) -> usize {
+        self.verdict().violations.len()
+    }
+}
+
+fn time(at: f64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + Duration::from_hours(500_000) + Duration::from_secs_f64(at)
+}
+
+fn user_agent(identity: &str) -> String {
+    format!("aibrix-controller-manager/0.1.0 (linux/amd64) kv-cache-controller/{identity}")
+}
+
+#[test]
+fn holder_may_write_from_the_moment_it_wins_until_its_lease_runs_out() {
+    let story = Story::default().lease(0.0, A).write(0.5, A).lease(5.0, A).write(19.9, A);
+    story.verdict().assert_clean();
+    assert_eq!(story.verdict().judged, 2);
+}
+
+#[test]
+fn write_before_the_first_term_is_found() {
+    let found = Story::default().write(0.0, A).lease(1.0, A).verdict();
+    assert_eq!(found.violations.len(), 1);
+    assert_eq!(found.violations[0].reason, "it had never held the Lease");
+}
+
+#[test]
+fn write_after_the_lease_ran_out_is_found_also_when_nobody_else_took_it() {
+    assert_eq!(Story::default().lease(0.0, A).write(15.1, A).violations(), 1);
+}
+
+#[test]
+fn frozen_holder_that_writes_after_a_take_over_is_found() {
+    let story = Story::default().lease(0.0, A).lease(16.0, B).write(17.0, A).write(17.0, B);
+    let found = story.verdict();
+    assert_eq!(found.violations.len(), 1);
+    assert!(found.violations[0].entry.is_by("kv-cache-controller"));
+    assert_eq!(found.violations[0].entry.caller.as_ref().map(|it| it.identity.as_str()), Some(A));
+}
+
+#[test]
+fn holder_that_writes_after_its_own_release_is_found_at_once() {
+    let story = Story::default().lease(0.0, A).release(3.0, A).write(3.5, A);
+    assert_eq!(story.violations(), 1);
+    assert!(story.verdict().in_notice.is_empty(), "it knew");
+}
+
+#[test]
+fn bystander_that_writes_while_another_leads_is_found() {
+    assert_eq!(Story::default().lease(0.0, A).write(1.0, B).violations(), 1);
+}
+
+#[test]
+fn refused_write_without_a_lease_is_a_violation_as_well() {
+    let refused = Story::default().lease(0.0, A).line(
+        1.0,
+        "create",
+        &user_agent(B),
+        ("", "pods", "web-1"),
+        (403, &Value::Null),
+    );
+    assert_eq!(refused.violations(), 1);
+}
+
+#[test]
+fn robbed_holder_has_a_moment_to_learn_of_it_and_not_longer() {
+    for rob in [Story::rob as fn(Story, f64, &str) -> Story, |story, at, _| story.delete_lease(at)] {
+        let soon = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(3.0, A);
+        assert_eq!((soon.violations(), soon.verdict().in_notice.len()), (0, 1));
+        let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(2.2 + NOTICE.as_secs_f64(), A);
+        assert_eq!((late.violations(), late.verdict().in_notice.len()), (1, 0));
+    }
+}
+
+#[test]
+fn second_term_of_the_same_process_counts_from_its_own_beginning() {
+    let story = Story::default().lease(0.0, A).release(3.0, A).lease(60.0, A);
+    assert_eq!(story.write(30.0, A).write(61.0, A).violations(), 1);
+}
+
+#[test]
+fn event_about_the_end_of_a_term_is_not_judged() {
+    let event = format!("{LEASE}.17a1b2c3");
+    let story = Story::default().lease(0.0, A).release(3.0, A).line(
+        3.2,
+        "create",
+        &user_agent(A),
+        ("", "events", &event),
+        (201, &Value::Null),
+    );
+    assert_eq!(story.verdict().judged, 0);
+}
+
+#[test]
+fn change_in_the_name_of_the_process_needs_no_lease() {
+    let agent = user_agent(A).replace("kv-cache-controller", "certificates");
+    let story = Story::default().line(0.0, "update", &agent, ("", "secrets", "cert"), (200, &Value::Null));
+    let found = story.verdict();
+    assert_eq!((found.judged, found.violations.len(), found.by_processes.len()), (0, 0, 1));
+}
+
+#[test]
+#[should_panic(expected = "no controller changed anything")]
+fn verdict_about_nothing_does_not_pass_as_clean() {
+    Story::default().lease(0.0, A).verdict().assert_clean();
+}
+
+#[test]
+fn gap_without_a_leader_is_as_long_as_nobody_held_the_lease() {
+    let story = Story::default().lease(0.0, A).release(3.0, A).lease(3.4, B).lease(8.0, B).lease(30.0, A);
+    let history = leases::history(&story.entries());
+    let changes = history.values().next().expect("one Lease");
+    let gaps: Vec<_> = leases::gaps(changes, time(0.0), time(31.0)).iter().map(Duration::as_millis).collect();
+    assert_eq!(gaps, [7_000, 400]);
+}
+
+#[test]
+fn user_agent_names_controller_and_process() {
+    let agent = "aibrix-controller-manager/v0.1.0 (linux/arm64) pod-autoscaler-controller/web-0_1/2";
+    let caller = Caller::parse(agent).expect("one of ours");
+    assert_eq!(
+        (caller.controller.as_str(), caller.identity.as_str()),
+        ("pod-autoscaler-controller", "web-0_1/2")
+    );
+    for foreign in ["kubectl/v1.36.3 (linux/amd64) kubernetes/abc", "", "aibrix-controller-manager/v1"] {
+        assert_eq!(Caller::parse(foreign), None, "{foreign}");
+    }
+}
+
+#[test]
+fn log_is_read_in_pieces_as_it_grows() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("audit.log");
+    let mut log = AuditLog::open(path.clone());
+    assert!(log.entries().is_empty(), "the file does not exist yet");
+    let story = Story::default().lease(0.0, A).write(1.0, A);
+    let (first, second) = (&story.lines[0], &story.lines[1]);
+    let (head, tail) = second.split_at(second.len() / 2);
+    std::fs::write(&path, format!("{first}\n{head}")).expect("write");
+    let mark = log.mark();
+    assert_eq!(mark, 1, "half a line is none");
+    std::fs::write(&path, format!("{first}\n{head}{tail}\n")).expect("write");
+    assert_eq!(log.since(mark).len(), 1);
+}

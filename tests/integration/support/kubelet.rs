@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The test plays kubelet: it says when a pod runs, is ready and has an address.
+//!
+//! For control planes without kwok, and for pods with the annotation `dev.aibrix.ai/kubelet: by-hand`, which
+//! kwok leaves alone.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::wait::now;
+
+/// The upper half of 10.244.0.0/16, which kwok does not reach.
+static ADDRESSES: AtomicU16 = AtomicU16::new(0);
+
+/// Sets the status of pods of one namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Kubelet {
+    pods: Api<Pod>,
+}
+
+impl Kubelet {
+    /// A kubelet for the namespace `ns`.
+    pub(crate) fn new(client: Client, ns: &str) -> Self {
+        Self { pods: Api::namespaced(client, ns) }
+    }
+
+    /// A pod address that no other pod has: the sandbox answers on it.
+    pub(crate) fn next_address() -> String {
+        let n = ADDRESSES.fetch_add(1, Ordering::Relaxed);
+        format!("10.244.{}.{}", 128 + n / 250, 1 + n % 250)
+    }
+
+    /// The pod runs and is ready, at its present address or a new one, which is returned.
+    pub(crate) async fn ready(&self, name: &str) -> String {
+        self.set(name, true).await
+    }
+
+    /// The pod runs and is not ready.
+    pub(crate) async fn not_ready(&self, name: &str) -> String {
+        self.set(name, false).await
+    }
+
+    /// All pods of the namespace that are not on their way out run and are ready. Returns how many.
+    pub(crate) async fn ready_all(&self) -> usize {
+        let pods = self.pods.list(&ListParams::default()).await.expect("list pods");
+        let staying: Vec<_> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+        for pod in &staying {
+            self.ready(&pod.name_any()).await;
+        }
+        staying.len()
+    }
+
+    /// The pod has failed: its phase is `Failed`, for the given reason.
+    pub(crate) async fn failed(&self, name: &str, reason: &str) {
+        let status = json!({"phase": "Failed", "reason": reason, "conditions": conditions(false)});
+        self.patch(name, &status).await;
+    }
+
+    /// The pod's containers have ended: a pod that is being deleted is gone.
+    pub(crate) async fn gone(&self, name: &str) {
+        match self.pods.delete(name, &DeleteParams::default().grace_period(0)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("remove the pod {name}: {error}"),
+        }
+    }
+
+    /// Sets the pod's status by a merge patch, for states that have no method here.
+    pub(crate) async fn patch(&self, name: &str, status: &Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.pods
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap_or_else(|error| panic!("set the status of pod {name}: {error}"));
+    }
+
+    async fn set(&self, name: &str, ready: bool) -> String {
+        let pod = self.pods.get(name).await.unwrap_or_else(|error| panic!("read the pod {name}: {error}"));
+        let known = pod.status.and_then(|status| status.pod_ip);
+        let address = known.unwrap_or_else(Self::next_address);
+        let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
+        let containers: Vec<_> = containers
+            .iter()
+            .map(|it| {
+                json!({"name": it.name, "image": it.image, "imageID": "", "ready": ready, "started": true,
+                       "restartCount": 0, "state": {"running": {"startedAt": stamp()}}})
+            })
+            .collect();
+        let status = json!({
+            "phase": "Running",
+            "startTime": stamp(),
+            "hostIP": "127.0.0.1",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": conditions(ready),
+            "containerStatuses": containers,
+        });
+        self.patch(name, &status).await;
+        address
+    }
+}
+
+fn conditions(ready: bool) -> Value {
+    let said = |kind: &str, holds: bool| {
+        let status = if holds { "True" } else { "False" };
+        json!({"type": kind, "status": status, "lastTransitionTime": stamp()})
+    };
+    json!([
+        said("PodScheduled", true),
+        said("Initialized", true),
+        said("ContainersReady", ready),
+        said("Ready", ready),
+    ])
+}
+
+/// Now, in whole seconds as Kubernetes writes it.
+fn stamp() -> String {
+    now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

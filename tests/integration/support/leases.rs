@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The oracle: who held which Lease when, and who wrote without holding it.
+//!
+//! Reads only the audit log, so it shares no code and no belief with the elections that it judges. All times
+//! are the API server's, so skewed clocks of the processes do not matter.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aibrix_controller_manager::clock::Timestamp;
+use serde_json::Value;
+
+use super::audit::Entry;
+
+/// Namespace and name of a Lease.
+pub(crate) type LeaseKey = (String, String);
+
+/// One successful change of a Lease: what it left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// When the request arrived.
+    pub(crate) received: Timestamp,
+    /// When it was answered.
+    pub(crate) finished: Timestamp,
+    /// The holder; empty when released or deleted.
+    pub(crate) holder: String,
+    /// Lease duration; zero when the Lease names none.
+    pub(crate) duration: Duration,
+    /// The controller in the label `app.kubernetes.io/component`; empty without it.
+    pub(crate) component: String,
+    /// `leaseTransitions`.
+    pub(crate) transitions: i64,
+    /// `resourceVersion`; `None` for a deletion.
+    pub(crate) version: Option<u64>,
+    /// Identity of the process of ours that wrote; `None` for anybody else.
+    pub(crate) writer: Option<String>,
+}
+
+/// A time in which one identity held one Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holding {
+    /// The controller that the Lease is for.
+    pub(crate) component: String,
+    /// Who held it.
+    pub(crate) identity: String,
+    /// Arrival of the request that won it.
+    pub(crate) from: Timestamp,
+    /// The end: release or expiry, whichever came first.
+    pub(crate) until: Timestamp,
+    /// The end of the time in which the holder cannot know yet that it was robbed; equal to `until`
+    /// otherwise.
+    pub(crate) notice: Timestamp,
+}
+
+/// A change by a controller that did not hold its Lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    /// The request.
+    pub(crate) entry: Entry,
+    /// What the controller's Lease looked like to its process.
+    pub(crate) reason: String,
+}
+
+/// What [`who_wrote_without_lease`] found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict {
+    /// Changes without a Lease. Must be empty.
+    pub(crate) violations: Vec<Violation>,
+    /// Changes by a holder that had been robbed of its Lease (overwritten or deleted by somebody who ignores
+    /// the protocol) less than the notice ago. Only tests that rob may have any.
+    pub(crate) in_notice: Vec<Entry>,
+    /// Changes that a process of ours asked for in its own name, not in that of a controller: its certificates
+    /// for instance. Such need no Lease.
+    pub(crate) by_processes: Vec<Entry>,
+    /// Changes that were judged; a verdict about none proves nothing.
+    pub(crate) judged: usize,
+}
+
+/// The controllers: whatever else a process names in its `User-Agent` needs no Lease.
+const CONTROLLERS: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
+
+/// How long a robbed holder may go on: its watch has to bring the news, and requests under way to end.
+pub(crate) const NOTICE: Duration = Duration::from_secs(3);
+
+/// The successful changes of each Lease, in the order in which they were stored.
+pub(crate) fn history(entries: &[Entry]) -> BTreeMap<LeaseKey, Vec<Change>> {
+    let mut all: BTreeMap<LeaseKey, Vec<Change>> = BTreeMap::new();
+    for entry in entries.iter().filter(|it| it.is_lease() && it.is_write() && it.is_ok()) {
+        let Some(object) = &entry.object else { continue };
+        all.entry((object.namespace.clone(), object.name.clone())).or_default().push(Change::of(entry));
+    }
+    for changes in all.values_mut() {
+        changes.sort_by_key(|it| it.finished);
+        // Two answers may overtake each other; versions tell the true order, between deletions.
+        for life in changes.chunk_by_mut(|a, b| a.version.is_some() && b.version.is_some()) {
+            life.sort_by_key(|it| it.version);
+        }
+    }
+    all
+}
+
+/// The times in which somebody held the Lease whose `changes` these are.
+pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
+    let mut holdings: Vec<Holding> = Vec::new();
+    for (n, change) in changes.iter().enumerate().filter(|(_, it)| !it.holder.is_empty()) {
+        let expiry = change.received + change.duration;
+        let next = changes.get(n + 1).filter(|next| next.holder != change.holder);
+        // An end before the expiry that the holder did not write itself.
+        let robbed = next
+            .filter(|next| next.received < expiry && next.writer.as_deref() != Some(change.holder.as_str()));
+        let until = next.map_or(expiry, |next| expiry.min(next.received));
+        let notice = robbed.map_or(until, |next| expiry.min(next.finished + NOTICE));
+        match holdings.last_mut() {
+            Some(last)
+                if last.identity == change.holder
+                    && last.component == change.component
+                    && change.received <= last.until =>
+            {
+                last.until = until;
+                last.notice = notice;
+            }
+            _ => holdings.push(Holding {
+                component: change.component.clone(),
+                identity: change.holder.clone(),
+                from: change.received,
+                until,
+                notice,
+            }),
+        }
+    }
+    holdings
+}
+
+/// Judges every change that a controller asked for, by the `User-Agent` of the request.
+///
+/// A change is right when the process held, on arrival of the request, a Lease with the controller's name in
+/// its label `app.kubernetes.io/component`. The bound is the Lease's own: from the arrival of the request
+/// that won it until (arrival of the last renewal + lease duration), or until the arrival of the request
+/// that released it. This is the widest bound that is still safe: no candidate that follows the protocol can
+/// win earlier than that, because it waits a whole lease duration after it *saw* the renewal, which is
+/// later; and the holder itself stops earlier by a margin, because it counts from *before* it sent the
+/// renewal. Refused changes count as well: the attempt is the fault.
+///
+/// Left out are the Leases themselves and the Events about them, which electors write at the end of a term.
+pub(crate) fn who_wrote_without_lease(entries: &[Entry]) -> Verdict {
+    let changes = history(entries);
+    let mut held: BTreeMap<&str, Vec<Holding>> = BTreeMap::new();
+    let all: Vec<Holding> = changes.values().flat_map(|changes| holdings(changes)).collect();
+    for holding in &all {
+        held.entry(holding.component.as_str()).or_default().push(holding.clone());
+    }
+    let mut verdict = Verdict::default();
+    for entry in entries.iter().filter(|it| it.is_write() && !it.is_lease()) {
+        let Some(caller) = &entry.caller else { continue };
+        if !CONTROLLERS.contains(&caller.controller.as_str()) {
+            verdict.by_processes.push(entry.clone());
+            continue;
+        }
+        if is_about_a_lease(entry, &changes) {
+            continue;
+        }
+        verdict.judged += 1;
+        let own = held.get(caller.controller.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let at = entry.received;
+        let mine = || own.iter().filter(|it| it.identity == caller.identity);
+        if mine().any(|it| it.from <= at && at <= it.until) {
+            continue;
+        }
+        if mine().any(|it| it.from <= at && at <= it.notice) {
+            verdict.in_notice.push(entry.clone());
+            continue;
+        }
+        let reason = match mine().rfind(|it| it.from <= at) {
+            Some(last) => {
+                format!("its last term ended {:#} earlier", last.until.until(at).unwrap_or_default())
+            }
+            None => "it had never held the Lease".to_owned(),
+        };
+        verdict.violations.push(Violation { entry: entry.clone(), reason });
+    }
+    verdict
+}
+
+/// The times between `from` and `to` in which nobody held the Lease, longest first.
+pub(crate) fn gaps(changes: &[Change], from: Timestamp, to: Timestamp) -> Vec<Duration> {
+    let mut covered = from;
+    let mut gaps = Vec::new();
+    for holding in holdings(changes) {
+        let start = holding.from.clamp(from, to);
+        if start > covered {
+            gaps.push(between(covered, start));
+        }
+        covered = covered.max(holding.until.clamp(from, to));
+    }
+    if to > covered {
+        gaps.push(between(covered, to));
+    }
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    gaps
+}
+
+impl Verdict {
+    /// Fails the test when anything was written without a Lease, or nothing was judged.
+    ///
+    /// # Panics
+    /// With the violations.
+    pub(crate) fn assert_clean(&self) {
+        assert!(self.judged > 0, "no controller changed anything: the verdict would prove nothing");
+        let lines: String = self.violations.iter().take(20).map(Violation::line).collect();
+        assert!(self.violations.is_empty(), "{} changes without a Lease:\n{lines}", self.violations.len());
+    }
+}
+
+impl Violation {
+    fn line(&self) -> String {
+        let Entry { verb, received, caller, uri, .. } = &self.entry;
+        let (who, process) =
+            caller.as_ref().map(|it| (it.controller.as_str(), it.identity.as_str())).unwrap_or_default();
+        format!("  {received} {who} in {process}: {verb} {uri}: {}\n", self.reason)
+    }
+}
+
+impl Change {
+    fn of(entry: &Entry) -> Self {
+        let deleted = entry.verb.starts_with("delete");
+        let lease = entry.response.as_ref().filter(|_| !deleted).cloned().unwrap_or_default();
+        let text =
+            |pointer: &str| lease.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |pointer: &str| lease.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+        Self {
+            received: entry.received,
+            finished: entry.finished,
+            holder: text("/spec/holderIdentity"),
+            duration: Duration::from_secs(
+                u64::try_from(number("/spec/leaseDurationSeconds")).unwrap_or_default(),
+            ),
+            component: text("/metadata/labels/app.kubernetes.io~1component"),
+            transitions: number("/spec/leaseTransitions"),
+            version: text("/metadata/resourceVersion").parse().ok(),
+            writer: entry.caller.as_ref().map(|caller| caller.identity.clone()),
+        }
+    }
+}
+
+/// Whether it is an Event about a Lease: such are named after it.
+fn is_about_a_lease(entry: &Entry, leases: &BTreeMap<LeaseKey, Vec<Change>>) -> bool {
+    let Some(object) = entry.object.as_ref().filter(|object| object.resource == "events") else {
+        return false;
+    };
+    let about = object.name.rsplit_once('.').map(|(name, _hash)| name.to_owned()).unwrap_or_default();
+    leases.contains_key(&(object.namespace.clone(), about))
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    to.duration_since(from).try_into().unwrap_or_default()
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the programs of the control plane are.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The repository's root.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program of the control plane by its name, such as `etcd`.
+///
+/// # Panics
+/// When `make tools` has not been run.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(find_folder).join(name)
+}
+
+fn find_folder() -> PathBuf {
+    let script = repository().join("dev/tools.sh");
+    let output = Command::new(&script)
+        .arg("--where")
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
