@@ -151,6 +151,11 @@ impl Metrics {
         })
     }
 
+    /// The registry itself, for modules that register families of their own.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
     /// Runs `hook` before each [`Metrics::render`], for values that are computed when they are read.
     /// It must be quick and must not call back into this registry's `render`.
     pub fn on_render(&self, hook: Box<dyn Fn() + Send + Sync>) {
