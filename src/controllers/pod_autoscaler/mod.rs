@@ -35,6 +35,8 @@ mod targets;
 mod triggers;
 
 #[cfg(test)]
+mod controller_tests;
+#[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
 mod triggers_tests;
