@@ -1,2 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! cluster
+//! Everything generic that talks to the API server.
+//!
+//! | Module | Yields |
+//! |---|---|
+//! | [`client`] | clients from layers: user agent, rate limit, fence, time limit, counting |
+//! | [`writer`] | the verbs of a loop; the only callers of create, patch, replace and delete |
+//! | [`events`] | events of the core group |
+//! | [`discovery`] | which kinds are served |
+//! | [`error`] | what went wrong, in words for people |
+//!
+//! Deliberately absent: decisions about any kind.
+
+pub mod client;
+pub mod discovery;
+pub mod error;
+pub mod events;
+pub mod writer;
+
+#[cfg(test)]
+mod discovery_tests;

@@ -1,2 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! engine
+//! Everything that talks HTTP to pods and metric endpoints.
+//!
+//! Promised: one request per call, bounded in time and size, never through a proxy, never following a
+//! redirect; a failure is a typed error and never a number. Absent: retries (the caller's next period is
+//! the retry), caching, knowledge of our kinds. Requests that change something outside the API server
+//! pass the fence of the term right before they are sent.
+
+pub mod exposition;
+pub mod http;
+pub mod metric_names;
+mod tls;
+
+#[cfg(test)]
+mod exposition_tests;
+#[cfg(test)]
+mod http_tests;
+#[cfg(test)]
+mod metric_names_tests;

@@ -1,2 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hosts controllers: one supervised life each, independent of the others.
+//!
+//! # Guarantees
+//! - A controller works only between winning and losing its Lease: its future is made from a term's
+//!   fenced client and dropped when the fence closes.
+//! - No state of one controller (lost Lease, missing CRD, forbidden watch, panic) stops another or ends
+//!   the process.
+//! - A Lease is released only after the controller's work has ended; what may still run keeps it until it
+//!   expires.
+//!
+//! # Absent on purpose
+//! Names of controllers and kinds: this layer sees `dyn Controller` and its `Card` only.
+
+mod kind_gate;
+mod lifecycle;
+mod shutdown;
+mod states;
+mod supervisor;
+
+#[cfg(test)]
+mod kind_gate_tests;
+#[cfg(test)]
+mod lifecycle_tests;
+#[cfg(test)]
+
+pub use kind_gate::KindProbe;
+pub use lifecycle::State;
+pub use shutdown::{Asked, Signals};
+pub use states::States;
+pub use supervisor::{Life, LifeDeps, Outlook, TermClient};

@@ -10,6 +10,9 @@ use crate::{clock::SharedClock, fence::Fence};
 
 use super::progress::Progress;
 
+/// Longest pass of a loop whose card names no deadline.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
+
 /// A kind served by the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kind {
@@ -53,6 +56,13 @@ pub struct LoopCard {
     pub rules: &'static [Rule],
 }
 
+impl LoopCard {
+    /// Longest pass: the deadline, or the runtime's bound.
+    pub fn longest_pass(&self) -> Duration {
+        self.deadline.unwrap_or(DEFAULT_DEADLINE)
+    }
+}
+
 /// Constants of one controller.
 #[derive(Debug, Clone, Copy)]
 pub struct Card {
@@ -62,6 +72,13 @@ pub struct Card {
     pub required_kinds: &'static [Kind],
     /// Its loops: they share the Lease and start and stop together.
     pub loops: &'static [LoopCard],
+}
+
+impl Card {
+    /// The longest pass of any of its loops, as [`Progress::new`] wants it.
+    pub fn longest_pass(&self) -> Duration {
+        self.loops.iter().map(LoopCard::longest_pass).max().unwrap_or(DEFAULT_DEADLINE)
+    }
 }
 
 /// Everything that a controller may use between winning and losing its Lease.

@@ -11,6 +11,8 @@
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 
+mod election;
 mod harness;
 mod oracle;
+mod process;
 mod support;

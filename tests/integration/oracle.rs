@@ -181,6 +181,14 @@ fn event_about_the_end_of_a_term_is_not_judged() {
 }
 
 #[test]
+fn change_in_the_name_of_the_process_needs_no_lease() {
+    let agent = user_agent(A).replace("kv-cache-controller", "certificates");
+    let story = Story::default().line(0.0, "update", &agent, ("", "secrets", "cert"), (200, &Value::Null));
+    let found = story.verdict();
+    assert_eq!((found.judged, found.violations.len(), found.by_processes.len()), (0, 0, 1));
+}
+
+#[test]
 #[should_panic(expected = "no controller changed anything")]
 fn verdict_about_nothing_does_not_pass_as_clean() {
     Story::default().lease(0.0, A).verdict().assert_clean();

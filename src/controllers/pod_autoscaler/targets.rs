@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a target is read and written: its replicas, its pods, and the smallest patch that scales it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -95,6 +95,14 @@ impl PodSelection {
     pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let grouped_behind = || labels.get(keys::POD_GROUP_INDEX_LABEL).is_some_and(|index| index != "0");
         self.selector.matches(labels) && !(self.group_heads_only && grouped_behind())
+    }
+}
+
+/// The selector as the API server takes it. It does not tell group heads apart: filter by
+/// [`PodSelection::matches`].
+impl fmt::Display for PodSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.selector.fmt(f)
     }
 }
 

@@ -10,33 +10,29 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use http::Request;
-use k8s_openapi::{ByteString, api::core::v1::Node};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client,
     api::{ListParams, PostParams},
 };
 use parking_lot::Mutex;
-use ring::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::{
     audit::AuditLog,
-    kubeconfig, objects,
+    kubeconfig, objects, parts,
     ports::{free_port, require_sandbox},
     process::{Process, Signal},
-    tools::{program, repository},
+    tools::program,
     wait::{eventually, within_deadline},
 };
 
 /// The administrator's token.
-const ADMIN_TOKEN: &str = "dev-admin";
+pub(super) const ADMIN_TOKEN: &str = "dev-admin";
 /// How long a part may take to come up; seconds are usual, this bounds a machine that is overloaded.
-const START: Duration = Duration::from_mins(2);
+pub(super) const START: Duration = Duration::from_mins(2);
 
 /// What runs beside etcd and kube-apiserver.
 #[derive(Debug, Clone, Default)]
@@ -106,10 +102,10 @@ impl ControlPlane {
 
     async fn try_start(options: Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("plane-").tempdir().context("make a folder")?;
-        write_files(dir.path())?;
+        parts::write_files(dir.path())?;
         let (etcd_port, port) = (free_port(), free_port());
-        let etcd = start_etcd(dir.path(), etcd_port).await?;
-        let apiserver = start_apiserver(dir.path(), &options, etcd_port, port)?;
+        let etcd = parts::start_etcd(dir.path(), etcd_port).await?;
+        let apiserver = parts::start_apiserver(dir.path(), &options, etcd_port, port)?;
         let mut plane = Self {
             others: Vec::new(),
             admin: dir.path().join("admin.kubeconfig"),
@@ -123,7 +119,7 @@ impl ControlPlane {
         };
         plane.wait_ready().await?;
         plane.create_nodes().await?;
-        plane.start_others()?;
+        plane.others = parts::start_others(plane.dir.path(), &plane.options, &plane.admin)?;
         if plane.options.kwok && plane.options.nodes > 0 {
             plane.wait_nodes().await?;
         }
@@ -200,7 +196,7 @@ impl ControlPlane {
     /// running one, and waits until it is ready.
     pub(crate) async fn restart_apiserver(&self) {
         self.stop_apiserver();
-        let started = start_apiserver(self.dir(), &self.options, self.etcd_port, self.port)
+        let started = parts::start_apiserver(self.dir(), &self.options, self.etcd_port, self.port)
             .unwrap_or_else(|error| panic!("restart the API server: {error:#}"));
         *self.apiserver.lock() = Some(started);
         self.wait_ready().await.unwrap_or_else(|error| panic!("restart the API server: {error:#}"));
@@ -266,53 +262,6 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn start_others(&mut self) -> Result<()> {
-        let dir = self.dir.path().to_owned();
-        let show = |path: &Path| path.display().to_string();
-        let common = |name: &str| {
-            vec![
-                format!("--kubeconfig={}", show(&self.admin)),
-                "--leader-elect=false".to_owned(),
-                "--bind-address=127.0.0.1".to_owned(),
-                format!("--secure-port={}", free_port()),
-                format!("--cert-dir={}", show(&dir.join(format!("{name}-certs")))),
-            ]
-        };
-        let mut others = Vec::new();
-        if self.options.controller_manager {
-            let mut args = common("kube-controller-manager");
-            args.push(format!("--service-account-private-key-file={}", show(&dir.join("sa.key"))));
-            args.push(
-                "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle,-persistentvolume-binder,\
-                 -attachdetach,-ttl"
-                    .to_owned(),
-            );
-            // Autoscalers are looked at each second and follow at once, so that tests need not wait.
-            args.push("--horizontal-pod-autoscaler-sync-period=1s".to_owned());
-            args.push("--horizontal-pod-autoscaler-cpu-initialization-period=0s".to_owned());
-            args.push("--horizontal-pod-autoscaler-initial-readiness-delay=0s".to_owned());
-            others.push(("kube-controller-manager", args));
-        }
-        if self.options.scheduler {
-            others.push(("kube-scheduler", common("kube-scheduler")));
-        }
-        if self.options.kwok {
-            let args = vec![
-                format!("--kubeconfig={}", show(&self.admin)),
-                format!("--config={}", show(&repository().join("dev/kwok-stages.yaml"))),
-                "--manage-all-nodes".to_owned(),
-                "--cidr=10.244.0.0/16".to_owned(),
-                "--node-ip=127.0.0.1".to_owned(),
-                format!("--server-address=127.0.0.1:{}", free_port()),
-            ];
-            others.push(("kwok", args));
-        }
-        for (name, args) in others {
-            self.others.push(Process::spawn(&program(name), args, &[], &dir.join(format!("{name}.log")))?);
-        }
-        Ok(())
-    }
-
     async fn wait_nodes(&self) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client().await);
         let want = self.options.nodes;
@@ -337,83 +286,6 @@ impl ControlPlane {
 fn node_is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
-}
-
-/// Token file and signing keys. The API server makes its own certificate.
-fn write_files(dir: &Path) -> Result<()> {
-    std::fs::write(dir.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,system:masters\n"))?;
-    let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-    let secret = EcdsaKeyPair::generate_pkcs8(kind, &random).map_err(anyhow::Error::msg)?;
-    let pair = EcdsaKeyPair::from_pkcs8(kind, secret.as_ref(), &random).map_err(anyhow::Error::msg)?;
-    let public: Vec<u8> = P256_KEY.iter().chain(pair.public_key().as_ref()).copied().collect();
-    std::fs::write(dir.join("sa.key"), pem("PRIVATE KEY", secret.as_ref())?)?;
-    std::fs::write(dir.join("sa.pub"), pem("PUBLIC KEY", &public)?)?;
-    Ok(())
-}
-
-/// What stands before the point of a P-256 key in a `SubjectPublicKeyInfo`.
-const P256_KEY: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
-
-fn pem(label: &str, der: &[u8]) -> Result<String> {
-    let base64 = serde_json::to_value(ByteString(der.to_vec()))?;
-    let base64 = base64.as_str().unwrap_or_default();
-    Ok(format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n"))
-}
-
-async fn start_etcd(dir: &Path, port: u16) -> Result<Process> {
-    let client = format!("http://127.0.0.1:{port}");
-    let peer = format!("http://127.0.0.1:{}", free_port());
-    let args = [
-        format!("--data-dir={}", dir.join("etcd").display()),
-        format!("--listen-client-urls={client}"),
-        format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=error".to_owned(),
-    ];
-    let etcd = Process::spawn(&program("etcd"), args, &[], &dir.join("etcd.log"))?;
-    let up = within_deadline(START, async || {
-        match (tokio::net::TcpStream::connect(("127.0.0.1", port)).await, etcd.exit_status()) {
-            (Ok(_), _) => Ok(true),
-            (_, Some(_)) => Ok(false),
-            (Err(error), None) => Err(error.to_string()),
-        }
-    })
-    .await;
-    ensure!(up == Ok(true), "etcd does not serve: {up:?}:\n{}", etcd.last_lines(15));
-    Ok(etcd)
-}
-
-fn start_apiserver(dir: &Path, options: &Options, etcd_port: u16, port: u16) -> Result<Process> {
-    let path = |name: &str| dir.join(name).display().to_string();
-    let mut args = vec![
-        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
-        format!("--secure-port={port}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
-        format!("--cert-dir={}", path("certs")),
-        format!("--service-account-key-file={}", path("sa.pub")),
-        format!("--service-account-signing-key-file={}", path("sa.key")),
-        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--token-auth-file={}", path("tokens.csv")),
-        "--authorization-mode=Node,RBAC".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--allow-privileged=true".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-        "--enable-aggregator-routing=true".to_owned(),
-        "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
-        format!("--audit-policy-file={}", repository().join("dev/audit-policy.yaml").display()),
-        format!("--audit-log-path={}", path("audit.log")),
-        // One file, whatever its size: a reader keeps its place in it.
-        "--audit-log-maxsize=100000".to_owned(),
-    ];
-    args.extend(options.apiserver_args.iter().cloned());
-    Process::spawn(&program("kube-apiserver"), args, &[], &dir.join("kube-apiserver.log"))
 }
 
 /// Waits until the API server answers a request of `client`.

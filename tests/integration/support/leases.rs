@@ -68,9 +68,23 @@ pub(crate) struct Verdict {
     /// Changes by a holder that had been robbed of its Lease (overwritten or deleted by somebody who ignores
     /// the protocol) less than the notice ago. Only tests that rob may have any.
     pub(crate) in_notice: Vec<Entry>,
+    /// Changes that a process of ours asked for in its own name, not in that of a controller: its certificates
+    /// for instance. Such need no Lease.
+    pub(crate) by_processes: Vec<Entry>,
     /// Changes that were judged; a verdict about none proves nothing.
     pub(crate) judged: usize,
 }
+
+/// The controllers: whatever else a process names in its `User-Agent` needs no Lease.
+const CONTROLLERS: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
 
 /// How long a robbed holder may go on: its watch has to bring the news, and requests under way to end.
 pub(crate) const NOTICE: Duration = Duration::from_secs(3);
@@ -145,6 +159,10 @@ pub(crate) fn who_wrote_without_lease(entries: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
     for entry in entries.iter().filter(|it| it.is_write() && !it.is_lease()) {
         let Some(caller) = &entry.caller else { continue };
+        if !CONTROLLERS.contains(&caller.controller.as_str()) {
+            verdict.by_processes.push(entry.clone());
+            continue;
+        }
         if is_about_a_lease(entry, &changes) {
             continue;
         }

@@ -10,12 +10,25 @@
 //! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
+//! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
 //!
 //! Everything needs the network of `dev/sandbox.sh`, in which 10.244.0.0/16 is this machine: `make test`
-//! runs the tests there. The examples `cluster` and `demo` include the same code.
+//! runs the tests there. A test of a manager with all controllers has a control plane of its own:
+//!
+//! ```ignore
+//! let plane = ControlPlane::start(Options::bare()).await; // or Options::full(), with kwok and the rest
+//! plane.install_manager().await;
+//! let manager = Manager::start(&plane, &["--disable-webhook"]).await;
+//! manager.wait_ready().await;
+//! let held = wait_all_held(&plane.client().await, NAMESPACE, SOON, &["aibrix-kv-cache-controller"], &[&manager]).await;
+//! who_wrote_without_lease(plane.audit().entries()).assert_clean();
+//! ```
+//!
+//! Tests that only need an API server share one ([`shared`]), each in a namespace of its own. The examples
+//! `cluster`, `demo` and `bench` include the same code.
 #![allow(dead_code, unused_imports, reason = "a library for tests and examples: none of them uses all of it")]
 #![allow(
     clippy::expect_used,
@@ -35,8 +48,10 @@ pub(crate) mod kubelet;
 pub(crate) mod leases;
 pub(crate) mod manager;
 pub(crate) mod objects;
+mod parts;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
 pub(crate) mod usage;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `make demo`: the main job on real input.
+//!
+//! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
+//! answer at real pod addresses; an autoscaler follows their load, and a Lease moves between managers when
+//! its holder is told to stop. Ends by itself, with an error when something did not happen.
+#![allow(clippy::print_stdout, reason = "a program for people")]
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    time::Duration,
+};
+
+use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use support::{
+    ControlPlane, Options, eventually,
+    install::NAMESPACE,
+    leases,
+    manager::{Launch, Manager, binary},
+    objects,
+    wait::{instant, now},
+};
+
+#[path = "../tests/integration/support/mod.rs"]
+mod support;
+
+const NS: &str = "demo";
+const LEASE: &str = "aibrix-pod-autoscaler-controller";
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let started = instant();
+    say("a control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok");
+    let plane = ControlPlane::start(Options::full()).await;
+    say("the shipped CRDs, roles and Deployment, applied as a user applies them");
+    plane.install_manager().await;
+    let client = plane.client().await;
+    objects::create(&client, &objects::namespace(NS)).await;
+
+    say("engines: one process answers on port 8000 of every pod's address");
+    let engine = FakeEngine::start(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000))).await?;
+    engine.pods.load(None, &load(10.0));
+
+    let args = plane.shipped_arguments().await;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    say("three managers with the arguments of the shipped Deployment, as its ServiceAccount");
+    let mut managers = Vec::new();
+    for _ in 0..3 {
+        managers.push(Launch::new(&plane, &args).await.start());
+    }
+    let holder = wait_for_holder(&client, &managers, None).await;
+    println!("    the pod autoscaler's Lease went to {}", managers[holder].pod_name());
+
+    autoscale(&plane, &client, &engine).await?;
+    hand_over(&plane, &client, &managers, holder).await?;
+
+    say("asking the other managers to stop");
+    for manager in managers.iter().filter(|it| it.exit_status().is_none()) {
+        manager.sigterm();
+    }
+    for manager in &managers {
+        let code = manager.wait_exit(Duration::from_secs(10)).await;
+        ensure!(code == Some(0), "{} ended with {code:?}:\n{}", manager.pod_name(), manager.log());
+    }
+    let verdict = leases::who_wrote_without_lease(plane.audit().entries());
+    ensure!(verdict.violations.is_empty(), "writes without a Lease: {:?}", verdict.violations);
+    println!("    {} writes in the API server's audit log, none by a manager without its Lease", verdict.judged);
+    say(&format!("done in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// A Deployment of two replicas follows its load to four.
+async fn autoscale(plane: &ControlPlane, client: &kube::Client, engine: &FakeEngine) -> Result<()> {
+    say("a Deployment of two replicas, and a PodAutoscaler: 10 running requests per pod, strategy APA");
+    let deployment = objects::deployment(NS, "llama", 2);
+    objects::create(client, &deployment).await;
+    objects::create(client, &objects::pod_autoscaler(NS, "llama", "APA")).await;
+    wait_for_replicas(client, &deployment, 2).await;
+    let autoscaler = objects::pod_autoscaler(NS, "llama", "APA");
+    eventually(MINUTE, "the autoscaler is settled", async || {
+        let seen = objects::get(client, &autoscaler).await.ok_or("the autoscaler is gone")?;
+        let status = &seen["status"];
+        if status["actualScale"] == 2 && status["desiredScale"] == 2 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    println!("{}", indent(&plane.kubectl(&["get", "podautoscalers,deployments,pods", "-n", NS]).await?));
+
+    say("the load doubles: 20 running requests per pod");
+    engine.pods.load(None, &load(20.0));
+    let doubled = instant();
+    wait_for_replicas(client, &deployment, 4).await;
+    println!("    four replicas ready after {:.1} s", doubled.elapsed().as_secs_f64());
+    engine.pods.load(None, &load(10.0));
+    println!("{}", indent(&plane.kubectl(&["get", "podautoscalers,deployments", "-n", NS]).await?));
+    let events = plane
+        .kubectl(&["get", "events", "-n", NS, "--field-selector=involvedObject.kind=PodAutoscaler"])
+        .await?;
+    println!("{}", indent(&events));
+    ensure!(events.contains("SuccessfulRescale"), "an event tells of the rescale");
+    Ok(())
+}
+
+/// The holder of the autoscaler's Lease is told to stop; another replica goes on.
+async fn hand_over(
+    plane: &ControlPlane,
+    client: &kube::Client,
+    managers: &[Manager],
+    holder: usize,
+) -> Result<()> {
+    say("who holds which Lease, told by `leases`");
+    println!("{}", indent(&leases_table(plane)?));
+    let leader = &managers[holder];
+    say(&format!("SIGTERM to {}", leader.pod_name()));
+    let asked = now();
+    leader.sigterm();
+    let heir = wait_for_holder(client, managers, Some(leader)).await;
+    let mut log = plane.audit();
+    let history = leases::history(log.entries());
+    let changes = history.get(&(NAMESPACE.to_owned(), LEASE.to_owned())).context("the Lease's history")?;
+    let released = changes.iter().find(|it| it.finished > asked && it.holder.is_empty());
+    let taken = changes.iter().find(|it| it.finished > asked && managers[heir].is(&it.holder));
+    let (released, taken) = (released.context("it was not released")?, taken.context("it was not taken")?);
+    let gap = taken.finished.duration_since(released.received).as_millis();
+    println!("    {} leads; by the audit log {gap} ms after the release", managers[heir].pod_name());
+    ensure!(gap < 1000, "a hand-over takes less than a second");
+    println!("{}", indent(&leases_table(plane)?));
+    Ok(())
+}
+
+fn load(running: f64) -> Load {
+    Load::of(Engine::Vllm).with("num_requests_running", running)
+}
+
+async fn wait_for_replicas(client: &kube::Client, deployment: &Value, want: i64) {
+    eventually(MINUTE, &format!("{want} replicas are ready"), async || {
+        let seen = objects::get(client, deployment).await.ok_or("the Deployment is gone")?;
+        let ready = json!([seen["spec"]["replicas"], seen["status"]["readyReplicas"]]);
+        if ready == json!([want, want]) { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
+}
+
+/// Which manager holds the autoscaler's Lease, another one than `not`.
+async fn wait_for_holder(client: &kube::Client, managers: &[Manager], not: Option<&Manager>) -> usize {
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": LEASE, "namespace": NAMESPACE}});
+    eventually(MINUTE, "the Lease is held", async || {
+        let seen = objects::get(client, &lease).await.ok_or("no Lease yet")?;
+        let holder = seen["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        let index = managers.iter().position(|it| it.is(holder)).ok_or_else(|| format!("held by {holder:?}"))?;
+        match not {
+            Some(old) if old.is(holder) => Err("still held by the old one".to_owned()),
+            Some(_) | None => Ok(index),
+        }
+    })
+    .await
+}
+
+fn leases_table(plane: &ControlPlane) -> Result<String> {
+    let output = Command::new(binary())
+        .args(["leases", "--kubeconfig"])
+        .arg(plane.admin_kubeconfig())
+        .args(["-n", NAMESPACE])
+        .output()
+        .context("run `leases`")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "leases: {said}");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn say(text: &str) {
+    println!("\n==> {text}");
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}

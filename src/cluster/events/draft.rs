@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a loop wants to tell about an object.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+/// Longest message of an event, in bytes; the API server allows 1 kB.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// Type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// Something went as it should.
+    Normal,
+    /// Somebody may have to act.
+    Warning,
+}
+
+impl Severity {
+    /// As the API spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// An event before it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventDraft {
+    /// Type.
+    pub severity: Severity,
+    /// Reason, PascalCase.
+    pub reason: String,
+    /// Text for people.
+    pub message: String,
+    /// The object that it is about. Its namespace is the event's; `default` for cluster-scoped objects.
+    pub regarding: ObjectReference,
+}
+
+impl EventDraft {
+    /// The same with a message that the API server takes: cut on a character boundary.
+    pub(super) fn fitting(mut self) -> Self {
+        if self.message.len() > MESSAGE_LIMIT {
+            let end = (0..=MESSAGE_LIMIT).rev().find(|&at| self.message.is_char_boundary(at)).unwrap_or(0);
+            self.message.truncate(end);
+        }
+        self
+    }
+
+    /// Namespace in which it is recorded.
+    pub(super) fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or("default")
+    }
+}

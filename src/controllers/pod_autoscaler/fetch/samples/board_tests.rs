@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    controllers::pod_autoscaler::snapshot::{Reading, SampleError},
+    runtime::reconciler::Key,
+};
+
+use super::{
+    board::Board,
+    reader::ReadOrigins,
+    wanted::{Item, Origin, Pick, Value, Wanted},
+};
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Answers with the number of the read; a metric called `hang` never answers.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicU32>);
+
+impl ReadOrigins for Counting {
+    async fn read(&self, origin: &Origin, _families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
+        if matches!(origin, Origin::External { metric, .. } if metric == "hang") {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Ok(Value::Number(f64::from(self.0.fetch_add(1, Ordering::Relaxed) + 1)))
+    }
+}
+
+fn external(metric: &str) -> Vec<Wanted> {
+    let origin = Origin::External { namespace: "ns".to_owned(), metric: metric.to_owned() };
+    vec![Wanted::Total(Item { origin, pick: Pick::Number })]
+}
+
+#[tokio::test(start_paused = true)]
+async fn hundred_autoscalers_cause_one_read_per_period() {
+    let board = Arc::new(Board::new(Arc::new(SystemClock), PERIOD));
+    let reader = Counting::default();
+    let (wake, mut woken) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let (board, reader) = (Arc::clone(&board), reader.clone());
+        async move { board.run(&reader, move |key| wake.send(key).unwrap()).await }
+    });
+    let start = SystemClock.instant();
+    let keys: Vec<Key> = (0..100).map(|number| Key::new("ns", format!("pa{number}"))).collect();
+    for period in 0..6_u32 {
+        tokio::time::sleep_until(start + PERIOD * period).await;
+        for key in &keys {
+            assert!(board.ask(key, "x", external("queue")).pending);
+        }
+        for _ in &keys {
+            let key = woken.recv().await.unwrap();
+            let samples = board.ask(&key, "x", external("queue"));
+            assert!(!samples.pending);
+            assert_eq!(samples.sources, [Reading::Total(Ok(f64::from(period + 1)))]);
+        }
+        assert!(woken.try_recv().is_err());
+        assert!(SystemClock.instant() - (start + PERIOD * period) < Duration::from_millis(200));
+    }
+    assert_eq!(reader.0.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_hangs_costs_its_autoscaler_one_read_and_others_nothing() {
+    let board = Arc::new(Board::new(Arc::new(SystemClock), PERIOD));
+    let (wake, mut woken) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let board = Arc::clone(&board);
+        async move { board.run(&Counting::default(), move |key| wake.send(key).unwrap()).await }
+    });
+    let start = SystemClock.instant();
+    let (stuck, fine) = (Key::new("ns", "stuck"), Key::new("ns", "fine"));
+    board.ask(&stuck, "x", external("hang"));
+    board.ask(&fine, "x", external("queue"));
+    assert_eq!(woken.recv().await.as_ref(), Some(&fine));
+    assert!(SystemClock.instant() - start < Duration::from_millis(200));
+    assert_eq!(woken.recv().await.as_ref(), Some(&stuck));
+    assert!(SystemClock.instant() - start < Duration::from_secs(7));
+    let samples = board.ask(&stuck, "x", external("hang"));
+    let error = SampleError("external metric hang in namespace ns: no answer in time".to_owned());
+    assert_eq!(samples.sources, [Reading::Total(Err(error))]);
+}

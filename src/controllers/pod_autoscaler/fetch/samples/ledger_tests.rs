@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    clock::{Instant, Timestamp},
+    controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
+    engine::{
+        exposition::{Families, Scanner},
+        http::{Scheme, Target},
+    },
+    runtime::reconciler::Key,
+};
+
+use super::{
+    ledger::{Job, Lane, Ledger, Now},
+    wanted::{Item, Origin, Pick, Value, Wanted},
+};
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// A ledger with a clock and with origins that answer at once when told to.
+struct Bench {
+    ledger: Ledger,
+    start: Instant,
+    now: Duration,
+    reads: BTreeMap<String, u32>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let start = crate::clock::Clock::instant(&crate::clock::SystemClock);
+        Self { ledger: Ledger::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
+    }
+
+    fn at(&mut self, seconds: f64) -> &mut Self {
+        self.now = Duration::from_secs_f64(seconds);
+        self
+    }
+
+    fn now(&self) -> Now {
+        let wall = Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(self.now).unwrap();
+        Now { instant: self.start + self.now, wall }
+    }
+
+    fn ask(&mut self, key: &str, wanted: Vec<Wanted>) -> Samples {
+        let now = self.now();
+        self.ledger.ask(&Key::new("ns", key), "about", wanted, now)
+    }
+
+    fn jobs(&mut self) -> Vec<Job> {
+        let now = self.now().instant;
+        std::iter::from_fn(|| self.ledger.next_job(now)).collect()
+    }
+
+    fn end(&mut self, job: &Job, value: Option<f64>) -> Vec<String> {
+        *self.reads.entry(job.origin.to_string()).or_default() += 1;
+        let outcome = match value {
+            Some(value) => Ok(Arc::new(Value::Text(families(job, value)))),
+            None => Err(SampleError("dead".to_owned())),
+        };
+        let now = self.now();
+        self.ledger.ended(job, outcome, now).into_iter().map(|key| key.name).collect()
+    }
+
+    /// Lets the time of gathering pass and ends all reads; answers who was woken.
+    fn read_all(&mut self, value: Option<f64>) -> Vec<String> {
+        self.now += Duration::from_millis(200);
+        let mut woken = Vec::new();
+        loop {
+            let jobs = self.jobs();
+            if jobs.is_empty() {
+                return woken;
+            }
+            for job in jobs {
+                woken.extend(self.end(&job, value));
+            }
+        }
+    }
+}
+
+fn families(job: &Job, value: f64) -> Families {
+    let mut scanner = Scanner::new(job.families.iter().map(|family| &**family));
+    for family in &job.families {
+        scanner.feed(format!("{family} {value}\n").as_bytes()).unwrap();
+    }
+    scanner.finish()
+}
+
+fn item(pod: &str, family: &str) -> Item {
+    let target = Target::endpoint(Scheme::Http, pod, "metrics").unwrap();
+    Item { origin: Origin::Text(target), pick: Pick::First(family.to_owned()) }
+}
+
+fn pods(names: &[&str], family: &str) -> Vec<Wanted> {
+    vec![Wanted::PerPod(names.iter().map(|name| Ok(item(name, family))).collect())]
+}
+
+fn values(samples: &Samples) -> Vec<Option<f64>> {
+    match samples.sources.as_slice() {
+        [Reading::PerPod(values)] => values.iter().map(|value| value.as_ref().ok().copied()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn asking_never_waits_and_completion_wakes_once() {
+    let mut bench = Bench::new();
+    let first = bench.ask("a", pods(&["p1", "p2"], "m"));
+    assert_eq!(first, Samples { taken: None, pending: true, sources: Vec::new() });
+    assert_eq!(bench.read_all(Some(3.0)), ["a"]);
+    let second = bench.ask("a", pods(&["p1", "p2"], "m"));
+    assert!(!second.pending && second.taken.is_some());
+    assert_eq!(values(&second), [Some(3.0), Some(3.0)]);
+    // Whoever looks again in this period sees the same round.
+    assert_eq!(bench.ask("a", pods(&["p1", "p2"], "m")), second);
+    assert!(bench.jobs().is_empty());
+}
+
+#[test]
+fn each_origin_is_read_once_per_period_whatever_the_number_of_autoscalers() {
+    let mut bench = Bench::new();
+    for period in 0..5_u32 {
+        for key in ["a", "b", "c"] {
+            bench.at(f64::from(period) * 10.0).ask(key, pods(&["p1", "p2"], &format!("m{key}")));
+        }
+        assert_eq!(bench.read_all(Some(1.0)), ["a", "b", "c", "a", "b", "c"][3..].to_vec());
+        for key in ["a", "b", "c"] {
+            bench.at(f64::from(period) * 10.0 + 3.0);
+            assert!(!bench.ask(key, pods(&["p1", "p2"], &format!("m{key}"))).pending);
+        }
+        assert!(bench.jobs().is_empty());
+        assert!(bench.reads.values().all(|reads| *reads == period + 1), "{:?}", bench.reads);
+    }
+}
+
+#[test]
+fn new_tick_gets_new_samples_and_sees_the_old_ones_meanwhile() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(1.0));
+    // One tick is late, and the next one follows at its usual time or a little earlier.
+    bench.at(11.0).ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(2.0));
+    let early = bench.at(20.0).ask("a", pods(&["p1"], "m"));
+    assert!(early.pending);
+    assert_eq!(values(&early), [Some(2.0)]);
+    assert_eq!(bench.read_all(Some(3.0)), ["a"]);
+    assert_eq!(values(&bench.ask("a", pods(&["p1"], "m"))), [Some(3.0)]);
+}
+
+#[test]
+fn failure_is_a_missing_value_and_not_tried_again_before_the_next_period() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1", "p2"], "m"));
+    bench.now += Duration::from_millis(200);
+    let jobs = bench.jobs();
+    assert!(bench.end(&jobs[0], None).is_empty());
+    assert_eq!(bench.end(&jobs[1], Some(5.0)), ["a"]);
+    assert_eq!(values(&bench.ask("a", pods(&["p1", "p2"], "m"))), [None, Some(5.0)]);
+    assert!(bench.jobs().is_empty());
+    bench.at(10.0).ask("a", pods(&["p1", "p2"], "m"));
+    let lanes: BTreeMap<String, Lane> =
+        bench.jobs().into_iter().map(|job| (job.origin.to_string(), job.lane)).collect();
+    assert_eq!(lanes["GET http://p1/metrics"], Lane::Failing);
+    assert_eq!(lanes["GET http://p2/metrics"], Lane::Healthy);
+}
+
+#[test]
+fn round_ends_with_what_it_has_when_its_time_is_over() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1", "p2"], "m"));
+    bench.now += Duration::from_millis(200);
+    let jobs = bench.jobs();
+    bench.end(&jobs[0], Some(5.0));
+    let deadline = bench.ledger.next_moment().unwrap();
+    assert_eq!(deadline - bench.start, Duration::from_secs(6));
+    assert!(bench.ledger.overdue(bench.now()).is_empty());
+    bench.at(6.0);
+    assert_eq!(bench.ledger.overdue(bench.now()), [Key::new("ns", "a")]);
+    let samples = bench.ask("a", pods(&["p1", "p2"], "m"));
+    assert!(!samples.pending);
+    let [Reading::PerPod(values)] = samples.sources.as_slice() else { panic!() };
+    assert_eq!(values[0], Ok(5.0));
+    assert_eq!(values[1], Err(SampleError("GET http://p2/metrics: no answer in time".to_owned())));
+    // The late answer wakes nobody.
+    assert!(bench.end(&jobs[1], Some(6.0)).is_empty());
+}
+
+#[test]
+fn thousand_dead_pods_do_not_delay_the_living() {
+    let mut bench = Bench::new();
+    let names: Vec<String> = (0..1000).map(|number| format!("dead{number}")).collect();
+    let dead: Vec<&str> = names.iter().map(String::as_str).collect();
+    bench.ask("dead", pods(&dead, "m"));
+    bench.read_all(None);
+    bench.at(10.0).ask("dead", pods(&dead, "m"));
+    let hanging = bench.jobs();
+    assert_eq!(hanging.len(), Lane::Failing.width());
+    bench.ask("alive", pods(&["p1", "p2"], "m"));
+    assert_eq!(bench.read_all(Some(1.0)), ["alive"]);
+    // Those that nobody waits for any more are not asked at all.
+    bench.at(16.0);
+    assert_eq!(bench.ledger.overdue(bench.now()).len(), 1);
+    for job in hanging {
+        bench.end(&job, None);
+    }
+    assert!(bench.jobs().is_empty());
+}
+
+#[test]
+fn reads_under_way_are_bounded() {
+    let mut bench = Bench::new();
+    let names: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
+    bench.ask("a", pods(&names.iter().map(String::as_str).collect::<Vec<_>>(), "m"));
+    bench.at(1.0);
+    assert_eq!(bench.jobs().len(), Lane::Healthy.width());
+}
+
+#[test]
+fn family_that_this_periods_read_did_not_keep_waits_for_the_next_period() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(1.0));
+    assert!(bench.at(1.0).ask("b", pods(&["p1"], "n")).pending);
+    assert!(bench.jobs().is_empty());
+    bench.at(7.0);
+    assert!(bench.ledger.overdue(bench.now()).is_empty());
+    bench.at(10.0).ask("a", pods(&["p1"], "m"));
+    bench.ask("b", pods(&["p1"], "n"));
+    assert_eq!(bench.read_all(Some(1.0)), ["a", "b"]);
+    assert_eq!(bench.reads.values().copied().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn read_that_began_in_an_earlier_period_is_followed_by_one_of_this_period() {
+    let mut bench = Bench::new();
+    bench.at(0.0).ask("a", pods(&["p1"], "m"));
+    bench.at(0.2);
+    let old = bench.jobs();
+    bench.at(10.0).ask("a", pods(&["p1"], "m"));
+    assert!(bench.jobs().is_empty());
+    assert!(bench.end(&old[0], Some(1.0)).is_empty());
+    assert_eq!(bench.read_all(Some(2.0)), ["a"]);
+    assert_eq!(values(&bench.ask("a", pods(&["p1"], "m"))), [Some(2.0)]);
+}
+
+#[test]
+fn autoscaler_that_asks_shortly_before_a_tick_shares_the_ticks_period() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(1.0));
+    assert!(bench.at(9.5).ask("new", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.read_all(Some(2.0)), ["new"]);
+    let tick = bench.at(10.0).ask("a", pods(&["p1"], "m"));
+    assert!(!tick.pending);
+    assert_eq!(values(&tick), [Some(2.0)]);
+    assert!(bench.at(20.0).ask("a", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.reads.values().copied().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn other_question_gets_no_old_answers() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(1.0));
+    let now = bench.now();
+    let other = bench.ledger.ask(&Key::new("ns", "a"), "other", pods(&["p2"], "m"), now);
+    assert_eq!(other, Samples { taken: None, pending: true, sources: Vec::new() });
+}
+
+#[test]
+fn nothing_to_read_is_a_complete_round() {
+    let mut bench = Bench::new();
+    let failed = Wanted::Failed(SampleError("no selector".to_owned()));
+    let samples = bench.ask("a", vec![Wanted::PerPod(Vec::new()), failed]);
+    assert!(!samples.pending && samples.taken.is_some());
+    let failed = Reading::Failed(SampleError("no selector".to_owned()));
+    assert_eq!(samples.sources, [Reading::PerPod(Vec::new()), failed]);
+    assert!(bench.ledger.next_moment().is_none());
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_is_dropped() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.ask("b", pods(&["p2"], "m"));
+    bench.read_all(Some(1.0));
+    bench.ledger.forget(&Key::new("ns", "b"));
+    assert_eq!(bench.ledger.sizes(), (2, 1));
+    for period in 1..6_u32 {
+        bench.at(f64::from(period) * 10.0).ask("c", pods(&["p3"], "m"));
+    }
+    assert_eq!(bench.ledger.sizes(), (1, 1));
+}

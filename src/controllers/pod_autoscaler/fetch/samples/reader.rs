@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads one origin, once. No retries: the next period is the retry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
+
+use kube::api::{GetParams, ListParams, Request};
+use parking_lot::Mutex;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    controllers::pod_autoscaler::snapshot::SampleError,
+    engine::http::{EngineClient, Target},
+    k8s::text,
+    telemetry::Chain,
+};
+
+use super::{
+    quantity::Quantity,
+    wanted::{Origin, Usage, Value},
+};
+
+const CUSTOM: &str = "custom.metrics.k8s.io";
+/// Versions of the custom metrics API that are understood, best first.
+const CUSTOM_VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
+/// Longest error text in bytes: it goes to conditions, events and the history.
+const LONGEST_ERROR: usize = 256;
+
+/// Reads origins.
+pub(in crate::controllers::pod_autoscaler) trait ReadOrigins:
+    Send + Sync
+{
+    /// Reads one; of a text it keeps these families.
+    fn read(
+        &self,
+        origin: &Origin,
+        families: &BTreeSet<Arc<str>>,
+    ) -> impl Future<Output = Result<Value, SampleError>> + Send;
+}
+
+/// The real origins: engines over HTTP, metrics APIs through the API server.
+pub(in crate::controllers::pod_autoscaler) struct Sources {
+    engine: EngineClient,
+    api: kube::Client,
+    /// Version of the custom metrics API that is served; looked up at first use and after a failure.
+    custom_version: Mutex<Option<&'static str>>,
+}
+
+impl Sources {
+    /// Reads with these clients; `api` is only asked, never told.
+    pub(in crate::controllers::pod_autoscaler) fn new(engine: EngineClient, api: kube::Client) -> Self {
+        Self { engine, api, custom_version: Mutex::new(None) }
+    }
+
+    async fn text(&self, target: &Target, families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
+        let families = self.engine.scrape(target, families.iter().map(|family| &**family)).await;
+        families.map(Value::Text).map_err(|error| said(&error))
+    }
+
+    async fn usage(&self, namespace: &str, selector: &str) -> Result<Value, SampleError> {
+        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
+        let request = Request::new(path).list(&ListParams::default().labels(selector));
+        let list: PodMetricsList = self.ask(request.map_err(|error| said(&error))?).await?;
+        let pods =
+            list.items.into_iter().filter_map(|pod| Some((pod.metadata.name, usage_of(&pod.containers)?)));
+        Ok(Value::Usage(pods.collect()))
+    }
+
+    async fn custom(&self, namespace: &str, pod: &str, metric: &str) -> Result<Value, SampleError> {
+        let known = *self.custom_version.lock();
+        let version = match known {
+            Some(version) => version,
+            None => self.find_custom_version().await?,
+        };
+        let path = format!("/apis/{CUSTOM}/{version}/namespaces/{namespace}/pods/{pod}");
+        let list: ValueList = match self.named(&path, metric).await {
+            Ok(list) => list,
+            Err(error) => {
+                // An adapter may have been replaced by one of another version.
+                *self.custom_version.lock() = None;
+                return Err(error);
+            }
+        };
+        let [item] = list.items.as_slice() else {
+            let found = list.items.len();
+            return Err(SampleError(format!(
+                "custom metric {metric} of pod {namespace}/{pod}: {found} values instead of one"
+            )));
+        };
+        number(metric, &item.value).map(Value::Number)
+    }
+
+    async fn find_custom_version(&self) -> Result<&'static str, SampleError> {
+        let group: ApiGroup = self.named("/apis", CUSTOM).await?;
+        let preferred = group.preferred_version.map(|version| version.version);
+        let served = preferred.into_iter().chain(group.versions.into_iter().map(|version| version.version));
+        let known = |served: String| CUSTOM_VERSIONS.into_iter().find(|version| *version == served);
+        let version = served.filter_map(known).next();
+        let version =
+            version.ok_or_else(|| SampleError(format!("no known version of {CUSTOM} is served")))?;
+        *self.custom_version.lock() = Some(version);
+        Ok(version)
+    }
+
+    async fn external(&self, namespace: &str, metric: &str) -> Result<Value, SampleError> {
+        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}");
+        let list: ValueList = self.named(&path, metric).await.map_err(|SampleError(why)| {
+            SampleError(format!("failed to fetch external metric {metric} in namespace {namespace}: {why}"))
+        })?;
+        if list.items.is_empty() {
+            let error = format!("no external metric values returned for {metric} in namespace {namespace}");
+            return Err(SampleError(error));
+        }
+        let numbers = list.items.iter().map(|item| number(metric, &item.value));
+        numbers.sum::<Result<f64, SampleError>>().map(Value::Number)
+    }
+
+    /// GET of `path/name`, where `name` is what a user wrote.
+    async fn named<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<T, SampleError> {
+        // Otherwise a metric called `../../…` would read any object that the manager may read.
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '%', '?', '#']) {
+            return Err(SampleError(format!("{name:?} is not a valid metric name")));
+        }
+        let request = Request::new(path).get(name, &GetParams::default());
+        self.ask(request.map_err(|error| said(&error))?).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> Result<T, SampleError> {
+        self.api.request(request).await.map_err(|error| match error {
+            kube::Error::Api(status) => cut(&status.message),
+            error => said(&error),
+        })
+    }
+}
+
+impl ReadOrigins for Sources {
+    async fn read(&self, origin: &Origin, families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
+        match origin {
+            Origin::Text(target) => self.text(target, families).await,
+            Origin::Usage { namespace, selector } => self.usage(namespace, selector).await,
+            Origin::Custom { namespace, pod, metric } => self.custom(namespace, pod, metric).await,
+            Origin::External { namespace, metric } => self.external(namespace, metric).await,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct PodMetricsList {
+    #[serde(default)]
+    items: Vec<PodMetrics>,
+}
+
+#[derive(Deserialize)]
+struct PodMetrics {
+    metadata: Named,
+    #[serde(default)]
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    usage: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ValueList {
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiGroup {
+    #[serde(default)]
+    versions: Vec<Version>,
+    preferred_version: Option<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+/// Sum over the containers; `None` when one of them was not measured: a part is not the whole.
+fn usage_of(containers: &[Container]) -> Option<Usage> {
+    let quantity = |container: &Container, name| Quantity::parse(container.usage.get(name)?);
+    let mut sum = Usage { cpu_milli: 0.0, memory_bytes: 0.0 };
+    for container in containers {
+        sum.cpu_milli += quantity(container, "cpu")?.ceil(1000);
+        sum.memory_bytes += quantity(container, "memory")?.ceil(1);
+    }
+    (!containers.is_empty()).then_some(sum)
+}
+
+fn number(metric: &str, value: &str) -> Result<f64, SampleError> {
+    let quantity = Quantity::parse(value);
+    let wrong = || cut(&format!("metric {metric}: {value:?} is not a quantity"));
+    quantity.map(Quantity::value).ok_or_else(wrong)
+}
+
+fn said(error: &impl std::error::Error) -> SampleError {
+    cut(&Chain(error).to_string())
+}
+
+fn cut(message: &str) -> SampleError {
+    SampleError(text::cut(message, LONGEST_ERROR))
+}

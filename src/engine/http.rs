@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one HTTP client towards pods and metric endpoints.
+
+use std::{fmt, io, net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode, Url, header};
+
+use crate::fence::{Fence, NotLeading};
+
+use super::{
+    exposition::{Families, Scanner},
+    tls,
+};
+
+/// Bounds of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time to connect, TLS included.
+    pub connect: Duration,
+    /// Longest time from the start of a request to the last byte of its answer.
+    pub total: Duration,
+    /// Largest body in bytes; it is enforced while the body arrives, whatever its headers announce.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 1 s, 3 s, 8 MiB.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(1), total: Duration::from_secs(3), body_bytes: 8 << 20 }
+    }
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS without verification of the certificate: see the page of this folder's `tls`.
+    Https,
+}
+
+impl Scheme {
+    /// Reads the `protocolType` of a metric source: exactly `http` or `https`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "http" => Some(Self::Http),
+            "https" => Some(Self::Https),
+            _ => None,
+        }
+    }
+
+    /// The scheme's name in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What a request goes to. Two targets are equal when their URLs are. Printed without user name,
+/// password, query and fragment, so it may stand in logs, events and conditions.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target(Url);
+
+/// A URL cannot be made of what a user wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The port is not a number from 1 to 65535.
+    #[error("port {0:?} is not a port number")]
+    Port(String),
+    /// `host[:port]` or path make no URL.
+    #[error("{endpoint:?} and path {path:?} do not make a URL")]
+    Url {
+        /// `host[:port]`.
+        endpoint: String,
+        /// Path as written.
+        path: String,
+    },
+}
+
+impl Target {
+    /// `<scheme>://<ip>:<port>/<path>`: IPv6 addresses are bracketed, leading slashes of the path are
+    /// not doubled.
+    ///
+    /// # Errors
+    /// [`TargetError`] when `port` is no port number or `path` cannot be part of a URL.
+    pub fn pod(scheme: Scheme, ip: IpAddr, port: &str, path: &str) -> Result<Self, TargetError> {
+        let number = port.trim().parse::<u16>().ok().filter(|number| *number != 0);
+        let number = number.ok_or_else(|| TargetError::Port(port.to_owned()))?;
+        let authority = match ip {
+            IpAddr::V4(ip) => format!("{ip}:{number}"),
+            IpAddr::V6(ip) => format!("[{ip}]:{number}"),
+        };
+        Self::endpoint(scheme, &authority, path)
+    }
+
+    /// `<scheme>://<endpoint>/<path>` with `endpoint` as `host[:port]`.
+    ///
+    /// # Errors
+    /// [`TargetError::Url`] when the parts make no URL with a host.
+    pub fn endpoint(scheme: Scheme, endpoint: &str, path: &str) -> Result<Self, TargetError> {
+        let bad = || TargetError::Url { endpoint: endpoint.to_owned(), path: path.to_owned() };
+        // A slash, '?' or '#' would let a part of the endpoint become path or query unnoticed.
+        if endpoint.is_empty() || endpoint.contains(['/', '?', '#', '\\']) {
+            return Err(bad());
+        }
+        let text = format!("{}://{endpoint}/{}", scheme.as_str(), path.trim_start_matches('/'));
+        let url = Url::parse(&text).map_err(|_| bad())?;
+        if url.has_host() { Ok(Self(url)) } else { Err(bad()) }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0.host_str().unwrap_or_default();
+        write!(f, "{}://{host}", self.0.scheme())?;
+        if let Some(port) = self.0.port() {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.0.path())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+/// Why a request brought no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Not connected or not answered in full in time.
+    #[error("GET {target}: no answer in time")]
+    Timeout {
+        /// What was asked.
+        target: Target,
+    },
+    /// Nobody listens there.
+    #[error("GET {target}: connection refused")]
+    Refused {
+        /// What was asked.
+        target: Target,
+    },
+    /// No connection: no route, unknown host, TLS failure, …
+    #[error("GET {target}: could not connect")]
+    Connect {
+        /// What was asked.
+        target: Target,
+        /// What the transport said.
+        source: reqwest::Error,
+    },
+    /// The connection broke before the answer was complete, or what came was no HTTP.
+    #[error("GET {target}: connection broken")]
+    Broken {
+        /// What was asked.
+        target: Target,
+        /// What the transport said.
+        source: reqwest::Error,
+    },
+    /// An answer other than 200.
+    #[error("GET {target}: status {status}")]
+    Status {
+        /// What was asked.
+        target: Target,
+        /// Status code.
+        status: u16,
+    },
+    /// The body is larger than the limit.
+    #[error("GET {target}: body larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        target: Target,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body is not text.
+    #[error("GET {target}: body is not text")]
+    NotText {
+        /// What was asked.
+        target: Target,
+    },
+}
+
+/// The client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// TLS is not usable.
+    #[error("could not set up TLS towards engines")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP client is not usable.
+    #[error("could not set up the HTTP client towards engines")]
+    Client(#[source] reqwest::Error),
+}
+
+/// A request that changes something failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The term is over: nothing was sent, or the answer was not waited for.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    /// The request failed.
+    #[error(transparent)]
+    Http(HttpError),
+}
+
+/// An answer of any status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body, at most the limit.
+    pub body: Bytes,
+}
+
+/// The client. Cheap to clone; clones share their settings.
+#[derive(Debug, Clone)]
+pub struct EngineClient {
+    inner: reqwest::Client,
+    limits: Limits,
+}
+
+impl EngineClient {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`BuildError`]: a defect of the build, not of the surroundings.
+    pub fn new(limits: Limits, user_agent: &str) -> Result<Self, BuildError> {
+        let inner = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::any_certificate().map_err(BuildError::Tls)?)
+            .user_agent(user_agent)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .connect_timeout(limits.connect)
+            .timeout(limits.total)
+            // No connection outlives its request: engines close idle ones before the next period
+            // anyway, and one kept to a pod that died would eat the whole time-out of the next request.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(BuildError::Client)?;
+        Ok(Self { inner, limits })
+    }
+
+    /// Reads Prometheus text and keeps the `wanted` families only. The body is scanned while it
+    /// arrives and never held.
+    ///
+    /// # Errors
+    /// [`HttpError`]: there is no measurement; never to be read as zero. A wanted family that the body
+    /// lacks is no error here: [`Families`] says so.
+    pub async fn scrape<'a>(
+        &self,
+        target: &Target,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Families, HttpError> {
+        let request = self.inner.get(target.0.clone());
+        let request = request.header(header::ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1");
+        let mut response = request.send().await.map_err(|error| failed(target, error))?;
+        if response.status() != StatusCode::OK {
+            return Err(HttpError::Status { target: target.clone(), status: response.status().as_u16() });
+        }
+        let mut scanner = Scanner::new(wanted);
+        let mut left = self.limits.body_bytes;
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(target, error))? {
+            left = self.remaining(target, left, &chunk)?;
+            scanner.feed(&chunk).map_err(|_| HttpError::NotText { target: target.clone() })?;
+        }
+        Ok(scanner.finish())
+    }
+
+    /// Reads an answer of any status whole.
+    ///
+    /// # Errors
+    /// [`HttpError`], never `Status` and `NotText`.
+    pub async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
+        self.answer(target, self.inner.get(target.0.clone())).await
+    }
+
+    /// Sends a JSON body that changes something, bounded by the right to write as well as by the
+    /// limits. The answer may have any status.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotLeading`]: the term is over, drop the work (the change may have happened when
+    /// the right ended while the request was under way); [`ChangeError::Http`] as for [`Self::get`].
+    pub async fn change(
+        &self,
+        fence: &Fence,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<Answer, ChangeError> {
+        let bound = fence.check()?;
+        let request = self.inner.request(method, target.0.clone());
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        let answer = self.answer(target, request);
+        match bound {
+            None => answer.await,
+            Some(moment) => tokio::time::timeout_at(moment, answer).await.map_err(|_| NotLeading)?,
+        }
+        .map_err(ChangeError::Http)
+    }
+
+    async fn answer(&self, target: &Target, request: reqwest::RequestBuilder) -> Result<Answer, HttpError> {
+        let mut response = request.send().await.map_err(|error| failed(target, error))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut left = self.limits.body_bytes;
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(target, error))? {
+            left = self.remaining(target, left, &chunk)?;
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body: Bytes::from(body) })
+    }
+
+    fn remaining(&self, target: &Target, left: usize, chunk: &Bytes) -> Result<usize, HttpError> {
+        let too_large = || HttpError::TooLarge { target: target.clone(), limit: self.limits.body_bytes };
+        left.checked_sub(chunk.len()).ok_or_else(too_large)
+    }
+}
+
+fn failed(target: &Target, error: reqwest::Error) -> HttpError {
+    let target = target.clone();
+    if error.is_timeout() {
+        return HttpError::Timeout { target };
+    }
+    if io_kind(&error) == Some(io::ErrorKind::ConnectionRefused) {
+        return HttpError::Refused { target };
+    }
+    // The transport's own text would repeat the URL, query included.
+    let source = error.without_url();
+    if source.is_connect() {
+        HttpError::Connect { target, source }
+    } else {
+        HttpError::Broken { target, source }
+    }
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}

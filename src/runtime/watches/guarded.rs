@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An object that may be malformed: one bad object must not hide the good ones of its list or watch.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// An object that a watch skipped because it could not be parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// `apiVersion` of the kind.
+    pub api_version: Arc<str>,
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid; empty if not even that could be read.
+    pub uid: String,
+    /// The version that is malformed.
+    pub version: String,
+    /// What the parser said.
+    pub error: String,
+}
+
+/// Parses to the object, or to what identifies it and the parser's complaint.
+///
+/// The text of the object is set aside first and parsed on its own. That needs the object to come as
+/// text, directly from JSON; the API server writes `type` before `object` in its watch events, so serde
+/// has no reason to buffer it.
+#[derive(Clone)]
+pub(super) struct Guarded<K>(pub(super) Result<K, Unparsed>);
+
+/// What is known of an object that could not be parsed.
+#[derive(Clone)]
+pub(super) struct Unparsed {
+    pub(super) meta: ObjectMeta,
+    pub(super) error: String,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(
+            serde_json::from_str(text.get())
+                .map_err(|error| Unparsed { meta: identity(text.get()), error: error.to_string() }),
+        ))
+    }
+}
+
+/// Reads the identifying fields one by one: each may itself be what is malformed.
+fn identity(text: &str) -> ObjectMeta {
+    let object: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let field = |name: &str| {
+        object
+            .get("metadata")
+            .and_then(|meta| meta.get(name))
+            .and_then(|value| value.as_str())
+            .map(str::to_owned)
+    };
+    ObjectMeta {
+        namespace: field("namespace"),
+        name: field("name"),
+        uid: field("uid"),
+        resource_version: field("resourceVersion"),
+        ..ObjectMeta::default()
+    }
+}
+
+impl<K: Resource> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta(),
+            Err(unparsed) => &unparsed.meta,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => object.meta_mut(),
+            Err(unparsed) => &mut unparsed.meta,
+        }
+    }
+}
+
+impl<K> fmt::Debug for Guarded<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ok(_) => f.write_str("Guarded(object)"),
+            Err(unparsed) => f.debug_tuple("Guarded").field(&unparsed.error).finish(),
+        }
+    }
+}

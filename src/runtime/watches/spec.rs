@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What to watch, and what to keep of it.
+
+use std::{any::TypeId, fmt, sync::Arc};
+
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource,
+    api::{ListMeta, ListParams},
+    core::Request,
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    contents::{Item, Stored},
+    guarded::{Guarded, Malformed},
+    interner::Interner,
+};
+
+/// Objects in one page of a list.
+pub(super) const PAGE: u32 = 500;
+
+/// What to watch (`K`, as it comes over the wire) and what a store keeps of each object (`S`).
+pub struct WatchSpec<K: Resource, S = K> {
+    dyntype: K::DynamicType,
+    namespace: Option<String>,
+    labels: Option<String>,
+    fields: Option<String>,
+    api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+    keep: fn(K, &Interner) -> S,
+}
+
+impl<K: Resource> WatchSpec<K> {
+    /// All objects of the kind, in all namespaces, kept whole except for `managedFields`.
+    pub fn all() -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self::all_of(K::DynamicType::default())
+    }
+
+    /// Like [`Self::all`], for a Rust type that stands for several kinds.
+    pub fn all_of(dyntype: K::DynamicType) -> Self {
+        let api = |client: Client, _: Option<&str>, dyntype: &K::DynamicType| Api::all_with(client, dyntype);
+        Self { dyntype, namespace: None, labels: None, fields: None, api, keep: whole }
+    }
+
+    /// The objects of one namespace, asked for in that namespace: needs no cluster-wide permission.
+    pub fn in_namespace(namespace: impl Into<String>) -> Self
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        let api = |client: Client, namespace: Option<&str>, dyntype: &K::DynamicType| match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all_with(client, dyntype),
+        };
+        let namespace = Some(namespace.into());
+        Self { dyntype: K::DynamicType::default(), namespace, labels: None, fields: None, api, keep: whole }
+    }
+}
+
+impl<K: Resource, S> WatchSpec<K, S> {
+    /// Only objects that this label selector matches.
+    #[must_use]
+    pub fn labels(mut self, selector: impl Into<String>) -> Self {
+        self.labels = Some(selector.into());
+        self
+    }
+
+    /// Only objects that this field selector matches.
+    #[must_use]
+    pub fn fields(mut self, selector: impl Into<String>) -> Self {
+        self.fields = Some(selector.into());
+        self
+    }
+
+    /// Keeps what `keep` makes of an object: drop what nobody reads, share with the [`Interner`] what
+    /// occurs often. Namespace, name and `resourceVersion` must survive. Two requests for one watch
+    /// must keep alike: the first one counts.
+    #[must_use]
+    pub fn keeping<T>(self, keep: fn(K, &Interner) -> T) -> WatchSpec<K, T> {
+        let Self { dyntype, namespace, labels, fields, api, keep: _ } = self;
+        WatchSpec { dyntype, namespace, labels, fields, api, keep }
+    }
+}
+
+/// Every watch drops this: it is large, changes with every write, and nobody here reads it.
+fn whole<K: Resource>(mut object: K, _: &Interner) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}
+
+/// A watch with the type of the wire forgotten.
+pub(crate) trait Source<S>: Send + Sync {
+    /// Tells watches apart: type kept, path, selectors.
+    fn id(&self) -> WatchId;
+    /// Plural and group, such as `podautoscalers.autoscaling.aibrix.ai`; only the plural in the core group.
+    fn kind(&self) -> String;
+    /// Lists and watches for ever.
+    fn watch(&self, client: Client, streaming: bool) -> BoxStream<'static, watcher::Result<Event<Item<S>>>>;
+    /// One page of a consistent list of metadata. `None`: the first page.
+    fn versions(
+        &self,
+        client: &Client,
+        page: Option<String>,
+    ) -> BoxFuture<'static, kube::Result<Page<Version>>>;
+    /// One page of a consistent list of objects.
+    fn objects(
+        &self,
+        client: &Client,
+        page: Option<String>,
+    ) -> BoxFuture<'static, kube::Result<Page<Item<S>>>>;
+    /// One small read that any API server answers at once, to see whether it answers at all.
+    fn probe(&self, client: &Client) -> BoxFuture<'static, kube::Result<()>>;
+}
+
+/// Tells watches apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct WatchId {
+    kept: TypeId,
+    path: String,
+    selectors: (Option<String>, Option<String>),
+}
+
+/// One page of a list.
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// Version of the whole list.
+    pub(crate) version: String,
+    /// Token of the next page; `None`: this was the last.
+    pub(crate) next: Option<String>,
+}
+
+/// Which version an object has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// A [`WatchSpec`] at work.
+pub(super) struct KubeSource<K: Resource, S> {
+    spec: Arc<WatchSpec<K, S>>,
+    interner: Arc<Interner>,
+    malformed: MalformedKind,
+}
+
+#[derive(Clone)]
+struct MalformedKind {
+    api_version: Arc<str>,
+    kind: Arc<str>,
+}
+
+impl<K: Resource, S> KubeSource<K, S> {
+    pub(super) fn new(spec: WatchSpec<K, S>, interner: Arc<Interner>) -> Self {
+        let malformed = MalformedKind {
+            api_version: Arc::from(K::api_version(&spec.dyntype)),
+            kind: Arc::from(K::kind(&spec.dyntype)),
+        };
+        Self { spec: Arc::new(spec), interner, malformed }
+    }
+
+    fn api(&self, client: Client) -> Api<Guarded<K>> {
+        (self.spec.api)(client, self.spec.namespace.as_deref(), &self.spec.dyntype)
+    }
+
+    fn list_params(&self, page: Option<String>, limit: u32) -> ListParams {
+        ListParams {
+            label_selector: self.spec.labels.clone(),
+            field_selector: self.spec.fields.clone(),
+            limit: Some(limit),
+            continue_token: page,
+            ..ListParams::default()
+        }
+    }
+
+    fn item(
+        spec: &WatchSpec<K, S>,
+        interner: &Interner,
+        kind: &MalformedKind,
+        object: Guarded<K>,
+    ) -> Item<S> {
+        object.0.map(|object| (spec.keep)(object, interner)).map_err(|unparsed| Malformed {
+            api_version: Arc::clone(&kind.api_version),
+            kind: Arc::clone(&kind.kind),
+            namespace: unparsed.meta.namespace.unwrap_or_default(),
+            name: unparsed.meta.name.unwrap_or_default(),
+            uid: unparsed.meta.uid.unwrap_or_default(),
+            version: unparsed.meta.resource_version.unwrap_or_default(),
+            error: unparsed.error,
+        })
+    }
+}
+
+impl<K, S> Source<S> for KubeSource<K, S>
+where
+    K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+    S: Stored,
+{
+    fn id(&self) -> WatchId {
+        let path = K::url_path(&self.spec.dyntype, self.spec.namespace.as_deref());
+        let selectors = (self.spec.labels.clone(), self.spec.fields.clone());
+        WatchId { kept: TypeId::of::<S>(), path, selectors }
+    }
+
+    fn kind(&self) -> String {
+        let (plural, group) = (K::plural(&self.spec.dyntype), K::group(&self.spec.dyntype));
+        if group.is_empty() { plural.into_owned() } else { format!("{plural}.{group}") }
+    }
+
+    fn watch(&self, client: Client, streaming: bool) -> BoxStream<'static, watcher::Result<Event<Item<S>>>> {
+        let config = watcher::Config {
+            label_selector: self.spec.labels.clone(),
+            field_selector: self.spec.fields.clone(),
+            page_size: Some(PAGE),
+            ..watcher::Config::default()
+        };
+        let config = if streaming { config.streaming_lists() } else { config };
+        let (spec, interner, kind) =
+            (Arc::clone(&self.spec), Arc::clone(&self.interner), self.malformed.clone());
+        watcher(self.api(client), config)
+            .map(move |event| {
+                event.map(|event| {
+                    let item = |object| Self::item(&spec, &interner, &kind, object);
+                    match event {
+                        Event::Apply(object) => Event::Apply(item(object)),
+                        Event::Delete(object) => Event::Delete(item(object)),
+                        Event::InitApply(object) => Event::InitApply(item(object)),
+                        Event::Init => Event::Init,
+                        Event::InitDone => Event::InitDone,
+                    }
+                })
+            })
+            .boxed()
+    }
+
+    fn versions(
+        &self,
+        client: &Client,
+        page: Option<String>,
+    ) -> BoxFuture<'static, kube::Result<Page<Version>>> {
+        let client = client.clone();
+        let params = self.list_params(page, PAGE);
+        let path = self.api(client.clone()).resource_url().to_owned();
+        Box::pin(async move {
+            let request = Request::new(path).list_metadata(&params).map_err(kube::Error::BuildRequest)?;
+            let list: SlimList = client.request(request).await?;
+            let items = list.items.unwrap_or_default().into_iter().map(|item| Version {
+                namespace: item.metadata.namespace,
+                name: item.metadata.name,
+                version: item.metadata.resource_version,
+            });
+            Ok(page_of(items.collect(), list.metadata))
+        })
+    }
+
+    fn objects(
+        &self,
+        client: &Client,
+        page: Option<String>,
+    ) -> BoxFuture<'static, kube::Result<Page<Item<S>>>> {
+        let api = self.api(client.clone());
+        let params = self.list_params(page, PAGE);
+        let (spec, interner, kind) =
+            (Arc::clone(&self.spec), Arc::clone(&self.interner), self.malformed.clone());
+        Box::pin(async move {
+            let list = api.list(&params).await?;
+            let items = list.items.into_iter().map(|object| Self::item(&spec, &interner, &kind, object));
+            Ok(page_of(items.collect(), list.metadata))
+        })
+    }
+
+    fn probe(&self, client: &Client) -> BoxFuture<'static, kube::Result<()>> {
+        let client = client.clone();
+        let params = self.list_params(None, 1).match_any();
+        let path = self.api(client.clone()).resource_url().to_owned();
+        Box::pin(async move {
+            let request = Request::new(path).list_metadata(&params).map_err(kube::Error::BuildRequest)?;
+            client.request::<SlimList>(request).await.map(drop)
+        })
+    }
+}
+
+fn page_of<T>(items: Vec<T>, metadata: ListMeta) -> Page<T> {
+    Page {
+        items,
+        version: metadata.resource_version.unwrap_or_default(),
+        next: metadata.continue_.filter(|token| !token.is_empty()),
+    }
+}
+
+/// A list of metadata, reduced to what says which version an object has.
+#[derive(Deserialize)]
+struct SlimList {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Option<Vec<Slim>>,
+}
+
+#[derive(Deserialize)]
+struct Slim {
+    metadata: SlimMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimMeta {
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    resource_version: String,
+}
+
+impl<K: Resource, S> fmt::Debug for WatchSpec<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = K::url_path(&self.dyntype, self.namespace.as_deref());
+        f.debug_struct("WatchSpec").field("path", &path).field("labels", &self.labels).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The two loops of a probe: counting, and making children.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::core::v1::ConfigMap,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::core::ApiResource;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    clock::SharedClock,
+    cluster::{
+        error::WriteError,
+        writer::{Target, Writer},
+    },
+    runtime::{
+        controller::Term,
+        expectations::{Expectations, Seen},
+        reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
+        watches::Store,
+    },
+};
+
+use super::{CHILD_OF, MADE_BY};
+
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A write of a probe failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the probe failed to write")]
+pub(super) struct Error(#[from] WriteError);
+
+impl Failure for Error {
+    fn retry(&self) -> Retry {
+        match &self.0 {
+            WriteError::NotLeading(_) => Retry::TermOver,
+            _ => Retry::Backoff,
+        }
+    }
+}
+
+/// Counts up, pass after pass.
+pub(super) struct Count {
+    writer: Writer,
+    identity: String,
+    crash: Arc<Notify>,
+    count: Mutex<Option<u64>>,
+}
+
+impl Count {
+    pub(super) fn new(term: &Term, identity: String, crash: Arc<Notify>) -> Self {
+        Self { writer: Writer::new(term.client.0.clone()), identity, crash, count: Mutex::new(None) }
+    }
+
+    /// Writes the next count; starts from what is stored.
+    async fn write(&self, key: &Key) -> Result<Value, WriteError> {
+        let next = self.count.lock().map(|count| count + 1);
+        let target = Target {
+            resource: ApiResource::erase::<ConfigMap>(&()),
+            namespace: Some(key.namespace.clone()),
+            name: key.name.clone(),
+        };
+        let data = match next {
+            Some(next) => json!({"count": next.to_string(), "by": self.identity}),
+            None => json!({"by": self.identity}),
+        };
+        match self.writer.merge_patch(&target, &json!({"data": data}), None).await {
+            Ok(map) => Ok(map.data.get("data").cloned().unwrap_or_default()),
+            Err(WriteError::NotFound { .. }) => {
+                let metadata = ObjectMeta {
+                    name: Some(key.name.clone()),
+                    namespace: Some(key.namespace.clone()),
+                    ..ObjectMeta::default()
+                };
+                let data = BTreeMap::from([("count".to_owned(), "0".to_owned())]);
+                let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
+                self.writer.create(&map).await?;
+                Ok(json!({"count": "0"}))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Reconciler for Count {
+    type Error = Error;
+
+    async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Error> {
+        let data = self.write(key).await?;
+        let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
+        *self.count.lock() = Some(text("count").parse().unwrap_or(0));
+        let told = text("panic-on");
+        if !told.is_empty() && self.identity.starts_with(&format!("{told}_")) {
+            self.crash.notify_one();
+        }
+        Ok(Outcome::RequeueAfter(PAUSE))
+    }
+}
+
+/// Makes as many children as a parent asks for, by what its store shows.
+pub(super) struct Children {
+    writer: Writer,
+    controller: &'static str,
+    parents: Store<ConfigMap>,
+    children: Store<ConfigMap>,
+    clock: SharedClock,
+    expected: Mutex<Expectations>,
+}
+
+impl Children {
+    pub(super) fn new(
+        term: &Term,
+        controller: &'static str,
+        parents: Store<ConfigMap>,
+        children: Store<ConfigMap>,
+    ) -> Self {
+        Self {
+            writer: Writer::new(term.client.0.clone()),
+            controller,
+            parents,
+            children,
+            clock: Arc::clone(&term.clock),
+            expected: Mutex::new(Expectations::new(Duration::from_secs(30))),
+        }
+    }
+
+    fn child(&self, parent: &ConfigMap, key: &Key) -> ConfigMap {
+        let owner = OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            name: key.name.clone(),
+            uid: parent.metadata.uid.clone().unwrap_or_default(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
+        let labels = [(MADE_BY, self.controller), (CHILD_OF, key.name.as_str())];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let metadata = ObjectMeta {
+            name: Some(format!("{}-{}", key.name, Uuid::new_v4().simple())),
+            namespace: Some(key.namespace.clone()),
+            labels: Some(labels.into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+}
+
+impl Reconciler for Children {
+    type Error = Error;
+
+    async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Error> {
+        let Some(parent) = self.parents.get_key(key) else { return Ok(Outcome::Done) };
+        let field = |name: &str| parent.data.as_ref().and_then(|data| data.get(name)).map(String::as_str);
+        if field("block") == Some("true") {
+            tracing::info!("probe pass blocks");
+            std::future::pending::<()>().await;
+        }
+        let want: usize = field("children").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let of_parent = |map: &Arc<ConfigMap>| {
+            map.metadata.labels.as_ref().and_then(|labels| labels.get(CHILD_OF)) == Some(&key.name)
+        };
+        let have: Vec<_> = self.children.list_in(&key.namespace).into_iter().filter(of_parent).collect();
+        let uid = parent.metadata.uid.clone().unwrap_or_default();
+        let seen = have.iter().map(|map| Seen {
+            name: map.metadata.name.as_deref().unwrap_or_default(),
+            uid: map.metadata.uid.as_deref().unwrap_or_default(),
+            version: map.metadata.resource_version.as_deref().unwrap_or_default(),
+            leaving: map.metadata.deletion_timestamp.is_some(),
+        });
+        if !self.expected.lock().caught_up(&uid, seen, self.clock.instant()) {
+            return Ok(Outcome::RequeueAfter(PAUSE));
+        }
+        for _ in have.len()..want {
+            let child = self.child(&parent, key);
+            let name = child.metadata.name.clone().unwrap_or_default();
+            self.expected.lock().creating(&uid, &name, self.clock.instant());
+            match self.writer.create(&child).await {
+                Ok(made) => {
+                    let made = made.metadata.uid.unwrap_or_default();
+                    self.expected.lock().created(&uid, &name, &made, self.clock.instant());
+                }
+                Err(error) => {
+                    self.expected.lock().create_failed(&uid, &name);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

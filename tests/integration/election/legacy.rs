@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Taking over from a Go manager, and keeping one away that starts later.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Client, api::PostParams};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    eventually,
+    wait::{now, throughout},
+};
+
+use super::{
+    EXPIRY, PROBED, SOON, default_leases, edit_lease, holders, leases_of, managers, plane, probe_count,
+    wait_counting, wait_held,
+};
+
+const LEGACY: &str = "aibrix-controller-manager";
+const GROUP: &str = "aibrix-controller-manager-group";
+
+/// A Go manager as others see it: it holds the Lease and renews it every 2 s. Dropping it kills it.
+struct GoManager(JoinHandle<()>);
+
+impl Drop for GoManager {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl GoManager {
+    async fn start(client: &Client) -> Self {
+        let time = format!("{:.6}", now());
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEGACY},
+            "spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "leaseTransitions": 0,
+                     "acquireTime": time, "renewTime": time},
+        });
+        let lease = serde_json::from_value(lease).expect("a Lease");
+        leases_of(client).create(&PostParams::default(), &lease).await.expect("create the Lease");
+        let client = Arc::new(client.clone());
+        Self(tokio::task::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": format!("{:.6}", now())}})).await;
+            }
+        }))
+    }
+}
+
+// scenario: leader-election 10
+// scenario: manager-and-deployment 20
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_starts_beside_a_go_manager_and_everything_when_it_is_gone() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let go = GoManager::start(&client).await;
+    let managers = managers(&plane, 1, &["--leader-election-spread=false"]).await;
+    managers[0].wait_ready().await;
+    throughout(Duration::from_secs(20), "nothing starts", async || {
+        let holders = holders(&client).await?;
+        let ours: Vec<_> = default_leases().into_iter().filter(|it| holders.contains_key(it)).collect();
+        let counts = probe_count(&client, PROBED).await?;
+        if ours.is_empty() && counts == 0 { Ok(()) } else { Err(format!("{ours:?}, {counts}")) }
+    })
+    .await;
+    let waiting = managers[0].metrics().await.expect("metrics");
+    let gauge = waiting.lines().find(|line| line.starts_with("leader_election_waiting_for_legacy"));
+    assert!(gauge.is_some_and(|line| line.ends_with(" 1")), "{gauge:?}");
+
+    drop(go);
+    let held = wait_held(&client, EXPIRY, &default_leases(), &[&managers[0]]).await;
+    assert_eq!(held.get(LEGACY).map(String::as_str), Some(GROUP), "{held:?}");
+    // A Go manager that starts now, a rollback, does not get it while a manager leads.
+    throughout(Duration::from_secs(20), "the group renews its Lease", async || {
+        let lease = leases_of(&client).get(LEGACY).await.map_err(|error| error.to_string())?;
+        let spec = lease.spec.ok_or("no spec")?;
+        let renewed = spec.renew_time.ok_or("never renewed")?.0;
+        let left = now().duration_since(renewed);
+        let duration = i64::from(spec.lease_duration_seconds.unwrap_or_default());
+        if left.as_secs() < duration { Ok(()) } else { Err(format!("{left:#} ago, good for {duration} s")) }
+    })
+    .await;
+    managers[0].sigterm();
+    assert_eq!(managers[0].wait_exit(SOON).await, Some(0));
+    eventually(SOON, "the last manager released the Lease", async || {
+        match holders(&client).await?.get(LEGACY) {
+            None => Ok(()),
+            Some(holder) => Err(holder.clone()),
+        }
+    })
+    .await;
+}
+
+// scenario: manager-and-deployment 21
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stale_legacy_lease_is_not_waited_for() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let go = GoManager::start(&client).await;
+    drop(go);
+    edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})).await;
+    let managers = managers(&plane, 1, &["--leader-election-spread=false"]).await;
+    wait_held(&client, Duration::from_secs(10), &default_leases(), &[&managers[0]]).await;
+}
+
+// scenario: manager-and-deployment 22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_controllers_stop_when_a_go_manager_takes_the_legacy_lease() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let managers = managers(&plane, 1, &["--leader-election-spread=false"]).await;
+    wait_held(&client, SOON, &default_leases(), &[&managers[0]]).await;
+    wait_counting(&client, SOON, PROBED).await;
+    let end = crate::support::wait::instant() + Duration::from_secs(12);
+    while crate::support::wait::instant() < end {
+        let time = format!("{:.6}", now());
+        let take = json!({"spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "renewTime": time}});
+        edit_lease(&client, LEGACY, &take).await;
+        let holders = holders(&client).await.expect("read Leases");
+        if default_leases().iter().all(|lease| !holders.contains_key(lease)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("still held: {:?}", holders(&client).await);
+}
+
+// scenario: manager-and-deployment 23
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_legacy_lease_controllers_start_beside_a_go_manager() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let _go = GoManager::start(&client).await;
+    let args = ["--leader-election-spread=false", "--legacy-leader-election-id="];
+    let managers = managers(&plane, 1, &args).await;
+    wait_held(&client, Duration::from_secs(10), &default_leases(), &[&managers[0]]).await;
+    assert_eq!(holders(&client).await.expect("read").get(LEGACY).map(String::as_str), Some("old-pod_x"));
+}

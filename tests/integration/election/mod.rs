@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Elections of the built binary against a real API server.
+//!
+//! Controllers that this build lacks run the probe loop (`--probe-loops`, cargo feature `testkit`): while
+//! it leads, it counts up in the ConfigMap `probe-<controller>` of the election namespace, and makes as
+//! many child ConfigMaps as its parents ask for.
+
+mod conflicts;
+mod faults;
+mod legacy;
+mod standing;
+mod work;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{api::coordination::v1::Lease, api::core::v1::ConfigMap};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    ControlPlane, Options, audit::AuditLog, eventually, install::NAMESPACE, leases, manager::Manager, objects,
+};
+
+/// The seven names of `--controllers`.
+pub(crate) const CONTROLLERS: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
+
+/// A controller that the probe loop plays.
+pub(crate) const PROBED: &str = "kv-cache-controller";
+
+/// Bound for what takes a moment.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Default lease duration plus what an expiry by observation may take.
+pub(crate) const EXPIRY: Duration = Duration::from_secs(25);
+
+/// The default Lease of a controller.
+pub(crate) fn default_lease(controller: &str) -> String {
+    format!("aibrix-{controller}")
+}
+
+/// The default Leases of all controllers.
+pub(crate) fn default_leases() -> Vec<String> {
+    CONTROLLERS.iter().map(|it| default_lease(it)).collect()
+}
+
+/// A control plane with the manager installed, and what the probe loops need besides.
+pub(crate) async fn plane() -> ControlPlane {
+    let plane = ControlPlane::start(Options::bare()).await;
+    plane.install_manager().await;
+    allow_probes(&plane).await;
+    plane
+}
+
+/// Lets the manager's ServiceAccount read and write ConfigMaps: the probe loops do, no shipped loop does.
+pub(crate) async fn allow_probes(plane: &ControlPlane) {
+    let client = plane.client().await;
+    let rbac = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": "probe-loops"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"],
+                   "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]}],
+    });
+    let binding = json!({
+        "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "probe-loops"},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "probe-loops"},
+        "subjects": [{"kind": "ServiceAccount", "name": "aibrix-controller-manager", "namespace": NAMESPACE}],
+    });
+    objects::create(&client, &role).await;
+    objects::create(&client, &binding).await;
+}
+
+/// `n` managers with all controllers and these arguments besides.
+pub(crate) async fn managers(plane: &ControlPlane, n: usize, more: &[&str]) -> Vec<Manager> {
+    let mut args = vec!["--probe-loops", "--disable-webhook"];
+    args.extend_from_slice(more);
+    let mut all = Vec::new();
+    for _ in 0..n {
+        all.push(Manager::start(plane, &args).await);
+    }
+    all
+}
+
+/// Leases of the manager's namespace.
+pub(crate) fn leases_of(client: &Client) -> Api<Lease> {
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+/// Holder of each Lease of the namespace that has one.
+pub(crate) async fn holders(client: &Client) -> Result<BTreeMap<String, String>, String> {
+    let list = leases_of(client).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+    let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone().filter(|it| !it.is_empty());
+    Ok(list.iter().filter_map(|lease| Some((lease.name_any(), holder(lease)?))).collect())
+}
+
+/// Waits until each of these Leases is held by one of these managers; answers who holds what.
+pub(crate) async fn wait_held(
+    client: &Client,
+    within: Duration,
+    leases: &[String],
+    by: &[&Manager],
+) -> BTreeMap<String, String> {
+    eventually(within, "every Lease is held by a living manager", async || {
+        let holders = holders(client).await?;
+        let held = |lease: &&String| holders.get(*lease).is_some_and(|it| by.iter().any(|one| one.is(it)));
+        let missing: Vec<_> = leases.iter().filter(|lease| !held(lease)).collect();
+        if missing.is_empty() {
+            Ok(holders)
+        } else {
+            Err(format!("not held: {missing:?}, all: {holders:?}"))
+        }
+    })
+    .await
+}
+
+/// The manager that holds this Lease.
+pub(crate) fn holder_of<'a>(
+    holders: &BTreeMap<String, String>,
+    lease: &str,
+    among: &'a [Manager],
+) -> &'a Manager {
+    let holder = holders.get(lease).unwrap_or_else(|| panic!("{lease} has no holder"));
+    among.iter().find(|one| one.is(holder)).unwrap_or_else(|| panic!("{holder} is none of ours"))
+}
+
+/// The count of a controller's probe loop; 0 before its first.
+pub(crate) async fn probe_count(client: &Client, controller: &str) -> Result<u64, String> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let map = maps.get_opt(&format!("probe-{controller}")).await.map_err(|error| error.to_string())?;
+    let count = map.and_then(|map| map.data?.get("count").cloned());
+    count.map_or(Ok(0), |text| text.parse().map_err(|_| format!("not a count: {text}")))
+}
+
+/// Waits until the probe loop of a controller has counted on.
+pub(crate) async fn wait_counting(client: &Client, within: Duration, controller: &str) {
+    let from = probe_count(client, controller).await.expect("read the count");
+    eventually(within, &format!("the probe loop of {controller} counts"), async || {
+        let count = probe_count(client, controller).await?;
+        if count > from { Ok(()) } else { Err(format!("{count}, as before")) }
+    })
+    .await;
+}
+
+/// The entry of a controller in `/debug/leases`.
+pub(crate) async fn debug_entry(manager: &Manager, controller: &str) -> Result<Value, String> {
+    let all = manager.leases().await.map_err(|error| format!("{error:#}"))?;
+    let entries = all.as_array().ok_or_else(|| format!("not a list: {all}"))?;
+    let entry = entries.iter().find(|entry| entry["controller"] == controller);
+    entry.cloned().ok_or_else(|| format!("{controller} is not in {all}"))
+}
+
+/// Writes into a Lease what somebody else might.
+pub(crate) async fn edit_lease(client: &Client, name: &str, patch: &Value) {
+    leases_of(client)
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap_or_else(|error| panic!("edit the Lease {name}: {error}"));
+}
+
+/// Every write of a controller so far was made by the identity that held its Lease.
+pub(crate) fn assert_nothing_without_lease(log: &mut AuditLog) {
+    leases::who_wrote_without_lease(log.entries()).assert_clean();
+}

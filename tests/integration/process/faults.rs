@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Trouble with Lease requests, blocked passes and signals.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    election::{
+        EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, holders, leases_of,
+        plane, wait_counting, wait_held,
+    },
+    support::{
+        eventually,
+        install::NAMESPACE,
+        manager::{Launch, Manager},
+        objects,
+        proxy::{Proxy, Rule, Treatment},
+        wait::{instant, throughout},
+    },
+};
+
+const ARGS: [&str; 3] = ["--probe-loops", "--disable-webhook", "--leader-election-spread=false"];
+
+async fn wait_leading(manager: &Manager, leads: bool, within: Duration) {
+    eventually(within, &format!("leading is {leads}"), async || {
+        let mut values = Vec::new();
+        for lease in default_leases() {
+            let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
+            values.push(manager.metric(&series).await.map_err(|error| format!("{error:#}"))?);
+        }
+        let want = Some(f64::from(u8::from(leads)));
+        if values.iter().all(|it| *it == want) { Ok(()) } else { Err(format!("{values:?}")) }
+    })
+    .await;
+}
+
+// scenario: manager-and-deployment 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn controllers_stop_when_lease_requests_fail_and_go_on_afterwards() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let mut log = plane.audit();
+    let proxy = Proxy::start(&plane).await;
+    let mut launch = Launch::new(&plane, &ARGS).await;
+    launch.kubeconfig = proxy.manager_kubeconfig(&plane).await;
+    let manager = launch.start();
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    wait_counting(&client, SOON, PROBED).await;
+
+    let failing = instant();
+    proxy.rule(vec![Rule::new(&["/leases"], Treatment::Refuse(500))]);
+    // Twelve seconds after the last renewal, which was up to 5 s ago.
+    wait_leading(&manager, false, Duration::from_secs(13)).await;
+    let mark = log.mark();
+    tokio::time::sleep(Duration::from_secs(30).saturating_sub(failing.elapsed())).await;
+    let wrote =
+        log.since(mark).iter().filter(|it| it.is_by(PROBED) && it.is_write() && !it.is_lease()).count();
+    assert_eq!(wrote, 0, "writes after the controllers had stopped");
+    proxy.rule(Vec::new());
+    wait_leading(&manager, true, EXPIRY).await;
+    wait_counting(&client, SOON, PROBED).await;
+    assert!(manager.exit_status().is_none());
+    assert_nothing_without_lease(&mut log);
+}
+
+// scenario: manager-and-deployment 17
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_that_hang_for_less_than_five_seconds_cost_no_lease() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let proxy = Proxy::start(&plane).await;
+    let mut launch = Launch::new(&plane, &ARGS).await;
+    launch.kubeconfig = proxy.manager_kubeconfig(&plane).await;
+    let manager = launch.start();
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    for _ in 0..3 {
+        proxy.rule(vec![Rule::new(&["PATCH", "/leases"], Treatment::Hang)]);
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        proxy.rule(Vec::new());
+        throughout(Duration::from_secs(3), "all Leases are kept", async || {
+            for lease in default_leases() {
+                let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
+                if manager.metric(&series).await.map_err(|it| it.to_string())? != Some(1.0) {
+                    return Err(lease);
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+    let lease = leases_of(&client).get(&default_lease(PROBED)).await.expect("the Lease");
+    assert_eq!(lease.spec.and_then(|it| it.lease_transitions), Some(0), "it was never lost");
+}
+
+// scenario: manager-and-deployment 19
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocked_pass_keeps_its_lease_at_shutdown_and_the_others_are_released() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let manager = Manager::start(&plane, &ARGS).await;
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    wait_counting(&client, SOON, PROBED).await;
+    let blocked = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "blocking", "namespace": NAMESPACE, "labels": {"probe/parent": PROBED}},
+        "data": {"children": "0", "block": "true"},
+    });
+    objects::create(&client, &blocked).await;
+    manager.wait_for_line(SOON, "probe pass blocks").await;
+    let from = instant();
+    manager.sigterm();
+    let code = manager.wait_exit(Duration::from_secs(9)).await;
+    assert_eq!(code, Some(1), "{:?}: {}", from.elapsed(), manager.log());
+    let held = holders(&client).await.expect("read Leases");
+    let ours: Vec<_> = default_leases().into_iter().filter(|it| held.contains_key(it)).collect();
+    assert_eq!(ours, [default_lease(PROBED)], "what stays held");
+}
+
+/// The second signal does not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_signal_ends_the_process_at_once_with_1() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let manager = Manager::start(&plane, &ARGS).await;
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    let blocked = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "blocking", "namespace": NAMESPACE, "labels": {"probe/parent": PROBED}},
+        "data": {"children": "0", "block": "true"},
+    });
+    objects::create(&client, &blocked).await;
+    manager.wait_for_line(SOON, "probe pass blocks").await;
+    manager.sigterm();
+    manager.wait_for_line(SOON, "waiting for all workers to finish").await;
+    let from = instant();
+    manager.sigterm();
+    assert_eq!(manager.wait_exit(Duration::from_secs(2)).await, Some(1));
+    assert!(from.elapsed() < Duration::from_secs(2));
+}
+
+// scenario: manager-and-deployment 26
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_election_namespace_is_waited_for() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let args: Vec<&str> = ARGS.into_iter().chain(["--leader-election-namespace=late"]).collect();
+    let manager = Manager::start(&plane, &args).await;
+    manager.wait_ready().await;
+    manager.wait_for_line(SOON, "late").await;
+    throughout(Duration::from_secs(8), "it lives, ready and idle", async || {
+        let ready = manager.get("/readyz").await.map_err(|error| error.to_string())?;
+        if ready.code == 200 && manager.exit_status().is_none() { Ok(()) } else { Err(ready.body) }
+    })
+    .await;
+    objects::create(&client, &objects::namespace("late")).await;
+    plane.allow_elections_in("late").await;
+    let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), "late");
+    eventually(SOON, "Leases are held in the new namespace", async || {
+        let list = leases.list(&kube::api::ListParams::default()).await.map_err(|it| it.to_string())?;
+        let held = list.iter().filter(|it| {
+            it.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).is_some_and(|it| manager.is(it))
+        });
+        let held = held.count();
+        if held >= 7 { Ok(()) } else { Err(format!("{held} held")) }
+    })
+    .await;
+}
+
+/// Forbidden Leases: told with verb, resource and namespace, ready stays, and cured without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forbidden_leases_are_told_and_cured_without_a_restart() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let name = "aibrix-controller-manager-leader-election-role";
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+    });
+    let shipped = objects::get(&client, &role).await.expect("the shipped Role");
+    objects::patch(&client, &role, &json!({"rules": []})).await;
+    let manager = Manager::start(&plane, &ARGS).await;
+    manager.wait_ready().await;
+    let line = eventually(SOON, "an error names what is missing", async || {
+        let log = manager.log();
+        let line = log.lines().find(|it| {
+            it.starts_with('E') && it.contains("leases") && it.contains(NAMESPACE) && it.contains("forbidden")
+        });
+        line.map(str::to_owned).ok_or_else(|| log.lines().last().unwrap_or_default().to_owned())
+    })
+    .await;
+    assert!(["get", "create", "watch", "list"].iter().any(|verb| line.contains(verb)), "{line}");
+    let verbose = manager.get("/readyz?verbose").await.expect("an answer");
+    assert_eq!(verbose.code, 200);
+    assert!(verbose.body.to_lowercase().contains("lease"), "{}", verbose.body);
+    objects::patch(&client, &role, &json!({"rules": shipped["rules"]})).await;
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+}
+
+/// A ConfigMap that is no parent is nobody's business.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreachable_api_server_at_start_is_waited_for() {
+    let plane = plane().await;
+    let launch = Launch::new(&plane, &ARGS).await;
+    plane.stop_apiserver();
+    let manager = launch.start();
+    eventually(SOON, "the probes answer without an API server", async || {
+        let answer = manager.get("/healthz").await.map_err(|error| format!("{error:#}"))?;
+        if answer.code == 200 { Ok(()) } else { Err(answer.body) }
+    })
+    .await;
+    throughout(Duration::from_secs(5), "it does not end", async || {
+        if manager.exit_status().is_none() { Ok(()) } else { Err(manager.log()) }
+    })
+    .await;
+    plane.restart_apiserver().await;
+    let client = plane.client().await;
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let patch = json!({"metadata": {"labels": {"some": "label"}}});
+    wait_counting(&client, SOON, PROBED).await;
+    let name = format!("probe-{PROBED}");
+    maps.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("label it");
+    wait_counting(&client, SOON, PROBED).await;
+}
