@@ -68,7 +68,7 @@ printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
 
 # Without the copies in other formats, what only people read, and the link to this system's own zone.
 cp -R -P "$zones/." "$root$zones/"
-(cd "$root$zones" && rm -rf posix right posixrules localtime leap* ./*.tab ./*.list ./+VERSION)
+(cd "$root$zones" && rm -rf posix right posixrules localtime leap* ./*.tab ./*.list ./+VERSION tzdata.zi)
 # Links out of the folder would dangle in the image.
 find "$root$zones" -type l | while read -r link; do
     case $(readlink "$link") in
