@@ -155,7 +155,7 @@ impl Host {
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         let agent = format!("aibrix-controller-manager/{}", settings.client.version);
-        let deps = Deps::new(watches, runtime_metrics, metrics.registry(), Arc::clone(clock), &agent)?;
+        let deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {

@@ -22,7 +22,6 @@ mod supervisor;
 mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
-#[cfg(test)]
 
 pub use kind_gate::KindProbe;
 pub use lifecycle::State;

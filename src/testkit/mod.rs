@@ -2,6 +2,7 @@
 //! testkit
 
 pub mod fake_engine;
+pub mod lease_store;
 pub mod metrics_api;
 
 #[cfg(test)]
