@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
-use aibrix_controller_manager::cli;
+use aibrix_controller_manager::{api, app, cli};
 
 fn main() -> ExitCode {
     let wiring = cli::Wiring {
-        run: |_| ExitCode::SUCCESS,
+        run: app::run,
         connect: |settings| Box::pin(cli::leases::connect(settings)),
-        crds: Vec::new,
+        crds: api::crds,
     };
     cli::start(std::env::args_os().skip(1), wiring)
 }

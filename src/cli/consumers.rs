@@ -4,37 +4,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-/// How to reach the API server.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClientSettings {
-    /// `--kubeconfig`: this file and nothing else.
-    pub kubeconfig_flag: Option<PathBuf>,
-    /// `KUBECONFIG`: a list of paths between colons.
-    pub kubeconfig_env: Option<String>,
-    /// `HOME`, for the last resort `$HOME/.kube/config`.
-    pub home: Option<PathBuf>,
-    /// Requests a second for each kind; negative: no limit. Never 0.
-    pub qps: f32,
-    /// Requests that may exceed the rate for a moment; at least 1 when there is a limit.
-    pub burst: u32,
-    /// Version of the program, for the user agent.
-    pub version: String,
-    /// Identity of the process, for the user agent.
-    pub identity: String,
-}
-
-/// Shape and amount of logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `-v`: lines at this verbosity or below are shown.
-    pub verbosity: i32,
-    /// `-vmodule`: `pattern=N` pairs between commas; may be empty.
-    pub vmodule: String,
-    /// Lines without severity, time, process and place.
-    pub skip_headers: bool,
-    /// JSON instead of klog's text.
-    pub json: bool,
-}
+pub use crate::{cluster::client::ClientSettings, telemetry::LogSettings};
 
 /// One of the seven controllers.
 #[derive(Debug, Clone, PartialEq, Eq)]
