@@ -42,7 +42,9 @@ impl Reconciler for PodAutoscalerLoop {
 
     async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
         let (admitted, wake) = self.reads.admit(key);
-        wake.into_iter().for_each(|key| self.enqueue.add(key));
+        for waiting in wake {
+            self.enqueue.add(waiting);
+        }
         let Some(Admitted { pa, claim }) = admitted else { return Ok(Outcome::Done) };
         let pa = match plan_base(&pa, &claim, pass.now) {
             Some(status) => self.writes.publish(&pa, status).await?,
