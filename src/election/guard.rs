@@ -238,16 +238,20 @@ pub(super) fn as_seen_from_here(
 ) -> Option<Lease> {
     let mut lease = seen.lease()?.clone();
     let age = now.saturating_duration_since(seen.first_observed());
-    let renewed = if seen.is_open_to(me, now) {
-        // Free now. Its age alone would leave the library to wait for the duration of a released Lease.
-        Timestamp::UNIX_EPOCH
+    let stored = seen.stored_seconds().and_then(|seconds| i32::try_from(seconds).ok()).unwrap_or(1);
+    let (renewed, lasts) = if seen.is_open_to(me, now) {
+        // Free now, whatever is stored: a released Lease would have to age another second, and one with
+        // an absurd duration would last until 2038 even from the epoch on.
+        (Timestamp::UNIX_EPOCH, 1)
     } else {
-        SignedDuration::try_from(age).ok().and_then(|age| wall.checked_sub(age).ok()).unwrap_or(wall)
+        (
+            SignedDuration::try_from(age).ok().and_then(|age| wall.checked_sub(age).ok()).unwrap_or(wall),
+            stored,
+        )
     };
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
     spec.holder_identity.get_or_insert_default();
-    spec.lease_duration_seconds =
-        Some(seen.stored_seconds().and_then(|s| i32::try_from(s).ok()).unwrap_or(1));
+    spec.lease_duration_seconds = Some(lasts);
     // The library adds 1, which must not overflow.
     spec.lease_transitions = Some(seen.transitions().min(i32::MAX - 1));
     spec.renew_time = Some(MicroTime(renewed));

@@ -62,11 +62,17 @@ mod harness;
 #[cfg(test)]
 mod legacy_tests;
 #[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
 mod observation_tests;
+#[cfg(test)]
+mod presence_tests;
 #[cfg(test)]
 mod race_tests;
 #[cfg(test)]
 mod spread_tests;
+#[cfg(test)]
+mod without_tests;
 
 pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{LeaseEvents, LeaseRef, NoEvents};

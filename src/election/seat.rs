@@ -79,11 +79,11 @@ impl Seat {
     /// an older manager is to take over; the value says why. Whoever does not follow within 5 s loses
     /// the fence. Cancel-safe.
     pub async fn asked_to_leave(&mut self) -> &'static str {
-        let why = self.asked.wait_for(Option::is_some).await.map(|why| why.unwrap_or_default());
-        match why {
-            Ok(why) => why,
+        let asked = self.asked.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+        match asked {
+            Some(why) => why,
             // The elector is gone, and the fence with it.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -12,7 +12,7 @@
 //!                            Ended
 //! ```
 //!
-//! What holds in every state, and is checked by the model in `model_tests`:
+//! What holds in every state, and is checked against whole replicas in `race_tests`:
 //! - The right to write is extended only while it lasts; once it has ended it is never given again in
 //!   the same term.
 //! - `Standby` is entered only after the controller has reported that its tasks have ended.
@@ -21,6 +21,8 @@
 //! Every [`Core::step`] looks at the clock before it looks at its event: a process that was frozen
 //! loses its term before it believes an answer that had been waiting in a socket.
 
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::time::Duration;

@@ -10,14 +10,14 @@ use super::{
     super::{
         metrics::RuntimeMetrics,
         scripted::{Ask, Asked, ScriptedApi, Trouble},
-        watches::{AnyStore, Store, WatchSpec, Watches},
+        watches::{Read, Store, WatchSpec, Watches},
     },
     catch_up,
 };
 use crate::clock::{Clock, SystemClock};
 
 const PODS: &str = "/api/v1/pods";
-const MINUTES: Duration = Duration::from_secs(120);
+const MINUTES: Duration = Duration::from_mins(2);
 
 fn pod(name: &str) -> Value {
     json!({ "metadata": { "namespace": "ns", "name": name, "uid": name }, "spec": { "containers": [] } })
@@ -31,8 +31,8 @@ async fn store(api: &ScriptedApi) -> Store<Pod> {
     store
 }
 
-fn one(store: &Store<Pod>) -> [(Arc<dyn AnyStore>, bool); 1] {
-    [(Arc::new(store.clone()), false)]
+fn one(store: &Store<Pod>) -> [Read; 1] {
+    [Read::required(store)]
 }
 
 fn names(store: &Store<Pod>) -> Vec<String> {
@@ -154,7 +154,6 @@ async fn an_optional_kind_that_is_not_served_has_nothing_to_catch_up_with() {
     let api = ScriptedApi::new();
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(api.client(), Arc::new(SystemClock), metrics, true);
-    let store = watches.store(WatchSpec::<Pod>::all());
-    let stores: [(Arc<dyn AnyStore>, bool); 1] = [(Arc::new(store), true)];
+    let stores = [Read::optional(&watches.store(WatchSpec::<Pod>::all()))];
     timeout(Duration::from_millis(1), catch_up(&stores)).await.unwrap();
 }

@@ -29,12 +29,13 @@ impl Stored for Thing {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the good half of an item")]
 fn good(name: &str, version: u64) -> Item<Thing> {
     Ok(Thing { name: name.to_owned(), version: version.to_string() })
 }
 
 fn bad(name: &str, version: u64) -> Item<Thing> {
-    Err(Malformed {
+    Err(Box::new(Malformed {
         api_version: Arc::from("v1"),
         kind: Arc::from("Thing"),
         namespace: "ns".to_owned(),
@@ -42,12 +43,13 @@ fn bad(name: &str, version: u64) -> Item<Thing> {
         uid: String::new(),
         version: version.to_string(),
         error: "bad".to_owned(),
-    })
+    }))
 }
 
 /// A change as `name: old → new`, with `-` for nothing.
 fn said(change: &Change<Thing>) -> String {
-    let version = |object: &Option<Arc<Thing>>| object.as_ref().map_or("-".to_owned(), |o| o.version.clone());
+    let version =
+        |object: &Option<Arc<Thing>>| object.as_ref().map_or_else(|| "-".to_owned(), |o| o.version.clone());
     format!("{}: {} → {}", change.key().name, version(&change.old), version(&change.new))
 }
 

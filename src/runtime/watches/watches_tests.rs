@@ -22,7 +22,7 @@ use crate::clock::SystemClock;
 
 const PODS: &str = "/api/v1/pods";
 const MAPS: &str = "/api/v1/configmaps";
-const MINUTES: Duration = Duration::from_secs(120);
+const MINUTES: Duration = Duration::from_mins(2);
 
 fn watches(api: &ScriptedApi, warm: bool) -> Watches {
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
@@ -283,7 +283,6 @@ async fn a_kind_that_is_not_served_is_waited_for_quietly() {
     assert_eq!(*log.lock(), ["a-"]);
 }
 
-// scenario: manager-and-deployment 28 is claimed by an integration test; this is its unit.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_may_not_list_names_kind_and_cause() {
     let api = ScriptedApi::new();
@@ -297,7 +296,7 @@ async fn a_watch_that_may_not_list_names_kind_and_cause() {
     assert!(cause.contains("scripted failure 403"), "{cause}");
     assert!(store.failing_since().is_some());
     api.heal();
-    store.synced(Duration::from_secs(60)).await.unwrap();
+    store.synced(Duration::from_mins(1)).await.unwrap();
     assert!(store.failing_since().is_none());
 }
 
@@ -314,7 +313,7 @@ async fn a_quiet_watch_that_is_up_again_is_healthy() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(store.failing_since().unwrap().0, since, "without a break");
     api.heal();
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     assert!(store.failing_since().is_none(), "though no event has come");
 }
 

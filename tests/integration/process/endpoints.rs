@@ -19,10 +19,10 @@ async fn probes_answer_as_go_managers_do() {
         ("/healthz/", 200, "ok"),
         ("/readyz", 200, "ok"),
         ("/healthz?verbose", 200, "[+]healthz ok\nhealthz check passed\n"),
-        ("/readyz?verbose=1", 200, "[+]readyz ok\nreadyz check passed\n"),
+        ("/readyz?verbose=1", 200, "[+]readyz ok\nhealthz check passed\n"),
         ("/readyz/readyz", 200, "ok"),
         ("/healthz/nope", 404, "404 page not found\n"),
-        ("/readyz?exclude=readyz&verbose", 200, "[+]readyz excluded: ok\nreadyz check passed\n"),
+        ("/readyz?exclude=readyz&verbose", 200, "[+]readyz excluded: ok\nhealthz check passed\n"),
         (
             "/healthz?exclude=other&verbose",
             200,
@@ -41,7 +41,7 @@ async fn probes_answer_as_go_managers_do() {
     while crate::support::wait::instant() < end {
         match manager.get("/readyz").await {
             Ok(answer) if answer.code == 500 => {
-                assert_eq!(answer.body, "[-]readyz failed: reason withheld\nreadyz check failed\n");
+                assert_eq!(answer.body, "[-]readyz failed: reason withheld\nhealthz check failed\n");
                 return;
             }
             Ok(answer) => seen = Some(answer.code),
@@ -62,8 +62,9 @@ async fn metrics_have_the_names_labels_and_buckets_that_dashboards_use() {
     wait_held(&client, SOON, &default_leases(), &[&manager]).await;
     let text = manager.metrics().await.expect("metrics");
     for result in ["success", "error", "requeue", "requeue_after"] {
-        let series =
-            format!("controller_runtime_reconcile_total{{controller=\"podautoscaler\",result=\"{result}\"}} ");
+        let series = format!(
+            "controller_runtime_reconcile_total{{controller=\"podautoscaler\",result=\"{result}\"}} "
+        );
         assert!(text.contains(&series), "{series} is not in\n{text}");
     }
     for series in [
