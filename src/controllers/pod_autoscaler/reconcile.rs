@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tracing::{debug, info};
 
 use crate::{
     cluster::events::Recorder,
@@ -54,6 +55,10 @@ impl Reconciler for PodAutoscalerLoop {
         let seen = self.reads.observe(key, Admitted { pa, claim }).await;
         let memory = self.memory.lock().get(key, &uid).cloned().unwrap_or_default();
         let plan = plan(&seen, &memory, pass.now);
+        debug!(steps = ?plan.steps, "planned");
+        if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != memory.note) {
+            info!(%until, "scaling down is withheld until a whole window was observed");
+        }
         self.gauge.show(key, &plan.gauge);
         let report = self.writes.apply(&seen.pa, &plan.steps).await;
         let conclusion = conclude(&plan, &report.failures, pass.now);
