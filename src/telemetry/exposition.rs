@@ -4,8 +4,6 @@
 //! The encoder of the metrics crate writes `0.00000001` where Go writes `1e-08`. Bucket bounds are label
 //! values, so that would be another series for every dashboard.
 
-use std::fmt::Write as _;
-
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 /// All families, in the given order.
@@ -20,9 +18,8 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
             MetricType::SUMMARY | MetricType::UNTYPED => continue,
         };
         let name = family.name();
-        // Writing to a String does not fail.
-        let _ = writeln!(out, "# HELP {name} {}", escape(family.help(), false));
-        let _ = writeln!(out, "# TYPE {name} {kind}");
+        let help = escape(family.help(), false);
+        out.extend([format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")]);
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::COUNTER => sample(&mut out, name, metric, None, metric.get_counter().get_value()),
@@ -63,11 +60,11 @@ fn labelled(out: &mut String, name: &str, metric: &Metric, le: Option<f64>) {
     out.push_str(name);
     let mut separator = '{';
     for label in metric.get_label() {
-        let _ = write!(out, "{separator}{}=\"{}\"", label.name(), escape(label.value(), true));
+        out.extend([format!("{separator}{}=\"{}\"", label.name(), escape(label.value(), true))]);
         separator = ',';
     }
     if let Some(le) = le {
-        let _ = write!(out, "{separator}le=\"{}\"", go_float(le));
+        out.extend([format!("{separator}le=\"{}\"", go_float(le))]);
         separator = ',';
     }
     if separator == ',' {

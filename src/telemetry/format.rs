@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A log line as klog prints it, and as one line of JSON. Pure.
 
-use std::fmt::Write as _;
-
 use jiff::Zoned;
 use tracing::Level;
 
@@ -28,7 +26,8 @@ pub(super) struct Line<'a> {
     pub(super) pid: u32,
     /// Source file; only its last part is printed.
     pub(super) file: &'a str,
-    pub(super) line: u32,
+    /// Line of the source file.
+    pub(super) row: u32,
     pub(super) message: &'a str,
     /// In the order in which they are printed.
     pub(super) fields: &'a [Field],
@@ -40,15 +39,8 @@ pub(super) fn text(line: &Line<'_>, skip_headers: bool) -> String {
     let mut out = String::with_capacity(160);
     if !skip_headers {
         out.push(severity(line.level));
-        // Writing to a String does not fail.
-        let _ = write!(
-            out,
-            "{} {:>7} {}:{}] ",
-            line.at.strftime("%m%d %H:%M:%S.%6f"),
-            line.pid,
-            base(line.file),
-            line.line
-        );
+        let at = line.at.strftime("%m%d %H:%M:%S.%6f");
+        out.extend([format!("{at} {:>7} {}:{}] ", line.pid, base(line.file), line.row)]);
     }
     quote(&mut out, line.message);
     for (name, value) in line.fields {
@@ -74,7 +66,7 @@ pub(super) fn json(line: &Line<'_>) -> String {
     object.insert("ts".into(), format!("{:.6}", line.at.timestamp()).into());
     object.insert("level".into(), level.into());
     object.insert("pid".into(), line.pid.into());
-    object.insert("caller".into(), format!("{}:{}", base(line.file), line.line).into());
+    object.insert("caller".into(), format!("{}:{}", base(line.file), line.row).into());
     object.insert("msg".into(), line.message.into());
     for (name, value) in line.fields {
         let value = match value {
@@ -119,18 +111,10 @@ fn text_value(out: &mut String, value: &Value) {
             out.push('=');
             quote(out, text);
         }
-        Value::Int(number) => {
-            let _ = write!(out, "={number}");
-        }
-        Value::Uint(number) => {
-            let _ = write!(out, "={number}");
-        }
-        Value::Float(number) => {
-            let _ = write!(out, "={number}");
-        }
-        Value::Bool(truth) => {
-            let _ = write!(out, "={truth}");
-        }
+        Value::Int(number) => out.extend([format!("={number}")]),
+        Value::Uint(number) => out.extend([format!("={number}")]),
+        Value::Float(number) => out.extend([format!("={number}")]),
+        Value::Bool(truth) => out.extend([format!("={truth}")]),
     }
 }
 
@@ -152,11 +136,11 @@ fn quote(out: &mut String, text: &str) {
             c if c.escape_debug().len() == 1 => out.push(c),
             c => {
                 let code = u32::from(c);
-                let _ = match code {
-                    ..0x80 => write!(out, "\\x{code:02x}"),
-                    0x80..0x1_0000 => write!(out, "\\u{code:04x}"),
-                    0x1_0000.. => write!(out, "\\U{code:08x}"),
-                };
+                out.extend([match code {
+                    ..0x80 => format!("\\x{code:02x}"),
+                    0x80..0x1_0000 => format!("\\u{code:04x}"),
+                    0x1_0000.. => format!("\\U{code:08x}"),
+                }]);
             }
         }
     }
