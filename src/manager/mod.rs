@@ -22,7 +22,6 @@ mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
-
 pub use kind_gate::KindProbe;
 pub use lifecycle::State;
 pub use shutdown::{Asked, Signals};
