@@ -66,13 +66,9 @@ printf 'hosts: files dns\npasswd: files\ngroup: files\n' >"$root/etc/nsswitch.co
 printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
 
-# Without the copies in other formats (posix, right) and what only people read.
-(cd "$zones" && find . \( -path ./posix -o -path ./right \) -prune -o \( -type f -o -type l \) \
-    ! -name '*.tab' ! -name '*.list' ! -name 'leap*' ! -name posixrules ! -name localtime ! -name '+VERSION' -print) |
-    while read -r zone; do
-        mkdir -p "$root$zones/$(dirname "$zone")"
-        cp -P "$zones/$zone" "$root$zones/$zone"
-    done
+# Without the copies in other formats, what only people read, and the link to this system's own zone.
+cp -R -P "$zones/." "$root$zones/"
+(cd "$root$zones" && rm -rf posix right posixrules localtime leap* ./*.tab ./*.list ./+VERSION tzdata.zi)
 # Links out of the folder would dangle in the image.
 find "$root$zones" -type l | while read -r link; do
     case $(readlink "$link") in

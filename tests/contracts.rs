@@ -18,6 +18,8 @@ mod crds;
 mod deployment;
 #[path = "contracts/grants.rs"]
 mod grants;
+#[path = "contracts/image.rs"]
+mod image;
 #[path = "contracts/manifests.rs"]
 mod manifests;
 #[path = "contracts/names.rs"]

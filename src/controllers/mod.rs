@@ -1,4 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
-//! controllers
+//! The controllers. Each folder is a name of `--controllers` and owns a Lease.
 
 pub mod pod_autoscaler;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::SharedClock,
+    engine::http::{BuildError, EngineClient, Limits},
+    runtime::{
+        controller::{Card, Controller},
+        metrics::RuntimeMetrics,
+        watches::Watches,
+    },
+    telemetry::{Metrics, MetricsError},
+};
+
+use self::pod_autoscaler::{PodAutoscalerController, ScaleActions};
+
+/// Names of all controllers, whether or not this build contains them, in the order in which they are
+/// listed to people.
+pub const NAMES: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "distributed-inference-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "kv-cache-controller",
+    "model-claim-controller",
+    "stormservice-controller",
+];
+
+/// What controllers need of their process.
+#[derive(Clone)]
+pub struct Deps {
+    /// Watches shared by all controllers.
+    pub watches: Watches,
+    /// Metrics of loops and queues.
+    pub metrics: RuntimeMetrics,
+    /// The gauge of the PodAutoscaler controller.
+    pub scale_actions: ScaleActions,
+    /// Client towards engines.
+    pub engine: EngineClient,
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
+    pub sync_period: Duration,
+}
+
+/// The needs of the controllers could not be met; a defect of the build.
+#[derive(Debug, thiserror::Error)]
+pub enum DepsError {
+    /// A family of metrics is registered already.
+    #[error("could not register the metrics of the controllers")]
+    Metrics(#[source] MetricsError),
+    /// No client towards engines.
+    #[error("could not make the client towards engines")]
+    Engine(#[source] BuildError),
+}
+
+impl Deps {
+    /// The needs of a process: registers the families of the controllers in `registry` and makes the
+    /// client towards engines, which names itself `user_agent`. `metrics`: those of loops and queues.
+    ///
+    /// # Errors
+    /// [`DepsError`].
+    pub fn new(
+        watches: Watches,
+        metrics: RuntimeMetrics,
+        registry: &Metrics,
+        clock: SharedClock,
+        user_agent: &str,
+    ) -> Result<Self, DepsError> {
+        let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
+        let engine = EngineClient::new(Limits::default(), user_agent).map_err(DepsError::Engine)?;
+        let sync_period = pod_autoscaler::SYNC_PERIOD;
+        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period })
+    }
+}
+
+/// The cards of the controllers that this build contains, without making any.
+pub fn cards() -> Vec<&'static Card> {
+    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD)]
+}
+
+/// The controllers that this build contains.
+pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
+    let Deps { watches, metrics, scale_actions, engine, clock, sync_period } = deps.clone();
+    vec![Arc::new(PodAutoscalerController {
+        card: pod_autoscaler::card_for(sync_period),
+        watches,
+        metrics,
+        scale_actions,
+        engine,
+        clock,
+        sync_period,
+    })]
+}

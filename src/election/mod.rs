@@ -1,9 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One fenced election per controller, on `kube-leader-election` with a guard underneath.
+//!
+//! # What is promised
+//! - At most one process holds a valid [`Fence`] for a Lease, whatever clocks, networks and people do,
+//!   provided that monotonic clocks run at the same rate (a margin covers small differences) and that
+//!   every candidate saw the Lease before somebody deleted it by hand.
+//! - A fence that has closed never opens again; the next term has a new one.
+//! - An elector stands only while no task of its controller's last term can run.
+//! - Losing one Lease concerns one controller. No error in here ends the process.
+//! - A standby that sees somebody renew sends no request.
+//!
+//! # Parts
+//! ```text
+//!  supervisor ── Seat ──▶ elector ── events ──▶ decision::Core   pure: what to do, and when
+//!                            │  ◀── actions ──       │
+//!                            │                  observation     pure: who may be leading?
+//!                     Lock: library + guard     spread, conflict pure: whose turn, whose Lease?
+//!                            │
+//!                        API server ◀── presence, legacy        one task each per process
+//! ```
+//!
+//! # Deliberately absent
+//! Tasks are not spawned here: [`Election`] hands out futures. What a controller does is unknown here;
+//! so is how long it may take to stop. Lease traffic uses clients of its own, which are neither fenced
+//! nor rate-limited nor retried.
+//!
+//! Who else writes these Leases: other replicas, Go managers with the same id, people.
 
 use std::time::Duration;
 
 use crate::{clock::Timestamp, fence::Fence};
+
+mod assembly;
+pub mod conflict;
+pub mod decision;
+mod elector;
+pub mod events;
+pub mod guard;
+mod journal;
+mod labels;
+pub mod legacy;
+pub mod lock;
+pub mod metrics;
+pub mod observation;
+pub mod presence;
+mod seat;
+pub mod shared;
+pub mod spread;
+pub mod status;
+mod watch;
+mod without;
+
+#[cfg(test)]
+mod conflict_tests;
+#[cfg(test)]
+mod elector_tests;
+#[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
+mod observation_tests;
+#[cfg(test)]
+mod presence_tests;
+#[cfg(test)]
+mod race_tests;
+#[cfg(test)]
+mod spread_tests;
+#[cfg(test)]
+mod without_tests;
+
+pub use assembly::{Candidate, Election, Setup, Task};
+pub use events::{LeaseEvents, LeaseRef, NoEvents};
+pub use metrics::Metrics;
+pub use seat::Seat;
+pub use status::{LeaseState, LeaseStatus};
+pub use without::without_election;
 
 /// What all elections of a process share.
 #[derive(Debug, Clone, PartialEq)]

@@ -62,7 +62,7 @@ impl State {
 
 /// How a term's work ended.
 #[derive(Debug)]
-pub enum Ended {
+pub(super) enum Ended {
     /// Told to drain, and all tasks have ended.
     Drained,
     /// Told to drain, and tasks may still run.

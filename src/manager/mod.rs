@@ -16,13 +16,17 @@ mod kind_gate;
 mod lifecycle;
 mod shutdown;
 mod states;
+mod supervisor;
 
 #[cfg(test)]
 mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
+mod supervisor_tests;
+
 pub use kind_gate::KindProbe;
 pub use lifecycle::State;
 pub use shutdown::{Asked, Signals};
 pub use states::States;
+pub use supervisor::{Life, LifeDeps, Outlook, TermClient};

@@ -11,7 +11,7 @@ use crate::{clock::SharedClock, fence::Fence};
 use super::progress::Progress;
 
 /// Longest pass of a loop whose card names no deadline.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
+pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// A kind served by the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -106,8 +106,12 @@ struct QueueGauges {
     depth: IntGaugeVec,
     unfinished: GaugeVec,
     longest: GaugeVec,
-    queues: Arc<Mutex<HashMap<&'static str, Vec<Weak<dyn SampledQueue>>>>>,
+    queues: Arc<Mutex<Queues>>,
 }
+
+/// Queues by the label of their loop.
+type Queues = HashMap<&'static str, Vec<Weak<dyn SampledQueue>>>;
+type Alive = Vec<(&'static str, Vec<Arc<dyn SampledQueue>>)>;
 
 impl RuntimeMetrics {
     /// Adds the families to a registry.
@@ -323,7 +327,7 @@ impl QueueGauges {
 
     fn refresh(&self) {
         // Collected first: sampling takes the queue's lock, and a queue is followed under none.
-        let queues: Vec<(&'static str, Vec<Arc<dyn SampledQueue>>)> = {
+        let queues: Alive = {
             let queues = self.queues.lock();
             queues
                 .iter()

@@ -6,11 +6,11 @@ use tokio::time::advance;
 use super::progress::Progress;
 use crate::clock::{SharedClock, SystemClock};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 fn progress() -> (Progress, SharedClock) {
     let clock: SharedClock = Arc::new(SystemClock);
-    (Progress::new(Arc::clone(&clock), Duration::from_secs(120)), clock)
+    (Progress::new(Arc::clone(&clock), Duration::from_mins(2)), clock)
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ impl ScriptedApi {
     /// Creates or updates an object. Its `resourceVersion` is set and returned.
     pub fn put(&self, path: &str, mut object: Value) -> String {
         self.change(path, |version, collection| {
-            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            set_version(&mut object, version);
             let key = (text(&object, "namespace"), text(&object, "name"));
             let event = if collection.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
             collection.log.push((version, event, object.clone()));
@@ -135,7 +135,7 @@ impl ScriptedApi {
             let Some(mut object) = collection.objects.remove(&(namespace.to_owned(), name.to_owned())) else {
                 return;
             };
-            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            set_version(&mut object, version);
             collection.log.push((version, "DELETED", object));
         });
     }
@@ -211,7 +211,7 @@ impl ScriptedApi {
         let world = self.0.world.lock();
         let trouble = world.troubles.iter().find(|(ask, path, _)| *ask == asked.ask && *path == asked.path);
         let served = world.collections.get(&asked.path).is_some_and(|collection| collection.served);
-        trouble.map(|(.., trouble)| *trouble).or((!served).then_some(Trouble::Status(404)))
+        trouble.map(|(.., trouble)| *trouble).or_else(|| (!served).then_some(Trouble::Status(404)))
     }
 
     fn list(&self, asked: &Asked) -> Response<Chunks> {
@@ -225,14 +225,14 @@ impl ScriptedApi {
         let offset: usize = offset.parse().unwrap_or(0);
         let page = collection.objects.values().skip(offset).take(limit);
         let items: Vec<Value> = if asked.metadata_only {
-            page.map(|object| json!({ "metadata": object["metadata"] })).collect()
+            page.map(|object| json!({ "metadata": object.get("metadata") })).collect()
         } else {
             page.cloned().collect()
         };
         let end = offset.saturating_add(items.len());
         let mut metadata = json!({ "resourceVersion": version });
         if end < collection.objects.len() {
-            metadata["continue"] = json!(format!("{version}-{end}"));
+            metadata = json!({ "resourceVersion": version, "continue": format!("{version}-{end}") });
         }
         let list = json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items });
         respond(StatusCode::OK, stream::iter([list.to_string()]).boxed())
@@ -319,8 +319,19 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
+fn set_version(object: &mut Value, version: u64) {
+    if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
+    }
+}
+
 fn text(object: &Value, field: &str) -> String {
-    object["metadata"][field].as_str().unwrap_or_default().to_owned()
+    object
+        .get("metadata")
+        .and_then(|metadata| metadata.get(field))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The type comes first, as the API server writes it.

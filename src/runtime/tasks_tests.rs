@@ -30,9 +30,9 @@ async fn tasks_end_when_their_owner_is_dropped() {
     let (started, running) = oneshot::channel();
     let tasks = TaskSet::new();
     tasks.spawn("forever", async move {
-        let _held = held;
-        let _ = started.send(());
+        started.send(()).unwrap();
         std::future::pending::<()>().await;
+        drop(held);
     });
     running.await.unwrap();
     assert_eq!(Arc::strong_count(&alive), 2);

@@ -114,7 +114,7 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
     let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_secs(10)));
-    let queue = Queue::new(&CARD, Arc::clone(&clock), metrics.of(&CARD), Arc::clone(&progress));
+    let queue = Queue::new(&CARD, Arc::clone(&clock), &metrics.of(&CARD), Arc::clone(&progress));
     let log = Arc::new(Mutex::new(Log::default()));
     let present: HashSet<String> = present.iter().map(|name| (*name).to_owned()).collect();
     let worker = Worker {
@@ -133,12 +133,14 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
 
 impl Bench {
     fn add(&self, names: &[&str]) {
-        names.iter().for_each(|name| self.queue.add(Key::new("ns", *name)));
+        for name in names {
+            self.queue.add(Key::new("ns", *name));
+        }
     }
 
     /// Runs the workers for some time, then drops them as at the end of a term.
     async fn run_for(&self, at_once: usize, time: Duration) {
-        let _ = tokio::time::timeout(time, self.worker.run(at_once, &self.drain)).await;
+        tokio::time::timeout(time, self.worker.run(at_once, &self.drain)).await.unwrap_err();
     }
 
     fn passes(&self) -> Vec<(String, u32)> {
@@ -156,12 +158,15 @@ impl Bench {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// End of a pass, failures before it, what follows, name of the row.
+type Row = (Ended<Scripted>, u32, Next, Option<PassResult>, Tell, bool, &'static str);
+
 #[test]
 fn every_end_of_a_pass_has_its_row() {
     use PassResult::{Error, Requeue, RequeueAfter, Success};
     let five = Duration::from_secs(5);
     let failed = |retry| Ended::Answered(Err(Scripted(retry)));
-    let rows: [(Ended<Scripted>, u32, Next, Option<PassResult>, Tell, bool, &str); 10] = [
+    let rows: [Row; 10] = [
         (Ended::Answered(Ok(Outcome::Done)), 3, Next::Rest, Some(Success), Tell::Quietly, false, "done"),
         (
             Ended::Answered(Ok(Outcome::RequeueAfter(five))),

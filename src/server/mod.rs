@@ -1,2 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! server
+//! The plain endpoints of the process: probes, leases for operators, metrics.
+//!
+//! Promised: every replica answers, leader or not, and nobody can keep others from being answered: each
+//! connection has limits on time and size, and a new one displaces the oldest when there are too many.
+//! A listener is bound before it is served ([`ProbeServer::bind`], [`MetricsServer::bind`]), so that an
+//! address in use ends the process at its start, and the kernel keeps early probes waiting instead of
+//! refusing them.
+//!
+//! Deliberately absent: authentication, profiling, and whatever changes something.
+
+pub mod bind;
+pub mod debug;
+mod idle;
+pub mod metrics;
+pub mod probes;
+mod serve;
+pub mod tls;
+
+#[cfg(test)]
+mod bind_tests;
+#[cfg(test)]
+mod idle_tests;
+#[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
+mod probes_tests;
+#[cfg(test)]
+mod serve_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tls_tests;
+
+use std::path::PathBuf;
+
+pub use bind::{Bind, BindError};
+pub use metrics::MetricsServer;
+pub use probes::{Check, ProbeServer, Probes};
+pub use serve::ServeError;
+
+/// Where the endpoints listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Listener of `/metrics`.
+    pub metrics: Bind,
+    /// Serve metrics over TLS.
+    pub metrics_secure: bool,
+    /// Where `tls.crt` and `tls.key` of secure metrics may be; without both a self-signed certificate is made.
+    pub metrics_cert_dir: PathBuf,
+    /// Listener of `/healthz`, `/readyz` and `/debug/leases`.
+    pub probes: Bind,
+    /// Offer HTTP/2 on secure metrics.
+    pub enable_http2: bool,
+}

@@ -7,7 +7,8 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("gocompat", &[]),
     ("clock", &[]),
-    ("telemetry", &[]),
+    // A log line carries the time.
+    ("telemetry", &["clock"]),
     ("fence", &["clock"]),
     // 1 pure
     ("k8s", &["api", "gocompat"]),
@@ -64,7 +65,11 @@ pub(crate) const HOMES: &[(&str, &[&str], &str)] = &[
     ("axum", &["server/", "webhook/", "testkit/"], "HTTP servers stand in `server` and `webhook`"),
     ("clap", &["cli/"], "arguments become settings in `cli`; nobody else sees the parser"),
     ("prometheus", &["telemetry/"], "`telemetry::metrics` owns names and the text format"),
-    ("anyhow", &["main.rs", "app.rs", "testkit/"], "a caller who cares needs an error that it can match"),
+    (
+        "anyhow",
+        &["main.rs", "app.rs", "app/", "testkit/"],
+        "a caller who cares needs an error that it can match",
+    ),
 ];
 
 /// Layers that only compute: no waiting, no ambient state, no output.

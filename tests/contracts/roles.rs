@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
 
+use aibrix_controller_manager::controllers;
+
 use crate::{
-    grants::{Grants, excess, missing, of_role, of_text},
+    grants::{Grants, excess, missing, of_cards, of_role, of_text},
     manifests::{object, read, render},
 };
 
@@ -88,4 +90,48 @@ fn each_kind_has_a_role_for_editors_and_one_for_viewers() {
         assert_eq!(grants("editor"), rows("create,delete,get,list,patch,update,watch"), "{kind}");
         assert_eq!(grants("viewer"), rows("get,list,watch"), "{kind}");
     }
+}
+
+#[test]
+fn the_combined_role_grants_what_every_loop_declares() {
+    assert_eq!(missing(&combined(), &of_cards(controllers::cards())), NONE);
+}
+
+/// Grants of standalone roles that no loop declares: (controller, rows, why they are there).
+const NOT_DECLARED: &[(&str, &str, &str)] = &[(
+    "pod-autoscaler-controller",
+    "orchestration.aibrix.ai rolesets,podsets get,patch,update",
+    "scale targets like any other kind with replicas: read and patched by name, never watched",
+)];
+
+#[test]
+fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
+    let kustomization = "overlays/standalone/pod-autoscaler-controller";
+    let controller = "pod-autoscaler-controller";
+    let granted =
+        of_role(&object(&render(kustomization), "ClusterRole", "aibrix-autoscaling-controller-manager-role"));
+    let declared = of_cards(controllers::cards().into_iter().filter(|card| card.name == controller));
+    assert!(!declared.is_empty(), "{controller} declares nothing");
+    assert_eq!(missing(&granted, &declared), NONE);
+
+    let mut accounted = declared;
+    for (of, rows, why) in NOT_DECLARED {
+        assert!(!why.is_empty());
+        if *of == controller {
+            accounted.extend(of_text(rows));
+        }
+    }
+    assert_eq!(excess(&granted, &accounted), NONE);
+    assert_eq!(missing(&granted, &accounted), NONE, "an exception that the role does not grant is stale");
+}
+
+#[test]
+fn a_standalone_role_is_part_of_the_combined_one() {
+    // Both may be installed side by side: neither may do what the other would be refused.
+    let granted = of_role(&object(
+        &render("overlays/standalone/pod-autoscaler-controller"),
+        "ClusterRole",
+        "aibrix-autoscaling-controller-manager-role",
+    ));
+    assert_eq!(missing(&combined(), &granted), NONE);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a target is read and written: its replicas, its pods, and the smallest patch that scales it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -95,6 +95,14 @@ impl PodSelection {
     pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let grouped_behind = || labels.get(keys::POD_GROUP_INDEX_LABEL).is_some_and(|index| index != "0");
         self.selector.matches(labels) && !(self.group_heads_only && grouped_behind())
+    }
+}
+
+/// The selector as the API server takes it. It does not tell group heads apart: filter by
+/// [`PodSelection::matches`].
+impl fmt::Display for PodSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.selector.fmt(f)
     }
 }
 
@@ -256,14 +264,13 @@ fn storm_service_pods(name: &str, role: Option<&str>) -> PodSelection {
 fn read_selector(pa: &PodAutoscaler, object: &Value, name: &str) -> Result<PodSelection, TargetError> {
     let bad = |cause| TargetError::BadSelector { name: name.to_owned(), cause };
     let printed = object.pointer("/status/selector").and_then(Value::as_str);
-    let selector = match printed.filter(|text| !text.trim().is_empty()) {
-        Some(text) => Selector::parse(text).map_err(bad)?,
-        None => {
-            let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
-            let selector = selector.ok_or_else(|| TargetError::NoSelector(name.to_owned()))?;
-            Selector::of_json(selector).map_err(bad)?
-        }
+    let selector = if let Some(text) = printed.filter(|text| !text.trim().is_empty()) {
+        Selector::parse(text)
+    } else {
+        let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
+        Selector::of_json(selector.ok_or_else(|| TargetError::NoSelector(name.to_owned()))?)
     };
+    let selector = selector.map_err(bad)?;
     if selector.is_empty() {
         return Err(TargetError::EmptySelector(name.to_owned()));
     }

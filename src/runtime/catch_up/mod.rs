@@ -33,7 +33,7 @@ use self::{
 };
 use super::{
     reconciler::Key,
-    watches::{AnyStore, Contents, Inner, Page, Source, Stored, with_causes},
+    watches::{Contents, Inner, Page, Read, Source, Stored, with_causes},
 };
 
 /// How long the watch may take to show what the list shows.
@@ -47,8 +47,8 @@ const PROBE_VALID: Duration = Duration::from_secs(10);
 
 /// Resolves when every store shows everything that was written before the call. The stores must have
 /// had their first list. It goes on trying when the API server fails; bound it.
-pub async fn catch_up(stores: &[(Arc<dyn AnyStore>, bool)]) {
-    futures::future::join_all(stores.iter().map(|(store, optional)| store.catch_up(*optional))).await;
+pub async fn catch_up(reads: &[Read]) {
+    futures::future::join_all(reads.iter().map(|read| read.store.catch_up(read.optional))).await;
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +57,9 @@ enum ListError {
     Failed(String),
 }
 
+/// A probe and when it was asked.
+type Probe = (Instant, Joined<Result<(), String>>);
+
 /// Lists of one store apart from its watch.
 pub(super) struct Lists<S> {
     source: Arc<dyn Source<S>>,
@@ -64,7 +67,7 @@ pub(super) struct Lists<S> {
     clock: SharedClock,
     versions: Coalesced<Result<Arc<Listed>, ListError>>,
     objects: Coalesced<Result<(), ListError>>,
-    probe: Mutex<Option<(Instant, Joined<Result<(), String>>)>>,
+    probe: Mutex<Option<Probe>>,
 }
 
 impl<S: Stored> Lists<S> {
@@ -73,7 +76,7 @@ impl<S: Stored> Lists<S> {
         Self { source, client, clock, versions, objects, probe: Mutex::new(None) }
     }
 
-    /// See [`AnyStore::catch_up`].
+    /// See [`super::watches::AnyStore::catch_up`].
     pub(super) async fn catch_up(&self, inner: &Arc<Inner<S>>, optional: bool) {
         let mut behind = loop {
             match self.versions.join(|| self.list_versions()).await {
@@ -105,7 +108,7 @@ impl<S: Stored> Lists<S> {
         }
     }
 
-    /// See [`AnyStore::probe`].
+    /// See [`super::watches::AnyStore::probe`].
     pub(super) async fn probe(&self) -> Result<(), String> {
         let joined = {
             let mut last = self.probe.lock();
@@ -118,9 +121,8 @@ impl<S: Stored> Lists<S> {
                 let probe = self.source.probe(&self.client);
                 let joined = async move {
                     match timeout(PROBE_TIMEOUT, probe).await {
-                        Ok(Ok(())) => Ok(()),
-                        // An answer, if only a refusal: what it means is up to the watch.
-                        Ok(Err(kube::Error::Api(_))) => Ok(()),
+                        // A refusal is an answer, too: what it means is up to the watch.
+                        Ok(Ok(()) | Err(kube::Error::Api(_))) => Ok(()),
                         Ok(Err(error)) => Err(with_causes(&error)),
                         Err(_elapsed) => Err("the API server does not answer reads".to_owned()),
                     }
@@ -220,10 +222,10 @@ async fn failed<S: Stored>(inner: &Inner<S>, error: ListError) {
 }
 
 fn list_error(error: &kube::Error) -> ListError {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => ListError::NotServed,
-        error => ListError::Failed(with_causes(error)),
+    if matches!(error, kube::Error::Api(status) if status.code == 404) {
+        return ListError::NotServed;
     }
+    ListError::Failed(with_causes(error))
 }
 
 impl<S: Stored> View for Contents<S> {

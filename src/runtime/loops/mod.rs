@@ -27,7 +27,7 @@ use super::{
     metrics::{LoopMetrics, RuntimeMetrics},
     queue::{Enqueue, Queue},
     reconciler::{Key, Reconciler},
-    watches::{AnyStore, Change, Malformed, Store, Stored, Subscription},
+    watches::{Change, Malformed, Read, Store, Stored, Subscription},
     worker::Worker,
 };
 
@@ -62,14 +62,6 @@ pub struct BuiltLoop {
     at_once: usize,
 }
 
-/// A store that a loop reads.
-#[derive(Clone)]
-struct Read {
-    store: Arc<dyn AnyStore>,
-    /// The kind may be absent from the cluster.
-    optional: bool,
-}
-
 type Trigger = Box<dyn FnOnce() -> Subscription + Send>;
 type Keys = Arc<dyn Fn() -> Vec<Key> + Send + Sync>;
 type Exists = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
@@ -94,7 +86,7 @@ impl Loop {
         metrics: &RuntimeMetrics,
     ) -> Self {
         let metrics = metrics.of(card);
-        let queue = Queue::new(card, Arc::clone(&term.clock), metrics.clone(), Arc::clone(&term.progress));
+        let queue = Queue::new(card, Arc::clone(&term.clock), &metrics, Arc::clone(&term.progress));
         Self {
             card,
             controller,
@@ -153,13 +145,13 @@ impl Loop {
 
     /// A store that passes read: the loop starts when it is filled and has caught up.
     pub fn reads<S: Stored>(mut self, store: &Store<S>) -> Self {
-        self.reads.push(Read { store: Arc::new(store.clone()), optional: false });
+        self.reads.push(Read::required(store));
         self
     }
 
     /// Like [`Self::reads`], of a kind that may be absent from the cluster: the store is empty then.
     pub fn reads_if_served<S: Stored>(mut self, store: &Store<S>) -> Self {
-        self.reads.push(Read { store: Arc::new(store.clone()), optional: true });
+        self.reads.push(Read::optional(store));
         self
     }
 
@@ -235,7 +227,11 @@ impl Loop {
     ) -> Self {
         let (store, enqueue) = (store.clone(), self.enqueue());
         self.triggers.push(Box::new(move || {
-            store.subscribe(move |change| keys(&change).into_iter().for_each(|key| enqueue.add(key)))
+            store.subscribe(move |change| {
+                for key in keys(&change) {
+                    enqueue.add(key);
+                }
+            })
         }));
         self
     }

@@ -23,15 +23,17 @@ use super::{
         progress::Progress,
         queue::Queue,
         tasks::panic_message,
-        watches::{Subscription, sync_in_time},
+        watches::{Read, Subscription, sync_in_time},
     },
-    Alongside, BuiltLoop, Keys, Read,
+    Alongside, BuiltLoop, Keys,
 };
 
 /// How long the first lists may take, and how long catching up may take.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(120);
-/// About how often all keys are queued though nothing has happened.
-const RESYNC_HOURS: u64 = 10;
+const SYNC_TIMEOUT: Duration = Duration::from_mins(2);
+/// Shortest time after which all keys are queued though nothing has happened; at most
+/// [`RESYNC_SPREAD`] longer.
+const RESYNC: Duration = Duration::from_hours(9);
+const RESYNC_SPREAD: Duration = Duration::from_hours(2);
 /// How often the health of the watches is looked at.
 const HEALTH_PERIOD: Duration = Duration::from_secs(5);
 /// How often the API server is asked whether it answers reads.
@@ -50,12 +52,12 @@ pub async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), RunErro
     let reads = all_reads(&loops);
     tokio::select! {
         biased;
-        ended = work(term, loops, &reads) => ended,
+        ended = run_together(term, loops, &reads) => ended,
         () = watch_health(&reads, &term.progress, &term.clock) => Err(RunError::Ended { part: "health" }),
     }
 }
 
-async fn work(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Result<(), RunError> {
+async fn run_together(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Result<(), RunError> {
     let controller = loops.first().map_or("", |each| each.controller);
     for each in &loops {
         for read in &each.reads {
@@ -67,11 +69,11 @@ async fn work(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Result<(), 
     tokio::select! {
         biased;
         () = term.drain.cancelled() => return Ok(()),
-        ready = get_ready(reads) => {
-            if let Err(error) = &ready {
+        synced = get_ready(reads) => {
+            if let Err(error) = &synced {
                 error!(controller, error = %error, "Could not wait for Cache to sync");
             }
-            ready?;
+            synced?;
         }
     }
     let mut subscriptions: Vec<Subscription> = Vec::new();
@@ -79,7 +81,7 @@ async fn work(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Result<(), 
     for mut each in loops {
         // Subscribed before listing, so that no object falls between the two.
         subscriptions.extend(each.triggers.drain(..).map(|subscribe| subscribe()));
-        (each.keys)().into_iter().for_each(|key| each.queue.add(key));
+        add_all(&each.keys, &each.queue);
         running.push(run_loop(each, &term.drain));
     }
     while let Some(ended) = running.next().await {
@@ -106,10 +108,9 @@ fn all_reads(loops: &[BuiltLoop]) -> Vec<Read> {
 }
 
 async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
-    let syncs = reads.iter().map(|read| sync_in_time(&*read.store, read.optional, SYNC_TIMEOUT));
+    let syncs = reads.iter().map(|read| sync_in_time(read, SYNC_TIMEOUT));
     futures::future::try_join_all(syncs).await?;
-    let stores: Vec<_> = reads.iter().map(|read| (read.store.clone(), read.optional)).collect();
-    timeout(SYNC_TIMEOUT, catch_up(&stores)).await.map_err(|_elapsed| {
+    timeout(SYNC_TIMEOUT, catch_up(reads)).await.map_err(|_elapsed| {
         let failing = reads.iter().find_map(|read| Some((read, read.store.failing_since()?.1)));
         let (kind, cause) = failing.map_or_else(
             || (reads.iter().map(|read| read.store.kind()).collect::<Vec<_>>().join(", "), String::new()),
@@ -166,7 +167,13 @@ async fn tick(period: Option<Duration>, label: &str, keys: &Keys, queue: &Queue)
     // Not an interval that catches up: keys that were queued twice at once would be one anyway.
     loop {
         sleep(every).await;
-        keys().into_iter().for_each(|key| queue.add(key));
+        add_all(keys, queue);
+    }
+}
+
+fn add_all(keys: &Keys, queue: &Queue) {
+    for key in keys() {
+        queue.add(key);
     }
 }
 
@@ -174,10 +181,8 @@ async fn tick(period: Option<Duration>, label: &str, keys: &Keys, queue: &Queue)
 fn resync_period(label: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     label.hash(&mut hasher);
-    let hours = Duration::from_secs(RESYNC_HOURS.saturating_mul(3600));
-    let tenth = hours / 10;
     let share = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
-    hours - tenth + tenth.saturating_mul(2).saturating_mul(share) / 1000
+    RESYNC + RESYNC_SPREAD / 1000 * share
 }
 
 /// Tells the term's progress whether the watches work: from their own errors, and from a small read now

@@ -63,7 +63,7 @@ struct State {
 
 impl Queue {
     /// An empty queue. `progress` learns whether it holds keys.
-    pub fn new(card: &LoopCard, clock: SharedClock, metrics: LoopMetrics, progress: Arc<Progress>) -> Self {
+    pub fn new(card: &LoopCard, clock: SharedClock, metrics: &LoopMetrics, progress: Arc<Progress>) -> Self {
         let backoff = Backoff::new(card.backoff_cap);
         let state = State { core: Core::default(), backoff, bucket: Bucket::default(), adds: 0, held: 0 };
         let shared = Arc::new(Shared {

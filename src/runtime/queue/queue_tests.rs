@@ -9,7 +9,7 @@ use super::{
     super::{controller::LoopCard, metrics::RuntimeMetrics, progress::Progress, reconciler::Key},
     Queue,
 };
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{Clock, SharedClock, SystemClock};
 
 const CARD: LoopCard = LoopCard {
     label: "thing",
@@ -29,19 +29,20 @@ fn queue() -> (Queue, Arc<Progress>, Registry) {
     let registry = Registry::new();
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
-    let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_secs(120)));
-    let queue = Queue::new(&CARD, clock, metrics.of(&CARD), Arc::clone(&progress));
+    let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_mins(2)));
+    let queue = Queue::new(&CARD, clock, &metrics.of(&CARD), Arc::clone(&progress));
     (queue, progress, registry)
 }
 
-fn sample(registry: &Registry, name: &str) -> f64 {
+fn sample(registry: &Registry, name: &str) -> String {
     let families = registry.gather();
     let family = families.iter().find(|family| family.name() == name).unwrap();
     let metric = &family.get_metric()[0];
-    match name {
+    let value = match name {
         "workqueue_adds_total" | "workqueue_retries_total" => metric.get_counter().get_value(),
         _ => metric.get_gauge().get_value(),
-    }
+    };
+    value.to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +59,6 @@ async fn a_taker_wakes_for_an_add() {
 async fn a_taker_wakes_when_a_delay_is_over_and_for_a_shorter_one_added_meanwhile() {
     let (queue, ..) = queue();
     let clock = SystemClock;
-    use crate::clock::Clock;
     let start = clock.instant();
     queue.add_after(key("slow"), Duration::from_secs(100));
     let (taken, ()) = tokio::join!(queue.take(), async {
@@ -139,27 +139,27 @@ async fn metrics_show_what_waits_and_what_is_unfinished_at_the_moment_of_the_scr
     queue.add(key("a"));
     queue.add(key("b"));
     queue.add_after(key("c"), Duration::from_secs(5));
-    assert_eq!(sample(&registry, "workqueue_depth"), 2.0);
+    assert_eq!(sample(&registry, "workqueue_depth"), "2");
     let held = queue.take().await.unwrap();
     advance(Duration::from_secs(6)).await;
-    assert_eq!(sample(&registry, "workqueue_depth"), 2.0, "one was taken, the delayed one became due");
-    assert_eq!(sample(&registry, "workqueue_unfinished_work_seconds"), 6.0);
-    assert_eq!(sample(&registry, "workqueue_longest_running_processor_seconds"), 6.0);
-    assert_eq!(sample(&registry, "workqueue_adds_total"), 3.0);
-    assert_eq!(sample(&registry, "workqueue_retries_total"), 1.0);
+    assert_eq!(sample(&registry, "workqueue_depth"), "2", "one was taken, the delayed one became due");
+    assert_eq!(sample(&registry, "workqueue_unfinished_work_seconds"), "6");
+    assert_eq!(sample(&registry, "workqueue_longest_running_processor_seconds"), "6");
+    assert_eq!(sample(&registry, "workqueue_adds_total"), "3");
+    assert_eq!(sample(&registry, "workqueue_retries_total"), "1");
     drop(held);
     drop(queue);
-    assert_eq!(sample(&registry, "workqueue_depth"), 0.0, "a term that is over has no queue");
-    assert_eq!(sample(&registry, "workqueue_unfinished_work_seconds"), 0.0);
+    assert_eq!(sample(&registry, "workqueue_depth"), "0", "a term that is over has no queue");
+    assert_eq!(sample(&registry, "workqueue_unfinished_work_seconds"), "0");
 }
 
 #[tokio::test(start_paused = true)]
 async fn progress_knows_whether_the_queue_holds_keys() {
     let (queue, progress, _) = queue();
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     queue.add(key("a"));
     let held = queue.take().await;
-    advance(Duration::from_secs(180)).await;
+    advance(Duration::from_mins(3)).await;
     assert_eq!(progress.stuck(patience), Some("NoPassFinished"));
     drop(held);
     progress.pass_finished(false);

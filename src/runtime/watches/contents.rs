@@ -70,7 +70,7 @@ impl<S> Clone for Change<S> {
 }
 
 /// An object as it came in.
-pub(crate) type Item<S> = Result<S, Malformed>;
+pub(crate) type Item<S> = Result<S, Box<Malformed>>;
 
 /// What the watch has to do after a list ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,7 +298,7 @@ impl<S: Stored> Contents<S> {
                     Some(Change { old, new: Some(new) })
                 }
                 Err(malformed) => {
-                    entry.malformed = Some(Box::new(malformed));
+                    entry.malformed = Some(malformed);
                     None
                 }
             };
@@ -306,7 +306,7 @@ impl<S: Stored> Contents<S> {
         let (namespace, name) = (Box::from(namespace), Box::from(name));
         let (object, malformed) = match item {
             Ok(object) => (Some(Arc::new(object)), None),
-            Err(malformed) => (None, Some(Box::new(malformed))),
+            Err(malformed) => (None, Some(malformed)),
         };
         self.objects = self.objects.saturating_add(usize::from(object.is_some()));
         let new = object.clone();

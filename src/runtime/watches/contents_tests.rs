@@ -1,1 +1,290 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{
+    contents::{AfterInit, Change, Contents, Item, Stored},
+    guarded::Malformed,
+    version,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Thing {
+    name: String,
+    version: String,
+}
+
+impl Stored for Thing {
+    fn namespace(&self) -> &'static str {
+        "ns"
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the good half of an item")]
+fn good(name: &str, version: u64) -> Item<Thing> {
+    Ok(Thing { name: name.to_owned(), version: version.to_string() })
+}
+
+fn bad(name: &str, version: u64) -> Item<Thing> {
+    Err(Box::new(Malformed {
+        api_version: Arc::from("v1"),
+        kind: Arc::from("Thing"),
+        namespace: "ns".to_owned(),
+        name: name.to_owned(),
+        uid: String::new(),
+        version: version.to_string(),
+        error: "bad".to_owned(),
+    }))
+}
+
+/// A change as `name: old → new`, with `-` for nothing.
+fn said(change: &Change<Thing>) -> String {
+    let version =
+        |object: &Option<Arc<Thing>>| object.as_ref().map_or_else(|| "-".to_owned(), |o| o.version.clone());
+    format!("{}: {} → {}", change.key().name, version(&change.old), version(&change.new))
+}
+
+fn all(changes: &[Change<Thing>]) -> Vec<String> {
+    changes.iter().map(said).collect()
+}
+
+fn held(contents: &Contents<Thing>) -> Vec<String> {
+    contents.iter().map(|object| format!("{}@{}", object.name, object.version)).collect()
+}
+
+/// Contents after a first list.
+fn listed(objects: &[(&str, u64)]) -> Contents<Thing> {
+    let mut contents = Contents::new();
+    contents.begin();
+    for (name, version) in objects {
+        contents.init_apply(good(name, *version));
+    }
+    assert_eq!(contents.init_done().1, AfterInit::Watch);
+    contents
+}
+
+#[test]
+fn a_first_list_and_the_events_after_it_are_shown_in_order_of_name() {
+    let mut contents = listed(&[("b", 2), ("a", 1)]);
+    assert_eq!(held(&contents), ["a@1", "b@2"]);
+    assert_eq!(said(&contents.apply(good("c", 3)).unwrap()), "c: - → 3");
+    assert_eq!(said(&contents.apply(good("a", 4)).unwrap()), "a: 1 → 4");
+    assert_eq!(said(&contents.delete(&good("b", 5)).unwrap()), "b: 2 → -");
+    assert_eq!((held(&contents), contents.len()), (vec!["a@4".to_owned(), "c@3".to_owned()], 2));
+    assert_eq!(contents.observed(), Some("5"));
+}
+
+#[test]
+fn a_later_list_reports_only_differences_deletions_included() {
+    let mut contents = listed(&[("same", 1), ("changed", 2), ("gone", 3)]);
+    contents.begin();
+    assert!(contents.init_apply(good("same", 1)).is_none());
+    assert_eq!(said(&contents.init_apply(good("changed", 9)).unwrap()), "changed: 2 → 9");
+    assert_eq!(said(&contents.init_apply(good("new", 8)).unwrap()), "new: - → 8");
+    let (changes, after) = contents.init_done();
+    assert_eq!((all(&changes), after), (vec!["gone: 3 → -".to_owned()], AfterInit::Watch));
+}
+
+#[test]
+fn a_list_that_begins_again_half_way_forgets_its_first_half() {
+    let mut contents = listed(&[("a", 1), ("b", 2)]);
+    contents.begin();
+    contents.init_apply(good("a", 1));
+    contents.begin(); // the stream broke; a was deleted meanwhile
+    contents.init_apply(good("b", 2));
+    assert_eq!(all(&contents.init_done().0), ["a: 1 → -"]);
+}
+
+#[test]
+fn no_object_goes_back_to_an_earlier_version() {
+    let mut contents = listed(&[("a", 10)]);
+    assert!(contents.apply(good("a", 9)).is_none());
+    assert!(contents.delete(&good("a", 9)).is_none(), "that was the namesake before it");
+    assert_eq!(held(&contents), ["a@10"]);
+    assert!(contents.delete(&good("a", 10)).is_some());
+}
+
+#[test]
+fn events_older_than_a_full_list_are_old_news() {
+    let mut contents = listed(&[("a", 1), ("b", 2)]);
+    contents.relist_begin();
+    assert_eq!(said(&contents.relist_apply(good("b", 12)).unwrap()), "b: 2 → 12");
+    assert_eq!(said(&contents.relist_apply(good("c", 15)).unwrap()), "c: - → 15");
+    assert_eq!(all(&contents.relist_done("20")), ["a: 1 → -"]);
+    // The lagging watch now delivers what has happened up to the list.
+    for event in [good("b", 12), good("a", 11), good("c", 15)] {
+        assert!(contents.apply(event).is_none());
+    }
+    assert!(contents.delete(&good("a", 13)).is_none());
+    assert_eq!(held(&contents), ["b@12", "c@15"]);
+    assert_eq!(said(&contents.apply(good("a", 21)).unwrap()), "a: - → 21");
+}
+
+#[test]
+fn a_full_list_keeps_what_the_watch_has_seen_come_after_it() {
+    let mut contents = listed(&[("a", 1)]);
+    contents.relist_begin();
+    contents.apply(good("new", 30));
+    contents.relist_apply(good("a", 1));
+    assert!(contents.relist_done("20").is_empty());
+    assert_eq!(held(&contents), ["a@1", "new@30"]);
+}
+
+#[test]
+fn a_full_list_does_not_bring_back_what_the_watch_has_seen_go_meanwhile() {
+    let mut contents = listed(&[("a", 1)]);
+    contents.relist_begin();
+    contents.delete(&good("a", 25));
+    assert!(contents.relist_apply(good("a", 1)).is_none());
+    contents.relist_done("20");
+    assert!(held(&contents).is_empty());
+}
+
+#[test]
+fn a_full_list_that_crosses_a_list_of_the_watch_asks_for_another_one() {
+    let mut contents = listed(&[("a", 1)]);
+    contents.begin();
+    contents.relist_begin();
+    contents.relist_apply(good("b", 15));
+    assert_eq!(all(&contents.relist_done("20")), ["a: 1 → -"]);
+    assert!(contents.init_apply(good("a", 1)).is_none(), "deleted before the full list");
+    let (changes, after) = contents.init_done();
+    assert_eq!((changes.len(), after), (0, AfterInit::Restart), "b stays, though the watch's list lacks it");
+    assert_eq!(held(&contents), ["b@15"]);
+    contents.begin();
+    contents.init_apply(good("b", 15));
+    assert_eq!(contents.init_done().1, AfterInit::Watch);
+}
+
+#[test]
+fn a_failed_full_list_removes_nothing() {
+    let mut contents = listed(&[("a", 1), ("b", 2)]);
+    contents.relist_begin();
+    contents.relist_apply(good("a", 12));
+    contents.relist_failed();
+    assert_eq!(held(&contents), ["a@12", "b@2"]);
+    assert!(contents.apply(good("b", 5)).is_some(), "and makes no event old news");
+}
+
+#[test]
+fn the_last_good_version_of_a_malformed_object_stays_until_it_is_deleted() {
+    let mut contents = listed(&[("a", 1), ("b", 2)]);
+    assert!(contents.apply(bad("a", 5)).is_none());
+    assert_eq!(held(&contents), ["a@1", "b@2"]);
+    assert_eq!(contents.version_of("ns", "a"), Some("5"), "what has arrived has arrived");
+    assert_eq!(contents.malformed().count(), 1);
+    contents.begin();
+    contents.init_apply(bad("a", 5));
+    assert_eq!(all(&contents.init_done().0), ["b: 2 → -"], "a is listed, so it is not gone");
+    assert_eq!(said(&contents.apply(good("a", 6)).unwrap()), "a: 1 → 6");
+    assert_eq!(contents.malformed().count(), 0);
+    contents.apply(bad("a", 7));
+    assert_eq!(said(&contents.delete(&bad("a", 8)).unwrap()), "a: 6 → -");
+    assert_eq!(contents.malformed().count(), 0);
+}
+
+#[test]
+fn an_object_that_was_never_good_is_not_shown() {
+    let mut contents = listed(&[]);
+    assert!(contents.apply(bad("a", 5)).is_none());
+    assert_eq!(contents.len(), 0);
+    assert!(contents.get("ns", "a").is_none());
+    assert!(contents.delete(&bad("a", 6)).is_none());
+}
+
+#[test]
+fn clearing_reports_every_object_as_gone() {
+    let mut contents = listed(&[("a", 1), ("b", 2)]);
+    assert_eq!(all(&contents.clear()), ["a: 1 → -", "b: 2 → -"]);
+    assert_eq!(contents.len(), 0);
+}
+
+#[derive(Debug, Clone)]
+enum Write {
+    Put(u8),
+    Delete(u8),
+    Relist,
+}
+
+proptest! {
+    /// A watch that lags by any number of events, with full lists in between, never takes an object back
+    /// and ends with the truth; the changes that were told add up to what is held.
+    #[test]
+    fn a_lagging_watch_with_full_lists_in_between_ends_with_the_truth(
+        writes in proptest::collection::vec(
+            prop_oneof![
+                4 => (0..5_u8).prop_map(Write::Put),
+                2 => (0..5_u8).prop_map(Write::Delete),
+                1 => Just(Write::Relist),
+            ],
+            0..80,
+        ),
+        lag in 0..10_usize,
+    ) {
+        let mut contents = listed(&[]);
+        let mut told: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+        let mut truth: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+        let mut pending: std::collections::VecDeque<(bool, Item<Thing>)> = std::collections::VecDeque::new();
+        let mut now = 0_u64;
+        let tell = |told: &mut std::collections::BTreeMap<String, u64>, changes: Vec<Change<Thing>>| {
+            for change in changes {
+                let name = change.key().name;
+                let before = told.get(&name).copied();
+                let old = change.old.as_ref().map(|old| old.version.parse().unwrap());
+                assert_eq!(before, old, "the old side of a change is what was told before");
+                match &change.new {
+                    Some(new) => {
+                        assert!(change.old.as_ref().is_none_or(|old| version::before(&old.version, &new.version)));
+                        told.insert(name, new.version.parse().unwrap());
+                    }
+                    None => drop(told.remove(&name)),
+                }
+            }
+        };
+        for write in writes {
+            now += 1;
+            match write {
+                Write::Put(n) => {
+                    truth.insert(n.to_string(), now);
+                    pending.push_back((true, good(&n.to_string(), now)));
+                }
+                Write::Delete(n) => {
+                    if truth.remove(&n.to_string()).is_some() {
+                        pending.push_back((false, good(&n.to_string(), now)));
+                    }
+                }
+                Write::Relist => {
+                    contents.relist_begin();
+                    for (name, version) in &truth {
+                        tell(&mut told, contents.relist_apply(good(name, *version)).into_iter().collect());
+                    }
+                    tell(&mut told, contents.relist_done(&now.to_string()));
+                    let seen: Vec<String> = truth.iter().map(|(name, v)| format!("{name}@{v}")).collect();
+                    prop_assert_eq!(held(&contents), seen, "after a full list the truth is held");
+                }
+            }
+            while pending.len() > lag {
+                let (put, item) = pending.pop_front().unwrap();
+                let change = if put { contents.apply(item) } else { contents.delete(&item) };
+                tell(&mut told, change.into_iter().collect());
+            }
+        }
+        for (put, item) in pending {
+            let change = if put { contents.apply(item) } else { contents.delete(&item) };
+            tell(&mut told, change.into_iter().collect());
+        }
+        let seen: Vec<String> = truth.iter().map(|(name, v)| format!("{name}@{v}")).collect();
+        prop_assert_eq!(held(&contents), seen);
+        prop_assert_eq!(&told, &truth);
+        prop_assert_eq!(contents.len(), truth.len());
+    }
+}

@@ -33,7 +33,7 @@ pub struct Malformed {
 /// text, directly from JSON; the API server writes `type` before `object` in its watch events, so serde
 /// has no reason to buffer it.
 #[derive(Clone)]
-pub(super) struct Guarded<K>(pub(super) Result<K, Unparsed>);
+pub(super) struct Guarded<K>(pub(super) Result<K, Box<Unparsed>>);
 
 /// What is known of an object that could not be parsed.
 #[derive(Clone)]
@@ -45,9 +45,10 @@ pub(super) struct Unparsed {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
+        let parsed = serde_json::from_str(text.get());
         Ok(Self(
-            serde_json::from_str(text.get())
-                .map_err(|error| Unparsed { meta: identity(text.get()), error: error.to_string() }),
+            parsed
+                .map_err(|error| Box::new(Unparsed { meta: identity(text.get()), error: error.to_string() })),
         ))
     }
 }

@@ -61,7 +61,7 @@ pub use self::{
     contents::{Change, Stored},
     guarded::Malformed,
     spec::WatchSpec,
-    store::{AnyStore, Store, Subscription},
+    store::{AnyStore, Read, Store, Subscription},
 };
 
 /// The watches of a process. Cheap to clone; all clones share.

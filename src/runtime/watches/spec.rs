@@ -15,12 +15,14 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     contents::{Item, Stored},
-    guarded::{Guarded, Malformed},
+    guarded::{Guarded, Malformed, Unparsed},
     interner::Interner,
 };
 
 /// Objects in one page of a list.
 pub(super) const PAGE: u32 = 500;
+
+type MakeApi<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<Guarded<K>>;
 
 /// What to watch (`K`, as it comes over the wire) and what a store keeps of each object (`S`).
 pub struct WatchSpec<K: Resource, S = K> {
@@ -28,7 +30,7 @@ pub struct WatchSpec<K: Resource, S = K> {
     namespace: Option<String>,
     labels: Option<String>,
     fields: Option<String>,
-    api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+    api: MakeApi<K>,
     keep: fn(K, &Interner) -> S,
 }
 
@@ -139,6 +141,7 @@ pub(crate) struct Page<T> {
 pub(crate) struct Version {
     pub(crate) namespace: String,
     pub(crate) name: String,
+    #[expect(clippy::struct_field_names, reason = "it is what Kubernetes calls it")]
     pub(crate) version: String,
 }
 
@@ -184,14 +187,17 @@ impl<K: Resource, S> KubeSource<K, S> {
         kind: &MalformedKind,
         object: Guarded<K>,
     ) -> Item<S> {
-        object.0.map(|object| (spec.keep)(object, interner)).map_err(|unparsed| Malformed {
-            api_version: Arc::clone(&kind.api_version),
-            kind: Arc::clone(&kind.kind),
-            namespace: unparsed.meta.namespace.unwrap_or_default(),
-            name: unparsed.meta.name.unwrap_or_default(),
-            uid: unparsed.meta.uid.unwrap_or_default(),
-            version: unparsed.meta.resource_version.unwrap_or_default(),
-            error: unparsed.error,
+        object.0.map(|object| (spec.keep)(object, interner)).map_err(|unparsed| {
+            let Unparsed { meta, error } = *unparsed;
+            Box::new(Malformed {
+                api_version: Arc::clone(&kind.api_version),
+                kind: Arc::clone(&kind.kind),
+                namespace: meta.namespace.unwrap_or_default(),
+                name: meta.name.unwrap_or_default(),
+                uid: meta.uid.unwrap_or_default(),
+                version: meta.resource_version.unwrap_or_default(),
+                error,
+            })
         })
     }
 }

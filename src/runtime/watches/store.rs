@@ -165,7 +165,9 @@ impl<S: Stored> Store<S> {
             listeners.malformed.insert(id, Arc::clone(&listener));
         });
         let known = self.malformed();
-        known.iter().for_each(|malformed| (*listener.lock())(malformed));
+        for malformed in &known {
+            (*listener.lock())(malformed);
+        }
         drop(order);
         let end = End(move || drop(inner.listeners.lock().malformed.remove(&id)));
         Subscription { _end: Box::new(end) }
@@ -186,7 +188,7 @@ impl<S: Stored> Store<S> {
     /// # Errors
     /// [`RunError::CacheSync`] with what the API server said last, after `timeout`.
     pub async fn synced(&self, timeout: Duration) -> Result<(), RunError> {
-        sync_in_time(self, false, timeout).await
+        sync_in_time(&Read::required(self), timeout).await
     }
 
     /// Since when the watch has failed without a break, and what the API server said last.
@@ -197,6 +199,34 @@ impl<S: Stored> Store<S> {
 
     fn inner(&self) -> &Arc<Inner<S>> {
         &self.handle.inner
+    }
+}
+
+/// A store that somebody reads, and whether he can do without it.
+#[derive(Clone)]
+pub struct Read {
+    /// The store.
+    pub store: Arc<dyn AnyStore>,
+    /// The kind may be absent from the cluster; the store is empty then.
+    pub optional: bool,
+}
+
+impl Read {
+    /// Of a kind that must be served.
+    pub fn required<S: Stored>(store: &Store<S>) -> Self {
+        Self { store: Arc::new(store.clone()), optional: false }
+    }
+
+    /// Of a kind that may be absent.
+    pub fn optional<S: Stored>(store: &Store<S>) -> Self {
+        Self { store: Arc::new(store.clone()), optional: true }
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.store.kind();
+        f.debug_struct("Read").field("kind", &kind).field("optional", &self.optional).finish()
     }
 }
 
@@ -270,12 +300,9 @@ impl<S: Stored> AnyStore for Store<S> {
 }
 
 /// Waits for the first list of a store.
-pub(crate) async fn sync_in_time(
-    store: &dyn AnyStore,
-    optional: bool,
-    timeout: Duration,
-) -> Result<(), RunError> {
-    if tokio::time::timeout(timeout, store.settled(optional)).await.is_ok() {
+pub(crate) async fn sync_in_time(read: &Read, timeout: Duration) -> Result<(), RunError> {
+    let Read { store, optional } = read;
+    if tokio::time::timeout(timeout, store.settled(*optional)).await.is_ok() {
         return Ok(());
     }
     let cause = match store.failing_since() {

@@ -72,7 +72,7 @@ async fn panic_moves_the_lease_of_its_controller_and_no_other() {
     wait_counting(&client, SOON, PROBED).await;
 
     tell(&client, PROBED, "panic-on", Some(victim.pod_name())).await;
-    let line = victim.wait_for_line(SOON, "panicked").await;
+    let line = victim.wait_for_line(SOON, "controller ended by itself").await;
     assert!(line.starts_with('E') && line.contains(PROBED), "{line}");
     let after = wait_held(&client, Duration::from_secs(10), std::slice::from_ref(&lease), &[heir]).await;
     wait_counting(&client, SOON, PROBED).await;

@@ -19,10 +19,10 @@ async fn probes_answer_as_go_managers_do() {
         ("/healthz/", 200, "ok"),
         ("/readyz", 200, "ok"),
         ("/healthz?verbose", 200, "[+]healthz ok\nhealthz check passed\n"),
-        ("/readyz?verbose=1", 200, "[+]readyz ok\nreadyz check passed\n"),
+        ("/readyz?verbose=1", 200, "[+]readyz ok\nhealthz check passed\n"),
         ("/readyz/readyz", 200, "ok"),
         ("/healthz/nope", 404, "404 page not found\n"),
-        ("/readyz?exclude=readyz&verbose", 200, "[+]readyz excluded: ok\nreadyz check passed\n"),
+        ("/readyz?exclude=readyz&verbose", 200, "[+]readyz excluded: ok\nhealthz check passed\n"),
         (
             "/healthz?exclude=other&verbose",
             200,
@@ -41,7 +41,7 @@ async fn probes_answer_as_go_managers_do() {
     while crate::support::wait::instant() < end {
         match manager.get("/readyz").await {
             Ok(answer) if answer.code == 500 => {
-                assert_eq!(answer.body, "[-]readyz failed: reason withheld\nreadyz check failed\n");
+                assert_eq!(answer.body, "[-]readyz failed: reason withheld\nhealthz check failed\n");
                 return;
             }
             Ok(answer) => seen = Some(answer.code),

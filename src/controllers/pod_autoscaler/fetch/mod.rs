@@ -1,4 +1,195 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads for a pass: stores, the few live reads, and the measurements that others took.
+//!
+//! In steady state a pass sends no request: all that it needs is in the stores and on the board.
 
+pub(super) mod live;
+mod measure;
+pub(super) mod own_writes;
 pub(super) mod samples;
+pub(super) mod stores;
+
+#[cfg(test)]
+mod fetch_tests;
+#[cfg(test)]
+mod measure_tests;
+#[cfg(test)]
+mod own_writes_tests;
+#[cfg(test)]
+mod stores_tests;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::ApiResource;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::{
+    api::autoscaling::PodAutoscaler,
+    clock::SharedClock,
+    cluster::error::{Cause, ReadError, Thing},
+    k8s::owner::{group_of, is_controlled_by},
+    runtime::{
+        expectations::{Expectations, Seen},
+        reconciler::Key,
+        watches::Stored,
+    },
+};
+
+use self::{
+    live::{Live, LiveError},
+    own_writes::OwnWrites,
+    samples::Board,
+    stores::Stores,
+};
+use super::{
+    claims::Claims,
+    hpa,
+    snapshot::{Claim, HpaSeen, Samples, Scope, Snapshot, TargetSeen, scope},
+    targets::{self, Target},
+};
+
+/// How long a store may lag behind our own writes before it is believed.
+const LAG: Duration = Duration::from_secs(30);
+
+/// What a term reads with, and what it has to know to read right.
+pub(super) struct Reads {
+    /// From memory.
+    pub(super) stores: Stores,
+    /// From the API server.
+    pub(super) live: Live,
+    /// Measurements.
+    pub(super) board: Arc<Board>,
+    /// Who may drive which target.
+    pub(super) claims: Mutex<Claims>,
+    /// Own creates and deletes of HorizontalPodAutoscalers that the store does not show yet.
+    pub(super) expected: Mutex<Expectations>,
+    /// Own writes to targets that their stores do not show yet.
+    pub(super) own_writes: Mutex<OwnWrites>,
+    clock: SharedClock,
+}
+
+/// An object whose claim is settled.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// The object.
+    pub(super) pa: Arc<PodAutoscaler>,
+    /// Whether it may act on its target.
+    pub(super) claim: Claim,
+}
+
+impl Reads {
+    /// Reads of a new term.
+    pub(super) fn new(stores: Stores, live: Live, board: Arc<Board>, clock: SharedClock) -> Self {
+        Self {
+            stores,
+            live,
+            board,
+            claims: Mutex::default(),
+            expected: Mutex::new(Expectations::new(LAG)),
+            own_writes: Mutex::default(),
+            clock,
+        }
+    }
+
+    /// Settles the claim of an object. `None`: it is gone. The keys are those of others that wait for a
+    /// target which has become free: queue them.
+    pub(super) fn admit(&self, key: &Key) -> (Option<Admitted>, Vec<Key>) {
+        let Some(pa) = self.stores.autoscalers.get_key(key) else {
+            return (None, self.claims.lock().forget(key));
+        };
+        let all = self.stores.autoscalers.list_in(&key.namespace);
+        let settled = self.claims.lock().settle(&pa, &all);
+        (Some(Admitted { pa, claim: settled.claim }), settled.wake)
+    }
+
+    /// The facts for one pass.
+    pub(super) async fn observe(&self, key: &Key, admitted: Admitted) -> Snapshot {
+        let Admitted { pa, claim } = admitted;
+        let (hpa, caught_up) = self.hpa(&pa, key);
+        let measures = scope(&pa) == Scope::Metrics && claim == Claim::Held;
+        let target = if measures { Some(self.target(&pa, key).await) } else { None };
+        let samples = match &target {
+            Some(TargetSeen::Found(target)) => self.samples(&pa, key, target),
+            Some(TargetSeen::Unreadable(_)) | None => Samples::default(),
+        };
+        Snapshot { pa, claim, hpa, target, samples, caught_up }
+    }
+
+    /// Drops what is known for an autoscaler that is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.board.forget(key);
+    }
+
+    fn hpa(&self, pa: &PodAutoscaler, key: &Key) -> (HpaSeen, bool) {
+        let uid = pa.metadata.uid.as_deref().unwrap_or_default();
+        let found = self.stores.hpas.get(&key.namespace, &hpa::name_for(pa));
+        let shown = found.iter().map(|hpa| shown(hpa));
+        let caught_up = self.expected.lock().caught_up(uid, shown, self.clock.instant());
+        let seen = match &found {
+            None => HpaSeen::Absent,
+            Some(hpa) if is_controlled_by(&hpa.metadata, uid) => HpaSeen::Ours(Box::new((**hpa).clone())),
+            Some(_) => HpaSeen::Foreign,
+        };
+        (seen, caught_up)
+    }
+
+    async fn target(&self, pa: &PodAutoscaler, key: &Key) -> TargetSeen {
+        match self.target_object(pa, key).await {
+            Ok((resource, object)) => {
+                TargetSeen::Found(Box::new(targets::read_target(pa, resource, &object)))
+            }
+            Err(error) => TargetSeen::Unreadable(error.to_string()),
+        }
+    }
+
+    async fn target_object(&self, pa: &PodAutoscaler, key: &Key) -> Result<(ApiResource, Value), LiveError> {
+        let wanted = &pa.spec.scale_target_ref;
+        let group = group_of(&wanted.api_version);
+        let watched = self.stores.targets_of(group, &wanted.kind).filter(|kind| kind.store.has_synced());
+        let Some(kind) = watched else {
+            let api_version = &wanted.api_version;
+            return self.live.any_kind(api_version, &wanted.kind, &key.namespace, &wanted.name).await;
+        };
+        let plural = format!("{}.{}", kind.resource.plural, kind.resource.group);
+        let found = kind.store.get(&key.namespace, &wanted.name).filter(|object| {
+            self.own_writes.lock().shown(&plural, &key.namespace, &wanted.name, object.version())
+        });
+        if let Some(found) = found {
+            return Ok((kind.resource.clone(), found.object.clone()));
+        }
+        let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
+        if read.is_err() {
+            self.own_writes.lock().forget(&plural, &key.namespace, &wanted.name);
+        }
+        Ok((kind.resource.clone(), read?))
+    }
+
+    fn samples(&self, pa: &PodAutoscaler, key: &Key, target: &Target) -> Samples {
+        let (Ok(selection), Ok(_)) = (&target.pods, &target.replicas) else { return Samples::default() };
+        let pods = self.stores.pods.list_in(&key.namespace);
+        let wanted = measure::wanted_by(pa, selection, &pods);
+        self.board.ask(key, &measure::subject_of(pa), wanted)
+    }
+}
+
+/// What the API server said to a failed read, for statuses and events: stable, without what was asked.
+fn said(error: &kube::Error) -> String {
+    match ReadError::new(Thing { kind: String::new(), namespace: String::new(), name: String::new() }, error)
+        .cause
+    {
+        Cause::Answer { message, .. } => message,
+        cause @ (Cause::Silence(_) | Cause::Transport(_)) => cause.to_string(),
+    }
+}
+
+/// A child as [`Expectations`] want to see it.
+fn shown(hpa: &HorizontalPodAutoscaler) -> Seen<'_> {
+    Seen {
+        name: hpa.name(),
+        uid: hpa.metadata.uid.as_deref().unwrap_or_default(),
+        version: hpa.version(),
+        leaving: hpa.metadata.deletion_timestamp.is_some(),
+    }
+}

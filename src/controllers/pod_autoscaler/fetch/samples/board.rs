@@ -32,9 +32,9 @@ pub(in crate::controllers::pod_autoscaler) struct Board {
 }
 
 impl Board {
-    /// An empty board; periods of this length are counted from now.
+    /// An empty board. The first question begins the first period.
     pub(in crate::controllers::pod_autoscaler) fn new(clock: SharedClock, period: Duration) -> Self {
-        let ledger = Mutex::new(Ledger::new(clock.instant(), period));
+        let ledger = Mutex::new(Ledger::new(period));
         Self { ledger, asked: Notify::new(), clock }
     }
 

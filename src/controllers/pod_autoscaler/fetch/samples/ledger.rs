@@ -114,47 +114,48 @@ struct Round {
 /// The books.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    start: Instant,
-    period: Duration,
+    /// Length of a period.
+    length: Duration,
+    /// Number of the period under way; 0 before the first one.
+    period: u64,
+    began: Option<Instant>,
     entries: HashMap<Origin, Entry>,
     rounds: HashMap<Key, Round>,
     deadlines: BTreeSet<(Instant, Key)>,
     queues: [Queue; 3],
-    swept: u64,
 }
 
 impl Ledger {
-    /// An empty ledger whose periods begin three quarters of a period apart from the moments
-    /// `start + n · period` at which passes are queued: neither a queue that is late nor a timer that is
-    /// early moves a pass into another period.
-    pub(super) fn new(start: Instant, period: Duration) -> Self {
-        let period = period.max(Duration::from_millis(1));
+    /// An empty ledger with periods of about this length.
+    pub(super) fn new(length: Duration) -> Self {
         Self {
-            start,
-            period,
+            length,
+            period: 0,
+            began: None,
             entries: HashMap::new(),
             rounds: HashMap::new(),
             deadlines: BTreeSet::new(),
             queues: Default::default(),
-            swept: 0,
         }
     }
 
-    fn period_at(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.start) + self.period / 4;
-        let number = since.as_nanos().checked_div(self.period.as_nanos()).unwrap_or(0);
-        // Counted from 1: 0 is before the first one.
-        u64::try_from(number).unwrap_or(u64::MAX).saturating_add(1)
+    /// A period begins with the first question that comes nine tenths of the length after the beginning
+    /// of the one before. So the periods follow the ticks that queue all autoscalers, however late these
+    /// are or drift; a single autoscaler that asks shortly before a tick takes the tick's period along.
+    fn advance(&mut self, now: Instant) {
+        let over = |began: Instant| now.saturating_duration_since(began) >= self.length.mul_f64(0.9);
+        if self.began.is_none_or(over) {
+            self.began = Some(now);
+            self.period = self.period.saturating_add(1);
+            self.sweep();
+        }
     }
 
     /// Asks for a round of `wanted` for the autoscaler `key` and answers with its last complete one.
     /// `about` says what the round is for; the rounds of another `about` are not shown any more.
     pub(super) fn ask(&mut self, key: &Key, about: &str, wanted: Vec<Wanted>, now: Now) -> Samples {
-        let period = self.period_at(now.instant);
-        if self.swept < period {
-            self.swept = period;
-            self.sweep(period);
-        }
+        self.advance(now.instant);
+        let period = self.period;
         let current =
             self.rounds.get(key).is_some_and(|round| round.period == period && *round.about == *about);
         if !current {
@@ -190,7 +191,7 @@ impl Ledger {
                 Need::NextPeriod => next_period = true,
             }
         }
-        let limit = ROUND_LIMIT.min(self.period.mul_f64(0.6));
+        let limit = ROUND_LIMIT.min(self.length.mul_f64(0.6));
         let deadline = (!next_period).then(|| now.instant + limit);
         let missing = Some(missing);
         let round = Round { period, about: about.into(), wanted, missing, deadline, complete };
@@ -243,11 +244,11 @@ impl Ledger {
 
     /// The next read to begin now, if any.
     pub(super) fn next_job(&mut self, now: Instant) -> Option<Job> {
-        let period = self.period_at(now);
-        Lane::ALL.into_iter().find_map(|lane| self.next_of(lane, period, now))
+        Lane::ALL.into_iter().find_map(|lane| self.next_of(lane, now))
     }
 
-    fn next_of(&mut self, lane: Lane, period: u64, now: Instant) -> Option<Job> {
+    fn next_of(&mut self, lane: Lane, now: Instant) -> Option<Job> {
+        let period = self.period;
         loop {
             let queue = self.queue(lane);
             if queue.running >= lane.width() || queue.waiting.front().is_none_or(|(from, _)| *from > now) {
@@ -343,7 +344,8 @@ impl Ledger {
         round.complete = Some((wall, readings));
     }
 
-    fn sweep(&mut self, period: u64) {
+    fn sweep(&mut self) {
+        let period = self.period;
         let recent = |asked: u64| asked.saturating_add(KEEP_PERIODS) >= period;
         self.entries.retain(|_, entry| entry.queued || entry.running.is_some() || recent(entry.asked));
         let deadlines = &mut self.deadlines;

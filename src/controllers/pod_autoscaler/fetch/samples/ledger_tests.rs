@@ -30,7 +30,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let start = crate::clock::Clock::instant(&crate::clock::SystemClock);
-        Self { ledger: Ledger::new(start, PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
+        Self { ledger: Ledger::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
     }
 
     fn at(&mut self, seconds: f64) -> &mut Self {
@@ -139,10 +139,10 @@ fn new_tick_gets_new_samples_and_sees_the_old_ones_meanwhile() {
     let mut bench = Bench::new();
     bench.ask("a", pods(&["p1"], "m"));
     bench.read_all(Some(1.0));
-    // Late in its period, and then early: no tick is answered by the sample of the one before.
-    bench.at(13.0).ask("a", pods(&["p1"], "m"));
+    // One tick is late, and the next one follows at its usual time or a little earlier.
+    bench.at(11.0).ask("a", pods(&["p1"], "m"));
     bench.read_all(Some(2.0));
-    let early = bench.at(19.9).ask("a", pods(&["p1"], "m"));
+    let early = bench.at(20.0).ask("a", pods(&["p1"], "m"));
     assert!(early.pending);
     assert_eq!(values(&early), [Some(2.0)]);
     assert_eq!(bench.read_all(Some(3.0)), ["a"]);
@@ -235,14 +235,28 @@ fn family_that_this_periods_read_did_not_keep_waits_for_the_next_period() {
 #[test]
 fn read_that_began_in_an_earlier_period_is_followed_by_one_of_this_period() {
     let mut bench = Bench::new();
-    bench.at(7.0).ask("a", pods(&["p1"], "m"));
-    bench.at(7.2);
+    bench.at(0.0).ask("a", pods(&["p1"], "m"));
+    bench.at(0.2);
     let old = bench.jobs();
-    bench.at(8.0).ask("a", pods(&["p1"], "m"));
+    bench.at(10.0).ask("a", pods(&["p1"], "m"));
     assert!(bench.jobs().is_empty());
     assert!(bench.end(&old[0], Some(1.0)).is_empty());
     assert_eq!(bench.read_all(Some(2.0)), ["a"]);
     assert_eq!(values(&bench.ask("a", pods(&["p1"], "m"))), [Some(2.0)]);
+}
+
+#[test]
+fn autoscaler_that_asks_shortly_before_a_tick_shares_the_ticks_period() {
+    let mut bench = Bench::new();
+    bench.ask("a", pods(&["p1"], "m"));
+    bench.read_all(Some(1.0));
+    assert!(bench.at(9.5).ask("new", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.read_all(Some(2.0)), ["new"]);
+    let tick = bench.at(10.0).ask("a", pods(&["p1"], "m"));
+    assert!(!tick.pending);
+    assert_eq!(values(&tick), [Some(2.0)]);
+    assert!(bench.at(20.0).ask("a", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.reads.values().copied().collect::<Vec<_>>(), [2]);
 }
 
 #[test]

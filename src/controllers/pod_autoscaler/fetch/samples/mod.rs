@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Measurements for all autoscalers of one term, taken outside their passes.
 //!
-//! Promised: the term is cut into periods, and within one period each [`Origin`] is read at most once,
+//! Promised: the term is cut into periods, one for each tick of the loop, and within one period each [`Origin`] is read at most once,
 //! however many autoscalers and metrics want it; an autoscaler gets at most one round of measurements
 //! per period, and every period's round consists of reads that began in that period. A pass never
 //! waits: it asks the [`Board`], gets the last complete round at once, and is queued again, once, when
@@ -26,8 +26,5 @@ mod quantity_tests;
 #[cfg(test)]
 mod reader_tests;
 
-pub(super) use self::{
-    board::Board,
-    reader::{ReadOrigins, Sources},
-    wanted::{Item, Origin, Pick, Wanted},
-};
+pub(super) use self::wanted::{Item, Origin, Pick, Wanted};
+pub(in crate::controllers::pod_autoscaler) use self::{board::Board, reader::Sources};

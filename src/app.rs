@@ -1,2 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-//! Composition root: the only file that knows everything.

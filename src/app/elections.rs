@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A seat for every controller that runs here, and the tasks behind the seats.
+
+use std::{fmt, sync::Arc};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use tokio::sync::watch;
+
+use crate::{
+    cli::settings::Settings,
+    cluster::events::{EventDraft, Recorder, Severity},
+    election::{
+        self, Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election,
+    },
+    runtime::{controller::Controller, tasks::TaskSet},
+};
+
+use super::Host;
+
+/// The running elections of the process.
+pub(super) struct Elections {
+    /// Each controller with its seat and its number of workers.
+    pub(super) lives: Vec<(Arc<dyn Controller>, Seat, Option<usize>)>,
+    /// Tasks of the electors.
+    pub(super) electors: TaskSet<()>,
+    /// Presence and the Lease of an older manager.
+    pub(super) companions: TaskSet<()>,
+    /// How each election stands.
+    pub(super) statuses: Vec<watch::Receiver<LeaseStatus>>,
+    /// What has to be flushed at the end.
+    pub(super) recorders: Vec<Recorder>,
+}
+
+impl Elections {
+    /// Starts to stand for every controller of the host, or hands out all seats at once with
+    /// `--leader-elect=false`.
+    pub(super) async fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
+        let (electors, companions) = (TaskSet::new(), TaskSet::new());
+        let identity = settings.election.identity.clone();
+        let (recorder, sending) =
+            Recorder::new(host.clients.process(), identity.clone(), Arc::clone(&host.clock));
+        companions.spawn("events on leases", sending.run());
+        let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
+        let (seats, statuses) = if settings.elect {
+            let election = Election::new(setup(settings, host, recorder.clone()))?;
+            for task in election.electors {
+                electors.spawn(task.name, task.run);
+            }
+            for task in election.companions {
+                companions.spawn(task.name, task.run);
+            }
+            (election.seats, election.statuses)
+        } else {
+            let (seats, tasks) = without_election(&names, &identity, &host.clock, &host.life.shutdown);
+            for task in tasks {
+                electors.spawn(task.name, task.run);
+            }
+            let statuses = seats.iter().map(Seat::status).collect();
+            (seats, statuses)
+        };
+        let workers = |name: &str| settings.controllers.iter().find(|it| it.name == name)?.workers;
+        let lives = host.controllers.iter().map(Arc::clone).zip(seats);
+        let lives = lives.map(|(controller, seat)| {
+            let workers = workers(controller.card().name);
+            (controller, seat, workers)
+        });
+        Ok(Self { lives: lives.collect(), electors, companions, statuses, recorders: vec![recorder] })
+    }
+}
+
+fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
+    let candidates = host.controllers.iter().map(|controller| {
+        let name = controller.card().name;
+        let lease = settings.controllers.iter().find(|it| it.name == name).map(|it| it.lease.clone());
+        Candidate {
+            controller: name.to_owned(),
+            lease: lease.unwrap_or_default(),
+            client: host.clients.election(name),
+        }
+    });
+    let election::Settings { identity, namespace, .. } = &settings.election;
+    for candidate in candidates.clone() {
+        tracing::info!(
+            controller = candidate.controller,
+            lease = format!("{namespace}/{}", candidate.lease),
+            identity,
+            lease_duration = ?settings.election.lease_duration,
+            renew_deadline = ?settings.election.renew_deadline,
+            retry_period = ?settings.election.retry_period,
+            "standing for election"
+        );
+    }
+    Setup {
+        settings: settings.election.clone(),
+        candidates: candidates.collect(),
+        client: host.clients.election("process"),
+        clock: Arc::clone(&host.clock),
+        events: Arc::new(RecordedEvents(recorder)),
+        shutdown: host.life.shutdown.clone(),
+        metrics: host.election_metrics.clone(),
+        registry: host.metrics.registry().clone(),
+    }
+}
+
+/// Events on Leases as client-go writes them: core events whose source is the identity.
+struct RecordedEvents(Recorder);
+
+impl fmt::Debug for RecordedEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordedEvents")
+    }
+}
+
+impl RecordedEvents {
+    fn publish(&self, lease: &LeaseRef, severity: Severity, reason: &str, message: String) {
+        let regarding = ObjectReference {
+            kind: Some("Lease".to_owned()),
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            name: Some(lease.name.clone()),
+            namespace: Some(lease.namespace.clone()),
+            uid: lease.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.0.publish(EventDraft { severity, reason: reason.to_owned(), message, regarding });
+    }
+}
+
+impl LeaseEvents for RecordedEvents {
+    fn became_leader(&self, lease: &LeaseRef, identity: &str) {
+        self.publish(lease, Severity::Normal, "LeaderElection", format!("{identity} became leader"));
+    }
+
+    fn stopped_leading(&self, lease: &LeaseRef, identity: &str) {
+        self.publish(lease, Severity::Normal, "LeaderElection", format!("{identity} stopped leading"));
+    }
+
+    fn conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
+        self.publish(lease, Severity::Warning, "LeaderElectionConflict", message.to_owned());
+    }
+}

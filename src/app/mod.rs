@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Composition root: the only place that knows everything. Order of a start:
+//!
+//! log → metrics → listeners (probes answer before anything contacts the API server) → clients → watches →
+//! elections → lives of controllers. Order of a stop: readiness fails → controllers drain and release, each as
+//! soon as it can → events are flushed → listeners close.
+
+mod elections;
+mod report;
+mod stop;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{
+        consumers::{ControllerSettings, WebhookSettings},
+        settings::Settings,
+    },
+    clock::{SharedClock, SystemClock},
+    cluster::{client::Clients, discovery::Discovery},
+    controllers::{self, Deps},
+    election,
+    fence::Fence,
+    manager::{KindProbe, Life, LifeDeps, Outlook, Signals, State, States, TermClient},
+    runtime::{
+        controller::{Controller, FencedClient},
+        metrics::RuntimeMetrics,
+        tasks::TaskSet,
+        watches::Watches,
+    },
+    server::{MetricsServer, ProbeServer, Probes, metrics::Secure},
+    telemetry::{self, Metrics},
+};
+
+use self::{
+    elections::Elections,
+    report::Report,
+    stop::{Stop, stop},
+};
+
+/// Part of the graceful stop that is kept for releases and events, after the passes have ended.
+const RESERVE: Duration = Duration::from_millis(1500);
+
+/// Runs the manager with these settings until a signal ends it.
+pub fn run(settings: Settings) -> ExitCode {
+    let clock: SharedClock = Arc::new(SystemClock);
+    if let Err(error) = telemetry::init(&settings.log, Arc::clone(&clock)) {
+        tracing::error!(error = %error, "unable to set up logging");
+        return ExitCode::FAILURE;
+    }
+    telemetry::log_panics();
+    // Two threads do: passes wait far more than they compute, and each thread has its own allocation caches.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(serve(settings, clock));
+            // Whatever still runs ends with the process; a blocked thread must not hold it.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("unable to start the runtime")),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "problem running manager");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCode> {
+    for notice in &settings.notices {
+        notice.log();
+    }
+    let mut signals = Signals::new().context("unable to handle signals")?;
+    let metrics = Metrics::new().context("unable to set up metrics")?;
+    let shutdown = CancellationToken::new();
+    let closing = CancellationToken::new();
+    let report = Report::new(Arc::clone(&clock), shutdown.clone(), settings.election.lease_duration);
+    let servers = start_servers(&settings, &metrics, &report, &closing).await?;
+
+    let requests = metrics.int_counter(
+        "rest_client_requests_total",
+        "Number of HTTP requests, partitioned by status code, method, and host.",
+        &["code", "method", "host"],
+    )?;
+    let clients = Clients::new(&settings.client, &requests).await?;
+    tracing::info!("{}", clients.source());
+    let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
+    let elections = Elections::start(&settings, &host).await?;
+    report.follow(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
+
+    tracing::info!("starting manager");
+    let lives: TaskSet<Outlook> = TaskSet::new();
+    for (controller, seat, workers) in elections.lives {
+        let life = Life::new(controller, seat, workers, host.life.clone());
+        lives.spawn(life_name(&life), life.run());
+    }
+    let parts = Stop {
+        timeout: settings.shutdown.timeout,
+        shutdown,
+        closing,
+        lives,
+        electors: elections.electors,
+        companions: elections.companions,
+        recorders: elections.recorders,
+        servers,
+        report,
+    };
+    Ok(stop(parts, &mut signals).await)
+}
+
+fn life_name(life: &Life) -> String {
+    format!("{life:?}")
+}
+
+/// Controllers that have an entry in `/debug/leases` without an election: this build lacks them.
+fn not_running(settings: &Settings, host: &Host) -> Vec<&'static str> {
+    let lacking = settings.controllers.iter().filter(|it| it.enabled).map(|it| it.name);
+    lacking.filter(|name| host.states.get(name) == Some(State::NotBuilt)).collect()
+}
+
+/// What controllers and elections of the process share.
+struct Host {
+    clock: SharedClock,
+    metrics: Metrics,
+    clients: Clients,
+    states: Arc<States>,
+    election_metrics: election::Metrics,
+    controllers: Vec<Arc<dyn Controller>>,
+    life: LifeDeps,
+}
+
+impl Host {
+    fn new(
+        settings: &Settings,
+        clock: &SharedClock,
+        metrics: &Metrics,
+        clients: &Clients,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let gauge = metrics.int_gauge(
+            "aibrix_controller_state",
+            "Where the life of a controller stands: 1 for its state, 0 for the others.",
+            &["controller", "state"],
+        )?;
+        let states = Arc::new(States::new(gauge));
+        let runtime_metrics = RuntimeMetrics::register(metrics.registry())?;
+        let warm = settings.warm_standby;
+        let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
+        let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
+        let agent = format!("aibrix-controller-manager/{}", settings.client.version);
+        let deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
+        let controllers = enabled_controllers(settings, &deps, &states);
+        for controller in &controllers {
+            for card in controller.card().loops {
+                let workers = workers_of(settings, controller.card().name).unwrap_or(card.workers);
+                deps.metrics.start_at_zero(card, workers);
+            }
+        }
+        let election_metrics = election::Metrics::register(metrics.registry())?;
+        let life = LifeDeps {
+            clock: Arc::clone(clock),
+            client: term_client(settings, clients, &election_metrics),
+            probe: kind_probe(discovery),
+            states: Arc::clone(&states),
+            shutdown: shutdown.clone(),
+            drain_budget: settings.shutdown.timeout.saturating_sub(RESERVE),
+            warm_standby: warm,
+        };
+        let (clock, metrics, clients) = (Arc::clone(clock), metrics.clone(), clients.clone());
+        Ok(Self { clock, metrics, clients, states, election_metrics, controllers, life })
+    }
+}
+
+/// The enabled controllers that this build has; says of the others that it lacks them.
+fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec<Arc<dyn Controller>> {
+    let built = controllers::all(deps);
+    let mut enabled = Vec::new();
+    for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
+        match built.iter().find(|it| it.card().name == *name) {
+            Some(controller) => enabled.push(Arc::clone(controller)),
+            None => match stand_in(settings, deps, name) {
+                Some(probe) => enabled.push(probe),
+                None => {
+                    tracing::warn!(
+                        controller = name,
+                        "this build does not contain the controller yet, it takes no lease"
+                    );
+                    states.set(name, State::NotBuilt);
+                }
+            },
+        }
+    }
+    if let Some(WebhookSettings { .. }) = &settings.webhook {
+        tracing::warn!(
+            "this build has no webhook server yet; --disable-webhook says so without this warning"
+        );
+    }
+    enabled
+}
+
+/// With `--probe-loops`, in test builds: a loop that leaves marks an audit log can judge.
+#[cfg(feature = "testkit")]
+fn stand_in(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<dyn Controller>> {
+    use crate::testkit::probe::{ProbeController, ProbeDeps};
+    settings.probe_loops.then(|| {
+        let deps = ProbeDeps {
+            watches: deps.watches.clone(),
+            metrics: deps.metrics.clone(),
+            namespace: settings.election.namespace.clone(),
+            identity: settings.election.identity.clone(),
+        };
+        Arc::new(ProbeController::new(name, deps)) as Arc<dyn Controller>
+    })
+}
+
+#[cfg(not(feature = "testkit"))]
+fn stand_in(_: &Settings, _: &Deps, _: &'static str) -> Option<Arc<dyn Controller>> {
+    None
+}
+
+fn workers_of(settings: &Settings, controller: &str) -> Option<usize> {
+    settings.controllers.iter().find(|it| it.name == controller)?.workers
+}
+
+fn term_client(settings: &Settings, clients: &Clients, metrics: &election::Metrics) -> TermClient {
+    let (clients, fenced) = (clients.clone(), metrics.fenced_requests());
+    let leases: Vec<_> = settings.controllers.iter().map(|it| (it.name, it.lease.clone())).collect();
+    Arc::new(move |controller: &'static str, fence: &Fence| {
+        let lease = leases.iter().find(|(name, _)| *name == controller).map(|(_, lease)| lease.clone());
+        let (lease, fenced) = (lease.unwrap_or_default(), fenced.clone());
+        let refused = Arc::new(move |method: &http::Method| {
+            fenced.with_label_values(&[lease.as_str(), method.as_str()]).inc();
+        });
+        FencedClient(clients.fenced(controller, fence, refused))
+    })
+}
+
+fn kind_probe(discovery: Arc<Discovery>) -> KindProbe {
+    Arc::new(move |kind| {
+        let discovery = Arc::clone(&discovery);
+        async move {
+            let served = discovery.is_served(kind.group, kind.version, kind.plural).await;
+            served.map_err(|error| telemetry::Chain(&error).to_string())
+        }
+        .boxed()
+    })
+}
+
+/// Binds the listeners and starts to serve.
+async fn start_servers(
+    settings: &Settings,
+    metrics: &Metrics,
+    report: &Arc<Report>,
+    closing: &CancellationToken,
+) -> anyhow::Result<TaskSet<()>> {
+    let servers = TaskSet::new();
+    if let Some(address) = settings.server.probes.address() {
+        let probes: Probes = Report::probes(report);
+        let server =
+            ProbeServer::bind(address, probes).await.context("unable to start the health probe server")?;
+        let closing = closing.clone();
+        servers.spawn("health probe server", async move {
+            if let Err(error) = server.serve(closing).await {
+                tracing::error!(error = %telemetry::Chain(&error), "health probe server failed");
+            }
+        });
+    }
+    if let Some(address) = settings.server.metrics.address() {
+        let rendered = metrics.clone();
+        let secure = secure_metrics(settings, metrics)?;
+        let render = Arc::new(move || rendered.render());
+        tracing::info!("Starting metrics server");
+        let server = MetricsServer::bind(address, render, secure)
+            .await
+            .context("unable to start the metrics server")?;
+        let closing = closing.clone();
+        servers.spawn("metrics server", async move {
+            if let Err(error) = server.serve(closing).await {
+                tracing::error!(error = %telemetry::Chain(&error), "metrics server failed");
+            }
+        });
+    }
+    Ok(servers)
+}
+
+fn secure_metrics(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Option<Secure>> {
+    let name = "certwatcher_read_certificate";
+    let reads = metrics.int_counter(&format!("{name}_total"), "Total number of certificate reads", &[])?;
+    let errors = metrics.int_counter(
+        &format!("{name}_errors_total"),
+        "Total number of certificate read errors",
+        &[],
+    )?;
+    let (reads, errors) = (reads.with_label_values::<&str>(&[]), errors.with_label_values::<&str>(&[]));
+    if !settings.server.metrics_secure {
+        return Ok(None);
+    }
+    let counting = Mutex::new(());
+    let counter = Arc::new(move |well: bool| {
+        let _one_at_a_time = counting.lock();
+        reads.inc();
+        if !well {
+            errors.inc();
+        }
+    });
+    let (cert_dir, http2) = (settings.server.metrics_cert_dir.clone(), settings.server.enable_http2);
+    Ok(Some(Secure { cert_dir, http2, counter }))
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Waits for a signal, and stops in order and within the budget.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::events::Recorder,
+    manager::{Outlook, Signals},
+    runtime::tasks::{Ended, TaskSet},
+};
+
+use super::report::Report;
+
+/// Bound of the flush of events.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Everything that has to be stopped.
+pub(super) struct Stop {
+    /// `--graceful-shutdown-timeout`.
+    pub(super) timeout: Duration,
+    /// Told to controllers and electors.
+    pub(super) shutdown: CancellationToken,
+    /// Told to the listeners, last.
+    pub(super) closing: CancellationToken,
+    pub(super) lives: TaskSet<Outlook>,
+    pub(super) electors: TaskSet<()>,
+    pub(super) companions: TaskSet<()>,
+    pub(super) recorders: Vec<Recorder>,
+    pub(super) servers: TaskSet<()>,
+    pub(super) report: Arc<Report>,
+}
+
+/// Runs until the first signal, then stops. A second signal ends it at once.
+pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
+    let asked = loop {
+        tokio::select! {
+            asked = signals.next() => break asked,
+            Some((task, ended)) = parts.electors.join_next() => {
+                parts.report.elector_ended();
+                tell(&task, &ended, "elector ended by itself");
+            }
+            Some((task, ended)) = parts.companions.join_next() => tell(&task, &ended, "task ended by itself"),
+            Some((task, ended)) = parts.servers.join_next() => tell(&task, &ended, "server ended by itself"),
+        }
+    };
+    tracing::info!(signal = asked.name(), "Stopping and waiting for leader election runnables");
+    parts.shutdown.cancel();
+    let orderly = tokio::time::timeout(parts.timeout, drain(&parts));
+    tokio::select! {
+        biased;
+        again = signals.next() => {
+            tracing::error!(signal = again.name(), "second signal, ending at once");
+            ExitCode::FAILURE
+        }
+        orderly = orderly => {
+            if let Ok(true) = orderly {
+                tracing::info!("Wait completed, proceeding to shutdown the manager");
+                ExitCode::SUCCESS
+            } else {
+                tracing::error!(timeout = ?parts.timeout, "not everything stopped in time");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Controllers, then elections, then events, then listeners. `false`: some work may still have run.
+async fn drain(parts: &Stop) -> bool {
+    let mut orderly = true;
+    while let Some((task, ended)) = parts.lives.join_next().await {
+        orderly &= matches!(ended, Ended::Finished(Outlook::Orderly));
+        tell(&task, &ended, "controller did not stop orderly");
+    }
+    // An elector whose controller may still run keeps its Lease and ends nevertheless.
+    while parts.electors.join_next().await.is_some() {}
+    for recorder in &parts.recorders {
+        recorder.flush(FLUSH).await;
+    }
+    tracing::info!("Stopping and waiting for HTTP servers");
+    parts.closing.cancel();
+    while parts.servers.join_next().await.is_some() {}
+    orderly
+}
+
+/// Logs a task that panicked.
+fn tell<T>(task: &str, ended: &Ended<T>, what: &'static str) {
+    match ended {
+        Ended::Panicked(message) => tracing::error!(task, panic = message, "{what}"),
+        Ended::Finished(_) => tracing::debug!(task, "{what}"),
+        Ended::Aborted => {}
+    }
+}

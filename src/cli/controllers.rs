@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The seven controllers by name and the grammar of `--controllers`, pure.
+
+/// Names of the seven controllers, in the order in which they are listed and logged.
+pub const NAMES: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "distributed-inference-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "kv-cache-controller",
+    "model-claim-controller",
+    "stormservice-controller",
+];
+
+/// An item of a list that names no controller. The name stands without its leading dash.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid controller specified: {0}")]
+pub struct InvalidController(pub String);
+
+/// The controller with exactly this name.
+pub fn known(name: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|known| *known == name)
+}
+
+/// The Lease of a controller unless a flag says otherwise.
+pub fn default_lease(controller: &str) -> String {
+    format!("aibrix-{controller}")
+}
+
+/// The enabled controllers, in the order of [`NAMES`].
+///
+/// Items stand between commas, with spaces around them ignored: `*` enables all, `name` one, `-name`
+/// disables one. They apply from left to right, so the last item that concerns a controller wins.
+/// Nothing enabled is a valid answer.
+///
+/// # Errors
+/// Every item that names none of the seven, such as an empty one or `-*`.
+pub fn parse(list: &str) -> Result<Vec<&'static str>, Vec<InvalidController>> {
+    let mut enabled: Vec<&'static str> = Vec::new();
+    let mut invalid = Vec::new();
+    for item in list.split(',').map(str::trim) {
+        if item == "*" {
+            enabled = NAMES.to_vec();
+            continue;
+        }
+        let (name, enable) = item.strip_prefix('-').map_or((item, true), |name| (name, false));
+        match known(name) {
+            None => invalid.push(InvalidController(name.to_owned())),
+            Some(name) => {
+                enabled.retain(|other| *other != name);
+                if enable {
+                    enabled.push(name);
+                }
+            }
+        }
+    }
+    if !invalid.is_empty() {
+        return Err(invalid);
+    }
+    enabled.sort_by_key(|name| NAMES.iter().position(|known| known == name));
+    Ok(enabled)
+}

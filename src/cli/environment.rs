@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The environment variables that AIBrix reads, pure: from a lookup to the settings of the consumers.
+
+use std::time::Duration;
+
+use super::{
+    consumers::{EngineMetricsSettings, ModelRouteSettings, PrometheusLogin, PrometheusSettings},
+    notice::Notice,
+    settings::Surroundings,
+};
+
+/// Reads variables and collects what to say about them.
+pub struct Environment<'a> {
+    surroundings: &'a Surroundings,
+    /// What to log.
+    pub notices: Vec<Notice>,
+}
+
+impl<'a> Environment<'a> {
+    /// Reads from these surroundings.
+    pub fn new(surroundings: &'a Surroundings) -> Self {
+        Self { surroundings, notices: Vec::new() }
+    }
+
+    /// Settings of the model-route controller.
+    pub fn model_route(&mut self) -> ModelRouteSettings {
+        ModelRouteSettings {
+            request_timeout: Duration::from_secs(self.positive("AIBRIX_GATEWAY_TIMEOUT_SECONDS", 120)),
+            gateway_name: self.text("AIBRIX_GATEWAY_NAME", "aibrix-eg"),
+            gateway_namespace: self.text("AIBRIX_GATEWAY_NAMESPACE", "aibrix-system"),
+        }
+    }
+
+    /// Where the policies of the model-adapter controller measure.
+    pub fn engine_metrics(&mut self) -> EngineMetricsSettings {
+        let refresh = self.positive("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS", 50);
+        EngineMetricsSettings {
+            refresh_interval: Duration::from_millis(refresh),
+            deployment_label: self.text("AIBRIX_POD_DEPLOYMENT_LABEL", "app.kubernetes.io/name"),
+            fleet_label: self
+                .text("AIBRIX_POD_RAYCLUSTERFLEET_LABEL", "orchestration.aibrix.ai/raycluster-fleet-name"),
+            prometheus: self.prometheus(),
+        }
+    }
+
+    fn prometheus(&mut self) -> Option<PrometheusSettings> {
+        let interval = self.positive("AIBRIX_PROMETHEUS_QUERY_INTERVAL_MS", 200);
+        let timeout = self.positive("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS", 2000);
+        Some(PrometheusSettings {
+            endpoint: self.surroundings.var("PROMETHEUS_ENDPOINT")?,
+            query_interval: Duration::from_millis(interval),
+            query_timeout: Duration::from_millis(timeout),
+            login: self.prometheus_login(),
+        })
+    }
+
+    fn prometheus_login(&self) -> PrometheusLogin {
+        let var = |name| self.surroundings.var(name);
+        if let Some(name) = var("PROMETHEUS_BASIC_AUTH_SECRET_NAME") {
+            return PrometheusLogin::Secret {
+                namespace: self.text("PROMETHEUS_BASIC_AUTH_SECRET_NAMESPACE", "aibrix-system"),
+                name,
+                username_key: self.text("PROMETHEUS_BASIC_AUTH_USERNAME_KEY", "username"),
+                password_key: self.text("PROMETHEUS_BASIC_AUTH_PASSWORD_KEY", "password"),
+            };
+        }
+        let (username, password) =
+            (var("PROMETHEUS_BASIC_AUTH_USERNAME"), var("PROMETHEUS_BASIC_AUTH_PASSWORD"));
+        if username.is_none() && password.is_none() {
+            return PrometheusLogin::Anonymous;
+        }
+        PrometheusLogin::Password {
+            username: username.unwrap_or_default(),
+            password: password.unwrap_or_default(),
+        }
+    }
+
+    fn text(&self, name: &str, default: &str) -> String {
+        self.surroundings.var(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A decimal number above 0; anything else is the default with a warning.
+    fn positive(&mut self, name: &str, default: u64) -> u64 {
+        let Some(text) = self.surroundings.var(name) else { return default };
+        match text.parse::<u32>() {
+            Ok(number) if number > 0 => u64::from(number),
+            Ok(_) | Err(_) => {
+                let detail = format!("{name}={text:?}: a decimal number above 0 is needed, using {default}");
+                self.notices.push(Notice::warning("environment variable ignored", detail));
+                default
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use super::{consumers::PrometheusLogin, environment::Environment, settings::Surroundings};
+
+fn around(env: &'static [(&'static str, &'static str)]) -> Surroundings {
+    Surroundings::new(|name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+}
+
+#[test]
+fn unset_and_empty_variables_have_their_defaults() {
+    let empty = around(&[
+        ("AIBRIX_GATEWAY_TIMEOUT_SECONDS", ""),
+        ("PROMETHEUS_ENDPOINT", ""),
+        ("AIBRIX_GATEWAY_NAME", ""),
+    ]);
+    for surroundings in [around(&[]), empty] {
+        let mut environment = Environment::new(&surroundings);
+        let route = environment.model_route();
+        assert_eq!(route.request_timeout, Duration::from_secs(120));
+        assert_eq!(
+            (route.gateway_name.as_str(), route.gateway_namespace.as_str()),
+            ("aibrix-eg", "aibrix-system")
+        );
+        let metrics = environment.engine_metrics();
+        assert_eq!(metrics.refresh_interval, Duration::from_millis(50));
+        assert_eq!(metrics.deployment_label, "app.kubernetes.io/name");
+        assert_eq!(metrics.fleet_label, "orchestration.aibrix.ai/raycluster-fleet-name");
+        assert_eq!(metrics.prometheus, None);
+        assert_eq!(environment.notices, []);
+    }
+}
+
+#[test]
+fn numbers_are_decimal_and_above_zero_or_warned_about() {
+    let table = [
+        ("600", 600, 0),
+        ("-1", 120, 1),
+        ("0", 120, 1),
+        ("x", 120, 1),
+        ("0x10", 120, 1),
+        ("1.5", 120, 1),
+        (" 5", 120, 1),
+    ];
+    for (text, want, warnings) in table {
+        let lookup = move |name: &str| (name == "AIBRIX_GATEWAY_TIMEOUT_SECONDS").then(|| text.to_owned());
+        let surroundings = Surroundings::new(lookup);
+        let mut environment = Environment::new(&surroundings);
+        assert_eq!(environment.model_route().request_timeout, Duration::from_secs(want), "{text}");
+        assert_eq!(environment.notices.len(), warnings, "{text}");
+        assert!(
+            environment.notices.iter().all(|notice| notice.detail.contains("AIBRIX_GATEWAY_TIMEOUT_SECONDS"))
+        );
+    }
+}
+
+#[test]
+fn every_variable_is_read() {
+    let surroundings = around(&[
+        ("AIBRIX_GATEWAY_NAME", "gate"),
+        ("AIBRIX_GATEWAY_NAMESPACE", "yard"),
+        ("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS", "1000"),
+        ("AIBRIX_PROMETHEUS_QUERY_INTERVAL_MS", "300"),
+        ("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS", "400"),
+        ("PROMETHEUS_ENDPOINT", "http://prometheus:9090"),
+        ("AIBRIX_POD_DEPLOYMENT_LABEL", "a"),
+        ("AIBRIX_POD_RAYCLUSTERFLEET_LABEL", "b"),
+    ]);
+    let mut environment = Environment::new(&surroundings);
+    let route = environment.model_route();
+    assert_eq!((route.gateway_name.as_str(), route.gateway_namespace.as_str()), ("gate", "yard"));
+    let metrics = environment.engine_metrics();
+    assert_eq!(metrics.refresh_interval, Duration::from_secs(1));
+    assert_eq!((metrics.deployment_label.as_str(), metrics.fleet_label.as_str()), ("a", "b"));
+    let prometheus = metrics.prometheus.unwrap();
+    assert_eq!(prometheus.endpoint, "http://prometheus:9090");
+    assert_eq!(prometheus.query_interval, Duration::from_millis(300));
+    assert_eq!(prometheus.query_timeout, Duration::from_millis(400));
+    assert_eq!(prometheus.login, PrometheusLogin::Anonymous);
+}
+
+fn login(env: &'static [(&'static str, &'static str)]) -> PrometheusLogin {
+    let surroundings = Surroundings::new(|name| {
+        let with_endpoint = [("PROMETHEUS_ENDPOINT", "http://p")];
+        env.iter().chain(&with_endpoint).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    });
+    Environment::new(&surroundings).engine_metrics().prometheus.unwrap().login
+}
+
+#[test]
+fn a_secret_wins_over_plain_credentials() {
+    let plain = [("PROMETHEUS_BASIC_AUTH_USERNAME", "u"), ("PROMETHEUS_BASIC_AUTH_PASSWORD", "p")];
+    let want = PrometheusLogin::Password { username: "u".into(), password: "p".into() };
+    assert_eq!(login(Box::leak(Box::new(plain))), want);
+    let both = [
+        ("PROMETHEUS_BASIC_AUTH_SECRET_NAME", "s"),
+        ("PROMETHEUS_BASIC_AUTH_USERNAME", "u"),
+        ("PROMETHEUS_BASIC_AUTH_USERNAME_KEY", "user"),
+    ];
+    let want = PrometheusLogin::Secret {
+        namespace: "aibrix-system".into(),
+        name: "s".into(),
+        username_key: "user".into(),
+        password_key: "password".into(),
+    };
+    assert_eq!(login(Box::leak(Box::new(both))), want);
+}
+
+#[test]
+fn credentials_are_not_printed() {
+    let login = PrometheusLogin::Password { username: "admin".into(), password: "hunter2".into() };
+    assert_eq!(format!("{login:?}"), "Password");
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::ffi::OsString;
+
+use super::{
+    invocation::{Answer, Asked, interpret},
+    leases::Format,
+    settings::Surroundings,
+    subcommands::version,
+};
+
+fn asked(line: &[&str]) -> Result<Asked, Answer> {
+    interpret(line.iter().map(OsString::from), &Surroundings::new(|_| None))
+}
+
+#[test]
+fn nothing_or_flags_run_the_manager() {
+    for line in [&[][..], &["--leader-elect", "-v=4"], &["--", "leases"]] {
+        assert!(matches!(asked(line), Ok(Asked::Run(_))), "{line:?}");
+    }
+}
+
+#[test]
+fn sub_commands_count_only_as_the_first_argument() {
+    assert!(matches!(asked(&["crds"]), Ok(Asked::Crds)));
+    assert!(matches!(asked(&["version"]), Ok(Asked::Version)));
+    assert!(matches!(asked(&["leases"]), Ok(Asked::Leases(_))));
+    let Ok(Asked::Run(settings)) = asked(&["-v=4", "leases"]) else { panic!("not run") };
+    assert!(settings.notices.iter().any(|notice| notice.detail == "leases"));
+    let Ok(Asked::Run(settings)) = asked(&["no-such-command", "--no-such-flag"]) else { panic!("not run") };
+    assert!(settings.notices.iter().any(|notice| notice.detail == "no-such-command --no-such-flag"));
+}
+
+#[test]
+fn malformed_lines_get_message_and_usage_and_code_2() {
+    for line in [&["--no-such-flag"][..], &["-v=high"], &["--leader-elect=maybe"], &["--kubeconfig"]] {
+        let Err(Answer { text, code }) = asked(line) else { panic!("{line:?} was taken") };
+        assert_eq!(code, 2, "{line:?}");
+        assert!(text.contains("\nUsage of aibrix-controller-manager:\n"), "{text}");
+    }
+}
+
+#[test]
+fn help_is_code_0() {
+    for line in [["-h"], ["-help"], ["--help"]] {
+        let Err(Answer { text, code }) = asked(&line) else { panic!("{line:?} was taken") };
+        assert_eq!(code, 0);
+        assert!(text.starts_with("Usage of aibrix-controller-manager:\n"), "{text}");
+    }
+}
+
+#[test]
+fn refused_lines_are_code_1_without_usage() {
+    let Err(Answer { text, code }) = asked(&["--controllers=foo"]) else { panic!("was taken") };
+    assert_eq!(code, 1);
+    assert!(text.starts_with("aibrix-controller-manager: 1 problem with the command line:\n"), "{text}");
+    assert!(text.contains("invalid controller specified: foo\n") && !text.contains("Usage"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_that_are_no_text_are_malformed() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = OsString::from_vec(vec![b'-', 0xff]);
+    let answer = interpret([bytes], &Surroundings::new(|_| None)).unwrap_err();
+    assert_eq!(answer.code, 2);
+    assert!(answer.text.starts_with("argument is not UTF-8"), "{}", answer.text);
+}
+
+#[test]
+fn leases_has_options_of_its_own() {
+    let Ok(Asked::Leases(options)) = asked(&["leases", "-n", "ns", "-o", "json", "--kubeconfig=/k"]) else {
+        panic!("not leases")
+    };
+    assert_eq!((options.namespace.as_deref(), options.format), (Some("ns"), Format::Json));
+    assert_eq!(options.kubeconfig.as_deref(), Some("/k"));
+    for (line, want) in [
+        (&["leases", "--help"][..], 0),
+        (&["leases", "-o", "xml"], 2),
+        (&["crds", "x"], 2),
+        (&["version", "-h"], 0),
+    ] {
+        let Err(answer) = asked(line) else { panic!("{line:?} was taken") };
+        assert_eq!(answer.code, want, "{line:?}: {}", answer.text);
+        assert!(answer.text.ends_with('\n'));
+    }
+}
+
+#[test]
+fn leases_looks_where_the_manager_would() {
+    let Ok(Asked::Leases(options)) = asked(&["leases"]) else { panic!("not leases") };
+    let mut surroundings = Surroundings::new(|name| (name == "HOME").then(|| "/home/x".to_owned()));
+    assert_eq!(options.namespace(&surroundings), "aibrix-system");
+    surroundings.pod_namespace = Some("mine".into());
+    assert_eq!(options.namespace(&surroundings), "mine");
+    assert_eq!(options.client_settings(&surroundings).home, Some("/home/x".into()));
+}
+
+#[test]
+fn version_names_program_number_and_platform() {
+    let text = version();
+    let rest = text.strip_prefix("aibrix-controller-manager 0.").unwrap();
+    assert!(rest.trim_end().ends_with(')') && rest.contains(" (") && rest.contains('/'), "{text}");
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Does what was asked: the outermost function of the program below `main`.
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+use super::{
+    Answer, Asked, PROGRAM, VERSION,
+    consumers::ClientSettings,
+    crds, interpret,
+    leases::{self, LeasesError, Options},
+    settings::{Settings, Surroundings},
+};
+use crate::clock::{Clock as _, SystemClock};
+
+/// Parts of the program that sub-commands need and that stand elsewhere.
+#[derive(Clone, Copy)]
+pub struct Wiring {
+    /// Runs the manager.
+    pub run: fn(Settings) -> ExitCode,
+    /// Makes a client from settings.
+    pub connect: fn(ClientSettings) -> BoxFuture<'static, Result<kube::Client, LeasesError>>,
+    /// The CRDs of the Rust types.
+    pub crds: fn() -> Vec<CustomResourceDefinition>,
+}
+
+impl fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wiring")
+    }
+}
+
+/// Understands the arguments (without the program's name) and does what they ask for.
+pub fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> ExitCode {
+    let surroundings = Surroundings::of_this_process();
+    match interpret(arguments, &surroundings) {
+        Ok(Asked::Run(settings)) => (wiring.run)(*settings),
+        Ok(Asked::Version) => print(&version()),
+        Ok(Asked::Crds) => match crds::documents(&(wiring.crds)()) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&error),
+        },
+        Ok(Asked::Leases(options)) => show_leases(&options, &surroundings, wiring),
+        Err(Answer { text, code: 0 }) => print(&text),
+        Err(Answer { text, code }) => {
+            complain(&text);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// `aibrix-controller-manager 0.1.0 (linux/amd64)`, with the names that Go gives to systems.
+pub fn version() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{PROGRAM} {VERSION} ({}/{architecture})\n", std::env::consts::OS)
+}
+
+fn show_leases(options: &Options, surroundings: &Surroundings, wiring: Wiring) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let settings = options.client_settings(surroundings);
+    let namespace = options.namespace(surroundings);
+    let read = async {
+        let client = (wiring.connect)(settings).await?;
+        leases::read(client, &namespace).await
+    };
+    match runtime.block_on(read) {
+        Ok(seen) => print(&options.format.render(&seen.rows(SystemClock.now()))),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints to stdout. A reader that left early (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Prints to stderr; when even that fails nobody can be told.
+fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut text = format!("{PROGRAM}: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text.push('\n');
+    complain(&text);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Carries out the steps of a plan. Every step is tried: a generated HorizontalPodAutoscaler that cannot
+//! be deleted must not keep the target from being scaled.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::ApiResource;
+use serde_json::Value;
+use tracing::info;
+
+use crate::{
+    api::autoscaling::{PodAutoscaler, PodAutoscalerStatus},
+    clock::SharedClock,
+    cluster::{
+        error::{Thing, WriteError},
+        writer::{Target, Writer},
+    },
+};
+
+use super::{
+    error::Error,
+    fetch::Reads,
+    steps::Step,
+    targets::{ScalePatch, ScaleTarget, ScaleWrite},
+};
+
+/// How often a role is looked for again after its place in the list has changed under the patch.
+const RELOCATIONS: usize = 5;
+
+/// What a term writes with.
+pub(super) struct Writes {
+    writer: Writer,
+    reads: Arc<Reads>,
+    clock: SharedClock,
+}
+
+/// How the steps of a plan went.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// For each step, in order, what the status has to say about it; `None`: nothing went wrong.
+    pub(super) failures: Vec<Option<String>>,
+    /// The first error, for the queue.
+    pub(super) error: Option<Error>,
+}
+
+impl Writes {
+    /// Writes with `writer`, and tells `reads` what its stores will show.
+    pub(super) fn new(writer: Writer, reads: Arc<Reads>, clock: SharedClock) -> Self {
+        Self { writer, reads, clock }
+    }
+
+    /// Tries every step for `pa`.
+    pub(super) async fn apply(&self, pa: &PodAutoscaler, steps: &[Step]) -> Report {
+        let owner = pa.metadata.uid.as_deref().unwrap_or_default();
+        let mut report = Report::default();
+        for step in steps {
+            let (attempt, result) = match step {
+                Step::CreateHpa(hpa) => ("create the HorizontalPodAutoscaler", self.create(owner, hpa).await),
+                Step::PatchHpa { namespace, name, patch } => {
+                    ("patch the HorizontalPodAutoscaler", self.patch(owner, namespace, name, patch).await)
+                }
+                Step::DeleteHpa { namespace, name, uid } => {
+                    ("delete the HorizontalPodAutoscaler", self.delete(owner, namespace, name, uid).await)
+                }
+                Step::Scale { target, write, to, .. } => {
+                    ("scale the target", self.scale(target, write.clone(), *to).await)
+                }
+            };
+            let error = result.err();
+            report.failures.push(error.as_ref().filter(|error| is_news(error)).map(ToString::to_string));
+            if let Some(source) = error {
+                report.error.get_or_insert(Error::Step { attempt, source });
+            }
+        }
+        report
+    }
+
+    /// Writes the status of `pa`, of which only the stored version may be replaced. Answers with the
+    /// object as stored now.
+    ///
+    /// # Errors
+    /// [`Error::Status`].
+    pub(super) async fn publish(
+        &self,
+        pa: &PodAutoscaler,
+        status: PodAutoscalerStatus,
+    ) -> Result<Arc<PodAutoscaler>, Error> {
+        let mut object = pa.clone();
+        object.status = Some(status);
+        self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)
+    }
+
+    async fn create(&self, owner: &str, hpa: &HorizontalPodAutoscaler) -> Result<(), WriteError> {
+        let name = hpa.metadata.name.as_deref().unwrap_or_default();
+        // Before the call: the store may show the object before the answer is here.
+        self.reads.expected.lock().creating(owner, name, self.clock.instant());
+        let created = self.writer.create(hpa).await;
+        let mut expected = self.reads.expected.lock();
+        match created {
+            Ok(created) => {
+                let uid = created.metadata.uid.unwrap_or_default();
+                expected.created(owner, name, &uid, self.clock.instant());
+                drop(expected);
+                info!(child_kind = "HorizontalPodAutoscaler", child = name, "created");
+                Ok(())
+            }
+            Err(error) => {
+                // Unanswered, it may exist all the same.
+                if !matches!(error, WriteError::Other { .. }) {
+                    expected.create_failed(owner, name);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn patch(&self, owner: &str, namespace: &str, name: &str, patch: &Value) -> Result<(), WriteError> {
+        // The patch carries the version that it was computed for.
+        let patched = self.writer.merge_patch(&hpa(namespace, name), patch, None).await?;
+        let uid = patched.metadata.uid.as_deref().unwrap_or_default();
+        let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
+        self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
+        info!(child_kind = "HorizontalPodAutoscaler", child = name, "patched");
+        Ok(())
+    }
+
+    async fn delete(&self, owner: &str, namespace: &str, name: &str, uid: &str) -> Result<(), WriteError> {
+        self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
+        let deleted = self.writer.delete(&hpa(namespace, name), uid).await;
+        match deleted {
+            Ok(()) => info!(child_kind = "HorizontalPodAutoscaler", child = name, "deleted"),
+            Err(_) => self.reads.expected.lock().delete_failed(owner, uid),
+        }
+        deleted
+    }
+
+    async fn scale(&self, scaled: &ScaleTarget, mut write: ScaleWrite, to: i32) -> Result<(), WriteError> {
+        let ScaleTarget { resource, namespace, name } = scaled;
+        let (resource, name) = (resource.clone(), name.clone());
+        let target = Target { resource, namespace: Some(namespace.clone()), name };
+        let mut tries = 0..RELOCATIONS;
+        loop {
+            let written = match write.patch(to) {
+                ScalePatch::Merge(patch) => self.writer.merge_patch(&target, &patch, None).await,
+                ScalePatch::Json(patch) => match serde_json::from_value(patch) {
+                    Ok(patch) => self.writer.json_patch(&target, patch).await,
+                    Err(error) => Err(unreadable(scaled, &error)),
+                },
+            };
+            match written {
+                Ok(object) => {
+                    let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+                    self.reads.own_writes.lock().wrote(scaled, version);
+                    info!(child_kind = target.resource.kind, child = target.name, replicas = to, "scaled");
+                    return Ok(());
+                }
+                Err(error @ WriteError::Conflict { .. }) if tries.next().is_some() => {
+                    write = self.relocated(scaled, &write, error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where the replicas stand now. Read live: the store showed the place that has turned out wrong.
+    async fn relocated(
+        &self,
+        target: &ScaleTarget,
+        write: &ScaleWrite,
+        error: WriteError,
+    ) -> Result<ScaleWrite, WriteError> {
+        let object = self.reads.live.one(&target.resource, &target.namespace, &target.name).await;
+        let Ok(object) = object else { return Err(error) };
+        match write.relocated(&object) {
+            Ok(moved) if moved != *write => Ok(moved),
+            // It is where the test did not find it: something else was wrong.
+            Ok(_) | Err(_) => Err(error),
+        }
+    }
+}
+
+/// Whether the status has to tell it. When somebody else was faster, the store will show what is so.
+fn is_news(error: &WriteError) -> bool {
+    match error {
+        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } | WriteError::NotLeading(_) => false,
+        WriteError::NotFound { .. }
+        | WriteError::Forbidden { .. }
+        | WriteError::Invalid { .. }
+        | WriteError::Other { .. } => true,
+    }
+}
+
+fn hpa(namespace: &str, name: &str) -> Target {
+    let resource = ApiResource::erase::<HorizontalPodAutoscaler>(&());
+    Target { resource, namespace: Some(namespace.to_owned()), name: name.to_owned() }
+}
+
+/// A plan's patch is a constant shape with a number in it; that it is no patch would be a defect.
+fn unreadable(scaled: &ScaleTarget, error: &serde_json::Error) -> WriteError {
+    debug_assert!(false, "{error}");
+    let (kind, namespace) = (scaled.resource.kind.clone(), scaled.namespace.clone());
+    let thing = Thing { kind, namespace, name: scaled.name.clone() };
+    WriteError::Invalid { thing, message: error.to_string() }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Constants of the controller: names, periods, permissions.
+
+use std::time::Duration;
+
+use crate::{
+    api::autoscaling,
+    runtime::controller::{Card, Kind, LoopCard, Rule},
+};
+
+/// Time between two decisions of an autoscaler, and between two rounds of measurements.
+pub const SYNC_PERIOD: Duration = Duration::from_secs(10);
+
+/// Name in `--controllers`.
+pub(super) const NAME: &str = "pod-autoscaler-controller";
+
+/// Constants of the controller.
+static CARD: Card = Card {
+    name: NAME,
+    required_kinds: &[Kind {
+        group: autoscaling::GROUP,
+        version: autoscaling::VERSION,
+        kind: autoscaling::POD_AUTOSCALER,
+        plural: "podautoscalers",
+    }],
+    loops: &[LOOP],
+};
+
+/// Constants of its only loop.
+pub(super) const LOOP: LoopCard = LoopCard {
+    label: "podautoscaler",
+    event_source: "PodAutoscaler",
+    workers: 4,
+    period: Some(SYNC_PERIOD),
+    deadline: Some(Duration::from_secs(10)),
+    backoff_cap: Duration::from_secs(1000),
+    rules: RULES,
+};
+
+/// The card for a sync period; the usual one but in tests.
+pub fn card_for(period: Duration) -> &'static Card {
+    if period == SYNC_PERIOD {
+        return &CARD;
+    }
+    // A card lives as long as the process, of which a test has one or two.
+    let loops: &'static [LoopCard] = Box::leak(Box::new([LoopCard { period: Some(period), ..LOOP }]));
+    Box::leak(Box::new(Card { loops, ..CARD }))
+}
+
+const RULES: &[Rule] = &[
+    rule("autoscaling.aibrix.ai", &["podautoscalers"], &["get", "list", "watch"]),
+    rule("autoscaling.aibrix.ai", &["podautoscalers/status"], &["get", "update", "patch"]),
+    // The HorizontalPodAutoscaler's owner reference blocks the deletion of its owner.
+    rule("autoscaling.aibrix.ai", &["podautoscalers/finalizers"], &["update"]),
+    rule(
+        "autoscaling",
+        &["horizontalpodautoscalers"],
+        &["get", "list", "watch", "create", "update", "patch", "delete"],
+    ),
+    rule("", &["pods"], &["get", "list", "watch"]),
+    rule("", &["events"], &["create", "patch", "update"]),
+    rule("apps", &["deployments", "statefulsets", "replicasets"], TARGET),
+    rule("orchestration.aibrix.ai", &["stormservices", "rayclusterfleets"], TARGET),
+    rule("metrics.k8s.io", &["pods"], &["get", "list"]),
+    rule("custom.metrics.k8s.io", &["*"], &["get", "list"]),
+    rule("external.metrics.k8s.io", &["*"], &["get", "list"]),
+];
+
+const TARGET: &[&str] = &["get", "list", "watch", "update", "patch"];
+
+const fn rule(
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+) -> Rule {
+    Rule { group, resources, verbs }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong in a pass, and when to come back.
+
+use std::time::Duration;
+
+use crate::{
+    cluster::error::WriteError,
+    runtime::reconciler::{Failure, Retry},
+};
+
+use super::steps::Trouble;
+
+/// Wait after a write that the API server refused for its content.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// A pass that did not get what the spec asks for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The status could not be written; it is computed anew.
+    #[error("failed to write the status")]
+    Status(#[source] WriteError),
+    /// A change could not be made. The status says so.
+    #[error("failed to {attempt}")]
+    Step {
+        /// What was tried.
+        attempt: &'static str,
+        /// Why not.
+        #[source]
+        source: WriteError,
+    },
+    /// No decision was possible. The status says so.
+    #[error("{trouble}")]
+    Trouble {
+        /// Why not.
+        trouble: Trouble,
+        /// When the next measurements come, which is when it may be over.
+        cure: Duration,
+    },
+}
+
+impl Failure for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Status(error) | Self::Step { source: error, .. } => retry_of(error),
+            Self::Trouble { cure, .. } => Retry::After(*cure),
+        }
+    }
+}
+
+/// When a failed write is worth another try.
+fn retry_of(error: &WriteError) -> Retry {
+    match error {
+        WriteError::NotLeading(_) => Retry::TermOver,
+        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Retry::Soon,
+        // Refused for what it is: another spec, another role, another cluster may change that.
+        WriteError::Invalid { .. } | WriteError::NotFound { .. } | WriteError::Forbidden { .. } => {
+            Retry::After(REFUSED)
+        }
+        WriteError::Other { .. } => Retry::Backoff,
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The stores that passes read, and what they keep of each object.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::{ApiResource, DynamicObject, Object};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value};
+
+use crate::{
+    api::{
+        autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler},
+        keys,
+    },
+    k8s::owner::{controller_of, group_of},
+    runtime::watches::{Store, Stored, WatchSpec, Watches, interner::Interner},
+};
+
+/// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
+const WATCHED_TARGETS: [(&str, &str, &str, &str); 4] = [
+    ("apps", "v1", "Deployment", "deployments"),
+    ("apps", "v1", "StatefulSet", "statefulsets"),
+    (keys::ORCHESTRATION_GROUP, "v1alpha1", "StormService", "stormservices"),
+    (keys::ORCHESTRATION_GROUP, "v1alpha1", "RayClusterFleet", "rayclusterfleets"),
+];
+
+/// Everything that passes read from memory.
+#[derive(Debug, Clone)]
+pub(in crate::controllers::pod_autoscaler) struct Stores {
+    /// All PodAutoscalers.
+    pub(in crate::controllers::pod_autoscaler) autoscalers: Store<PodAutoscaler>,
+    /// All HorizontalPodAutoscalers; those that no PodAutoscaler controls without their content.
+    pub(in crate::controllers::pod_autoscaler) hpas: Store<HorizontalPodAutoscaler>,
+    /// All pods.
+    pub(in crate::controllers::pod_autoscaler) pods: Store<PodFacts>,
+    /// Targets by kind.
+    pub(in crate::controllers::pod_autoscaler) targets: Vec<TargetStore>,
+}
+
+/// The targets of one kind.
+#[derive(Debug, Clone)]
+pub(in crate::controllers::pod_autoscaler) struct TargetStore {
+    /// The kind.
+    pub(in crate::controllers::pod_autoscaler) resource: ApiResource,
+    /// Its objects.
+    pub(in crate::controllers::pod_autoscaler) store: Store<TargetFacts>,
+    /// Whether every cluster has the kind.
+    pub(in crate::controllers::pod_autoscaler) builtin: bool,
+}
+
+impl Stores {
+    /// The stores; watches that nobody has asked for before start now.
+    pub(in crate::controllers::pod_autoscaler) fn new(watches: &Watches) -> Self {
+        let targets = WATCHED_TARGETS.iter().map(|(group, version, kind, plural)| {
+            let resource = resource(group, version, kind, plural);
+            let spec = WatchSpec::<DynamicObject>::all_of(resource.clone()).keeping(TargetFacts::keep);
+            TargetStore { resource, store: watches.store(spec), builtin: *group == "apps" }
+        });
+        let pods = WatchSpec::<WirePod>::all_of(resource("", "v1", "Pod", "pods"));
+        Self {
+            autoscalers: watches.store(WatchSpec::<PodAutoscaler>::all()),
+            hpas: watches.store(WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa)),
+            pods: watches.store(pods.keeping(PodFacts::keep)),
+            targets: targets.collect(),
+        }
+    }
+
+    /// The store of a kind of targets, whatever version of the group a user names; `None`: not watched.
+    pub(in crate::controllers::pod_autoscaler) fn targets_of(
+        &self,
+        group: &str,
+        kind: &str,
+    ) -> Option<&TargetStore> {
+        self.targets.iter().find(|target| target.resource.group == group && target.resource.kind == kind)
+    }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+/// A pod as it comes over the wire, without what is not read.
+type WirePod = Object<IgnoredAny, WirePodStatus>;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePodStatus {
+    #[serde(default)]
+    phase: String,
+    #[serde(default, rename = "podIP")]
+    pod_ip: Option<String>,
+}
+
+/// What passes read of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::controllers::pod_autoscaler) struct PodFacts {
+    namespace: Box<str>,
+    /// Name.
+    pub(in crate::controllers::pod_autoscaler) name: Box<str>,
+    version: Box<str>,
+    /// Labels.
+    pub(in crate::controllers::pod_autoscaler) labels: BTreeMap<String, String>,
+    /// Phase Running and not being deleted.
+    pub(in crate::controllers::pod_autoscaler) running: bool,
+    /// Its address; `None`: it has none yet.
+    pub(in crate::controllers::pod_autoscaler) ip: Option<IpAddr>,
+}
+
+impl PodFacts {
+    fn keep(pod: WirePod, _: &Interner) -> Self {
+        let WirePod { metadata, status, .. } = pod;
+        let (phase, ip) = status.map(|status| (status.phase, status.pod_ip)).unwrap_or_default();
+        Self {
+            namespace: metadata.namespace.unwrap_or_default().into(),
+            name: metadata.name.unwrap_or_default().into(),
+            version: metadata.resource_version.unwrap_or_default().into(),
+            labels: metadata.labels.unwrap_or_default(),
+            running: phase == "Running" && metadata.deletion_timestamp.is_none(),
+            ip: ip.and_then(|ip| ip.parse().ok()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl PodFacts {
+    /// What is kept of this pod.
+    pub(super) fn for_test(pod: &Value) -> Self {
+        Self::keep(serde_json::from_value(pod.clone()).unwrap_or_else(|e| panic!("{e}")), &Interner::new())
+    }
+}
+
+impl Stored for PodFacts {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+/// What passes read of a target, whatever its kind: the JSON of the object, reduced.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::controllers::pod_autoscaler) struct TargetFacts {
+    namespace: String,
+    name: String,
+    version: String,
+    /// Uid.
+    pub(in crate::controllers::pod_autoscaler) uid: String,
+    /// `spec.{replicas,selector}`, roles, and the parts of the status that say how it is selected.
+    pub(in crate::controllers::pod_autoscaler) object: Value,
+}
+
+impl TargetFacts {
+    fn keep(object: DynamicObject, _: &Interner) -> Self {
+        let DynamicObject { metadata, data, .. } = object;
+        Self {
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            version: metadata.resource_version.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            object: reduced(&data),
+        }
+    }
+}
+
+#[cfg(test)]
+impl TargetFacts {
+    /// What is kept of this object.
+    pub(in crate::controllers::pod_autoscaler) fn for_test(object: &Value) -> Self {
+        Self::keep(serde_json::from_value(object.clone()).unwrap_or_else(|e| panic!("{e}")), &Interner::new())
+    }
+}
+
+impl Stored for TargetFacts {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+/// The parts of a target that [`read_target`](super::super::targets::read_target) reads.
+fn reduced(object: &Value) -> Value {
+    let spec = object.get("spec");
+    let mut kept_spec = picked(spec, &["replicas", "selector"]);
+    // Only a StormService has roles in its template; the templates of the others are large.
+    if let Some(template) = spec.and_then(|spec| spec.pointer("/template/spec"))
+        && let Some(roles) = template.get("roles").and_then(Value::as_array)
+    {
+        let roles: Vec<Value> =
+            roles.iter().map(|role| Value::Object(picked(Some(role), &["name", "replicas"]))).collect();
+        kept_spec.insert("template".to_owned(), serde_json::json!({"spec": {"roles": roles}}));
+    }
+    let mut kept_status = picked(object.get("status"), &["selector"]);
+    if let Some(roles) = object.pointer("/status/roleStatuses").and_then(Value::as_array) {
+        let roles = roles.iter().map(|role| Value::Object(picked(Some(role), &["name", "replicas"])));
+        kept_status.insert("roleStatuses".to_owned(), roles.collect());
+    }
+    serde_json::json!({"spec": kept_spec, "status": kept_status})
+}
+
+fn picked(object: Option<&Value>, fields: &[&str]) -> Map<String, Value> {
+    let field = |name: &&str| Some(((*name).to_owned(), object?.get(*name)?.clone()));
+    fields.iter().filter_map(field).collect()
+}
+
+/// Whether a PodAutoscaler controls the object.
+pub(in crate::controllers::pod_autoscaler) fn autoscaler_of(hpa: &HorizontalPodAutoscaler) -> Option<&str> {
+    let owner = controller_of(&hpa.metadata)?;
+    let ours = owner.kind == POD_AUTOSCALER && group_of(&owner.api_version) == GROUP;
+    ours.then_some(owner.name.as_str())
+}
+
+fn keep_hpa(mut hpa: HorizontalPodAutoscaler, _: &Interner) -> HorizontalPodAutoscaler {
+    hpa.metadata.managed_fields = None;
+    if autoscaler_of(&hpa).is_none() {
+        // Only that it exists, and whose it is, matters.
+        hpa.metadata.labels = None;
+        hpa.metadata.annotations = None;
+        hpa.spec = None;
+        hpa.status = None;
+    }
+    hpa
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Puts the elections of one process together.
+
+use std::{fmt, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use kube::Api;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+
+use super::{
+    Settings,
+    decision::{Core, Timing},
+    elector::{self, Elector},
+    events::{LeaseEvents, LeaseRef},
+    guard::Guarded,
+    journal::Journal,
+    labels::{common_labels, lease_labels},
+    legacy::{self, LegacyGuard},
+    lock::Lock,
+    metrics::{Metrics, RegisterError},
+    presence::Presence,
+    seat::Seat,
+    shared::Shared,
+    status::{LeaseState, LeaseStatus},
+    watch::watch_lease,
+};
+
+/// One controller that stands for election.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Name of the controller.
+    pub controller: String,
+    /// Name of its Lease.
+    pub lease: String,
+    /// Client for the traffic of that Lease: neither fenced nor rate-limited nor retrying.
+    pub client: kube::Client,
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("controller", &self.controller).field("lease", &self.lease).finish()
+    }
+}
+
+/// What the elections of one process are made of.
+pub struct Setup {
+    /// Durations, identity and the like, checked.
+    pub settings: Settings,
+    /// Who stands.
+    pub candidates: Vec<Candidate>,
+    /// Client for presence and for the Lease of an older manager.
+    pub client: kube::Client,
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// Publisher of events.
+    pub events: Arc<dyn LeaseEvents>,
+    /// Cancelled when the process shuts down.
+    pub shutdown: CancellationToken,
+    /// Families of the election.
+    pub metrics: Metrics,
+    /// Registry to which the families belong.
+    pub registry: Registry,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("settings", &self.settings)
+            .field("candidates", &self.candidates)
+            .finish()
+    }
+}
+
+/// A future that somebody has to run; it ends by itself after shutdown.
+pub struct Task {
+    /// What it is, for logs.
+    pub name: String,
+    /// The work.
+    pub run: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Task").field(&self.name).finish()
+    }
+}
+
+/// The elections of one process.
+#[derive(Debug)]
+pub struct Election {
+    /// A seat per candidate, in the order of the candidates.
+    pub seats: Vec<Seat>,
+    /// One task per candidate, in the same order: the electors.
+    pub electors: Vec<Task>,
+    /// Tasks of the process: presence and the Lease of an older manager. They end after the electors.
+    pub companions: Vec<Task>,
+    /// How each election stands.
+    pub statuses: Vec<watch::Receiver<LeaseStatus>>,
+    /// Whether the Lease of an older manager lets controllers start.
+    pub legacy_open: watch::Receiver<bool>,
+}
+
+impl Election {
+    /// Puts the elections together. Nothing is requested before the tasks run. Has to be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`RegisterError`] when the families do not belong to the registry.
+    pub fn new(setup: Setup) -> Result<Self, RegisterError> {
+        let Settings { namespace, identity, .. } = &setup.settings;
+        let shared = Shared::new();
+        let mut companions = Vec::new();
+
+        let (open, legacy_open) = watch::channel(setup.settings.legacy_lease.is_none());
+        let legacy_left = CancellationToken::new();
+        let mut seats = Vec::new();
+        let mut electors = Vec::new();
+        for candidate in &setup.candidates {
+            let (seat, elector) = seat_of(&setup, candidate, &shared, &legacy_open);
+            seats.push(seat);
+            electors.push(Task {
+                name: format!("elector of {}", candidate.controller),
+                run: elector.run().boxed(),
+            });
+        }
+        let statuses: Vec<_> = seats.iter().map(Seat::status).collect();
+        let tracked =
+            setup.candidates.iter().map(|one| one.lease.clone()).zip(statuses.iter().cloned()).collect();
+        setup.metrics.track_validity(&setup.registry, tracked, Arc::clone(&setup.clock))?;
+
+        match &setup.settings.legacy_lease {
+            Some(lease) if !setup.candidates.is_empty() => {
+                let guard = legacy_guard(&setup, lease, &shared, open, legacy_left.clone());
+                companions
+                    .push(Task { name: format!("guard of {namespace}/{lease}"), run: guard.run().boxed() });
+            }
+            Some(_) | None => legacy_left.cancel(),
+        }
+        if !setup.candidates.is_empty() {
+            let presence = Presence {
+                api: Api::namespaced(setup.client.clone(), namespace),
+                identity: identity.clone(),
+                shared: Arc::clone(&shared),
+                shutdown: setup.shutdown.clone(),
+                legacy_left,
+                spread: setup.settings.spread,
+                clock: Arc::clone(&setup.clock),
+            };
+            companions.push(Task { name: "presence".to_owned(), run: presence.run().boxed() });
+        }
+        Ok(Self { seats, electors, companions, statuses, legacy_open })
+    }
+}
+
+impl Settings {
+    /// The durations.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            lease_duration: self.lease_duration,
+            renew_deadline: self.renew_deadline,
+            retry_period: self.retry_period,
+        }
+    }
+}
+
+fn seat_of(
+    setup: &Setup,
+    candidate: &Candidate,
+    shared: &Arc<Shared>,
+    legacy: &watch::Receiver<bool>,
+) -> (Seat, Elector) {
+    let Settings { namespace, identity, release_on_cancel, spread, .. } = &setup.settings;
+    let Candidate { controller, lease, client } = candidate;
+    let timing = setup.settings.timing();
+    let now = setup.clock.instant();
+    let (seat, ends) = Seat::new(LeaseStatus {
+        controller: controller.clone(),
+        namespace: namespace.clone(),
+        lease: lease.clone(),
+        identity: identity.clone(),
+        state: LeaseState::Waiting,
+        holder: None,
+        transitions: 0,
+        valid_until: None,
+        last_error: None,
+        last_progress: now,
+    });
+    let guarded = Guarded {
+        namespace: namespace.clone(),
+        name: lease.clone(),
+        identity: identity.clone(),
+        labels: lease_labels(controller),
+        request_timeout: timing.request_timeout(),
+    };
+    let named = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
+    let open = *legacy.borrow();
+    let parts = elector::Parts {
+        core: Core::new(identity.clone(), timing, *release_on_cancel, open, now),
+        timing,
+        lock: Arc::new(Lock::new(client, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
+        glimpses: watch_lease(Api::namespaced(client.clone(), namespace), lease),
+        ends,
+        entry: shared.enter(lease),
+        legacy: legacy.clone(),
+        shutdown: setup.shutdown.clone(),
+        journal: Journal::new(controller, named, identity),
+        metrics: setup.metrics.of(namespace, lease, controller),
+        events: Arc::clone(&setup.events),
+        identity: identity.clone(),
+        spread: *spread,
+        clock: Arc::clone(&setup.clock),
+        jitter: Box::new(rand::random::<f64>),
+    };
+    (seat, Elector::new(parts))
+}
+
+fn legacy_guard(
+    setup: &Setup,
+    lease: &str,
+    shared: &Arc<Shared>,
+    open: watch::Sender<bool>,
+    left: CancellationToken,
+) -> LegacyGuard {
+    let namespace = &setup.settings.namespace;
+    let timing = setup.settings.timing();
+    let guarded = Guarded {
+        namespace: namespace.clone(),
+        name: lease.to_owned(),
+        identity: legacy::GROUP.to_owned(),
+        labels: common_labels(),
+        request_timeout: timing.request_timeout(),
+    };
+    LegacyGuard::new(legacy::Parts {
+        lock: Lock::new(&setup.client, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
+        glimpses: watch_lease(Api::namespaced(setup.client.clone(), namespace), lease),
+        lease: format!("{namespace}/{lease}"),
+        identity: setup.settings.identity.clone(),
+        timing,
+        release_on_cancel: setup.settings.release_on_cancel,
+        shared: Arc::clone(shared),
+        open,
+        left,
+        shutdown: setup.shutdown.clone(),
+        waiting: setup.metrics.waiting_for_legacy(),
+        clock: Arc::clone(&setup.clock),
+        jitter: Box::new(rand::random::<f64>),
+    })
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The core in situations that are hard to bring about from outside.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::clock::{Clock, Instant, SystemClock};
+
+use super::super::lock::Attempt;
+use super::*;
+
+const CALM: Surroundings = Surroundings { jitter: 0.5, load: 0, spread: true, alone: false };
+
+fn timing() -> Timing {
+    let seconds = Duration::from_secs;
+    Timing { lease_duration: seconds(15), renew_deadline: seconds(10), retry_period: seconds(2) }
+}
+
+fn lease(version: u32, holder: &str) -> Sight {
+    let duration = if holder.is_empty() { 1 } else { 15 };
+    Sight::Present(Box::new(
+        serde_json::from_value(json!({
+            "metadata": { "name": "x", "uid": "u", "resourceVersion": version.to_string() },
+            "spec": {
+                "holderIdentity": holder, "leaseDurationSeconds": duration, "leaseTransitions": 2,
+                "renewTime": format!("2026-11-24T00:00:00.{version:06}Z"),
+            },
+        }))
+        .unwrap(),
+    ))
+}
+
+/// A core with its clock.
+struct Play {
+    core: Core,
+    start: Instant,
+    now: Instant,
+    around: Surroundings,
+}
+
+impl Play {
+    fn standing() -> Self {
+        let start = SystemClock.instant();
+        let core = Core::new("me".into(), timing(), true, true, start);
+        let mut stage = Self { core, start, now: start, around: CALM };
+        assert_eq!(stage.step(Event::Stand), []);
+        stage
+    }
+
+    fn leading() -> Self {
+        let mut stage = Self::standing();
+        stage.step(Event::Watched(Sight::Absent(None)));
+        stage.won(10);
+        assert_eq!(stage.core.stage(), Stage::Leading);
+        stage
+    }
+
+    fn at(&mut self, seconds: f64) -> &mut Self {
+        self.now = self.start + Duration::from_secs_f64(seconds);
+        self
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        self.core.step(event, self.now, self.around)
+    }
+
+    /// The attempt under way ends well, its request sent now.
+    fn won(&mut self, version: u32) -> Vec<Action> {
+        self.won_sent_at(version, self.now)
+    }
+
+    fn won_sent_at(&mut self, version: u32, sent: Instant) -> Vec<Action> {
+        let seen = vec![(lease(version, "me"), self.now)];
+        self.step(Event::Attempted(Exchanged { seen, end: AttemptEnd::Holding { sent } }))
+    }
+
+    fn failed(&mut self) -> Vec<Action> {
+        let error = LockError { attempt: Attempt::Patch, code: Some(503), cause: "away".into() };
+        self.step(Event::Attempted(Exchanged { seen: Vec::new(), end: AttemptEnd::Failed(error) }))
+    }
+
+    fn wakes_after(&self) -> Option<f64> {
+        self.core.wake().map(|wake| (wake - self.start).as_secs_f64())
+    }
+}
+
+fn attempts(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Attempt { .. }))
+}
+
+#[test]
+fn standby_sleeps_until_the_claim_of_another_ends() {
+    let mut stage = Play::standing();
+    assert_eq!(stage.step(Event::Watched(lease(1, "other"))), []);
+    assert_eq!(stage.wakes_after(), Some(15.0));
+    assert_eq!(stage.at(5.0).step(Event::Watched(lease(2, "other"))), []);
+    assert_eq!(stage.wakes_after(), Some(20.0));
+    assert!(attempts(&stage.at(20.0).step(Event::Tick)));
+}
+
+#[test]
+fn free_lease_is_left_to_others_for_as_long_as_the_load_says() {
+    for (load, alone, wait) in [(0, false, 0.0), (3, false, 0.6), (9, false, 1.4), (9, true, 0.0)] {
+        let mut stage = Play::standing();
+        stage.around = Surroundings { load, alone, ..CALM };
+        stage.step(Event::Watched(lease(1, "other")));
+        let now = stage.at(1.0).step(Event::Watched(lease(2, "")));
+        assert_eq!(attempts(&now), wait == 0.0);
+        if wait > 0.0 {
+            assert_eq!(stage.wakes_after(), Some(1.0 + wait));
+            assert!(attempts(&stage.at(1.0 + wait).step(Event::Tick)));
+        }
+    }
+}
+
+#[test]
+fn standby_that_fails_waits_for_a_jittered_retry_period() {
+    let mut stage = Play::standing();
+    assert!(attempts(&stage.step(Event::Watched(Sight::Absent(None)))));
+    assert_eq!(stage.failed(), []);
+    assert!((stage.wakes_after().unwrap() - 2.2).abs() < 1e-6, "2 s and half of a fifth");
+    let until = stage.start + Duration::from_secs_f64(2.2) + timing().request_timeout() * 2;
+    assert_eq!(stage.at(2.2).step(Event::Tick), [Action::Attempt { read: true, until }], "it looks first");
+}
+
+#[test]
+fn leader_renews_after_a_third_and_stops_at_the_renew_deadline() {
+    let mut stage = Play::leading();
+    assert_eq!(stage.wakes_after(), Some(5.0));
+    let until = stage.start + Duration::from_secs(10);
+    assert_eq!(stage.at(5.0).step(Event::Tick), [Action::Attempt { read: false, until }]);
+    assert_eq!(stage.at(6.0).failed(), []);
+    assert!((stage.wakes_after().unwrap() - 7.2).abs() < 1e-6, "a retry period after the start");
+    assert!(attempts(&stage.at(7.2).step(Event::Tick)));
+    assert_eq!(stage.at(10.0).step(Event::Tick), [Action::End(Why::RenewDeadline)]);
+    assert_eq!(stage.core.stage(), Stage::Stopping);
+}
+
+#[test]
+fn answer_that_waited_in_a_frozen_process_does_not_revive_the_term() {
+    let mut stage = Play::leading();
+    stage.at(5.0).step(Event::Tick);
+    let sent = stage.now;
+    let actions = stage.at(40.0).won_sent_at(11, sent);
+    assert_eq!(actions, [Action::End(Why::RenewDeadline)]);
+    assert_eq!(stage.core.stage(), Stage::Stopping);
+}
+
+#[test]
+fn answer_that_comes_too_late_does_not_begin_a_term() {
+    let mut stage = Play::standing();
+    stage.step(Event::Watched(Sight::Absent(None)));
+    let sent = stage.now;
+    let actions = stage.at(12.0).won_sent_at(10, sent);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Begin { .. })), "{actions:?}");
+    assert!(attempts(&actions), "it holds the Lease by name, so it tries again");
+}
+
+#[test]
+fn validity_counts_from_before_the_request_was_sent() {
+    let mut stage = Play::leading();
+    stage.at(5.0).step(Event::Tick);
+    let sent = stage.now;
+    let valid_until = sent + Duration::from_secs(14);
+    assert_eq!(stage.at(8.0).won_sent_at(11, sent), [Action::Extend { valid_until }]);
+    assert_eq!(stage.wakes_after(), Some(13.0));
+}
+
+#[test]
+fn standing_again_waits_for_the_controller_to_leave() {
+    let mut stage = Play::leading();
+    assert_eq!(
+        stage.at(1.0).step(Event::Watched(lease(11, "other"))),
+        [Action::End(Why::Rival("other".into()))]
+    );
+    for second in 2..60 {
+        assert_eq!(stage.at(f64::from(second)).step(Event::Tick), [], "tasks may still run");
+    }
+    let actions = stage.step(Event::Left(Leaving::Finished));
+    assert_eq!(actions[0], Action::Settled { released: false }, "not ours to release");
+    assert!(attempts(&actions), "expired meanwhile");
+}
+
+#[test]
+fn late_watch_events_from_before_the_victory_change_nothing() {
+    let mut stage = Play::leading();
+    assert_eq!(stage.at(1.0).step(Event::Watched(lease(9, "other"))), []);
+    assert_eq!(stage.core.stage(), Stage::Leading);
+    let until = stage.start + Duration::from_secs(10);
+    let renewal = stage.at(5.0).step(Event::Tick);
+    assert_eq!(renewal, [Action::Attempt { read: true, until }], "but they are a reason to look");
+}
+
+#[test]
+fn lost_race_is_looked_into_at_once_and_only_once() {
+    let mut stage = Play::leading();
+    stage.at(5.0).step(Event::Tick);
+    let raced = || Event::Attempted(Exchanged { seen: Vec::new(), end: AttemptEnd::LostRace });
+    assert!(attempts(&stage.step(raced())));
+    assert_eq!(stage.step(raced()), []);
+    assert_eq!(stage.wakes_after(), Some(7.2));
+}
+
+#[test]
+fn race_lost_to_another_holder_ends_the_term() {
+    let mut stage = Play::leading();
+    stage.at(5.0).step(Event::Tick);
+    let seen = vec![(lease(12, "other"), stage.now)];
+    let actions = stage.step(Event::Attempted(Exchanged { seen, end: AttemptEnd::HeldByOther }));
+    assert_eq!(actions, [Action::End(Why::Rival("other".into()))]);
+}
+
+#[test]
+fn lease_won_after_standing_down_or_shutting_down_is_given_back() {
+    for event in [Event::StandDown, Event::Shutdown, Event::Legacy { open: false }] {
+        let mut stage = Play::standing();
+        stage.step(Event::Watched(Sight::Absent(None)));
+        assert_eq!(stage.step(event.clone()), []);
+        let actions = stage.won(10);
+        assert!(matches!(actions.as_slice(), [Action::Release { .. }]), "{event:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn shutdown_ends_a_standby_at_once_and_a_leader_after_it_has_left() {
+    assert_eq!(Play::standing().step(Event::Shutdown), [Action::Finish]);
+    let mut stage = Play::leading();
+    assert_eq!(stage.step(Event::Shutdown), []);
+    assert!(attempts(&stage.at(5.0).step(Event::Tick)), "it renews while its controller finishes");
+    stage.won(11);
+    let actions = stage.step(Event::Left(Leaving::Finished));
+    assert_eq!(actions[0], Action::End(Why::ControllerLeft));
+    assert!(matches!(actions[1], Action::Release { .. }));
+    let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
+    assert_eq!(stage.step(Event::Released(released)), [Action::Settled { released: true }, Action::Finish]);
+}
+
+#[test]
+fn release_is_tried_until_it_works_or_the_lease_has_expired() {
+    let mut stage = Play::leading();
+    stage.step(Event::Left(Leaving::Finished));
+    let error = LockError::timed_out(Attempt::Release);
+    let failed = || Event::Released(Exchanged { seen: Vec::new(), end: ReleaseEnd::Failed(error.clone()) });
+    let mut tries = 1;
+    let mut busy = true;
+    for tick in 0..300 {
+        let event = if busy { failed() } else { Event::Tick };
+        let actions = stage.at(f64::from(tick) / 10.0).step(event);
+        busy = actions.iter().any(|action| matches!(action, Action::Release { read: true, .. }));
+        tries += usize::from(busy);
+        if stage.core.stage() == Stage::Standby {
+            break;
+        }
+    }
+    assert!((20..40).contains(&tries), "{tries}");
+    assert_eq!(stage.core.stage(), Stage::Standby);
+}
+
+#[test]
+fn work_that_may_go_on_ends_the_elector_without_a_release() {
+    let mut stage = Play::leading();
+    let actions = stage.step(Event::Left(Leaving::Unfinished));
+    let end = Action::End(Why::ControllerLeft);
+    assert_eq!(actions, [end, Action::Settled { released: false }, Action::Finish]);
+}
+
+#[test]
+fn whoever_does_not_follow_the_request_to_leave_loses_the_fence() {
+    for (event, why) in [(Event::Surplus, Why::Surplus), (Event::Legacy { open: false }, Why::Legacy)] {
+        let mut stage = Play::leading();
+        assert_eq!(stage.at(1.0).step(event.clone()), [Action::AskToLeave(why.clone())]);
+        assert_eq!(stage.step(event), [], "asked once");
+        stage.at(5.0).step(Event::Tick);
+        stage.won(11);
+        assert_eq!(stage.at(6.0).step(Event::Tick), [Action::End(why)]);
+    }
+}
+
+#[test]
+fn without_a_watch_the_lease_is_read_once_per_retry_period() {
+    let mut stage = Play::standing();
+    stage.step(Event::Watched(lease(1, "other")));
+    let mut event = Event::WatchBroken;
+    let mut reads = 0;
+    for tick in 100..400 {
+        let actions = stage.at(f64::from(tick) / 10.0).step(event);
+        event = Event::Tick;
+        if actions.contains(&Action::Read) {
+            reads += 1;
+            event = Event::Read(Ok((lease(tick, "other"), stage.now)));
+        }
+    }
+    assert!((12..=15).contains(&reads), "{reads}");
+}
+
+#[test]
+fn giving_way_needs_no_pause_when_nobody_else_could_take_over() {
+    for (alone, at_once) in [(false, false), (true, true)] {
+        let mut stage = Play::leading();
+        stage.around.alone = alone;
+        let pause = Duration::from_secs(60);
+        stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
+        let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
+        assert_eq!(attempts(&stage.step(Event::Released(released))), at_once);
+        assert!(at_once || stage.wakes_after() == Some(60.0));
+    }
+}

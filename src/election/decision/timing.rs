@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How long things take.
+
+use std::time::Duration;
+
+/// The durations of an election; relations between them are checked before a process starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a claim lasts without a renewal. Whole seconds, at least one.
+    pub lease_duration: Duration,
+    /// How long after the start of its last successful renewal a leader goes on.
+    pub renew_deadline: Duration,
+    /// Wait after a failure.
+    pub retry_period: Duration,
+}
+
+impl Timing {
+    /// How long a controller that was asked to leave may take before its fence is closed. With a
+    /// release right after, an older manager that took its Lease back has ours gone within 12 s.
+    pub const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Longest wait for one request: short enough that a hung one does not cost the Lease.
+    pub fn request_timeout(&self) -> Duration {
+        (self.renew_deadline / 2).min(Duration::from_secs(5))
+    }
+
+    /// From one successful renewal to the next.
+    pub fn renew_every(&self) -> Duration {
+        (self.lease_duration / 3).min(self.renew_deadline / 2)
+    }
+
+    /// From the start of a failed request to the next one; `jitter` in `0.0..1.0` adds up to a fifth.
+    pub fn retry(&self, jitter: f64) -> Duration {
+        self.retry_period + self.retry_period.mul_f64(jitter.clamp(0.0, 1.0) * 0.2)
+    }
+
+    /// From one failed release to the next: shorter than other retries, because a stopping process
+    /// has few seconds.
+    pub fn release_retry(&self) -> Duration {
+        self.retry_period / 4
+    }
+}

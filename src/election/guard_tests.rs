@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::{sync::Arc, time::Duration};
+
+use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
+use serde_json::{Value, json};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    testkit::lease_store::{Fault, LeaseStore},
+};
+
+use super::{
+    guard::{Guarded, as_seen_from_here},
+    labels::lease_labels,
+    lock::{AttemptEnd, Lock, ReleaseEnd},
+    observation::{Observation, Sight, Source},
+};
+
+fn lock(client: &kube::Client, identity: &str) -> Lock {
+    let guarded = Guarded {
+        namespace: "ns".into(),
+        name: "x".into(),
+        identity: identity.into(),
+        labels: lease_labels("kv-cache-controller"),
+        request_timeout: Duration::from_secs(5),
+    };
+    Lock::new(client, guarded, Duration::from_secs(15), Arc::new(SystemClock))
+}
+
+fn expired() -> Value {
+    json!({ "metadata": { "labels": { "mine": "kept" }, "annotations": { "note": "kept" } }, "spec": {
+        "holderIdentity": "dead", "leaseDurationSeconds": 15, "leaseTransitions": 4, "strategy": "kept",
+        "renewTime": "2020-01-01T00:00:00.000000Z", "acquireTime": "2020-01-01T00:00:00.000000Z",
+    } })
+}
+
+async fn observed(lock: &Lock) -> Observation {
+    let (sight, at) = lock.read().await.unwrap();
+    let mut seen = Observation::new(at);
+    seen.saw(sight, Source::Answer, at);
+    seen
+}
+
+async fn wait() {
+    tokio::time::sleep(Duration::from_secs(16)).await;
+}
+
+// scenario: leader-election 8
+#[tokio::test(start_paused = true)]
+async fn library_alone_lets_two_candidates_acquire_one_expired_lease_and_the_guard_does_not() {
+    let store = LeaseStore::new();
+    store.edit("x", &expired());
+    let latency = Duration::from_millis(50);
+    let unguarded = |identity: &str| {
+        let (client, link) = store.client(identity);
+        link.requests(Fault::Slow(latency));
+        let lease_ttl = Duration::from_secs(15);
+        LeaseLock::new(
+            client,
+            "ns",
+            LeaseLockParams { lease_name: "x".into(), holder_id: identity.into(), lease_ttl },
+        )
+    };
+    let (a, b) = (unguarded("a"), unguarded("b"));
+    let (a, b) = tokio::join!(a.try_acquire_or_renew(), b.try_acquire_or_renew());
+    let acquired =
+        [a.unwrap(), b.unwrap()].iter().filter(|end| matches!(end, LeaseLockResult::Acquired(_))).count();
+    assert_eq!(acquired, 2, "if this fails the library has become safe: does it still need the guard?");
+
+    for round in 0..100 {
+        let store = LeaseStore::new();
+        store.edit("x", &expired());
+        let guarded = |identity: &str, latency: u64| {
+            let (client, link) = store.client(identity);
+            link.requests(Fault::Slow(Duration::from_millis(latency)));
+            lock(&client, identity)
+        };
+        let (a, b) = (guarded("a", 50), guarded("b", 40 + round % 20));
+        let (seen_a, seen_b) = (observed(&a).await, observed(&b).await);
+        wait().await;
+        let read = round % 2 == 0;
+        let (a, b) = tokio::join!(a.attempt(seen_a, read), b.attempt(seen_b, read));
+        let won =
+            [&a.end, &b.end].into_iter().filter(|end| matches!(end, AttemptEnd::Holding { .. })).count();
+        let lost = [&a.end, &b.end].into_iter().filter(|end| matches!(end, AttemptEnd::LostRace)).count();
+        assert_eq!((won, lost), (1, 1), "round {round}: {a:?} {b:?}");
+        assert_eq!(store.get("x").unwrap()["spec"]["leaseTransitions"], 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_is_created_with_labels_and_kept_up_without_losing_anything() {
+    let store = LeaseStore::new();
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let ended = lock.attempt(observed(&lock).await, false).await;
+    assert!(matches!(ended.end, AttemptEnd::Holding { .. }));
+    let made = store.get("x").unwrap();
+    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/component"], "kv-cache-controller");
+    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/name"], "aibrix");
+    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/managed-by"], "aibrix-controller-manager");
+    assert_eq!(made["spec"]["leaseTransitions"], 0);
+    assert_eq!(made["spec"]["leaseDurationSeconds"], 15);
+
+    store.edit("x", &json!({ "metadata": { "labels": { "mine": "kept" } }, "spec": { "strategy": "kept" } }));
+    let ended = lock.attempt(observed(&lock).await, false).await;
+    assert!(matches!(ended.end, AttemptEnd::Holding { .. }));
+    let renewed = store.get("x").unwrap();
+    assert_eq!(renewed["metadata"]["labels"]["mine"], "kept");
+    assert_eq!(renewed["spec"]["strategy"], "kept");
+    assert_eq!(renewed["spec"]["acquireTime"], made["spec"]["acquireTime"]);
+    assert_ne!(renewed["spec"]["renewTime"], made["spec"]["renewTime"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn take_over_keeps_foreign_labels_and_counts_the_transition() {
+    let store = LeaseStore::new();
+    store.edit("x", &expired());
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let seen = observed(&lock).await;
+    wait().await;
+    assert!(matches!(lock.attempt(seen, false).await.end, AttemptEnd::Holding { .. }));
+    let taken = store.get("x").unwrap();
+    assert_eq!(taken["metadata"]["labels"]["mine"], "kept");
+    assert_eq!(taken["metadata"]["annotations"]["note"], "kept");
+    assert_eq!(taken["spec"]["leaseTransitions"], 5);
+    assert_eq!(taken["spec"]["holderIdentity"], "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_dead_lease_by_its_timestamps_is_not_taken_before_it_was_observed_for_its_duration() {
+    let store = LeaseStore::new();
+    store.edit("x", &expired());
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let seen = observed(&lock).await;
+    for read in [false, true] {
+        assert_eq!(lock.attempt(seen.clone(), read).await.end, AttemptEnd::HeldByOther);
+    }
+    assert_eq!(store.holder("x"), "dead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_with_an_outdated_version_changes_nothing() {
+    let store = LeaseStore::new();
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    lock.attempt(observed(&lock).await, false).await;
+    let seen = observed(&lock).await;
+    store.edit("x", &json!({ "spec": { "holderIdentity": "b" } }));
+    assert_eq!(lock.attempt(seen.clone(), false).await.end, AttemptEnd::LostRace);
+    assert_eq!(lock.release(seen, false).await.end, ReleaseEnd::LostRace);
+    assert_eq!(store.holder("x"), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn release_empties_the_holder_and_keeps_the_transitions() {
+    let store = LeaseStore::new();
+    store.edit("x", &expired());
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let seen = observed(&lock).await;
+    wait().await;
+    lock.attempt(seen, false).await;
+    let ended = lock.release(observed(&lock).await, false).await;
+    assert_eq!(ended.end, ReleaseEnd::Released);
+    let spec = &store.get("x").unwrap()["spec"];
+    assert_eq!(spec["holderIdentity"], "");
+    assert_eq!(spec["leaseDurationSeconds"], 1);
+    assert_eq!(spec["leaseTransitions"], 5);
+    assert_eq!(spec["acquireTime"], spec["renewTime"]);
+    assert_eq!(lock.release(observed(&lock).await, true).await.end, ReleaseEnd::NotOurs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_is_repaired_when_the_lease_is_taken() {
+    let biggest = i32::MAX;
+    for spec in [
+        Value::Null,
+        json!({}),
+        json!({ "holderIdentity": null, "renewTime": null, "leaseTransitions": null }),
+        json!({ "holderIdentity": "dead" }),
+        json!({ "holderIdentity": "dead", "leaseDurationSeconds": -5, "leaseTransitions": -5 }),
+        json!({ "holderIdentity": "dead", "leaseDurationSeconds": 1, "leaseTransitions": biggest }),
+    ] {
+        let store = LeaseStore::new();
+        store.edit("x", &json!({ "spec": spec }));
+        let (client, _) = store.client("a");
+        let lock = lock(&client, "a");
+        let seen = observed(&lock).await;
+        wait().await;
+        let ended = lock.attempt(seen, false).await;
+        assert!(matches!(ended.end, AttemptEnd::Holding { .. }), "{spec}: {ended:?}");
+        let stored = store.get("x").unwrap();
+        assert_eq!(stored["spec"]["leaseDurationSeconds"], 15, "{spec}");
+        assert!(stored["spec"]["leaseTransitions"].as_i64().unwrap() >= 0, "{spec}");
+        for time in ["acquireTime", "renewTime"] {
+            assert!(stored["spec"][time].is_string(), "{spec}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn standby_that_answers_from_its_own_observation_asks_nobody() {
+    let store = LeaseStore::new();
+    store.edit("x", &expired());
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let seen = observed(&lock).await;
+    let before = store.served().len();
+    assert_eq!(lock.attempt(seen, false).await.end, AttemptEnd::HeldByOther);
+    assert_eq!(store.served().len(), before);
+}
+
+#[test]
+fn age_shown_to_the_library_is_the_age_by_the_monotonic_clock() {
+    let at = SystemClock.instant();
+    let wall = SystemClock.now();
+    let lease = serde_json::from_value(json!({ "metadata": { "resourceVersion": "1" }, "spec": {
+        "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": "1999-01-01T00:00:00.000000Z",
+    } }));
+    let mut seen = Observation::new(at);
+    seen.saw(Sight::Present(Box::new(lease.unwrap())), Source::Watch, at);
+    let shown = as_seen_from_here(&seen, "me", at + Duration::from_secs(4), wall).unwrap().spec.unwrap();
+    assert_eq!(shown.renew_time.unwrap().0, wall - jiff::SignedDuration::from_secs(4));
+    assert_eq!(shown.lease_transitions, Some(0));
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, Instant, SystemClock};
+
+use super::observation::*;
+
+fn start() -> Instant {
+    SystemClock.instant()
+}
+
+fn after(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn sight(version: &str, spec: Value) -> Sight {
+    let lease = json!({ "metadata": { "name": "x", "uid": "u", "resourceVersion": version }, "spec": spec });
+    Sight::Present(Box::new(serde_json::from_value(lease).unwrap()))
+}
+
+fn held(version: &str, holder: &str, renewed: u32) -> Sight {
+    sight(
+        version,
+        json!({
+            "holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 3,
+            "renewTime": format!("2026-11-24T00:00:00.{renewed:06}Z"),
+        }),
+    )
+}
+
+fn seen(sights: &[(u64, Sight)], at: Instant) -> Observation {
+    let mut seen = Observation::new(at);
+    for (seconds, sight) in sights {
+        seen.saw(sight.clone(), Source::Watch, at + after(*seconds));
+    }
+    seen
+}
+
+#[test]
+fn nothing_is_open_before_anything_was_seen() {
+    assert!(!Observation::new(start()).is_open_to("me", start() + after(1000)));
+}
+
+#[test]
+fn claim_lasts_from_its_first_observation() {
+    let at = start();
+    let seen = seen(&[(0, held("1", "other", 1)), (7, held("1", "other", 1))], at);
+    assert!(!seen.is_open_to("me", at + Duration::from_millis(14_999)));
+    assert!(seen.is_open_to("me", at + after(15)), "the same version again renews nothing");
+}
+
+#[test]
+fn every_new_version_starts_the_claim_anew() {
+    let at = start();
+    let seen = seen(&[(0, held("1", "other", 1)), (7, held("2", "other", 2))], at);
+    assert!(!seen.is_open_to("me", at + after(21)));
+    assert!(seen.is_open_to("me", at + after(22)));
+}
+
+#[test]
+fn remote_timestamps_mean_nothing() {
+    for renew_time in ["1999-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"] {
+        let at = start();
+        let spec = json!({ "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": renew_time });
+        let seen = seen(&[(0, sight("1", spec))], at);
+        assert!(!seen.is_open_to("me", at + after(14)), "{renew_time}");
+        assert!(seen.is_open_to("me", at + after(15)), "{renew_time}");
+    }
+}
+
+#[test]
+fn absent_empty_and_own_leases_are_open_at_once() {
+    let at = start();
+    let released = json!({ "holderIdentity": "", "leaseDurationSeconds": 1 });
+    for (why, sight) in [
+        ("absent", Sight::Absent(None)),
+        ("made by hand without a spec", sight("1", Value::Null)),
+        ("made by hand with an empty spec", sight("1", json!({}))),
+        ("released", sight("1", released)),
+        ("own", held("1", "me", 1)),
+    ] {
+        assert!(seen(&[(0, sight)], at).is_open_to("me", at), "{why}");
+    }
+}
+
+#[test]
+fn release_by_the_rules_ends_a_claim_at_once() {
+    let at = start();
+    for holder in [json!(""), Value::Null] {
+        let released = sight("2", json!({ "holderIdentity": holder, "leaseDurationSeconds": 1 }));
+        assert!(seen(&[(0, held("1", "other", 1)), (1, released)], at).is_open_to("me", at + after(1)));
+    }
+}
+
+#[test]
+fn claim_outlives_what_its_holder_did_not_do() {
+    let at = start();
+    let renewed = "2026-11-24T00:00:00.000001Z";
+    let huge = json!({ "holderIdentity": "other", "leaseDurationSeconds": i32::MAX, "renewTime": renewed });
+    for (why, change) in [
+        ("deleted", Sight::Absent(Some("2".into()))),
+        ("spec cut off", sight("2", Value::Null)),
+        ("holder cut off", sight("2", json!({ "leaseDurationSeconds": 15 }))),
+        ("duration cut off", sight("2", json!({ "holderIdentity": "other", "renewTime": renewed }))),
+        ("renew time cut off", sight("2", json!({ "holderIdentity": "other", "leaseDurationSeconds": 1 }))),
+        ("absurd duration", sight("2", huge)),
+    ] {
+        let seen = seen(&[(0, held("1", "other", 1)), (5, change)], at);
+        assert!(!seen.is_open_to("me", at + after(19)), "{why}: the holder may be working");
+        assert!(seen.is_open_to("me", at + after(20)), "{why}: but not for ever");
+        assert!(seen.is_open_to("other", at + after(5)), "{why}: it may repair it");
+    }
+}
+
+#[test]
+fn a_second_cut_does_not_lengthen_the_claim() {
+    let at = start();
+    let cut = |version| sight(version, json!({}));
+    let seen = seen(&[(0, held("1", "other", 1)), (5, cut("2")), (15, cut("3"))], at);
+    assert!(seen.is_open_to("me", at + after(20)));
+}
+
+#[test]
+fn absurd_durations_seen_first_are_waited_for_an_hour_at_most() {
+    let at = start();
+    let spec = |seconds: i32| json!({ "holderIdentity": "other", "leaseDurationSeconds": seconds });
+    let huge = seen(&[(0, sight("1", spec(i32::MAX)))], at);
+    assert!(!huge.is_open_to("me", at + after(3599)));
+    assert!(huge.is_open_to("me", at + after(3600)));
+    for seconds in [0, -1, i32::MIN] {
+        assert!(seen(&[(0, sight("1", spec(seconds)))], at).is_open_to("me", at + after(1)));
+    }
+}
+
+#[test]
+fn older_versions_from_a_watch_are_not_believed() {
+    let at = start();
+    let mut seen = seen(&[(0, held("10", "me", 1))], at);
+    assert_eq!(seen.saw(held("9", "other", 1), Source::Watch, at), Novelty::Stale);
+    assert_eq!(seen.holder(), Some("me"));
+    assert_eq!(seen.saw(held("9", "other", 1), Source::Answer, at), Novelty::Changed, "a restored etcd");
+    assert_eq!(seen.saw(held("100", "me", 1), Source::Watch, at), Novelty::Changed, "not compared as text");
+    assert_eq!(seen.saw(held("opaque", "other", 1), Source::Watch, at), Novelty::Changed);
+}
+
+#[test]
+fn negative_transitions_count_as_none() {
+    let spec = json!({ "holderIdentity": "a", "leaseTransitions": -7 });
+    assert_eq!(seen(&[(0, sight("1", spec))], start()).transitions(), 0);
+}
+
+#[test]
+fn validity_ends_before_anybody_may_take_over() {
+    let at = start();
+    for (stored, valid_ms) in [(15, 14_000), (5, 4_500), (1, 900), (i32::MAX, 3_599_000)] {
+        let spec = json!({ "holderIdentity": "me", "leaseDurationSeconds": stored });
+        let Sight::Present(lease) = sight("1", spec) else { unreachable!() };
+        assert_eq!(valid_until(at, &lease), at + Duration::from_millis(valid_ms), "{stored}");
+    }
+}

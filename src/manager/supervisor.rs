@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Runs the life of one controller: wait for its kinds, stand for election, work for a term, again.
+
+use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Instant, SharedClock},
+    election::{Leaving, Seat, Won},
+    fence::Fence,
+    runtime::{
+        controller::{Controller, FencedClient, RunError, Term},
+        progress::Progress,
+        tasks::panic_message,
+    },
+};
+
+use super::{
+    kind_gate::{KindGate, KindProbe},
+    lifecycle::{Ended, Failures, PATIENCE, State},
+    states::States,
+};
+
+/// How often a leader's proof of work is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Time that passes have when the Lease is to go to another replica; the elector closes the fence after it.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// Makes the client of a term, whose changes pass its fence.
+pub type TermClient = Arc<dyn Fn(&'static str, &Fence) -> FencedClient + Send + Sync>;
+
+/// What all lives of a process share.
+#[derive(Clone)]
+pub struct LifeDeps {
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// Makes fenced clients.
+    pub client: TermClient,
+    /// Asks whether a kind is served.
+    pub probe: KindProbe,
+    /// Where each life stands.
+    pub states: Arc<States>,
+    /// Cancelled at the first signal.
+    pub shutdown: CancellationToken,
+    /// Time that passes under way have after that signal.
+    pub drain_budget: Duration,
+    /// Start watches before the Lease is won.
+    pub warm_standby: bool,
+}
+
+impl fmt::Debug for LifeDeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LifeDeps").field("drain_budget", &self.drain_budget).finish_non_exhaustive()
+    }
+}
+
+/// How the life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// All of the controller's work ended in time.
+    Orderly,
+    /// Work may still have run when the time was over; its Lease was kept.
+    Unfinished,
+}
+
+/// One controller and its seat in the election.
+pub struct Life {
+    controller: Arc<dyn Controller>,
+    seat: Seat,
+    workers: Option<usize>,
+    deps: LifeDeps,
+    failures: Failures,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Life").field("controller", &self.controller.card().name).finish_non_exhaustive()
+    }
+}
+
+impl Life {
+    /// `workers`: passes at a time, `None` for each loop's own number.
+    pub fn new(controller: Arc<dyn Controller>, seat: Seat, workers: Option<usize>, deps: LifeDeps) -> Self {
+        Self { controller, seat, workers, deps, failures: Failures::default() }
+    }
+
+    fn name(&self) -> &'static str {
+        self.controller.card().name
+    }
+
+    fn enter(&self, state: State) {
+        self.deps.states.set(self.name(), state);
+    }
+
+    /// Lives until shutdown. The future must be polled to its end, or the Lease is left to expire.
+    pub async fn run(mut self) -> Outlook {
+        let shutdown = self.deps.shutdown.clone();
+        loop {
+            let Some(won) = shutdown.run_until_cancelled(self.win()).await.flatten() else {
+                return self.stop().await;
+            };
+            let started = self.deps.clock.instant();
+            self.enter(State::Starting);
+            let ended = self.term(won).await;
+            let outlook = match ended {
+                Ended::Unfinished => Outlook::Unfinished,
+                Ended::Drained | Ended::Lost | Ended::Failed(_) | Ended::Stuck(_) => Outlook::Orderly,
+            };
+            self.leave(&ended, started).await;
+            if shutdown.is_cancelled() {
+                self.enter(State::Stopped);
+                return outlook;
+            }
+        }
+    }
+
+    /// Shutdown came while no term was running: gives back what was won at the same moment.
+    async fn stop(&mut self) -> Outlook {
+        self.seat.stand_down();
+        let rest = async {
+            while self.seat.won().await.is_some() {
+                self.seat.left_and_released(Leaving::Finished).await;
+            }
+        };
+        let outlook = match tokio::time::timeout(self.deps.drain_budget, rest).await {
+            Ok(()) => Outlook::Orderly,
+            Err(_) => Outlook::Unfinished,
+        };
+        self.enter(State::Stopped);
+        outlook
+    }
+
+    /// Waits for the kinds, then for the Lease. `None`: the election is over for this process.
+    async fn win(&mut self) -> Option<Won> {
+        let name = self.name();
+        let gate =
+            KindGate { required: self.controller.card().required_kinds, probe: Arc::clone(&self.deps.probe) };
+        let states = Arc::clone(&self.deps.states);
+        let seat = &self.seat;
+        gate.open(name, || {
+            seat.stand_down();
+            states.set(name, State::WaitingForCrd);
+        })
+        .await;
+        self.enter(State::Candidate);
+        if self.deps.warm_standby {
+            self.controller.warm_up();
+        }
+        self.seat.stand();
+        self.seat.won().await
+    }
+
+    /// Works for one term and says how it ended.
+    async fn term(&mut self, won: Won) -> Ended {
+        let name = self.name();
+        let clock = Arc::clone(&self.deps.clock);
+        let longest = self.controller.card().longest_pass();
+        let progress = Arc::new(Progress::new(Arc::clone(&clock), longest));
+        let drain = CancellationToken::new();
+        let term = Term {
+            client: (self.deps.client)(name, &won.fence),
+            fence: won.fence.clone(),
+            clock,
+            drain: drain.clone(),
+            progress: Arc::clone(&progress),
+            workers: self.workers,
+        };
+        self.enter(State::Running);
+        let controller = Arc::clone(&self.controller);
+        // The future is made inside the guard: a panic of `run` itself counts like one of its tasks.
+        let work = AssertUnwindSafe(async move { controller.run(term).await }).catch_unwind();
+        let mut work = pin!(work);
+        let (why, budget) = tokio::select! {
+            biased;
+            () = won.fence.expired() => return Ended::Lost,
+            ended = &mut work => return Ended::Failed(cause_of(ended)),
+            reason = stuck(&progress) => return Ended::Stuck(reason),
+            () = self.deps.shutdown.cancelled() => ("shutdown", self.deps.drain_budget),
+            why = self.seat.asked_to_leave() => (why, HAND_OVER),
+        };
+        self.enter(State::Stopping);
+        tracing::info!(
+            controller = name,
+            reason = why,
+            "Shutdown signal received, waiting for all workers to finish"
+        );
+        drain.cancel();
+        tokio::select! {
+            biased;
+            _ = work => {
+                tracing::info!(controller = name, "All workers finished");
+                Ended::Drained
+            }
+            () = won.fence.expired() => Ended::Lost,
+            () = tokio::time::sleep(budget) => {
+                tracing::error!(controller = name, budget = ?budget,
+                    "workers did not finish in time, the lease is left to expire");
+                Ended::Unfinished
+            }
+        }
+    }
+
+    /// Tells the elector, and the log, how the term ended.
+    async fn leave(&mut self, ended: &Ended, started: Instant) {
+        let controller = self.name();
+        self.enter(State::Stopping);
+        match ended {
+            Ended::Failed(error) => tracing::error!(controller, error = %error, "controller ended by itself"),
+            Ended::Stuck(reason) => {
+                tracing::error!(controller, reason, "controller cannot work, giving its lease away");
+            }
+            Ended::Lost => tracing::error!(controller, "leader election lost"),
+            Ended::Drained | Ended::Unfinished => {}
+        }
+        let jitter = rand::random::<f64>();
+        let leaving = self.failures.leaving(ended, started, self.deps.clock.instant(), jitter);
+        if leaving == Leaving::Unfinished {
+            self.seat.left(leaving);
+        } else {
+            self.seat.left_and_released(leaving).await;
+        }
+    }
+}
+
+/// Resolves with the reason when the controller should give way.
+async fn stuck(progress: &Progress) -> &'static str {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(reason) = progress.stuck(PATIENCE) {
+            return reason;
+        }
+    }
+}
+
+/// Why a controller's work ended though nothing told it to.
+fn cause_of(ended: Result<Result<(), RunError>, Box<dyn std::any::Any + Send>>) -> RunError {
+    match ended {
+        Ok(Ok(())) => RunError::Ended { part: "controller" },
+        Ok(Err(error)) => error,
+        Err(panic) => RunError::Panicked { part: "controller", message: panic_message(&*panic) },
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/metrics`: the text of the registry, compressed if asked for, over TLS if told so.
+
+use std::{fmt, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use flate2::{Compression, write::GzEncoder};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    bind::{BindError, listen},
+    probes::not_found,
+    serve::{Limits, ServeError, Server},
+    tls::{self, Certificate, ReadCounter},
+};
+
+/// Renders every metric in Prometheus' text format 0.0.4. Asked at each scrape.
+pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// How metrics are served over TLS.
+#[derive(Clone)]
+pub struct Secure {
+    /// Where `tls.crt` and `tls.key` may be; without both a self-signed certificate is made.
+    pub cert_dir: PathBuf,
+    /// Offer HTTP/2 besides HTTP/1.1.
+    pub http2: bool,
+    /// Told of each attempt to read the certificate.
+    pub counter: ReadCounter,
+}
+
+impl fmt::Debug for Secure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secure")
+            .field("cert_dir", &self.cert_dir)
+            .field("http2", &self.http2)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The only path, for any method, and Go's answer for all others.
+pub(super) fn router(render: Render) -> Router {
+    let answer = move |headers: HeaderMap| {
+        let text = render();
+        std::future::ready(if wants_gzip(&headers) { compressed(text) } else { plain(text) })
+    };
+    Router::new().route("/metrics", any(answer)).fallback(|| std::future::ready(not_found()))
+}
+
+fn plain(text: String) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+}
+
+fn compressed(text: String) -> Response {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let bytes = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    let Ok(bytes) = bytes else { return plain(text) };
+    let headers = [
+        (header::CONTENT_TYPE, CONTENT_TYPE),
+        (header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+        (header::VARY, HeaderValue::from_static("Accept-Encoding")),
+    ];
+    (headers, bytes).into_response()
+}
+
+/// Whether `Accept-Encoding` names gzip, other than with weight 0.
+fn wants_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|offer| {
+        let (coding, parameters) = offer.split_once(';').unwrap_or((offer, ""));
+        let weight =
+            parameters.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        coding.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
+/// The metrics listener, bound but not yet serving.
+pub struct MetricsServer {
+    server: Server,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl MetricsServer {
+    /// Binds the address of `--metrics-bind-address`. `secure`: over TLS.
+    ///
+    /// # Errors
+    /// The address is wrong or taken, or the mounted certificate cannot be used: the process should end
+    /// with 1.
+    pub async fn bind(address: &str, render: Render, secure: Option<Secure>) -> Result<Self, BindError> {
+        let Some(Secure { cert_dir, http2, counter }) = secure else {
+            let server = Self::server(address, render).await?;
+            return Ok(Self { server, certificate: None });
+        };
+        let certificate = Certificate::load(&cert_dir, counter).await;
+        let certificate =
+            certificate.map_err(|source| BindError::Certificate { address: address.to_owned(), source })?;
+        Self::with_certificate(address, render, certificate, http2).await
+    }
+
+    /// Binds the address and serves over TLS with this certificate.
+    pub(super) async fn with_certificate(
+        address: &str,
+        render: Render,
+        certificate: Certificate,
+        http2: bool,
+    ) -> Result<Self, BindError> {
+        let certificate = Arc::new(certificate);
+        let tls = tls::acceptor(Arc::clone(&certificate), http2);
+        let tls = tls.map_err(|source| BindError::Certificate { address: address.to_owned(), source })?;
+        let server = Server { tls: Some(tls), ..Self::server(address, render).await? };
+        Ok(Self { server, certificate: Some(certificate) })
+    }
+
+    async fn server(address: &str, render: Render) -> Result<Server, BindError> {
+        let listener = listen(address).await?;
+        let (address, limits) = (address.to_owned(), Limits::default());
+        Ok(Server { listener, address, tls: None, router: router(render), limits })
+    }
+
+    /// Where it really listens; `None` when the system does not tell.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.server.local_addr()
+    }
+
+    /// Serves until `stop`, then lets the answers under way finish (at most 1 s).
+    ///
+    /// # Errors
+    /// The listener broke.
+    pub async fn serve(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let secure = self.server.tls.is_some();
+        tracing::info!(bind_address = self.server.address, secure, "Serving metrics server");
+        let reload = async {
+            match &self.certificate {
+                Some(certificate) => certificate.keep_reading().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = self.server.serve(stop) => result,
+            () = reload => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for MetricsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MetricsServer").field(&self.server.address).finish()
+    }
+}
