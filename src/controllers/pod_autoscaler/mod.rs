@@ -35,6 +35,8 @@ mod targets;
 mod triggers;
 
 #[cfg(test)]
+mod controller_tests;
+#[cfg(test)]
 mod annotations_tests;
 #[cfg(test)]
 mod bounds_tests;
