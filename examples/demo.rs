@@ -68,7 +68,10 @@ async fn main() -> Result<()> {
     }
     let verdict = leases::who_wrote_without_lease(plane.audit().entries());
     ensure!(verdict.violations.is_empty(), "writes without a Lease: {:?}", verdict.violations);
-    println!("    {} writes in the API server's audit log, none by a manager without its Lease", verdict.judged);
+    println!(
+        "    {} writes in the API server's audit log, none by a manager without its Lease",
+        verdict.judged
+    );
     say(&format!("done in {} s", started.elapsed().as_secs()));
     Ok(())
 }
@@ -84,7 +87,11 @@ async fn autoscale(plane: &ControlPlane, client: &kube::Client, engine: &FakeEng
     eventually(MINUTE, "the autoscaler is settled", async || {
         let seen = objects::get(client, &autoscaler).await.ok_or("the autoscaler is gone")?;
         let status = &seen["status"];
-        if status["actualScale"] == 2 && status["desiredScale"] == 2 { Ok(()) } else { Err(status.to_string()) }
+        if status["actualScale"] == 2 && status["desiredScale"] == 2 {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     println!("{}", indent(&plane.kubectl(&["get", "podautoscalers,deployments,pods", "-n", NS]).await?));
@@ -151,7 +158,8 @@ async fn wait_for_holder(client: &kube::Client, managers: &[Manager], not: Optio
     eventually(MINUTE, "the Lease is held", async || {
         let seen = objects::get(client, &lease).await.ok_or("no Lease yet")?;
         let holder = seen["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        let index = managers.iter().position(|it| it.is(holder)).ok_or_else(|| format!("held by {holder:?}"))?;
+        let index =
+            managers.iter().position(|it| it.is(holder)).ok_or_else(|| format!("held by {holder:?}"))?;
         match not {
             Some(old) if old.is(holder) => Err("still held by the old one".to_owned()),
             Some(_) | None => Ok(index),

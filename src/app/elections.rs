@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use crate::{
     cli::settings::Settings,
     cluster::events::{EventDraft, Recorder, Severity},
-    election::{self, Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election},
+    election::{
+        self, Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election,
+    },
     runtime::{controller::Controller, tasks::TaskSet},
 };
 

@@ -198,7 +198,9 @@ fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec
         }
     }
     if let Some(WebhookSettings { .. }) = &settings.webhook {
-        tracing::warn!("this build has no webhook server yet; --disable-webhook says so without this warning");
+        tracing::warn!(
+            "this build has no webhook server yet; --disable-webhook says so without this warning"
+        );
     }
     enabled
 }
@@ -261,7 +263,8 @@ async fn start_servers(
     let servers = TaskSet::new();
     if let Some(address) = settings.server.probes.address() {
         let probes: Probes = Report::probes(report);
-        let server = ProbeServer::bind(address, probes).await.context("unable to start the health probe server")?;
+        let server =
+            ProbeServer::bind(address, probes).await.context("unable to start the health probe server")?;
         let closing = closing.clone();
         servers.spawn("health probe server", async move {
             if let Err(error) = server.serve(closing).await {
@@ -274,8 +277,9 @@ async fn start_servers(
         let secure = secure_metrics(settings, metrics)?;
         let render = Arc::new(move || rendered.render());
         tracing::info!("Starting metrics server");
-        let server =
-            MetricsServer::bind(address, render, secure).await.context("unable to start the metrics server")?;
+        let server = MetricsServer::bind(address, render, secure)
+            .await
+            .context("unable to start the metrics server")?;
         let closing = closing.clone();
         servers.spawn("metrics server", async move {
             if let Err(error) = server.serve(closing).await {
@@ -289,8 +293,11 @@ async fn start_servers(
 fn secure_metrics(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Option<Secure>> {
     let name = "certwatcher_read_certificate";
     let reads = metrics.int_counter(&format!("{name}_total"), "Total number of certificate reads", &[])?;
-    let errors =
-        metrics.int_counter(&format!("{name}_errors_total"), "Total number of certificate read errors", &[])?;
+    let errors = metrics.int_counter(
+        &format!("{name}_errors_total"),
+        "Total number of certificate read errors",
+        &[],
+    )?;
     let (reads, errors) = (reads.with_label_values::<&str>(&[]), errors.with_label_values::<&str>(&[]));
     if !settings.server.metrics_secure {
         return Ok(None);

@@ -39,7 +39,11 @@ struct Followed {
 }
 
 impl Report {
-    pub(super) fn new(clock: SharedClock, shutdown: CancellationToken, lease_duration: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        clock: SharedClock,
+        shutdown: CancellationToken,
+        lease_duration: Duration,
+    ) -> Arc<Self> {
         let (followed, elector_ended) = (Mutex::default(), AtomicBool::new(false));
         Arc::new(Self { clock, shutdown, lease_duration, followed, elector_ended })
     }

@@ -123,7 +123,8 @@ impl Discovery {
     /// A discovery document; `None` when there is none.
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, DiscoveryError> {
         let ask = |source| DiscoveryError::Ask { path: path.to_owned(), source: Box::new(source) };
-        let request = Request::get(path).body(Vec::new()).map_err(|error| ask(kube::Error::HttpError(error)))?;
+        let request =
+            Request::get(path).body(Vec::new()).map_err(|error| ask(kube::Error::HttpError(error)))?;
         match tokio::time::timeout(REQUEST, self.client.0.request::<T>(request)).await {
             Err(_) => Err(DiscoveryError::Silence { path: path.to_owned() }),
             Ok(Ok(document)) => Ok(Some(document)),

@@ -26,9 +26,12 @@ fn discovery() -> (Discovery, Arc<AtomicUsize>) {
             ]})
         };
         let (code, body) = match request.uri().path() {
-            "/apis/a.io" => (200, json!({"kind": "APIGroup", "name": "a.io", "versions": [
+            "/apis/a.io" => (
+                200,
+                json!({"kind": "APIGroup", "name": "a.io", "versions": [
                 {"groupVersion": "a.io/v2", "version": "v2"}, {"groupVersion": "a.io/v1", "version": "v1"},
-            ], "preferredVersion": {"groupVersion": "a.io/v1", "version": "v1"}})),
+            ], "preferredVersion": {"groupVersion": "a.io/v1", "version": "v1"}}),
+            ),
             "/apis/a.io/v1" => (200, list("v1", "things")),
             "/apis/a.io/v2" => (200, list("v2", "things")),
             "/apis/broken.io/v1" => (500, json!({"kind": "Status", "status": "Failure", "code": 500})),

@@ -64,7 +64,11 @@ impl Writer {
     /// [`WriteError::AlreadyExists`]: read it and see whose it is.
     pub async fn create<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<Scope = kube::core::NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
         K::DynamicType: Default,
     {
         let (api, thing) = self.api_of(object);
@@ -77,7 +81,11 @@ impl Writer {
     /// [`WriteError::Conflict`]: read it again and decide anew.
     pub async fn replace<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<Scope = kube::core::NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
         K::DynamicType: Default,
     {
         let (api, thing) = self.api_of(object);
@@ -92,7 +100,11 @@ impl Writer {
     /// [`WriteError::Conflict`]: compute the status anew from the object as it is now.
     pub async fn replace_status<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<Scope = kube::core::NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
         K::DynamicType: Default,
     {
         let (api, thing) = self.api_of(object);

@@ -65,11 +65,7 @@ fn labels_and_help_are_escaped() {
     family.with_label_values(&["a\"b\\c\nd"]).set(1);
     assert_eq!(
         lines(&metrics, "g"),
-        [
-            r#"# HELP g two\nlines \\ "q""#,
-            "# TYPE g gauge",
-            r#"g{l="a\"b\\c\nd"} 1"#
-        ]
+        [r#"# HELP g two\nlines \\ "q""#, "# TYPE g gauge", r#"g{l="a\"b\\c\nd"} 1"#]
     );
 }
 

@@ -74,8 +74,7 @@ fn a_message_never_breaks_the_line() {
 #[test]
 fn json_has_the_same_facts() {
     let fields = [("controller", said("kv-cache-controller")), ("attempt", Value::Uint(3))];
-    let have: serde_json::Value =
-        serde_json::from_str(&json(&line(Level::WARN, "failed", &fields))).unwrap();
+    let have: serde_json::Value = serde_json::from_str(&json(&line(Level::WARN, "failed", &fields))).unwrap();
     assert_eq!(
         have,
         serde_json::json!({

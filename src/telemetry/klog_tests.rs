@@ -56,7 +56,13 @@ fn fields_of_the_spans_follow_from_outer_to_inner() {
     let lines = logged(&bare(), || {
         let term = tracing::info_span!("term", controller = "kv-cache-controller");
         let _term = term.enter();
-        let pass = tracing::info_span!("pass", r#loop = "kv-cache", namespace = "ns", name = "a", reconcile_id = "1");
+        let pass = tracing::info_span!(
+            "pass",
+            r#loop = "kv-cache",
+            namespace = "ns",
+            name = "a",
+            reconcile_id = "1"
+        );
         let _pass = pass.enter();
         tracing::info!(child = "pod-0", "created");
     });

@@ -87,7 +87,12 @@ impl Metrics {
     ///
     /// # Errors
     /// [`MetricsError::Create`] and [`MetricsError::Conflict`]: report them at start, they are defects.
-    pub fn int_counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+    pub fn int_counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, MetricsError> {
         let build = || IntCounterVec::new(Opts::new(name, help), labels);
         self.family(name, help, labels, &[], build, Family::IntCounter, |family| match family {
             Family::IntCounter(family) => Some(family),

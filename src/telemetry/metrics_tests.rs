@@ -19,7 +19,7 @@ fn process_families_have_the_names_of_the_go_client() {
         "process_max_fds",
         "process_start_time_seconds",
     ] {
-        assert!(text.contains(&format!("\n{family} ")) , "{family} in\n{text}");
+        assert!(text.contains(&format!("\n{family} ")), "{family} in\n{text}");
     }
 }
 

@@ -24,8 +24,11 @@ pub(super) fn register(metrics: &Metrics) -> Result<(), MetricsError> {
     let gauge = |name, help| {
         metrics.gauge(name, help, &none)?.get_metric_with_label_values(&none).map_err(MetricsError::Labels)
     };
-    let cpu =
-        metrics.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &none)?;
+    let cpu = metrics.counter(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+        &none,
+    )?;
     let families = Families {
         cpu: cpu.get_metric_with_label_values(&none).map_err(MetricsError::Labels)?,
         resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes.")?,

@@ -14,7 +14,10 @@ fn series_vanishes_with_its_owner() {
     let b = family.series(&["ns", "b"]).unwrap();
     a.set(1.0);
     b.set(2.0);
-    assert_eq!(shown(&metrics), [r#"ready{name="a",namespace="ns"} 1"#, r#"ready{name="b",namespace="ns"} 2"#]);
+    assert_eq!(
+        shown(&metrics),
+        [r#"ready{name="a",namespace="ns"} 1"#, r#"ready{name="b",namespace="ns"} 2"#]
+    );
     drop(a);
     assert_eq!(shown(&metrics), [r#"ready{name="b",namespace="ns"} 2"#]);
     drop(b);

@@ -9,10 +9,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Client,
-    client::Body,
-};
+use kube::{Api, Client, client::Body};
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, Opts};
 use serde_json::json;

@@ -94,7 +94,8 @@ pub(super) async fn find(settings: &ClientSettings) -> Result<(Config, Source), 
 }
 
 async fn from_files(paths: Vec<PathBuf>) -> Result<(Config, Source), ConfigError> {
-    let wrong = |path: &Path, source| ConfigError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+    let wrong =
+        |path: &Path, source| ConfigError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let mut merged = Kubeconfig::default();
     let mut last = PathBuf::new();
     for path in &paths {

@@ -31,7 +31,8 @@ fn kubeconfig(path: &Path, server: &str) {
 #[tokio::test]
 async fn the_flag_wins_over_the_variable_and_the_variable_over_home() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (flag, env, home) = (dir.path().join("flag"), dir.path().join("env"), dir.path().join(".kube/config"));
+    let (flag, env, home) =
+        (dir.path().join("flag"), dir.path().join("env"), dir.path().join(".kube/config"));
     for (path, server) in [(&flag, "http://flag:1"), (&env, "http://env:1"), (&home, "http://home:1")] {
         kubeconfig(path, server);
     }

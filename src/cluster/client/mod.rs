@@ -82,7 +82,10 @@ pub struct Clients {
 
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").field("host", &self.host).field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Clients")
+            .field("host", &self.host)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 

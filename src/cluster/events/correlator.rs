@@ -119,8 +119,12 @@ impl Correlator {
     /// The draft that was judged last, once more after a failure: takes no token and counts nothing up.
     pub fn again(&mut self, draft: &EventDraft) -> Verdict {
         let object = identity(&draft.regarding);
-        let group =
-            EventKey { object, severity: draft.severity, reason: draft.reason.clone(), message: String::new() };
+        let group = EventKey {
+            object,
+            severity: draft.severity,
+            reason: draft.reason.clone(),
+            message: String::new(),
+        };
         let own = EventKey { message: draft.message.clone(), ..group.clone() };
         let combined = format!("{COMBINED}{}", draft.message);
         for (key, message) in [(own.clone(), &draft.message), (group, &combined)] {
@@ -177,7 +181,8 @@ impl Correlator {
             oldest.and_then(|key| self.sent.remove(&key));
         }
         if self.buckets.len() > REMEMBERED {
-            let oldest = self.buckets.iter().min_by_key(|(_, bucket)| bucket.used).map(|(key, _)| key.clone());
+            let oldest =
+                self.buckets.iter().min_by_key(|(_, bucket)| bucket.used).map(|(key, _)| key.clone());
             oldest.and_then(|key| self.buckets.remove(&key));
         }
         if self.alike.len() > REMEMBERED {

@@ -49,7 +49,10 @@ fn from_the_tenth_different_message_on_they_are_combined() {
     let mut correlator = Correlator::default();
     for n in 0..9 {
         let verdict = send(&mut correlator, &format!("m{n}"), start());
-        assert!(matches!(&verdict, Verdict::Create { message, .. } if *message == format!("m{n}")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Create { message, .. } if *message == format!("m{n}")),
+            "{verdict:?}"
+        );
     }
     let verdict = send(&mut correlator, "m9", start());
     let Verdict::Create { message, .. } = verdict else { panic!("{verdict:?}") };

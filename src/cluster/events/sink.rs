@@ -127,7 +127,8 @@ impl RecorderTask {
             if attempt > 1 {
                 tokio::time::sleep(PAUSE).await;
             }
-            let verdict = if attempt == 1 { Some(self.correlator.judge(&draft, self.clock.instant())) } else { None };
+            let verdict =
+                if attempt == 1 { Some(self.correlator.judge(&draft, self.clock.instant())) } else { None };
             let failed = match verdict.unwrap_or_else(|| self.correlator.again(&draft)) {
                 Verdict::Drop => return,
                 Verdict::Create { key, message } => match self.create(&draft, &message).await {
@@ -186,7 +187,13 @@ impl RecorderTask {
         Ok(created.metadata.name.unwrap_or_default())
     }
 
-    async fn count_up(&self, draft: &EventDraft, name: &str, count: i32, message: &str) -> Result<(), Failed> {
+    async fn count_up(
+        &self,
+        draft: &EventDraft,
+        name: &str,
+        count: i32,
+        message: &str,
+    ) -> Result<(), Failed> {
         let patch = json!({"count": count, "lastTimestamp": Time(self.clock.now()), "message": message});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         bounded(self.api(draft).patch(name, &params, &Patch::Merge(&patch))).await.map(drop)

@@ -32,7 +32,8 @@ fn client(codes: &'static [u16]) -> (kube::Client, Seen) {
             };
             let code = codes[turn.min(codes.len() - 1)];
             let answer = if code < 300 {
-                let mut event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {}});
+                let mut event =
+                    json!({"apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {}});
                 event["metadata"]["name"] = body["metadata"]["name"].clone();
                 event
             } else {
@@ -77,7 +78,10 @@ async fn an_event_is_a_core_event_in_the_objects_namespace_with_the_component_as
     let seen = publish(&[201], vec![draft(Some("prod"))]).await;
     let [(method, uri, event)] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!(*method, Method::POST);
-    assert!(uri.starts_with("/api/v1/namespaces/prod/events?") && uri.contains("fieldManager=manager"), "{uri}");
+    assert!(
+        uri.starts_with("/api/v1/namespaces/prod/events?") && uri.contains("fieldManager=manager"),
+        "{uri}"
+    );
     assert_eq!(event["source"]["component"], "PodAutoscaler");
     assert_eq!(event["reportingComponent"], "PodAutoscaler");
     assert_eq!(event["type"], "Warning");

@@ -26,8 +26,12 @@ async fn second_controller_on_a_lease_reports_the_conflict_and_never_takes_it() 
     let plane = plane().await;
     let client = plane.client().await;
     let shared = "shared".to_owned();
-    let of_first =
-        ["--probe-loops", "--disable-webhook", "--controllers=kv-cache-controller", "--leader-election-id=shared"];
+    let of_first = [
+        "--probe-loops",
+        "--disable-webhook",
+        "--controllers=kv-cache-controller",
+        "--leader-election-id=shared",
+    ];
     let first = Manager::start(&plane, &of_first).await;
     wait_held(&client, SOON, std::slice::from_ref(&shared), &[&first]).await;
 

@@ -15,8 +15,8 @@ use crate::support::{
 };
 
 use super::{
-    EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, edit_lease,
-    holder_of, holders, leases_of, managers, plane, probe_count, wait_counting, wait_held,
+    EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, edit_lease, holder_of,
+    holders, leases_of, managers, plane, probe_count, wait_counting, wait_held,
 };
 
 /// When each Lease of the list was first written by another holder after `from`.

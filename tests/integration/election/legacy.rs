@@ -116,7 +116,8 @@ async fn all_controllers_stop_when_a_go_manager_takes_the_legacy_lease() {
     let end = crate::support::wait::instant() + Duration::from_secs(12);
     while crate::support::wait::instant() < end {
         let time = format!("{:.6}", now());
-        let take = json!({"spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "renewTime": time}});
+        let take =
+            json!({"spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "renewTime": time}});
         edit_lease(&client, LEGACY, &take).await;
         let holders = holders(&client).await.expect("read Leases");
         if default_leases().iter().all(|lease| !holders.contains_key(lease)) {

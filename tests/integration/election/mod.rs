@@ -113,11 +113,7 @@ pub(crate) async fn wait_held(
         let holders = holders(client).await?;
         let held = |lease: &&String| holders.get(*lease).is_some_and(|it| by.iter().any(|one| one.is(it)));
         let missing: Vec<_> = leases.iter().filter(|lease| !held(lease)).collect();
-        if missing.is_empty() {
-            Ok(holders)
-        } else {
-            Err(format!("not held: {missing:?}, all: {holders:?}"))
-        }
+        if missing.is_empty() { Ok(holders) } else { Err(format!("not held: {missing:?}, all: {holders:?}")) }
     })
     .await
 }

@@ -104,7 +104,9 @@ async fn all_problems_of_ids_and_durations_are_told_at_once_and_nothing_is_conta
     let manager = launch.start();
     assert_eq!(manager.wait_exit(SOON).await, Some(1));
     let said = manager.log();
-    for part in ["kv-cache-controller", "stormservice-controller", "same", "--leader-election-id", "Upper_Case"] {
+    for part in
+        ["kv-cache-controller", "stormservice-controller", "same", "--leader-election-id", "Upper_Case"]
+    {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     assert!(said.contains("leaseDuration must be greater than renewDeadline"), "{said}");
@@ -119,11 +121,8 @@ async fn bare_id_is_one_controllers_lease_and_several_controllers_never_share_it
     let plane = plane().await;
     let client = plane.client().await;
     {
-        let args = [
-            "--controllers=pod-autoscaler-controller",
-            "--leader-election-id=my-lease",
-            "--disable-webhook",
-        ];
+        let args =
+            ["--controllers=pod-autoscaler-controller", "--leader-election-id=my-lease", "--disable-webhook"];
         let manager = crate::support::manager::Manager::start(&plane, &args).await;
         wait_held(&client, SOON, &["my-lease".to_owned()], &[&manager]).await;
         let held = holders(&client).await.expect("read Leases");
@@ -155,7 +154,10 @@ async fn without_election_no_lease_is_touched_and_all_controllers_work() {
     wait_counting(&client, SOON, PROBED).await;
     managers[0].wait_for_line(SOON, "replica").await;
     let said = managers[0].log();
-    assert!(said.lines().any(|line| line.starts_with('W') && line.contains("--leader-elect=false")), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with('W') && line.contains("--leader-elect=false")),
+        "{said}"
+    );
     let account = "system:serviceaccount:aibrix-system:aibrix-controller-manager";
     let leases = log.entries().iter().filter(|it| it.user == account && it.is_lease()).count();
     assert_eq!(leases, 0, "requests for Leases");
@@ -187,8 +189,11 @@ async fn seven_controllers_on_three_replicas_at_rest_make_few_lease_requests() {
     })
     .await;
     let account = "system:serviceaccount:aibrix-system:aibrix-controller-manager";
-    let requests: Vec<_> =
-        log.since(mark).iter().filter(|it| it.user == account && it.is_lease() && it.verb != "watch").collect();
+    let requests: Vec<_> = log
+        .since(mark)
+        .iter()
+        .filter(|it| it.user == account && it.is_lease() && it.verb != "watch")
+        .collect();
     let summary = crate::support::audit::summary(requests.iter().copied());
     assert!(requests.len() <= 110, "{} requests in a minute:\n{summary}", requests.len());
 }

@@ -62,8 +62,9 @@ async fn metrics_have_the_names_labels_and_buckets_that_dashboards_use() {
     wait_held(&client, SOON, &default_leases(), &[&manager]).await;
     let text = manager.metrics().await.expect("metrics");
     for result in ["success", "error", "requeue", "requeue_after"] {
-        let series =
-            format!("controller_runtime_reconcile_total{{controller=\"podautoscaler\",result=\"{result}\"}} ");
+        let series = format!(
+            "controller_runtime_reconcile_total{{controller=\"podautoscaler\",result=\"{result}\"}} "
+        );
         assert!(text.contains(&series), "{series} is not in\n{text}");
     }
     for series in [

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::{
     election::{
-        EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, holders, leases_of,
-        plane, wait_counting, wait_held,
+        EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, holders,
+        leases_of, plane, wait_counting, wait_held,
     },
     support::{
         eventually,

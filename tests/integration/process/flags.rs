@@ -111,11 +111,15 @@ async fn single_dashes_and_separate_values_are_understood() {
     let kubeconfig = plane.manager_kubeconfig().await;
     let probes = free_port();
     let log = plane.new_path("dashes.log");
-    let args: Vec<String> = ["-v=4", "-metrics-bind-address", "0", "--leader-elect", "--probe-loops", "-kubeconfig"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([kubeconfig.display().to_string(), format!("-health-probe-bind-address=127.0.0.1:{probes}")])
-        .collect();
+    let args: Vec<String> =
+        ["-v=4", "-metrics-bind-address", "0", "--leader-elect", "--probe-loops", "-kubeconfig"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([
+                kubeconfig.display().to_string(),
+                format!("-health-probe-bind-address=127.0.0.1:{probes}"),
+            ])
+            .collect();
     let env = [("POD_NAME", "dashes".to_owned())];
     let process = Process::spawn(&binary(), args, &env, &log).expect("start the binary");
     eventually(SOON, "its Leases are held", async || {

@@ -117,7 +117,9 @@ async fn roles_of_aibrix_suffice_for_all_but_the_metrics_apis() {
         .iter()
         .filter(|rule| {
             let ours = ["metrics.k8s.io", "custom.metrics.k8s.io"];
-            rule["apiGroups"].as_array().is_none_or(|it| it.iter().all(|group| ours.iter().all(|o| group != o)))
+            rule["apiGroups"]
+                .as_array()
+                .is_none_or(|it| it.iter().all(|group| ours.iter().all(|o| group != o)))
         })
         .cloned()
         .collect();
@@ -145,12 +147,17 @@ async fn roles_of_aibrix_suffice_for_all_but_the_metrics_apis() {
     })
     .await;
     let account = "system:serviceaccount:aibrix-system:aibrix-controller-manager";
-    let forbidden: Vec<_> =
-        log.entries().iter().filter(|it| it.user == account && it.code == 403).map(|it| it.uri.clone()).collect();
+    let forbidden: Vec<_> = log
+        .entries()
+        .iter()
+        .filter(|it| it.user == account && it.code == 403)
+        .map(|it| it.uri.clone())
+        .collect();
     assert!(forbidden.is_empty(), "{forbidden:?}");
-    let group = log.entries().iter().any(|it| {
-        it.user == account && it.object.as_ref().is_some_and(|it| it.api_group == "events.k8s.io")
-    });
+    let group = log
+        .entries()
+        .iter()
+        .any(|it| it.user == account && it.object.as_ref().is_some_and(|it| it.api_group == "events.k8s.io"));
     assert!(!group, "events go to the core group");
 }
 
@@ -179,5 +186,7 @@ async fn standby_writes_nothing_but_leases_that_it_wins() {
         .collect();
     assert!(wrote.is_empty(), "{wrote:?}");
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("nothing to delete");
+    pods.delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await
+        .expect("nothing to delete");
 }

@@ -185,8 +185,7 @@ async fn client_without_credentials(plane: &ControlPlane) -> Client {
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
     for (name, value) in from {
-        let of_this_hop =
-            [http::header::TRANSFER_ENCODING, http::header::CONTENT_LENGTH, http::header::HOST];
+        let of_this_hop = [http::header::TRANSFER_ENCODING, http::header::CONTENT_LENGTH, http::header::HOST];
         if !of_this_hop.contains(name) {
             to.append(name, value.clone());
         }
