@@ -138,7 +138,7 @@ impl Watches {
         let malformed = shared.metrics.malformed(&kind);
         let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed));
         let watch = TaskSet::new();
-        let feeding = feed::feed(
+        let feeding = feed::supervised(
             Arc::clone(&inner),
             Arc::clone(&source),
             shared.client.clone(),

@@ -4,20 +4,26 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::clock::{Instant, SharedClock};
 
 use super::{
-    super::{catch_up::Lists, controller::RunError, reconciler::Key, tasks::TaskSet},
+    super::{
+        catch_up::Lists,
+        controller::RunError,
+        metrics::MalformedCount,
+        reconciler::Key,
+        tasks::{TaskSet, panic_message},
+    },
     contents::{AfterInit, Change, Contents, Item, Stored},
     guarded::Malformed,
 };
@@ -49,7 +55,7 @@ pub(crate) struct Inner<S> {
     /// Told after every change.
     changed: Notify,
     health: Mutex<Option<(Instant, String)>>,
-    malformed: IntCounter,
+    malformed: MalformedCount,
 }
 
 type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
@@ -166,7 +172,7 @@ impl<S: Stored> Store<S> {
         });
         let known = self.malformed();
         for malformed in &known {
-            (*listener.lock())(malformed);
+            inner.guarded(|| (*listener.lock())(malformed));
         }
         drop(order);
         let end = End(move || drop(inner.listeners.lock().malformed.remove(&id)));
@@ -314,7 +320,7 @@ pub(crate) async fn sync_in_time(read: &Read, timeout: Duration) -> Result<(), R
 }
 
 impl<S: Stored> Inner<S> {
-    pub(super) fn new(kind: String, clock: SharedClock, malformed: IntCounter) -> Self {
+    pub(super) fn new(kind: String, clock: SharedClock, malformed: MalformedCount) -> Self {
         let listeners = Listeners { next: 0, changes: BTreeMap::new(), malformed: BTreeMap::new() };
         Self {
             kind,
@@ -422,14 +428,14 @@ impl<S: Stored> Inner<S> {
         let listeners: Vec<OnChange<S>> = self.listeners.lock().changes.values().cloned().collect();
         for change in changes {
             for listener in &listeners {
-                (*listener.lock())(change.clone());
+                self.guarded(|| (*listener.lock())(change.clone()));
             }
         }
         self.changed.notify_waiters();
     }
 
     fn tell_malformed(&self, malformed: &Malformed) {
-        self.malformed.inc();
+        self.malformed.add();
         warn!(
             kind = self.kind,
             namespace = malformed.namespace,
@@ -439,7 +445,19 @@ impl<S: Stored> Inner<S> {
         );
         let listeners: Vec<OnMalformed> = self.listeners.lock().malformed.values().cloned().collect();
         for listener in &listeners {
-            (*listener.lock())(malformed);
+            self.guarded(|| (*listener.lock())(malformed));
+        }
+    }
+
+    /// A listener that panics must not take the watch of everybody else with it.
+    fn guarded(&self, listener: impl FnOnce()) {
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(listener)) {
+            let message = panic_message(panic.as_ref());
+            error!(
+                kind = self.kind,
+                error = format!("panic: {message} [recovered]"),
+                "listener of a watch failed"
+            );
         }
     }
 }
