@@ -53,6 +53,7 @@ pub fn run(settings: Settings) -> ExitCode {
         tracing::error!(error = %error, "unable to set up logging");
         return ExitCode::FAILURE;
     }
+    telemetry::log_panics();
     // Two threads do: passes wait far more than they compute, and each thread has its own allocation caches.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
