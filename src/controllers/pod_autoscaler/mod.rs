@@ -35,8 +35,6 @@ mod targets;
 mod triggers;
 
 #[cfg(test)]
-mod controller_tests;
-#[cfg(test)]
 mod annotations_tests;
 #[cfg(test)]
 mod bounds_tests;

@@ -26,7 +26,7 @@ use super::{
     contents::{AfterInit, Contents, Item, Stored},
     sight::{self, Sight},
     spec::Source,
-    store::Inner,
+    state::Inner,
 };
 
 /// How often a kind that is not served is asked for again.
