@@ -5,11 +5,11 @@ use std::{fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Api;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::telemetry::families::Registry;
 
 use super::{
     Settings,

@@ -16,11 +16,12 @@ mod keeper;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use prometheus::IntGauge;
+
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::{Instant, SharedClock};
+use crate::telemetry::families::IntGauge;
 
 use super::{
     decision::Timing,
