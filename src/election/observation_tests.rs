@@ -115,6 +115,17 @@ fn claim_outlives_what_its_holder_did_not_do() {
 }
 
 #[test]
+fn absurd_duration_is_not_believed_because_of_an_earlier_renew_time() {
+    let at = start();
+    let forged = json!({
+        "holderIdentity": "other", "leaseDurationSeconds": i32::MAX, "renewTime": "1999-01-01T00:00:00.000000Z",
+    });
+    let cut = json!({ "holderIdentity": "other", "leaseDurationSeconds": i32::MAX });
+    let edits = [(0, held("1", "other", 1)), (1, sight("2", &cut)), (5, sight("3", &forged))];
+    assert!(seen(&edits, at).is_open_to("me", at + after(20)));
+}
+
+#[test]
 fn a_second_cut_does_not_lengthen_the_claim() {
     let at = start();
     let cut = |version| sight(version, &json!({}));
