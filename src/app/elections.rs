@@ -42,7 +42,7 @@ impl Elections {
         companions.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
         let (seats, statuses) = if settings.elect {
-            let election = Election::new(setup(settings, host, recorder.clone()))?;
+            let election = Election::new(&setup(settings, host, recorder.clone()))?;
             for task in election.electors {
                 electors.spawn(task.name, task.run);
             }

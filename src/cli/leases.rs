@@ -155,8 +155,9 @@ impl Seen {
 /// # Errors
 /// No client could be made, or one of the two lists failed.
 pub async fn read(settings: &ClientSettings, namespace: &str) -> Result<Seen, LeasesError> {
+    let labels = ["code", "method", "host"];
     let requests =
-        Metrics::new()?.int_counter("rest_client_requests_total", "", &["code", "method", "host"])?;
+        Metrics::new()?.int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;
     let client = Clients::new(settings, &requests).await?.reader();
     let leases = list(Api::namespaced(client.clone(), namespace)).await;
     let leases = leases.map_err(|source| LeasesError::ListLeases {

@@ -10,11 +10,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
-    core::{Collector, Desc},
-    proto::MetricFamily,
+
+use crate::telemetry::families::{
+    Collector, Desc, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, MetricFamily, Opts, Registry,
 };
 
 use super::controller::LoopCard;
@@ -122,7 +121,7 @@ impl RuntimeMetrics {
     ///
     /// # Errors
     /// A family of that name is there already: construct this once per registry.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry) -> Result<Self, crate::telemetry::families::Error> {
         let by_loop = ["controller"].as_slice();
         let by_queue = ["name", "controller"].as_slice();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -313,7 +312,7 @@ impl MalformedCount {
 }
 
 impl QueueGauges {
-    fn new() -> Result<Self, prometheus::Error> {
+    fn new() -> Result<Self, crate::telemetry::families::Error> {
         let labels = &["name", "controller"];
         Ok(Self {
             depth: IntGaugeVec::new(Opts::new("workqueue_depth", "Current depth of workqueue"), labels)?,

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
-use prometheus::IntCounterVec;
 use tower::{BoxError, Layer, Service};
+
+use crate::telemetry::families::IntCounterVec;
 
 #[derive(Debug, Clone)]
 pub(super) struct CountingLayer {

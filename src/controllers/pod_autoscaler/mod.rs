@@ -49,11 +49,15 @@ mod hpa_tests;
 #[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
+mod plan_property_tests;
+#[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
 mod targets_tests;
 #[cfg(test)]
 mod triggers_tests;
+#[cfg(test)]
+mod world;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
@@ -10,61 +9,13 @@ use super::{
     plan::{plan, plan_base},
     snapshot::{Claim, HpaSeen, Reading, Samples, Snapshot, TargetSeen},
     status::conclude,
-    steps::{Conclusion, Gauge, Plan, Step, Trouble},
+    steps::{Conclusion, Gauge, Step, Trouble},
+    world::{World, pass, scale_of},
 };
 use crate::{
     api::autoscaling::{PodAutoscaler, PodAutoscalerStatus},
     runtime::reconciler::Key,
 };
-
-/// Plans and concludes with every step done.
-fn pass(seen: &Snapshot, memory: &Memory, seconds: i64) -> (Plan, Conclusion) {
-    let plan = plan(seen, memory, at(seconds));
-    let conclusion = conclude(&plan, &vec![None; plan.steps.len()], at(seconds));
-    (plan, conclusion)
-}
-
-/// A target that does what it is told, over one round of measurements every ten seconds.
-struct World {
-    pa: PodAutoscaler,
-    memory: Memory,
-    replicas: i32,
-    second: i64,
-}
-
-impl World {
-    fn new(pa: PodAutoscaler, replicas: i32) -> Self {
-        Self { pa, memory: Memory::default(), replicas, second: 0 }
-    }
-
-    fn round(&mut self, sources: Vec<Reading>) -> (Plan, Conclusion) {
-        let taken = at(self.second);
-        let seen = seen(self.pa.clone(), self.replicas, taken, sources);
-        let (plan, conclusion) = pass(&seen, &self.memory, self.second);
-        for step in &plan.steps {
-            if let Step::Scale { to, .. } = step {
-                self.replicas = *to;
-            }
-        }
-        self.memory = conclusion.remember.clone();
-        self.pa.status = conclusion.status.clone();
-        self.second += 10;
-        (plan, conclusion)
-    }
-
-    fn condition(&self, kind: &str) -> (String, String, String) {
-        let status = self.pa.status.as_ref().unwrap();
-        let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
-        (found.status.clone(), found.reason.clone(), found.message.clone())
-    }
-}
-
-fn scale_of(plan: &Plan) -> Option<(i32, i32, &'static str)> {
-    plan.steps.iter().find_map(|step| match step {
-        Step::Scale { from, to, reason, .. } => Some((*from, *to, *reason)),
-        Step::CreateHpa(_) | Step::PatchHpa { .. } | Step::DeleteHpa { .. } => None,
-    })
-}
 
 fn events_of(conclusion: &Conclusion) -> Vec<(&'static str, String)> {
     conclusion.events.iter().map(|event| (event.reason, event.message.clone())).collect()
@@ -597,92 +548,4 @@ fn a_schedule_moves_the_bounds_at_its_start_and_its_end() {
     assert_eq!(run("08:59:00", 3), (None, None, 2, minutes(1)));
     assert_eq!(run("09:00:00", 3), (Some(6), Some("day".into()), 6, minutes(60)));
     assert_eq!(run("10:00:00", 6), (None, None, 2, minutes(23 * 60)));
-}
-
-fn any_reading() -> impl Strategy<Value = Reading> {
-    let value = prop_oneof![
-        4 => (0.0..200.0_f64).prop_map(Ok),
-        1 => Just(failed("down")),
-        1 => any::<f64>().prop_map(Ok),
-    ];
-    prop_oneof![
-        proptest::collection::vec(value.clone(), 0..5).prop_map(Reading::PerPod),
-        value.prop_map(Reading::Total),
-    ]
-}
-
-fn any_pa() -> impl Strategy<Value = PodAutoscaler> {
-    (0..3_i32, 0..20_i32, prop_oneof![Just("APA"), Just("KPA")], 1..4_usize, any::<bool>()).prop_map(
-        |(min, more, strategy, sources, quick)| {
-            let sources: Vec<_> = (0..sources).map(|i| source("pod", &format!("m{i}"), "30")).collect();
-            let spec = json!({
-                "minReplicas": min, "maxReplicas": min + more + 1, "scalingStrategy": strategy, "metricsSources": sources,
-            });
-            annotated(pa(spec), if quick { &[("scale-down-cooldown-window", "0s")] } else { &[] })
-        },
-    )
-}
-
-proptest! {
-    #[test]
-    fn a_plan_on_its_own_result_is_empty(
-        pa in any_pa(), replicas in 0..30_i32, readings in proptest::collection::vec(any_reading(), 3),
-    ) {
-        let readings: Vec<_> = readings.into_iter().take(pa.spec.metrics_sources.len()).collect();
-        let mut world = World::new(pa, replicas);
-        world.round(readings.clone());
-        world.second = 0; // the same round again
-        world.round(readings.clone());
-        let before = world.pa.status.clone();
-        world.second = 0;
-        let (plan, conclusion) = world.round(readings);
-        prop_assert_eq!(plan.steps, []);
-        prop_assert_eq!(conclusion.events, []);
-        prop_assert_eq!(conclusion.status, before);
-    }
-
-    #[test]
-    fn a_decision_stays_within_bounds(
-        pa in any_pa(), replicas in 0..30_i32, rounds in proptest::collection::vec(proptest::collection::vec(any_reading(), 3), 1..40),
-    ) {
-        let (min, max) = (pa.spec.min_replicas.unwrap(), pa.spec.max_replicas);
-        let count = pa.spec.metrics_sources.len();
-        let mut world = World::new(pa, replicas);
-        for readings in rounds {
-            let (plan, _) = world.round(readings.into_iter().take(count).collect());
-            if let Some((_, to, _)) = scale_of(&plan) {
-                prop_assert!((min..=max).contains(&to), "{to} of {min}..={max}");
-            }
-        }
-    }
-
-    #[test]
-    fn missing_values_never_scale_down(
-        pa in any_pa(), replicas in 1..20_i32, known in proptest::collection::vec(30.0..200.0_f64, 0..3), rounds in 1..50_usize,
-    ) {
-        let (min, max) = (pa.spec.min_replicas.unwrap(), pa.spec.max_replicas);
-        prop_assume!((min..=max).contains(&replicas));
-        let count = pa.spec.metrics_sources.len();
-        let mut world = World::new(pa, replicas);
-        let mut values: Vec<_> = known.into_iter().map(Ok).collect();
-        values.push(failed("down"));
-        let mut before = world.replicas;
-        for _ in 0..rounds {
-            world.round(vec![Reading::PerPod(values.clone()); count]);
-            prop_assert!(world.replicas >= before);
-            before = world.replicas;
-        }
-    }
-
-    #[test]
-    fn the_order_of_pods_does_not_matter(values in proptest::collection::vec(0.0..100.0_f64, 1..6), replicas in 1..6_i32) {
-        let decide = |values: &[f64]| {
-            let values = values.iter().map(|value| Ok(*value)).collect();
-            let pa = pa(json!({"metricsSources": [source("pod", "m", "30")]}));
-            scale_of(&plan(&seen(pa, replicas, at(0), vec![Reading::PerPod(values)]), &Memory::default(), at(0)))
-        };
-        let mut reversed = values.clone();
-        reversed.reverse();
-        prop_assert_eq!(decide(&values), decide(&reversed));
-    }
 }
