@@ -77,12 +77,12 @@ fn scaling_a_role_touches_nothing_but_its_count() {
     });
     let target = read(&pa, object.clone());
     let ScalePatch::Json(patch) = target.write.patch(5) else { panic!("a JSON patch") };
-    let path = "/spec/template/spec/roles/1";
+    let role = "/spec/template/spec/roles/1";
     assert_eq!(
         patch,
         json!([
-            {"op": "test", "path": format!("{path}/name"), "value": "prefill"},
-            {"op": "add", "path": format!("{path}/replicas"), "value": 3}, // 5 over two copies
+            {"op": "test", "path": format!("{role}/name"), "value": "prefill"},
+            {"op": "add", "path": format!("{role}/replicas"), "value": 3}, // 5 over two copies
         ])
     );
     let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();

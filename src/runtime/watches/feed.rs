@@ -21,6 +21,8 @@ use kube::{
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use crate::telemetry::Chain;
+
 use super::{
     super::tasks::panic_message,
     contents::{AfterInit, Contents, Item, Stored},
@@ -189,7 +191,7 @@ async fn watch_once<S: Stored>(
             }
             After::Pages => return WatchEnded::StreamingRefused,
             After::Relist | After::Resume => {
-                inner.failed(with_causes(&error));
+                inner.failed(Chain(&error).to_string());
                 sleep(backoff.next().unwrap_or(NOT_SERVED_RETRY)).await;
                 if then == After::Relist {
                     return WatchEnded::Failed;
@@ -223,19 +225,4 @@ fn take_in<S: Stored>(inner: &Inner<S>, event: Event<Item<S>>) -> Took {
         }
     }
     Took::Object
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }

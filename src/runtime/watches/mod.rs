@@ -54,7 +54,6 @@ use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
 
 pub(crate) use self::{
     contents::Contents,
-    feed::with_causes,
     spec::{Page, Source},
     state::Inner,
     store::sync_in_time,
