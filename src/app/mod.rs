@@ -109,6 +109,7 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         lives,
         electors: elections.electors,
         companions: elections.companions,
+        senders: elections.senders,
         recorders: elections.recorders,
         servers,
         report,

@@ -9,7 +9,7 @@ use crate::testkit::lease_store::{Fault, LeaseStore};
 
 use super::{
     LeaseState, Leaving,
-    harness::{Replica, Said, Skewed, pass, settings, within},
+    harness_tests::{Replica, Said, Skewed, pass, settings, within},
 };
 
 const ONE: &[(&str, &str)] = &[("kv-cache-controller", "kv")];

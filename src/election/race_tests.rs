@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::testkit::lease_store::{Fault, LeaseStore};
 
-use super::harness::{Replica, pass, settings};
+use super::harness_tests::{Replica, pass, settings};
 
 const KV: &str = "kv-cache-controller";
 

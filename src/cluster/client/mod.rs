@@ -8,7 +8,7 @@
 //! # Guarantees
 //! - A fenced client sends nothing that changes something once its fence is closed, also when the fence
 //!   closed while the request waited for the rate limit; what is admitted is bounded by the fence's end.
-//! - No request but a watch takes longer than [`time_limit::LIMIT`]; nothing is retried behind a caller's back.
+//! - No request but a watch takes longer than 30 s; nothing is retried behind a caller's back.
 //! - Every request tells in its user agent which controller of which process made it.
 
 mod config;
