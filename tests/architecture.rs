@@ -31,7 +31,7 @@ mod words_tests;
 
 use std::path::Path;
 
-use source::{Source, Violation};
+use source::{Source, Violation, mark_tests};
 
 /// Every Rust source below the folders, with paths relative to the package.
 fn sources(folders: &[&str]) -> Vec<Source> {
@@ -41,6 +41,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
         collect(root, &root.join(folder), &mut found);
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
+    mark_tests(&mut found);
     found
 }
 

@@ -23,8 +23,10 @@ pub(super) struct Elections {
     pub(super) lives: Vec<(Arc<dyn Controller>, Seat, Option<usize>)>,
     /// Tasks of the electors.
     pub(super) electors: TaskSet<()>,
-    /// Presence and the Lease of an older manager.
+    /// Presence and the Lease of an older manager: they end after the electors.
     pub(super) companions: TaskSet<()>,
+    /// Send events until the process ends.
+    pub(super) senders: TaskSet<()>,
     /// How each election stands.
     pub(super) statuses: Vec<watch::Receiver<LeaseStatus>>,
     /// What has to be flushed at the end.
@@ -34,15 +36,15 @@ pub(super) struct Elections {
 impl Elections {
     /// Starts to stand for every controller of the host, or hands out all seats at once with
     /// `--leader-elect=false`.
-    pub(super) async fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
-        let (electors, companions) = (TaskSet::new(), TaskSet::new());
+    pub(super) fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
+        let (electors, companions, senders) = (TaskSet::new(), TaskSet::new(), TaskSet::new());
         let identity = settings.election.identity.clone();
         let (recorder, sending) =
             Recorder::new(host.clients.process(), identity.clone(), Arc::clone(&host.clock));
-        companions.spawn("events on leases", sending.run());
+        senders.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
         let (seats, statuses) = if settings.elect {
-            let election = Election::new(setup(settings, host, recorder.clone()))?;
+            let election = Election::new(&setup(settings, host, recorder.clone()))?;
             for task in election.electors {
                 electors.spawn(task.name, task.run);
             }
@@ -64,7 +66,14 @@ impl Elections {
             let workers = workers(controller.card().name);
             (controller, seat, workers)
         });
-        Ok(Self { lives: lives.collect(), electors, companions, statuses, recorders: vec![recorder] })
+        Ok(Self {
+            lives: lives.collect(),
+            electors,
+            companions,
+            senders,
+            statuses,
+            recorders: vec![recorder],
+        })
     }
 }
 

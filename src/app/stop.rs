@@ -27,6 +27,7 @@ pub(super) struct Stop {
     pub(super) lives: TaskSet<Outlook>,
     pub(super) electors: TaskSet<()>,
     pub(super) companions: TaskSet<()>,
+    pub(super) senders: TaskSet<()>,
     pub(super) recorders: Vec<Recorder>,
     pub(super) servers: TaskSet<()>,
     pub(super) report: Arc<Report>,
@@ -42,6 +43,7 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
                 tell(&task, &ended, "elector ended by itself");
             }
             Some((task, ended)) = parts.companions.join_next() => tell(&task, &ended, "task ended by itself"),
+            Some((task, ended)) = parts.senders.join_next() => tell(&task, &ended, "task ended by itself"),
             Some((task, ended)) = parts.servers.join_next() => tell(&task, &ended, "server ended by itself"),
         }
     };
@@ -66,7 +68,7 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
     }
 }
 
-/// Controllers, then elections, then events, then listeners. `false`: some work may still have run.
+/// Controllers, then elections, then what accompanies them, then events, then listeners. `false`: some work may still have run.
 async fn drain(parts: &Stop) -> bool {
     let mut orderly = true;
     while let Some((task, ended)) = parts.lives.join_next().await {
@@ -75,6 +77,8 @@ async fn drain(parts: &Stop) -> bool {
     }
     // An elector whose controller may still run keeps its Lease and ends nevertheless.
     while parts.electors.join_next().await.is_some() {}
+    // They sign off from the Lease of an older manager and delete the presence.
+    while parts.companions.join_next().await.is_some() {}
     for recorder in &parts.recorders {
         recorder.flush(FLUSH).await;
     }

@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Settings,
-    harness::{Replica, Said, pass, settings, within},
+    harness_tests::{Replica, Said, pass, settings, within},
     legacy::GROUP,
 };
 

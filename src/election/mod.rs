@@ -58,7 +58,7 @@ mod elector_tests;
 #[cfg(test)]
 mod guard_tests;
 #[cfg(test)]
-mod harness;
+mod harness_tests;
 #[cfg(test)]
 mod legacy_tests;
 #[cfg(test)]

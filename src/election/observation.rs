@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Timestamp};
 
 /// Longest time for which a claim is respected without a renewal.
 ///
@@ -64,6 +64,8 @@ struct Claim {
     holder: String,
     lasts: Duration,
     since: Instant,
+    /// `renewTime` of the holder's own last write.
+    renewed: Option<Timestamp>,
 }
 
 /// From when on a candidate may try to acquire the Lease, and why.
@@ -110,12 +112,18 @@ impl Observation {
         let spec = sight.spec();
         let before = self.claim.as_ref();
         if let Some(holder) = spec.and_then(holder_of) {
-            // Written by the holder itself, or by somebody who edited the Lease under its hands?
-            let lasts = match before {
-                Some(claim) if claim.holder == holder && !self.renewed_in(spec) => claim.lasts,
-                Some(_) | None => claim_duration(spec),
+            // Written by the holder itself, or by somebody who edited the Lease under its hands? Holders
+            // write a later `renewTime` each time. (Both times are the holder's own: no clock of ours.)
+            let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+            let claim = match before {
+                Some(claim) if claim.holder == holder && renewed <= claim.renewed => {
+                    Claim { since: at, ..claim.clone() }
+                }
+                Some(_) | None => {
+                    Claim { holder: holder.to_owned(), lasts: claim_duration(spec), since: at, renewed }
+                }
             };
-            return Some(Claim { holder: holder.to_owned(), lasts, since: at });
+            return Some(claim);
         }
         if spec.is_some_and(is_released) {
             return None;
@@ -125,12 +133,6 @@ impl Observation {
         let claim = before?.clone();
         let since = if self.holder().is_some() { at } else { claim.since };
         Some(Claim { since, ..claim })
-    }
-
-    /// Whether `spec` carries another `renewTime` than the one known: only holders write that.
-    fn renewed_in(&self, spec: Option<&LeaseSpec>) -> bool {
-        let known = self.sight.as_ref().and_then(Sight::spec).and_then(|spec| spec.renew_time.as_ref());
-        spec.and_then(|spec| spec.renew_time.as_ref()).is_some_and(|renewed| Some(renewed) != known)
     }
 
     /// Whether anything has been seen.
@@ -307,5 +309,5 @@ fn claim_duration(spec: Option<&LeaseSpec>) -> Duration {
 /// duration, at most a second).
 pub fn valid_until(sent: Instant, stored: &Lease) -> Instant {
     let lasts = claim_duration(stored.spec.as_ref());
-    sent + (lasts - (lasts / 10).min(Duration::from_secs(1)))
+    sent + lasts.saturating_sub((lasts / 10).min(Duration::from_secs(1)))
 }

@@ -4,6 +4,8 @@
 //! The encoder of the metrics crate writes `0.00000001` where Go writes `1e-08`. Bucket bounds are label
 //! values, so that would be another series for every dashboard.
 
+use std::fmt::Write as _;
+
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 /// All families, in the given order.
@@ -18,8 +20,9 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
             MetricType::SUMMARY | MetricType::UNTYPED => continue,
         };
         let name = family.name();
-        let help = escape(family.help(), false);
-        out.extend([format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")]);
+        // Writing to a String does not fail.
+        writeln!(out, "# HELP {name} {}", escape(family.help(), false)).ok();
+        writeln!(out, "# TYPE {name} {kind}").ok();
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::COUNTER => sample(&mut out, name, metric, None, metric.get_counter().get_value()),
@@ -60,11 +63,11 @@ fn labelled(out: &mut String, name: &str, metric: &Metric, le: Option<f64>) {
     out.push_str(name);
     let mut separator = '{';
     for label in metric.get_label() {
-        out.extend([format!("{separator}{}=\"{}\"", label.name(), escape(label.value(), true))]);
+        write!(out, "{separator}{}=\"{}\"", label.name(), escape(label.value(), true)).ok();
         separator = ',';
     }
     if let Some(le) = le {
-        out.extend([format!("{separator}le=\"{}\"", go_float(le))]);
+        write!(out, "{separator}le=\"{}\"", go_float(le)).ok();
         separator = ',';
     }
     if separator == ',' {

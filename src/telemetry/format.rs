@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A log line as klog prints it, and as one line of JSON. Pure.
 
+use std::fmt::Write as _;
+
 use jiff::Zoned;
 use tracing::Level;
 
@@ -26,7 +28,6 @@ pub(super) struct Line<'a> {
     pub(super) pid: u32,
     /// Source file; only its last part is printed.
     pub(super) file: &'a str,
-    /// Line of the source file.
     pub(super) row: u32,
     pub(super) message: &'a str,
     /// In the order in which they are printed.
@@ -39,8 +40,16 @@ pub(super) fn text(line: &Line<'_>, skip_headers: bool) -> String {
     let mut out = String::with_capacity(160);
     if !skip_headers {
         out.push(severity(line.level));
-        let at = line.at.strftime("%m%d %H:%M:%S.%6f");
-        out.extend([format!("{at} {:>7} {}:{}] ", line.pid, base(line.file), line.row)]);
+        // Writing to a String does not fail.
+        write!(
+            out,
+            "{} {:>7} {}:{}] ",
+            line.at.strftime("%m%d %H:%M:%S.%6f"),
+            line.pid,
+            base(line.file),
+            line.row
+        )
+        .ok();
     }
     quote(&mut out, line.message);
     for (name, value) in line.fields {
@@ -111,10 +120,18 @@ fn text_value(out: &mut String, value: &Value) {
             out.push('=');
             quote(out, text);
         }
-        Value::Int(number) => out.extend([format!("={number}")]),
-        Value::Uint(number) => out.extend([format!("={number}")]),
-        Value::Float(number) => out.extend([format!("={number}")]),
-        Value::Bool(truth) => out.extend([format!("={truth}")]),
+        Value::Int(number) => {
+            write!(out, "={number}").ok();
+        }
+        Value::Uint(number) => {
+            write!(out, "={number}").ok();
+        }
+        Value::Float(number) => {
+            write!(out, "={number}").ok();
+        }
+        Value::Bool(truth) => {
+            write!(out, "={truth}").ok();
+        }
     }
 }
 
@@ -136,11 +153,12 @@ fn quote(out: &mut String, text: &str) {
             c if c.escape_debug().len() == 1 => out.push(c),
             c => {
                 let code = u32::from(c);
-                out.extend([match code {
-                    ..0x80 => format!("\\x{code:02x}"),
-                    0x80..0x1_0000 => format!("\\u{code:04x}"),
-                    0x1_0000.. => format!("\\U{code:08x}"),
-                }]);
+                match code {
+                    ..0x80 => write!(out, "\\x{code:02x}"),
+                    0x80..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    0x1_0000.. => write!(out, "\\U{code:08x}"),
+                }
+                .ok();
             }
         }
     }

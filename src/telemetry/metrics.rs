@@ -94,7 +94,7 @@ impl Metrics {
         labels: &[&str],
     ) -> Result<IntCounterVec, MetricsError> {
         let build = || IntCounterVec::new(Opts::new(name, help), labels);
-        self.family(name, help, labels, Vec::new(), build, Family::IntCounter, |family| match family {
+        self.family(name, help, labels, &[], build, Family::IntCounter, |family| match family {
             Family::IntCounter(family) => Some(family),
             Family::Counter(_) | Family::IntGauge(_) | Family::Gauge(_) | Family::Histogram(_) => None,
         })
@@ -106,7 +106,7 @@ impl Metrics {
     /// As [`Metrics::int_counter`].
     pub fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, MetricsError> {
         let build = || CounterVec::new(Opts::new(name, help), labels);
-        self.family(name, help, labels, Vec::new(), build, Family::Counter, |family| match family {
+        self.family(name, help, labels, &[], build, Family::Counter, |family| match family {
             Family::Counter(family) => Some(family),
             Family::IntCounter(_) | Family::IntGauge(_) | Family::Gauge(_) | Family::Histogram(_) => None,
         })
@@ -118,7 +118,7 @@ impl Metrics {
     /// As [`Metrics::int_counter`].
     pub fn int_gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
         let build = || IntGaugeVec::new(Opts::new(name, help), labels);
-        self.family(name, help, labels, Vec::new(), build, Family::IntGauge, |family| match family {
+        self.family(name, help, labels, &[], build, Family::IntGauge, |family| match family {
             Family::IntGauge(family) => Some(family),
             Family::IntCounter(_) | Family::Counter(_) | Family::Gauge(_) | Family::Histogram(_) => None,
         })
@@ -130,7 +130,7 @@ impl Metrics {
     /// As [`Metrics::int_counter`].
     pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
         let build = || GaugeVec::new(Opts::new(name, help), labels);
-        self.family(name, help, labels, Vec::new(), build, Family::Gauge, |family| match family {
+        self.family(name, help, labels, &[], build, Family::Gauge, |family| match family {
             Family::Gauge(family) => Some(family),
             Family::IntCounter(_) | Family::Counter(_) | Family::IntGauge(_) | Family::Histogram(_) => None,
         })
@@ -146,9 +146,9 @@ impl Metrics {
         name: &str,
         help: &str,
         labels: &[&str],
-        buckets: Vec<f64>,
+        buckets: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
-        let options = HistogramOpts::new(name, help).buckets(buckets.clone());
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_owned());
         let build = || HistogramVec::new(options, labels);
         self.family(name, help, labels, buckets, build, Family::Histogram, |family| match family {
             Family::Histogram(family) => Some(family),
@@ -171,7 +171,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         // A hook may register families and hooks: none runs under the lock.
         let hooks: Vec<Hook> = self.0.hooks.lock().clone();
-        for hook in hooks {
+        for hook in &hooks {
             hook();
         }
         exposition::encode(&self.0.registry.gather())
@@ -183,7 +183,7 @@ impl Metrics {
         name: &str,
         help: &str,
         labels: &[&str],
-        buckets: Vec<f64>,
+        buckets: &[f64],
         build: impl FnOnce() -> prometheus::Result<T>,
         wrap: impl FnOnce(T) -> Family,
         unwrap: impl FnOnce(Family) -> Option<T>,
@@ -200,7 +200,7 @@ impl Metrics {
         let registered = Registered {
             help: help.to_owned(),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            buckets,
+            buckets: buckets.to_vec(),
             family: wrap(family.clone()),
         };
         families.insert(name.to_owned(), registered);

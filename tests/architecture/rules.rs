@@ -121,7 +121,8 @@ pub(crate) const AMBIENT: &[(&str, &[&str], &str)] = &[
     ("Timestamp::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
     ("Zoned::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
     ("SystemTime::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
-    ("Instant::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
+    // The scripted servers of tests have clocks of their own.
+    ("Instant::now", &["clock.rs", "testkit/"], "time is an argument: use `clock::Clock`"),
     ("tokio::spawn", &["runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
     ("task::spawn", &["runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
     ("env::var", &["cli/settings.rs"], "`cli::settings` is the only reader of the environment"),

@@ -39,6 +39,8 @@ pub(crate) struct Source {
     pub(crate) lines: Vec<String>,
     /// With the line on which each starts.
     pub(crate) tokens: Vec<(usize, Token)>,
+    /// Compiled for tests only, by its name or because its parent says so.
+    pub(crate) is_test: bool,
 }
 
 /// A path such as `crate::k8s::owner`, absolute, with the line on which its last segment stands.
@@ -51,7 +53,9 @@ pub(crate) struct Mention {
 
 impl Source {
     pub(crate) fn new(path: impl Into<String>, text: &str) -> Self {
-        Self { path: path.into(), lines: text.lines().map(Into::into).collect(), tokens: scan(text) }
+        let path = path.into();
+        let is_test = path.ends_with("_tests.rs") || path.ends_with("/tests.rs");
+        Self { path, lines: text.lines().map(Into::into).collect(), tokens: scan(text), is_test }
     }
 
     pub(crate) fn violation(&self, line: usize, reason: impl Into<String>) -> Violation {
@@ -70,9 +74,12 @@ impl Source {
         segments
     }
 
-    /// Tests may name anything.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path.ends_with("_tests.rs") || self.path.ends_with("/tests.rs")
+    /// Modules below this one that stand under `#[cfg(test)]`, by name.
+    fn test_modules(&self) -> impl Iterator<Item = &str> {
+        let is = |at: usize, want: &str| self.word(at) == Some(want);
+        (0..self.tokens.len())
+            .filter(move |at| is(*at, "cfg") && is(at + 2, "test") && is(at + 5, "mod"))
+            .filter_map(|at| self.word(at + 6))
     }
 
     pub(crate) fn word(&self, at: usize) -> Option<&str> {
@@ -166,6 +173,21 @@ impl Source {
             }
             next += 1;
         }
+    }
+}
+
+/// Marks what `#[cfg(test)] mod name;` declares, with everything below: tests may name anything.
+pub(crate) fn mark_tests(sources: &mut [Source]) {
+    let declared: Vec<Vec<String>> = sources
+        .iter()
+        .flat_map(|source| {
+            let parent = source.module();
+            source.test_modules().map(move |name| [parent.clone(), vec![name.to_owned()]].concat())
+        })
+        .collect();
+    for source in sources {
+        let module = source.module();
+        source.is_test |= declared.iter().any(|test| module.starts_with(test));
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use crate::source::{Source, Token};
+use crate::source::{Source, Token, mark_tests};
 
 fn paths(path: &str, text: &str) -> Vec<(usize, String)> {
     Source::new(path, text).mentions().into_iter().map(|m| (m.line, m.segments.join("::"))).collect()
@@ -63,4 +63,21 @@ fn string_literals_are_kept_apart() {
 #[test]
 fn a_string_over_several_lines_keeps_the_count() {
     assert_eq!(paths("src/x.rs", "const A: &str = \"a\n\nb\";\nuse crate::api;"), [(4, "api".to_owned())]);
+}
+
+#[test]
+fn modules_that_only_tests_compile_are_tests() {
+    let mut tree = [
+        Source::new(
+            "src/election/mod.rs",
+            "mod guard;\n#[cfg(test)]\nmod harness;\n#[cfg(test)]\nmod fakes;",
+        ),
+        Source::new("src/election/guard.rs", ""),
+        Source::new("src/election/harness.rs", ""),
+        Source::new("src/election/fakes/store.rs", ""),
+        Source::new("src/election/guard_tests.rs", ""),
+        Source::new("src/runtime/harness.rs", ""),
+    ];
+    mark_tests(&mut tree);
+    assert_eq!(tree.map(|source| source.is_test), [false, false, true, true, true, false]);
 }

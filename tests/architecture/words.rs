@@ -12,7 +12,7 @@ use crate::{
 
 /// The path below `src/`, for production code only.
 fn production(source: &Source) -> Option<&str> {
-    source.path.strip_prefix("src/").filter(|_| !source.is_test())
+    source.path.strip_prefix("src/").filter(|_| !source.is_test)
 }
 
 fn stands_in(inner: &str, places: &[&str]) -> bool {

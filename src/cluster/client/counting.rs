@@ -3,8 +3,9 @@
 
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
-use prometheus::IntCounterVec;
 use tower::{Layer, Service};
+
+use crate::telemetry::families::IntCounterVec;
 
 /// Code of a request that got no answer.
 const NO_ANSWER: &str = "<error>";

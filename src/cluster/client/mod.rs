@@ -49,12 +49,12 @@ use kube::{
     Client,
     client::{ConfigExt as _, middleware::AuthLayer},
 };
-use prometheus::IntCounterVec;
 use tower::ServiceBuilder;
 
 use crate::{
     clock::{SharedClock, SystemClock},
     fence::Fence,
+    telemetry::families::IntCounterVec,
 };
 
 use self::{
