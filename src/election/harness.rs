@@ -116,7 +116,7 @@ impl Replica {
             metrics: Metrics::register(&registry).unwrap(),
             registry: registry.clone(),
         };
-        let election = Election::new(setup).unwrap();
+        let election = Election::new(&setup).unwrap();
         let mut replica = Self {
             link,
             shutdown,

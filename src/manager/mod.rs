@@ -22,6 +22,8 @@ mod supervisor;
 mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
+#[cfg(test)]
+mod supervisor_tests;
 
 pub use kind_gate::KindProbe;
 pub use lifecycle::State;

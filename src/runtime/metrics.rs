@@ -96,6 +96,10 @@ pub struct LoopMetrics {
     gauges: QueueGauges,
 }
 
+/// Counts the malformed objects of one kind.
+#[derive(Clone, Debug)]
+pub struct MalformedCount(IntCounter);
+
 /// Counts one pass as active while it lives.
 #[derive(Debug)]
 pub struct Active(IntGauge);
@@ -231,8 +235,8 @@ impl RuntimeMetrics {
     }
 
     /// Counts objects of a kind (plural and group) that a watch skipped; exists at zero from this call on.
-    pub fn malformed(&self, kind: &str) -> IntCounter {
-        self.0.malformed.with_label_values(&[kind])
+    pub fn malformed(&self, kind: &str) -> MalformedCount {
+        MalformedCount(self.0.malformed.with_label_values(&[kind]))
     }
 }
 
@@ -293,6 +297,18 @@ impl LoopMetrics {
         let queues = queues.entry(self.label).or_default();
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(queue);
+    }
+}
+
+impl MalformedCount {
+    /// One more.
+    pub fn add(&self) {
+        self.0.inc();
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
     }
 }
 

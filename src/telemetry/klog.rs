@@ -66,6 +66,17 @@ pub fn init(settings: &LogSettings, clock: SharedClock) -> Result<(), LogError> 
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Installed)
 }
 
+/// Has panics logged like everything else, in one line, instead of printed over several: the log is what
+/// operators read, and its lines carry the controller of the span in which the panic came.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("unknown panic");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        tracing::error!(panic = message, place, thread = thread.name().unwrap_or_default(), "panicked");
+    }));
+}
+
 /// The subscriber that [`init`] installs, with another zone and sink.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ mod series;
 
 use std::{error::Error, fmt};
 
-pub use klog::{LogError, LogSettings, Sink, init, subscriber};
+pub use klog::{LogError, LogSettings, Sink, init, log_panics, subscriber};
 pub use metrics::{Metrics, MetricsError, exponential_buckets};
 pub use series::{Series, SeriesFamily};
 

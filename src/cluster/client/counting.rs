@@ -54,7 +54,8 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            let code = answer.as_ref().map_or("<error>".to_owned(), |it| it.status().as_u16().to_string());
+            let code =
+                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |it| it.status().as_u16().to_string());
             requests.with_label_values(&[code.as_str(), method.as_str(), host.as_str()]).inc();
             answer
         })

@@ -117,8 +117,8 @@ impl Api {
             }
             (&Method::PATCH, Some(mut object)) => {
                 if parts.headers[CONTENT_TYPE].to_str().unwrap().contains("json-patch") {
-                    let patch: json_patch::Patch = serde_json::from_value(body).unwrap();
-                    json_patch::patch(&mut object, &patch).unwrap();
+                    let operations: json_patch::Patch = serde_json::from_value(body).unwrap();
+                    json_patch::patch(&mut object, &operations).unwrap();
                 } else {
                     json_patch::merge(&mut object, &body);
                 }
@@ -142,10 +142,8 @@ impl Api {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        match timeout(PATIENCE, found).await {
-            Ok(found) => found,
-            Err(_) => panic!("waited in vain for {what}: {:#?}", self.objects.lock()),
-        }
+        let waited = timeout(PATIENCE, found).await;
+        waited.unwrap_or_else(|_| panic!("waited in vain for {what}: {:#?}", self.objects.lock()))
     }
 
     fn replicas(&self) -> i64 {

@@ -35,11 +35,29 @@ mod targets;
 mod triggers;
 
 #[cfg(test)]
+mod annotations_tests;
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
 mod controller_tests;
+#[cfg(test)]
+mod hpa_tests;
 #[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
+mod plan_property_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod targets_tests;
+#[cfg(test)]
 mod triggers_tests;
+#[cfg(test)]
+mod world;
 
 use std::{sync::Arc, time::Duration};
 
@@ -109,7 +127,7 @@ impl PodAutoscalerController {
     }
 
     /// The loop of a term, and the task that sends its events.
-    fn built(&self, term: &Term, stores: Stores, recorder: &Recorder) -> BuiltLoop {
+    fn built(&self, term: &Term, stores: &Stores, recorder: &Recorder) -> BuiltLoop {
         let client = term.client.0.clone();
         let clock = Arc::clone(&term.clock);
         let board = Arc::new(Board::new(Arc::clone(&clock), self.sync_period));
@@ -120,7 +138,7 @@ impl PodAutoscalerController {
             .trigger(&stores.hpas, triggers::of_hpa)
             .reads(&stores.pods);
         for target in &stores.targets {
-            built = triggered_by(built, target, &stores);
+            built = triggered_by(built, target, stores);
         }
         let (malformed, enqueue) = (recorder.clone(), built.enqueue());
         let sources = Sources::new(self.engine.clone(), client.clone());
@@ -152,7 +170,7 @@ impl Controller for PodAutoscalerController {
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
         let client = term.client.0.clone();
         let (recorder, task) = Recorder::new(client, self.loop_card().event_source, Arc::clone(&self.clock));
-        let built = self.built(&term, Stores::new(&self.watches), &recorder);
+        let built = self.built(&term, &Stores::new(&self.watches), &recorder);
         async move {
             let mut sending = std::pin::pin!(task.run());
             let ended = select! {

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tracing::{debug, info};
 
 use crate::{
     cluster::events::Recorder,
@@ -42,7 +43,9 @@ impl Reconciler for PodAutoscalerLoop {
 
     async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
         let (admitted, wake) = self.reads.admit(key);
-        wake.into_iter().for_each(|key| self.enqueue.add(key));
+        for waiting in wake {
+            self.enqueue.add(waiting);
+        }
         let Some(Admitted { pa, claim }) = admitted else { return Ok(Outcome::Done) };
         let pa = match plan_base(&pa, &claim, pass.now) {
             Some(status) => self.writes.publish(&pa, status).await?,
@@ -52,6 +55,10 @@ impl Reconciler for PodAutoscalerLoop {
         let seen = self.reads.observe(key, Admitted { pa, claim }).await;
         let memory = self.memory.lock().get(key, &uid).cloned().unwrap_or_default();
         let plan = plan(&seen, &memory, pass.now);
+        debug!(steps = ?plan.steps, "planned");
+        if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != memory.note) {
+            info!(%until, "scaling down is withheld until a whole window was observed");
+        }
         self.gauge.show(key, &plan.gauge);
         let report = self.writes.apply(&seen.pa, &plan.steps).await;
         let conclusion = conclude(&plan, &report.failures, pass.now);

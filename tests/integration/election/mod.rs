@@ -8,6 +8,7 @@
 mod conflicts;
 mod faults;
 mod legacy;
+mod races;
 mod standing;
 mod work;
 

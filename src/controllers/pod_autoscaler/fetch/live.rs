@@ -13,6 +13,8 @@ use crate::{
     telemetry::Chain,
 };
 
+use super::said;
+
 /// Why a target could not be read. The texts follow `unable to get target scaleObj: `.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::controllers::pod_autoscaler) enum LiveError {
@@ -88,11 +90,7 @@ impl Live {
         name: &str,
     ) -> Result<Value, LiveError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-        api.get(name).await.map(|object| object.data).map_err(|error| {
-            LiveError::Get(match error {
-                kube::Error::Api(status) => status.message,
-                other => Chain(&other).to_string(),
-            })
-        })
+        let read = api.get(name).await;
+        read.map(|object| object.data).map_err(|error| LiveError::Get(said(&error)))
     }
 }

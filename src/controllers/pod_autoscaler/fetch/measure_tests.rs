@@ -16,7 +16,7 @@ use super::{
     stores::PodFacts,
 };
 
-fn autoscaler(source: serde_json::Value) -> PodAutoscaler {
+fn autoscaler(source: &serde_json::Value) -> PodAutoscaler {
     serde_json::from_value(json!({
         "metadata": {"name": "pa", "namespace": "ns", "uid": "u"},
         "spec": {
@@ -36,7 +36,7 @@ fn pod(name: &str, labels: &[(&str, &str)], ip: Option<&str>) -> Arc<PodFacts> {
 }
 
 /// What `source` wants of the pods of a Deployment that selects `app=web`.
-fn wanted(source: serde_json::Value, pods: &[Arc<PodFacts>]) -> Wanted {
+fn wanted(source: &serde_json::Value, pods: &[Arc<PodFacts>]) -> Wanted {
     let pa = autoscaler(source);
     let kind = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
     let target = json!({"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}});
@@ -68,7 +68,7 @@ fn pod_is_asked_for_exactly_what_the_source_says() {
     ];
     let source = per_pod("custom/metrics", "8443", "https", "num_requests_waiting");
     assert_eq!(
-        asked(&wanted(source, &pods)),
+        asked(&wanted(&source, &pods)),
         [
             ("GET https://10.0.0.1:8443/custom/metrics".to_owned(), "vllm:num_requests_waiting".to_owned()),
             ("GET https://[fd00::2]:8443/custom/metrics".to_owned(), "sglang:num_queue_reqs".to_owned()),
@@ -76,13 +76,13 @@ fn pod_is_asked_for_exactly_what_the_source_says() {
     );
     let verbatim = per_pod("/metrics", "8000", "http", "my_queue");
     let want = [("GET http://10.0.0.1:8000/metrics".to_owned(), "my_queue".to_owned())];
-    assert_eq!(asked(&wanted(verbatim, &pods[..1])), want);
+    assert_eq!(asked(&wanted(&verbatim, &pods[..1])), want);
 }
 
 #[test]
 fn tensorrt_llm_is_asked_at_its_own_path() {
     let pods = [pod("a", &[("app", "web"), ("model.aibrix.ai/engine", "trtllm")], Some("10.0.0.1"))];
-    let asked = asked(&wanted(per_pod("/metrics", "8000", "http", "kv_cache_usage_perc"), &pods));
+    let asked = asked(&wanted(&per_pod("/metrics", "8000", "http", "kv_cache_usage_perc"), &pods));
     let url = "GET http://10.0.0.1:8000/prometheus/metrics".to_owned();
     assert_eq!(asked, [(url, "trtllm_kv_cache_utilization".to_owned())]);
 }
@@ -104,8 +104,8 @@ fn only_running_pods_of_the_target_with_an_address_are_asked() {
         Arc::new(pending),
         Arc::new(leaving),
     ];
-    assert_eq!(asked(&wanted(per_pod("metrics", "8000", "http", "m"), &pods)).len(), 1);
-    assert_eq!(wanted(per_pod("metrics", "8000", "http", "m"), &[]), Wanted::PerPod(Vec::new()));
+    assert_eq!(asked(&wanted(&per_pod("metrics", "8000", "http", "m"), &pods)).len(), 1);
+    assert_eq!(wanted(&per_pod("metrics", "8000", "http", "m"), &[]), Wanted::PerPod(Vec::new()));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn source_that_no_pod_can_answer_fails_as_a_whole() {
         ),
         (per_pod("metrics", "http", "http", "m"), "port \"http\" is not a port number"),
     ] {
-        assert_eq!(wanted(source, &pods), Wanted::Failed(SampleError(why.to_owned())));
+        assert_eq!(wanted(&source, &pods), Wanted::Failed(SampleError(why.to_owned())));
     }
 }
 
@@ -128,13 +128,13 @@ fn resource_usage_is_one_list_for_all_pods() {
     let source = json!({"metricSourceType": "resource", "targetMetric": "cpu", "targetValue": "1"});
     let origin = Origin::Usage { namespace: "ns".to_owned(), selector: "app=web".to_owned() };
     let item = |name: &str| Ok(Item { origin: origin.clone(), pick: Pick::Cpu(name.to_owned()) });
-    assert_eq!(wanted(source, &pods), Wanted::PerPod(vec![item("a"), item("b")]));
+    assert_eq!(wanted(&source, &pods), Wanted::PerPod(vec![item("a"), item("b")]));
 }
 
 #[test]
 fn custom_metric_is_asked_for_each_pod() {
     let source = json!({"metricSourceType": "custom", "targetMetric": "load", "targetValue": "1"});
-    let Wanted::PerPod(items) = wanted(source, &[pod("a", &[("app", "web")], None)]) else { panic!() };
+    let Wanted::PerPod(items) = wanted(&source, &[pod("a", &[("app", "web")], None)]) else { panic!() };
     assert_eq!(items[0].as_ref().unwrap().origin.to_string(), "custom metric load of pod ns/a");
 }
 
@@ -143,10 +143,10 @@ fn external_source_is_an_endpoint_or_the_metrics_api() {
     for kind in ["external", "domain"] {
         let api = json!({"metricSourceType": kind, "targetMetric": "queue", "targetValue": "1"});
         let origin = Origin::External { namespace: "ns".to_owned(), metric: "queue".to_owned() };
-        assert_eq!(wanted(api, &[]), Wanted::Total(Item { origin, pick: Pick::Number }));
+        assert_eq!(wanted(&api, &[]), Wanted::Total(Item { origin, pick: Pick::Number }));
         let endpoint = json!({"metricSourceType": kind, "protocolType": "http", "endpoint": "optimizer:8080",
             "path": "/metrics/ns/web", "targetMetric": "vllm:deployment_replicas", "targetValue": "1"});
-        let Wanted::Total(Item { origin, pick }) = wanted(endpoint, &[]) else { panic!() };
+        let Wanted::Total(Item { origin, pick }) = wanted(&endpoint, &[]) else { panic!() };
         assert_eq!(origin.to_string(), "GET http://optimizer:8080/metrics/ns/web");
         assert_eq!(pick, Pick::Sum(vec!["vllm:deployment_replicas".to_owned()]));
     }
@@ -155,12 +155,12 @@ fn external_source_is_an_endpoint_or_the_metrics_api() {
 #[test]
 fn rounds_are_comparable_while_target_and_sources_stay() {
     let source = per_pod("metrics", "8000", "http", "m");
-    let before = autoscaler(source.clone());
+    let before = autoscaler(&source);
     let mut bounds = before.clone();
     bounds.spec.max_replicas = 9;
     bounds.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into());
     assert_eq!(subject_of(&before), subject_of(&bounds));
-    assert_ne!(subject_of(&before), subject_of(&autoscaler(per_pod("metrics", "8000", "http", "n"))));
+    assert_ne!(subject_of(&before), subject_of(&autoscaler(&per_pod("metrics", "8000", "http", "n"))));
     let mut namesake = before.clone();
     namesake.metadata.uid = Some("v".to_owned());
     assert_ne!(subject_of(&before), subject_of(&namesake));

@@ -28,6 +28,7 @@ use serde_json::Value;
 use crate::{
     api::autoscaling::PodAutoscaler,
     clock::SharedClock,
+    cluster::error::{Cause, ReadError, Thing},
     k8s::owner::{group_of, is_controlled_by},
     runtime::{
         expectations::{Expectations, Seen},
@@ -155,17 +156,14 @@ impl Reads {
         let found = kind.store.get(&key.namespace, &wanted.name).filter(|object| {
             self.own_writes.lock().shown(&plural, &key.namespace, &wanted.name, object.version())
         });
-        let object = match found {
-            Some(found) => found.object.clone(),
-            None => {
-                let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
-                if read.is_err() {
-                    self.own_writes.lock().forget(&plural, &key.namespace, &wanted.name);
-                }
-                read?
-            }
-        };
-        Ok((kind.resource.clone(), object))
+        if let Some(found) = found {
+            return Ok((kind.resource.clone(), found.object.clone()));
+        }
+        let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
+        if read.is_err() {
+            self.own_writes.lock().forget(&plural, &key.namespace, &wanted.name);
+        }
+        Ok((kind.resource.clone(), read?))
     }
 
     fn samples(&self, pa: &PodAutoscaler, key: &Key, target: &Target) -> Samples {
@@ -173,6 +171,16 @@ impl Reads {
         let pods = self.stores.pods.list_in(&key.namespace);
         let wanted = measure::wanted_by(pa, selection, &pods);
         self.board.ask(key, &measure::subject_of(pa), wanted)
+    }
+}
+
+/// What the API server said to a failed read, for statuses and events: stable, without what was asked.
+fn said(error: &kube::Error) -> String {
+    match ReadError::new(Thing { kind: String::new(), namespace: String::new(), name: String::new() }, error)
+        .cause
+    {
+        Cause::Answer { message, .. } => message,
+        cause @ (Cause::Silence(_) | Cause::Transport(_)) => cause.to_string(),
     }
 }
 

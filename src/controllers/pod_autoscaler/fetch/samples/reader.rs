@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    controllers::pod_autoscaler::snapshot::SampleError,
+    controllers::pod_autoscaler::{fetch, snapshot::SampleError},
     engine::http::{EngineClient, Target},
     k8s::text,
     telemetry::Chain,
@@ -96,9 +96,10 @@ impl Sources {
     async fn find_custom_version(&self) -> Result<&'static str, SampleError> {
         let group: ApiGroup = self.named("/apis", CUSTOM).await?;
         let preferred = group.preferred_version.map(|version| version.version);
-        let served = preferred.into_iter().chain(group.versions.into_iter().map(|version| version.version));
+        let mut served =
+            preferred.into_iter().chain(group.versions.into_iter().map(|version| version.version));
         let known = |served: String| CUSTOM_VERSIONS.into_iter().find(|version| *version == served);
-        let version = served.filter_map(known).next();
+        let version = served.find_map(known);
         let version =
             version.ok_or_else(|| SampleError(format!("no known version of {CUSTOM} is served")))?;
         *self.custom_version.lock() = Some(version);
@@ -129,10 +130,7 @@ impl Sources {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> Result<T, SampleError> {
-        self.api.request(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => cut(&status.message),
-            error => said(&error),
-        })
+        self.api.request(request).await.map_err(|error| cut(&fetch::said(&error)))
     }
 }
 

@@ -36,10 +36,8 @@ async fn number(sources: &Sources, origin: Origin, pick: Pick) -> Result<f64, Sa
     let families: BTreeSet<Arc<str>> = pick.families().iter().map(|family| family.as_str().into()).collect();
     let outcome = sources.read(&origin, &families).await.map(Arc::new);
     let wanted = Wanted::Total(Item { origin, pick });
-    match wanted.reading(|_| Some(outcome.clone())) {
-        Reading::Total(number) => number,
-        other => panic!("{other:?}"),
-    }
+    let Reading::Total(number) = wanted.reading(|_| Some(outcome.clone())) else { panic!("{wanted:?}") };
+    number
 }
 
 fn external(metric: &str) -> Origin {

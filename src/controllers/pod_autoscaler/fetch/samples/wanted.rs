@@ -112,7 +112,7 @@ impl Pick {
                 families.first(family).map_err(|why| no_value(origin, family, why))
             }
             (Self::Sum(names), Value::Text(families)) => {
-                let name = names.iter().find(|name| families.get(name).is_some()).or(names.first());
+                let name = names.iter().find(|name| families.get(name).is_some()).or_else(|| names.first());
                 let name = name.map_or("", String::as_str);
                 families.sum(name).map_err(|why| no_value(origin, name, why))
             }

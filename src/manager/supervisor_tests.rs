@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use prometheus::{IntGaugeVec, Opts};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Clock, SharedClock, SystemClock},
+    election::without_election,
+    runtime::controller::{Card, Controller, FencedClient, Kind, RunError, Term},
+};
+
+use super::{Life, LifeDeps, Outlook, State, States};
+
+static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
+static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
+static CARD_WITH_KIND: Card = Card { name: "some-controller", required_kinds: &KIND, loops: &[] };
+
+/// What each term of the controller does; the last one for ever.
+#[derive(Clone, Copy)]
+enum Does {
+    Panics,
+    Fails,
+    WorksUntilDrained,
+    NeverEnds,
+}
+
+struct Scripted {
+    card: &'static Card,
+    script: Vec<Does>,
+    terms: Arc<AtomicUsize>,
+}
+
+impl Controller for Scripted {
+    fn card(&self) -> &'static Card {
+        self.card
+    }
+
+    fn warm_up(&self) {}
+
+    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
+        let turn = self.terms.fetch_add(1, Ordering::SeqCst);
+        let does = self.script[turn.min(self.script.len() - 1)];
+        async move {
+            match does {
+                Does::Panics => panic!("as scripted"),
+                Does::Fails => Err(RunError::CacheSync { kind: "as.a.io".into(), cause: "forbidden".into() }),
+                Does::WorksUntilDrained => {
+                    term.drain.cancelled().await;
+                    Ok(())
+                }
+                Does::NeverEnds => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+}
+
+struct Stage {
+    life: Life,
+    seats: Vec<crate::election::Task>,
+    states: Arc<States>,
+    terms: Arc<AtomicUsize>,
+    shutdown: CancellationToken,
+}
+
+fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str>) -> Stage {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let shutdown = CancellationToken::new();
+    let (mut seats, tasks) = without_election(&[card.name], "pod_1", &clock, &shutdown);
+    let gauge = IntGaugeVec::new(Opts::new("state", "help"), &["controller", "state"]).expect("a family");
+    let states = Arc::new(States::new(gauge));
+    let deps = LifeDeps {
+        clock,
+        client: Arc::new(|_, _| {
+            let refuse = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+                Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no server here"))
+            });
+            FencedClient(kube::Client::new(refuse, "default"))
+        }),
+        probe: Arc::new(move |_| async move { served.map_err(str::to_owned) }.boxed()),
+        states: Arc::clone(&states),
+        shutdown: shutdown.clone(),
+        drain_budget: Duration::from_secs(6),
+        warm_standby: true,
+    };
+    let terms = Arc::new(AtomicUsize::new(0));
+    let controller = Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms) };
+    let life = Life::new(Arc::new(controller), seats.remove(0), None, deps);
+    Stage { life, seats: tasks, states, terms, shutdown }
+}
+
+/// Lets the life run; asks it to stop after `lived`, and answers how and when it ended.
+async fn play(stage: Stage, lived: Duration) -> (Outlook, Duration) {
+    let start = SystemClock.instant();
+    let seats = stage.seats.into_iter().map(|task| task.run);
+    let seats = futures::future::join_all(seats);
+    let stopping = async {
+        tokio::time::sleep(lived).await;
+        stage.shutdown.cancel();
+    };
+    let (outlook, ..) = tokio::join!(stage.life.run(), seats, stopping);
+    (outlook, SystemClock.instant() - start)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_panics_is_started_again_after_its_back_off() {
+    let stage = stage(&CARD, &[Does::Panics, Does::Panics, Does::WorksUntilDrained], Ok(true));
+    let terms = Arc::clone(&stage.terms);
+    let (outlook, _) = play(stage, Duration::from_secs(10)).await;
+    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_that_do_not_fill_keep_a_controller_out_for_ten_seconds() {
+    let stage = stage(&CARD, &[Does::Fails, Does::WorksUntilDrained], Ok(true));
+    let terms = Arc::clone(&stage.terms);
+    let (_, _) = play(stage, Duration::from_secs(9)).await;
+    assert_eq!(terms.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_ends_when_drained_ends_the_life_at_once_and_orderly() {
+    let stage = stage(&CARD, &[Does::WorksUntilDrained], Ok(true));
+    let states = Arc::clone(&stage.states);
+    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!(outlook, Outlook::Orderly);
+    assert!(after < Duration::from_millis(5100), "{after:?}");
+    assert_eq!(states.get(CARD.name), Some(State::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_never_ends_is_unfinished_after_the_budget() {
+    let stage = stage(&CARD, &[Does::NeverEnds], Ok(true));
+    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!(outlook, Outlook::Unfinished);
+    assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_whose_kind_is_missing_waits_and_never_works() {
+    let stage = stage(&CARD_WITH_KIND, &[Does::WorksUntilDrained], Ok(false));
+    let (states, terms) = (Arc::clone(&stage.states), Arc::clone(&stage.terms));
+    let shutdown = stage.shutdown.clone();
+    let watching = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(states.get(CARD_WITH_KIND.name), Some(State::WaitingForCrd));
+        shutdown.cancel();
+    };
+    let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(100)), watching);
+    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 0));
+}
