@@ -113,7 +113,7 @@ async fn nothing_of_a_deleted_one_is_left_to_its_namesake() {
         })
         .await;
     scene.delete(&heir).await;
-    scene.say("web", 10);
+    scene.say("web", 20);
     scene.create(&it).await;
     let created = instant();
     // With the windows of before it would go down at its first sync.

@@ -62,6 +62,11 @@ async fn a_rate_limits_each_sync_and_not_each_pass() {
     // The first round is awaited; the last three steps are as many periods apart.
     let between = steps[4].0.checked_sub(steps[1].0).expect("later");
     assert!(between >= 3 * PERIOD - PERIOD / 2, "{steps:?}");
+    // The pass that measures follows at once upon the one that asked for it, and loses nothing by that.
+    let seen = scene.until(&it, SYNC, "it is settled", |seen| scale(seen) == (16, 16)).await;
+    let history = seen["status"]["scalingHistory"].as_array().expect("a history");
+    let told: Vec<i64> = history.iter().filter_map(|it| it["newScale"].as_i64()).collect();
+    assert_eq!(told, [2, 4, 8, 16]);
 }
 
 // scenario: pod-autoscaler 32
