@@ -93,7 +93,9 @@ async fn bare_library_gives_one_lease_to_two_racers_and_the_guarded_one_never() 
         twice_guarded += usize::from(one && other);
         won += usize::from(one || other);
     }
-    println!("of {ROUNDS} races both racers won {twice_bare} with the bare library, {twice_guarded} with the guard");
+    println!(
+        "of {ROUNDS} races both racers won {twice_bare} with the bare library, {twice_guarded} with the guard"
+    );
     assert_eq!(twice_guarded, 0, "races that both won");
     assert_eq!(won, ROUNDS, "somebody wins every race");
     assert!(twice_bare > 0, "the library needs no guard any more?");
