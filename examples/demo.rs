@@ -4,7 +4,11 @@
 //! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
 //! answer at real pod addresses; an autoscaler follows their load, and a Lease moves between managers when
 //! its holder is told to stop. Ends by itself, with an error when something did not happen.
-#![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a program for people that may end with a panic"
+)]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -29,7 +33,7 @@ mod support;
 
 const NS: &str = "demo";
 const LEASE: &str = "aibrix-pod-autoscaler-controller";
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -185,5 +189,6 @@ fn say(text: &str) {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    let lines: Vec<_> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
 }

@@ -23,6 +23,23 @@
 //! losing a Lease. `want`, `have`, `live` and `ready` mean the same everywhere: what the spec asks for,
 //! what exists, what exists and is not leaving, what serves.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duration_suboptimal_units,
+        clippy::float_cmp,
+        clippy::let_underscore_must_use,
+        clippy::needless_for_each,
+        clippy::needless_pass_by_value,
+        clippy::too_many_lines,
+        clippy::type_complexity,
+        clippy::unnecessary_wraps,
+        clippy::unwrap_in_result,
+        clippy::wildcard_enum_match_arm,
+        reason = "tables and builders of tests: what is exact, long or nested there is meant so"
+    )
+)]
+
 pub mod api;
 pub mod clock;
 pub mod fence;

@@ -6,10 +6,6 @@ use std::process::ExitCode;
 use aibrix_controller_manager::{api, app, cli};
 
 fn main() -> ExitCode {
-    let wiring = cli::Wiring {
-        run: app::run,
-        connect: |settings| Box::pin(cli::leases::connect(settings)),
-        crds: api::crds,
-    };
+    let wiring = cli::Wiring { run: app::run, crds: api::crds };
     cli::start(std::env::args_os().skip(1), wiring)
 }

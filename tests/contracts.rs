@@ -12,6 +12,8 @@
     reason = "a check that trips over its own assumption must fail loudly"
 )]
 
+#[path = "contracts/args.rs"]
+mod args;
 #[path = "contracts/crds.rs"]
 mod crds;
 #[path = "contracts/deployment.rs"]

@@ -30,14 +30,13 @@ pub const DEFAULT_PANIC_WINDOW_SECONDS: i64 = 60;
     kind = "PodAutoscaler",
     namespaced,
     status = "PodAutoscalerStatus",
-    derive = "Default",
     derive = "PartialEq",
     doc = "PodAutoscaler scales one target workload between bounds.",
-    printcolumn(name = "MINPODS", type_ = "integer", json_path = ".spec.minReplicas"),
-    printcolumn(name = "MAXPODS", type_ = "integer", json_path = ".spec.maxReplicas"),
-    printcolumn(name = "REPLICAS", type_ = "integer", json_path = ".status.actualScale"),
-    printcolumn(name = "STRATEGY", type_ = "string", json_path = ".spec.scalingStrategy"),
-    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"MINPODS","type":"integer","jsonPath":".spec.minReplicas"}"#,
+    printcolumn = r#"{"name":"MAXPODS","type":"integer","jsonPath":".spec.maxReplicas"}"#,
+    printcolumn = r#"{"name":"REPLICAS","type":"integer","jsonPath":".status.actualScale"}"#,
+    printcolumn = r#"{"name":"STRATEGY","type":"string","jsonPath":".spec.scalingStrategy"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PodAutoscalerSpec {

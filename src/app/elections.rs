@@ -34,7 +34,7 @@ pub(super) struct Elections {
 impl Elections {
     /// Starts to stand for every controller of the host, or hands out all seats at once with
     /// `--leader-elect=false`.
-    pub(super) async fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
+    pub(super) fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
         let (electors, companions) = (TaskSet::new(), TaskSet::new());
         let identity = settings.election.identity.clone();
         let (recorder, sending) =
@@ -42,7 +42,7 @@ impl Elections {
         companions.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
         let (seats, statuses) = if settings.elect {
-            let election = Election::new(setup(settings, host, recorder.clone()))?;
+            let election = Election::new(&setup(settings, host, recorder.clone()))?;
             for task in election.electors {
                 electors.spawn(task.name, task.run);
             }

@@ -93,7 +93,7 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let clients = Clients::new(&settings.client, &requests).await?;
     tracing::info!("{}", clients.source());
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
-    let elections = Elections::start(&settings, &host).await?;
+    let elections = Elections::start(&settings, &host)?;
     report.follow(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
 
     tracing::info!("starting manager");
@@ -184,18 +184,15 @@ fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec
     let built = controllers::all(deps);
     let mut enabled = Vec::new();
     for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
-        match built.iter().find(|it| it.card().name == *name) {
-            Some(controller) => enabled.push(Arc::clone(controller)),
-            None => match stand_in(settings, deps, name) {
-                Some(probe) => enabled.push(probe),
-                None => {
-                    tracing::warn!(
-                        controller = name,
-                        "this build does not contain the controller yet, it takes no lease"
-                    );
-                    states.set(name, State::NotBuilt);
-                }
-            },
+        let own = built.iter().find(|it| it.card().name == *name).map(Arc::clone);
+        if let Some(controller) = own.or_else(|| stand_in(settings, deps, name)) {
+            enabled.push(controller);
+        } else {
+            tracing::warn!(
+                controller = name,
+                "this build does not contain the controller yet, it takes no lease"
+            );
+            states.set(name, State::NotBuilt);
         }
     }
     if let Some(WebhookSettings { .. }) = &settings.webhook {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What each part of the process gets to know of the command line and the environment: one small struct per
-//! consumer, so that no part sees flags of another.
+//! consumer, so that no part sees flags of another. A consumer that already has a module of its own defines
+//! its struct there, such as [`crate::cluster::client::ClientSettings`].
 
 use std::{fmt, path::PathBuf, time::Duration};
-
-pub use crate::{cluster::client::ClientSettings, telemetry::LogSettings};
 
 /// One of the seven controllers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,15 +27,20 @@ pub fn default_lease(controller: &str) -> String {
     format!("aibrix-{controller}")
 }
 
-/// The enabled controllers, in the order of [`NAMES`].
+/// What a list means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The enabled controllers, in the order of [`NAMES`]. None is a valid answer.
+    pub enabled: Vec<&'static str>,
+    /// Items that name none of the seven, such as an empty one or `-*`; with any, the process may not start.
+    pub invalid: Vec<InvalidController>,
+}
+
+/// Reads the value of `--controllers`.
 ///
 /// Items stand between commas, with spaces around them ignored: `*` enables all, `name` one, `-name`
 /// disables one. They apply from left to right, so the last item that concerns a controller wins.
-/// Nothing enabled is a valid answer.
-///
-/// # Errors
-/// Every item that names none of the seven, such as an empty one or `-*`.
-pub fn parse(list: &str) -> Result<Vec<&'static str>, Vec<InvalidController>> {
+pub fn select(list: &str) -> Selection {
     let mut enabled: Vec<&'static str> = Vec::new();
     let mut invalid = Vec::new();
     for item in list.split(',').map(str::trim) {
@@ -54,9 +59,6 @@ pub fn parse(list: &str) -> Result<Vec<&'static str>, Vec<InvalidController>> {
             }
         }
     }
-    if !invalid.is_empty() {
-        return Err(invalid);
-    }
     enabled.sort_by_key(|name| NAMES.iter().position(|known| known == name));
-    Ok(enabled)
+    Selection { enabled, invalid }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::controllers::{InvalidController, NAMES, default_lease, known, parse};
+use super::controllers::{InvalidController, NAMES, Selection, default_lease, known, select};
 
 fn all_but(left_out: &str) -> Vec<&'static str> {
     NAMES.into_iter().filter(|name| *name != left_out).collect()
@@ -7,7 +7,7 @@ fn all_but(left_out: &str) -> Vec<&'static str> {
 
 #[test]
 fn last_item_that_concerns_a_controller_wins() {
-    let table: &[(&str, Vec<&str>, &str)] = &[
+    let table: Vec<(&str, Vec<&'static str>, &str)> = vec![
         ("*", NAMES.to_vec(), "all seven"),
         ("*,-model-route-controller", all_but("model-route-controller"), "minus one"),
         ("-model-route-controller,*", NAMES.to_vec(), "the star comes last"),
@@ -29,7 +29,7 @@ fn last_item_that_concerns_a_controller_wins() {
         ("*,*", NAMES.to_vec(), "twice all"),
     ];
     for (list, want, why) in table {
-        assert_eq!(parse(list).as_ref(), Ok(want), "{why}: {list:?}");
+        assert_eq!(select(list), Selection { enabled: want, invalid: vec![] }, "{why}: {list:?}");
     }
 }
 
@@ -49,15 +49,16 @@ fn what_names_no_controller_is_refused_without_its_dash() {
         ("-", "invalid controller specified: "),
     ];
     for (list, want) in table {
-        let errors = parse(list).unwrap_err();
+        let errors = select(list).invalid;
         assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [want], "{list:?}");
     }
 }
 
 #[test]
 fn every_wrong_item_is_named() {
-    let errors = parse("foo,*,-bar").unwrap_err();
-    assert_eq!(errors, [InvalidController("foo".into()), InvalidController("bar".into())]);
+    let selection = select("foo,*,-bar");
+    assert_eq!(selection.invalid, [InvalidController("foo".into()), InvalidController("bar".into())]);
+    assert_eq!(selection.enabled, NAMES, "the others still count for further checks");
 }
 
 #[test]

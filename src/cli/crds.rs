@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sub-command `crds`: CustomResourceDefinitions as YAML documents.
+//! The sub-command `crds`: `CustomResourceDefinition`s as YAML documents.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -6,12 +6,12 @@ use super::crds::documents;
 
 #[test]
 fn definitions_are_documents_of_their_own() {
-    let named = |name: &str| {
-        let mut definition = CustomResourceDefinition::default();
-        definition.metadata.name = Some(name.to_owned());
-        definition
+    let definition = |name: &str| {
+        let mut made = CustomResourceDefinition::default();
+        made.metadata.name = Some(name.to_owned());
+        made
     };
-    let text = documents(&[named("a.example.com"), named("b.example.com")]).unwrap();
+    let text = documents(&[definition("a.example.com"), definition("b.example.com")]).unwrap();
     assert!(text.starts_with("---\n") && text.ends_with('\n'));
     let names: Vec<_> = serde_yaml_ng::Deserializer::from_str(&text)
         .map(|document| serde_yaml_ng::Value::deserialize(document).unwrap())

@@ -63,8 +63,9 @@ pub fn read(deployments: &[Deployment]) -> Deployed {
 
 impl Deployed {
     fn add(&mut self, deployment: &str, running: bool, given: &Given) {
-        let Ok(enabled) = controllers::parse(&given.get(&flags::CONTROLLERS)) else { return };
-        if !given.get(&flags::LEADER_ELECT) {
+        let controllers::Selection { enabled, invalid } =
+            controllers::select(&given.get(&flags::CONTROLLERS));
+        if !invalid.is_empty() || !given.get(&flags::LEADER_ELECT) {
             return;
         }
         let legacy = given.given(&flags::LEGACY_LEADER_ELECTION_ID);

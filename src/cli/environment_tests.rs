@@ -17,7 +17,7 @@ fn unset_and_empty_variables_have_their_defaults() {
     for surroundings in [around(&[]), empty] {
         let mut environment = Environment::new(&surroundings);
         let route = environment.model_route();
-        assert_eq!(route.request_timeout, Duration::from_secs(120));
+        assert_eq!(route.request_timeout, Duration::from_mins(2));
         assert_eq!(
             (route.gateway_name.as_str(), route.gateway_namespace.as_str()),
             ("aibrix-eg", "aibrix-system")

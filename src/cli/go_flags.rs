@@ -295,7 +295,7 @@ pub fn parse(flags: &[&'static dyn AnyFlag], arguments: &[String]) -> Result<Par
         let value = match value {
             Some(value) => value,
             None if flag.is_bool() => "true".to_owned(),
-            None => rest.next().cloned().ok_or(FlagError::NeedsArgument(flag.name()))?,
+            None => rest.next().cloned().ok_or_else(|| FlagError::NeedsArgument(flag.name()))?,
         };
         flag.check(&value).map_err(|cause| refused(*flag, &value, cause))?;
         given.values.entry(flag.name()).or_default().push(value);

@@ -30,11 +30,11 @@ impl FlagValue for Vmodule {
     fn parse(text: &str) -> Result<Self, ValueError> {
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let (pattern, level) = pair.split_once('=').ok_or(ValueError::Vmodule)?;
-            let level = Level::parse(level).map_err(|_| ValueError::Vmodule)?;
+            let Level(number) = Level::parse(level).map_err(|_| ValueError::Vmodule)?;
             if pattern.is_empty() {
                 return Err(ValueError::Vmodule);
             }
-            if level.0 < 0 {
+            if number < 0 {
                 return Err(ValueError::NegativeLevel);
             }
         }
@@ -51,8 +51,8 @@ impl FlagValue for Severity {
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let names = ["INFO", "WARNING", "ERROR", "FATAL"];
-        let named = (0..).zip(names).find(|(_, name)| name.eq_ignore_ascii_case(text));
-        named.map_or_else(|| Level::parse(text).map(|level| Self(level.0)), |(number, _)| Ok(Self(number)))
+        let by_name = (0..).zip(names).find(|(_, name)| name.eq_ignore_ascii_case(text));
+        by_name.map_or_else(|| Level::parse(text).map(|level| Self(level.0)), |(number, _)| Ok(Self(number)))
     }
 }
 

@@ -19,106 +19,110 @@ fn problems(enabled: &[&'static str], ids: &[&str], legacy: Option<&str>) -> Vec
     resolved(enabled, ids, legacy).problems
 }
 
+/// A row of the table in the specification, or of its corners.
+struct Case {
+    enabled: &'static [&'static str],
+    ids: &'static [&'static str],
+    want: &'static [(&'static str, &'static str)],
+    guard: Option<&'static str>,
+    why: &'static str,
+}
+
+const DEFAULT_GUARD: Option<&str> = Some("aibrix-controller-manager");
+
+const TABLE: &[Case] = &[
+    Case { enabled: &[KV], ids: &["b"], want: &[(KV, "b")], guard: None, why: "one, bare" },
+    Case { enabled: &[KV], ids: &[], want: &[KV_DEFAULT], guard: DEFAULT_GUARD, why: "one, nothing" },
+    Case {
+        enabled: &[KV, STORM],
+        ids: &["b"],
+        want: &[KV_DEFAULT, STORM_DEFAULT],
+        guard: Some("b"),
+        why: "several, bare",
+    },
+    Case {
+        enabled: &[KV, STORM],
+        ids: &[],
+        want: &[KV_DEFAULT, STORM_DEFAULT],
+        guard: DEFAULT_GUARD,
+        why: "several, nothing",
+    },
+    Case {
+        enabled: &[KV, STORM],
+        ids: &["kv-cache-controller=kv,stormservice-controller=storm"],
+        want: &[(KV, "kv"), (STORM, "storm")],
+        guard: DEFAULT_GUARD,
+        why: "pairs between commas",
+    },
+    Case {
+        enabled: &[KV, STORM],
+        ids: &["kv-cache-controller=kv", "stormservice-controller=storm"],
+        want: &[(KV, "kv"), (STORM, "storm")],
+        guard: DEFAULT_GUARD,
+        why: "pairs accumulate",
+    },
+    Case {
+        enabled: &[KV, STORM],
+        ids: &["kv-cache-controller=kv", "b"],
+        want: &[(KV, "kv"), STORM_DEFAULT],
+        guard: Some("b"),
+        why: "a pair and a bare id",
+    },
+    Case {
+        enabled: &[KV],
+        ids: &["kv-cache-controller=kv"],
+        want: &[(KV, "kv")],
+        guard: DEFAULT_GUARD,
+        why: "one, pair",
+    },
+    Case {
+        enabled: &[KV],
+        ids: &["b", "kv-cache-controller=kv"],
+        want: &[(KV, "kv")],
+        guard: Some("b"),
+        why: "the pair wins; the old pod still uses the bare id",
+    },
+    Case { enabled: &[KV], ids: &["a", "b"], want: &[(KV, "b")], guard: None, why: "last bare id wins" },
+    Case {
+        enabled: &[KV],
+        ids: &["kv-cache-controller=a", "kv-cache-controller=b"],
+        want: &[(KV, "b")],
+        guard: DEFAULT_GUARD,
+        why: "last pair of a controller wins",
+    },
+    Case {
+        enabled: &[KV],
+        ids: &[" kv-cache-controller = kv "],
+        want: &[(KV, "kv")],
+        guard: DEFAULT_GUARD,
+        why: "spaces",
+    },
+    Case {
+        enabled: &[STORM],
+        ids: &["aibrix-controller-manager"],
+        want: &[(STORM, "aibrix-controller-manager")],
+        guard: None,
+        why: "AIBrix's stormservice overlay keeps its id",
+    },
+    Case {
+        enabled: &[STORM],
+        ids: &["stormservice-controller=aibrix-controller-manager"],
+        want: &[(STORM, "aibrix-controller-manager")],
+        guard: None,
+        why: "nobody waits for the Lease on which it is elected",
+    },
+    Case { enabled: &[], ids: &["b"], want: &[], guard: None, why: "nothing runs" },
+];
+
 #[test]
 fn resolution_follows_the_table() {
-    struct Case {
-        enabled: &'static [&'static str],
-        ids: &'static [&'static str],
-        want: &'static [(&'static str, &'static str)],
-        guard: Option<&'static str>,
-        why: &'static str,
-    }
-    let default_guard = Some("aibrix-controller-manager");
-    let table = [
-        Case { enabled: &[KV], ids: &["b"], want: &[(KV, "b")], guard: None, why: "one, bare" },
-        Case { enabled: &[KV], ids: &[], want: &[KV_DEFAULT], guard: default_guard, why: "one, nothing" },
-        Case {
-            enabled: &[KV, STORM],
-            ids: &["b"],
-            want: &[KV_DEFAULT, STORM_DEFAULT],
-            guard: Some("b"),
-            why: "several, bare",
-        },
-        Case {
-            enabled: &[KV, STORM],
-            ids: &[],
-            want: &[KV_DEFAULT, STORM_DEFAULT],
-            guard: default_guard,
-            why: "several, nothing",
-        },
-        Case {
-            enabled: &[KV, STORM],
-            ids: &["kv-cache-controller=kv,stormservice-controller=storm"],
-            want: &[(KV, "kv"), (STORM, "storm")],
-            guard: default_guard,
-            why: "pairs between commas",
-        },
-        Case {
-            enabled: &[KV, STORM],
-            ids: &["kv-cache-controller=kv", "stormservice-controller=storm"],
-            want: &[(KV, "kv"), (STORM, "storm")],
-            guard: default_guard,
-            why: "pairs accumulate",
-        },
-        Case {
-            enabled: &[KV, STORM],
-            ids: &["kv-cache-controller=kv", "b"],
-            want: &[(KV, "kv"), STORM_DEFAULT],
-            guard: Some("b"),
-            why: "a pair and a bare id",
-        },
-        Case {
-            enabled: &[KV],
-            ids: &["kv-cache-controller=kv"],
-            want: &[(KV, "kv")],
-            guard: default_guard,
-            why: "one, pair",
-        },
-        Case {
-            enabled: &[KV],
-            ids: &["b", "kv-cache-controller=kv"],
-            want: &[(KV, "kv")],
-            guard: Some("b"),
-            why: "the pair wins; the old pod still uses the bare id",
-        },
-        Case { enabled: &[KV], ids: &["a", "b"], want: &[(KV, "b")], guard: None, why: "last bare id wins" },
-        Case {
-            enabled: &[KV],
-            ids: &["kv-cache-controller=a", "kv-cache-controller=b"],
-            want: &[(KV, "b")],
-            guard: default_guard,
-            why: "last pair of a controller wins",
-        },
-        Case {
-            enabled: &[KV],
-            ids: &[" kv-cache-controller = kv "],
-            want: &[(KV, "kv")],
-            guard: default_guard,
-            why: "spaces",
-        },
-        Case {
-            enabled: &[STORM],
-            ids: &["aibrix-controller-manager"],
-            want: &[(STORM, "aibrix-controller-manager")],
-            guard: None,
-            why: "AIBrix's stormservice overlay keeps its id",
-        },
-        Case {
-            enabled: &[STORM],
-            ids: &["stormservice-controller=aibrix-controller-manager"],
-            want: &[(STORM, "aibrix-controller-manager")],
-            guard: None,
-            why: "nobody waits for the Lease on which it is elected",
-        },
-        Case { enabled: &[], ids: &["b"], want: &[], guard: None, why: "nothing runs" },
-    ];
-    for Case { enabled, ids, want, guard, why } in table {
+    for Case { enabled, ids, want, guard, why } in TABLE {
         let got = resolved(enabled, ids, None);
         assert_eq!(got.problems, [], "{why}");
-        for (controller, lease) in want {
+        for (controller, lease) in *want {
             assert_eq!(got.by_controller.get(controller).map(String::as_str), Some(*lease), "{why}");
         }
-        assert_eq!(got.legacy.as_deref(), guard, "{why}");
+        assert_eq!(got.legacy.as_deref(), *guard, "{why}");
     }
 }
 
@@ -161,7 +165,11 @@ fn lease_of_one_of_several_is_not_the_guard() {
     let want = Problem::EqualsLegacy { lease: "aibrix-controller-manager".into(), controller: KV };
     assert_eq!(problems(&[KV, STORM], &["kv-cache-controller=aibrix-controller-manager"], None), [want]);
     let want = Problem::EqualsLegacy { lease: "aibrix-kv-cache-controller".into(), controller: KV };
-    assert_eq!(problems(&[KV, STORM], &["aibrix-kv-cache-controller"], None), [want.clone()], "bare id");
+    assert_eq!(
+        problems(&[KV, STORM], &["aibrix-kv-cache-controller"], None),
+        std::slice::from_ref(&want),
+        "bare id"
+    );
     assert_eq!(problems(&[KV, STORM], &[], Some("aibrix-kv-cache-controller")), [want], "legacy flag");
     assert_eq!(problems(&[KV, STORM], &["aibrix-kv-cache-controller"], Some("")), [], "guard off");
     assert_eq!(problems(&[KV], &["kv-cache-controller=old"], Some("old")), [], "one controller");

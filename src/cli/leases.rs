@@ -4,20 +4,18 @@
 use clap::{Arg, Command, builder::PossibleValuesParser};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
-use kube::{
-    Api, Client, Config,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
-};
+use kube::{Api, api::ListParams};
 use uuid::Uuid;
 
 use super::{
-    Answer, PROGRAM, VERSION,
-    consumers::ClientSettings,
-    election_settings,
+    Answer, PROGRAM, VERSION, election_settings,
     invocation::parse_subcommand,
     leases_table::{self, Row},
     settings::Surroundings,
+};
+use crate::{
+    cluster::client::{ClientSettings, Clients, ConfigError},
+    telemetry::{Metrics, MetricsError},
 };
 
 /// Objects in one answer of the API server.
@@ -57,11 +55,11 @@ impl Format {
 #[derive(Debug, thiserror::Error)]
 pub enum LeasesError {
     /// No client.
-    #[error("could not connect: {cause}")]
-    Connect {
-        /// Why.
-        cause: String,
-    },
+    #[error("could not connect")]
+    Connect(#[from] ConfigError),
+    /// Clients count their requests, and here they cannot: a defect of ours.
+    #[error("could not count requests")]
+    Count(#[from] MetricsError),
     /// The Leases could not be read.
     #[error("could not list leases in namespace {namespace}")]
     ListLeases {
@@ -155,8 +153,12 @@ impl Seen {
 /// Reads the Leases and Deployments of a namespace.
 ///
 /// # Errors
-/// One of the two lists failed.
-pub async fn read(client: Client, namespace: &str) -> Result<Seen, LeasesError> {
+/// No client could be made, or one of the two lists failed.
+pub async fn read(settings: &ClientSettings, namespace: &str) -> Result<Seen, LeasesError> {
+    let labels = ["code", "method", "host"];
+    let requests =
+        Metrics::new()?.int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;
+    let client = Clients::new(settings, &requests).await?.reader();
     let leases = list(Api::namespaced(client.clone(), namespace)).await;
     let leases = leases.map_err(|source| LeasesError::ListLeases {
         namespace: namespace.to_owned(),
@@ -184,33 +186,4 @@ where
             None => return Ok(found),
         }
     }
-}
-
-/// A client by the usual precedence: the flag alone, else `KUBECONFIG`, else the cluster that this process
-/// runs in, else `$HOME/.kube/config`.
-///
-/// # Errors
-/// [`LeasesError::Connect`].
-pub async fn connect(settings: ClientSettings) -> Result<Client, LeasesError> {
-    let failed = |error: &dyn std::fmt::Display| LeasesError::Connect { cause: error.to_string() };
-    let kubeconfig = match (&settings.kubeconfig_flag, &settings.kubeconfig_env) {
-        (Some(path), _) => Some(Kubeconfig::read_from(path).map_err(|error| failed(&error))?),
-        (None, Some(_)) => Kubeconfig::from_env().map_err(|error| failed(&error))?,
-        (None, None) => None,
-    };
-    let config = match (kubeconfig, Config::incluster(), settings.home) {
-        (Some(kubeconfig), _, _) => from_kubeconfig(kubeconfig).await,
-        (None, Ok(config), _) => Ok(config),
-        (None, Err(_), Some(home)) => match Kubeconfig::read_from(home.join(".kube/config")) {
-            Ok(kubeconfig) => from_kubeconfig(kubeconfig).await,
-            Err(error) => Err(error),
-        },
-        (None, Err(error), None) => return Err(failed(&error)),
-    };
-    let config = config.map_err(|error| failed(&error))?;
-    Client::try_from(config).map_err(|error| failed(&error))
-}
-
-async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
 }

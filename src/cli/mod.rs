@@ -50,6 +50,8 @@ mod lease_ids_tests;
 #[cfg(test)]
 mod leases_table_tests;
 #[cfg(test)]
+mod leases_tests;
+#[cfg(test)]
 mod manifests_tests;
 #[cfg(test)]
 mod settings_tests;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{
     consumers::{
-        ClientSettings, ControllerSettings, LogSettings, ModelAdapterSettings, ModelRouteSettings,
-        SchedulerPolicy, ShutdownSettings, WebhookSettings,
+        ControllerSettings, ModelAdapterSettings, ModelRouteSettings, SchedulerPolicy, ShutdownSettings,
+        WebhookSettings,
     },
     controllers::{self, InvalidController, NAMES},
     election_settings::{self, positive},
@@ -21,9 +21,11 @@ use super::{
     problems::{InvalidSettings, Problem},
 };
 use crate::{
+    cluster::client::ClientSettings,
     election,
     gocompat::{duration::format_duration, number::parse_int},
     server::{Bind, ServerSettings},
+    telemetry::LogSettings,
 };
 
 /// Where a pod finds its own namespace.
@@ -33,9 +35,12 @@ const METRICS_CERT_DIR: &str = "/tmp/k8s-metrics-server/serving-certs";
 /// Most passes at a time for one loop: beyond it a typing mistake is likelier than a wish.
 const MAX_WORKERS: i64 = 1000;
 
+/// Looks up a variable of the environment.
+type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+
 /// What the process is told, apart from arguments.
 pub struct Surroundings {
-    env: Box<dyn Fn(&str) -> Option<String>>,
+    env: Lookup,
     /// Name of the host.
     pub hostname: Option<String>,
     /// The pod's own namespace; `None` outside a cluster.
@@ -162,11 +167,8 @@ fn controllers_and_leases(
     elect: bool,
     problems: &mut Vec<Problem>,
 ) -> (Vec<&'static str>, LeaseIds) {
-    let parsed = controllers::parse(&given.get(&flags::CONTROLLERS));
-    let enabled = parsed.unwrap_or_else(|invalid| {
-        problems.extend(invalid.into_iter().map(Problem::Controllers));
-        Vec::new()
-    });
+    let controllers::Selection { enabled, invalid } = controllers::select(&given.get(&flags::CONTROLLERS));
+    problems.extend(invalid.into_iter().map(Problem::Controllers));
     let legacy = given.given(&flags::LEGACY_LEADER_ELECTION_ID);
     let ids = given.all(&flags::LEADER_ELECTION_ID);
     let mut ids = lease_ids::resolve(&lease_ids::Request {

@@ -4,38 +4,29 @@
 use std::{
     error::Error,
     ffi::OsString,
-    fmt,
     io::{self, Write},
     process::ExitCode,
 };
 
-use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::{
-    Answer, Asked, PROGRAM, VERSION,
-    consumers::ClientSettings,
-    crds, interpret,
-    leases::{self, LeasesError, Options},
+    Answer, Asked, PROGRAM, VERSION, crds, interpret,
+    leases::{self, Options},
     settings::{Settings, Surroundings},
 };
-use crate::clock::{Clock as _, SystemClock};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    telemetry::Chain,
+};
 
 /// Parts of the program that sub-commands need and that stand elsewhere.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Wiring {
     /// Runs the manager.
     pub run: fn(Settings) -> ExitCode,
-    /// Makes a client from settings.
-    pub connect: fn(ClientSettings) -> BoxFuture<'static, Result<kube::Client, LeasesError>>,
     /// The CRDs of the Rust types.
     pub crds: fn() -> Vec<CustomResourceDefinition>,
-}
-
-impl fmt::Debug for Wiring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wiring")
-    }
 }
 
 /// Understands the arguments (without the program's name) and does what they ask for.
@@ -48,7 +39,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> E
             Ok(text) => print(&text),
             Err(error) => fail(&error),
         },
-        Ok(Asked::Leases(options)) => show_leases(&options, &surroundings, wiring),
+        Ok(Asked::Leases(options)) => show_leases(&options, &surroundings),
         Err(Answer { text, code: 0 }) => print(&text),
         Err(Answer { text, code }) => {
             complain(&text);
@@ -67,18 +58,14 @@ pub fn version() -> String {
     format!("{PROGRAM} {VERSION} ({}/{architecture})\n", std::env::consts::OS)
 }
 
-fn show_leases(options: &Options, surroundings: &Surroundings, wiring: Wiring) -> ExitCode {
+fn show_leases(options: &Options, surroundings: &Surroundings) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
     let settings = options.client_settings(surroundings);
     let namespace = options.namespace(surroundings);
-    let read = async {
-        let client = (wiring.connect)(settings).await?;
-        leases::read(client, &namespace).await
-    };
-    match runtime.block_on(read) {
+    match runtime.block_on(leases::read(&settings, &namespace)) {
         Ok(seen) => print(&options.format.render(&seen.rows(SystemClock.now()))),
         Err(error) => fail(&error),
     }
@@ -96,18 +83,10 @@ fn print(text: &str) -> ExitCode {
 
 /// Prints to stderr; when even that fails nobody can be told.
 fn complain(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 fn fail(error: &dyn Error) -> ExitCode {
-    let mut text = format!("{PROGRAM}: {error}");
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text.push('\n');
-    complain(&text);
+    complain(&format!("{PROGRAM}: {}\n", Chain(error)));
     ExitCode::FAILURE
 }

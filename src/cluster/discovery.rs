@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::clock::{Instant, SharedClock};
 
 /// How long an answer that names a kind is believed.
-const FOUND: Duration = Duration::from_secs(300);
+const FOUND: Duration = Duration::from_mins(5);
 /// How long an answer that lacks it is believed.
 const MISSING: Duration = Duration::from_secs(10);
 /// Bound of one request.
@@ -46,12 +46,15 @@ pub struct Mapping {
     pub namespaced: bool,
 }
 
+/// Until when an answer is believed, and the answer.
+type Known = (Instant, Vec<Mapping>);
+
 /// Remembers discovery documents for a while.
 #[derive(Debug)]
 pub struct Discovery {
     client: ClientBox,
     clock: SharedClock,
-    mappings: Mutex<HashMap<(String, String), (Instant, Vec<Mapping>)>>,
+    mappings: Mutex<HashMap<(String, String), Known>>,
 }
 
 #[derive(Clone)]

@@ -51,13 +51,12 @@ pub enum Cause {
 
 impl Cause {
     fn of(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::Answer { code: status.code, message: status.message.clone() },
-            kube::Error::Service(inner) => match find::<Silence>(inner.as_ref()) {
-                Some(silence) => Self::Silence(*silence),
-                None => Self::Transport(chain(inner.as_ref())),
-            },
-            other => Self::Transport(chain(other)),
+        if let kube::Error::Api(status) = error {
+            return Self::Answer { code: status.code, message: status.message.clone() };
+        }
+        match find::<Silence>(error) {
+            Some(silence) => Self::Silence(*silence),
+            None => Self::Transport(chain(error)),
         }
     }
 
@@ -147,26 +146,24 @@ pub enum WriteError {
 impl WriteError {
     /// Sorts an error of a request that was to `verb` this thing.
     pub(super) fn new(thing: Thing, verb: &'static str, error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Service(inner) if find::<NotLeading>(inner.as_ref()).is_some() => {
-                Self::NotLeading(NotLeading)
+        if find::<NotLeading>(error).is_some() {
+            return Self::NotLeading(NotLeading);
+        }
+        let kube::Error::Api(status) = error else {
+            return Self::Other { thing, verb, cause: Cause::of(error) };
+        };
+        let message = status.message.clone();
+        match (status.code, status.reason.as_str()) {
+            (409, "AlreadyExists") => Self::AlreadyExists { thing },
+            (409, _) => Self::Conflict { thing, message },
+            (404, _) => Self::NotFound { thing, message },
+            (403, _) => Self::Forbidden { thing, verb, message },
+            // A failed `test` of a JSON patch comes as 422, and so does an object that is wrong.
+            (422, _) if message.contains("test operation") || message.contains("testing value") => {
+                Self::Conflict { thing, message }
             }
-            kube::Error::Api(status) => {
-                let message = status.message.clone();
-                match (status.code, status.reason.as_str()) {
-                    (409, "AlreadyExists") => Self::AlreadyExists { thing },
-                    (409, _) => Self::Conflict { thing, message },
-                    (404, _) => Self::NotFound { thing, message },
-                    (403, _) => Self::Forbidden { thing, verb, message },
-                    // A failed `test` of a JSON patch comes as 422, and so does an object that is wrong.
-                    (422, _) if message.contains("test operation") || message.contains("testing value") => {
-                        Self::Conflict { thing, message }
-                    }
-                    (400 | 405 | 413 | 422, _) => Self::Invalid { thing, message },
-                    _ => Self::Other { thing, verb, cause: Cause::of(error) },
-                }
-            }
-            other => Self::Other { thing, verb, cause: Cause::of(other) },
+            (400 | 405 | 413 | 422, _) => Self::Invalid { thing, message },
+            _ => Self::Other { thing, verb, cause: Cause::of(error) },
         }
     }
 

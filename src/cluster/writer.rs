@@ -156,13 +156,9 @@ impl Writer {
     pub async fn delete(&self, target: &Target, uid: &str) -> Result<(), WriteError> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match self.dynamic(target).delete(&target.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(error) => match WriteError::new(target.thing(), "delete", &error) {
-                WriteError::NotFound { .. } => Ok(()),
-                other => Err(other),
-            },
-        }
+        let deleted = self.dynamic(target).delete(&target.name, &params).await;
+        let failed = deleted.err().map(|error| WriteError::new(target.thing(), "delete", &error));
+        failed.filter(|error| !matches!(error, WriteError::NotFound { .. })).map_or(Ok(()), Err)
     }
 
     async fn patch<P: Serialize + Debug>(

@@ -5,11 +5,11 @@ use std::{fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Api;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::telemetry::families::Registry;
 
 use super::{
     Settings,
@@ -42,7 +42,10 @@ pub struct Candidate {
 
 impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Candidate").field("controller", &self.controller).field("lease", &self.lease).finish()
+        f.debug_struct("Candidate")
+            .field("controller", &self.controller)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +74,7 @@ impl fmt::Debug for Setup {
         f.debug_struct("Setup")
             .field("settings", &self.settings)
             .field("candidates", &self.candidates)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +88,7 @@ pub struct Task {
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Task").field(&self.name).finish()
+        f.debug_struct("Task").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -110,7 +113,7 @@ impl Election {
     ///
     /// # Errors
     /// [`RegisterError`] when the families do not belong to the registry.
-    pub fn new(setup: Setup) -> Result<Self, RegisterError> {
+    pub fn new(setup: &Setup) -> Result<Self, RegisterError> {
         let Settings { namespace, identity, .. } = &setup.settings;
         let shared = Shared::new();
         let mut companions = Vec::new();
@@ -120,7 +123,7 @@ impl Election {
         let mut seats = Vec::new();
         let mut electors = Vec::new();
         for candidate in &setup.candidates {
-            let (seat, elector) = seat_of(&setup, candidate, &shared, &legacy_open);
+            let (seat, elector) = seat_of(setup, candidate, &shared, &legacy_open);
             seats.push(seat);
             electors.push(Task {
                 name: format!("elector of {}", candidate.controller),
@@ -134,7 +137,7 @@ impl Election {
 
         match &setup.settings.legacy_lease {
             Some(lease) if !setup.candidates.is_empty() => {
-                let guard = legacy_guard(&setup, lease, &shared, open, legacy_left.clone());
+                let guard = legacy_guard(setup, lease, &shared, open, legacy_left.clone());
                 companions
                     .push(Task { name: format!("guard of {namespace}/{lease}"), run: guard.run().boxed() });
             }

@@ -66,7 +66,6 @@ pub(super) struct Elector {
     settled: Option<oneshot::Sender<bool>>,
     told_shutdown: bool,
     seat_gone: bool,
-    legacy_gone: bool,
     /// Whether it stood for election after the last step.
     stood: bool,
     valid_until: Option<Instant>,
@@ -91,7 +90,6 @@ impl Elector {
             settled: None,
             told_shutdown: false,
             seat_gone: false,
-            legacy_gone: false,
             stood: false,
             valid_until: None,
             last_error: None,
@@ -290,7 +288,7 @@ impl Elector {
         let conflict = matches!(tenant, Tenant::Other { .. });
         self.parts.metrics.conflict.set(conflict.into());
 
-        let state = match stage {
+        let shown = match stage {
             Stage::Ended => LeaseState::Stopped,
             Stage::Leading => LeaseState::Leading,
             Stage::Stopping => LeaseState::Stopping,
@@ -306,13 +304,13 @@ impl Elector {
         self.parts.ends.status.send_if_modified(|status| {
             // Progress alone wakes nobody up.
             status.last_progress = now;
-            let same = status.state == state
+            let same = status.state == shown
                 && status.holder.as_deref() == holder
                 && status.transitions == transitions
                 && status.valid_until == self.valid_until
                 && status.last_error == self.last_error;
             if !same {
-                status.state = state;
+                status.state = shown;
                 status.holder = holder.map(str::to_owned);
                 status.transitions = transitions;
                 status.valid_until = self.valid_until;
@@ -325,45 +323,42 @@ impl Elector {
     async fn next_event(&mut self) -> Event {
         let heartbeat = self.parts.clock.instant() + HEARTBEAT;
         let wake = self.parts.core.wake().map_or(heartbeat, |wake| wake.min(heartbeat));
-        loop {
-            // Orders come first, then what our own requests have brought, then what others did.
-            tokio::select! {
-                biased;
-                left = self.parts.ends.left.recv(), if !self.seat_gone => return self.seat_said(left),
-                () = self.parts.shutdown.cancelled(), if !self.told_shutdown => {
-                    self.told_shutdown = true;
-                    return Event::Shutdown;
-                }
-                Some(event) = OptionFuture::from(self.request.as_mut().map(|request| &mut request.ends)) => {
-                    if let Some(request) = self.request.take().filter(|request| request.attempt) {
-                        let took = self.parts.clock.instant().saturating_duration_since(request.started);
-                        self.parts.metrics.renew_seconds.observe(took.as_secs_f64());
-                    }
-                    return event;
-                }
-                changed = self.parts.legacy.changed(), if !self.legacy_gone => match changed {
-                    Ok(()) => return Event::Legacy { open: *self.parts.legacy.borrow_and_update() },
-                    Err(_) => self.legacy_gone = true,
-                },
-                Ok(()) = self.parts.ends.standing.changed(), if !self.seat_gone => {
-                    let stands = *self.parts.ends.standing.borrow_and_update();
-                    return if stands { Event::Stand } else { Event::StandDown };
-                }
-                () = self.parts.entry.surplus() => return Event::Surplus,
-                Some(glimpse) = self.parts.glimpses.next() => match glimpse {
-                    Glimpse::Lease(sight) => return Event::Watched(sight),
-                    Glimpse::Broken(cause) => {
-                        self.parts.journal.watch_broken(&cause);
-                        self.last_error.get_or_insert(cause);
-                        return Event::WatchBroken;
-                    }
-                },
-                Ok(()) = self.members.changed() => {
-                    self.members.mark_unchanged();
-                    return Event::Tick;
-                }
-                () = tokio::time::sleep_until(wake) => return Event::Tick,
+        // Orders come first, then what our own requests have brought, then what others did.
+        tokio::select! {
+            biased;
+            left = self.parts.ends.left.recv(), if !self.seat_gone => self.seat_said(left),
+            () = self.parts.shutdown.cancelled(), if !self.told_shutdown => {
+                self.told_shutdown = true;
+                Event::Shutdown
             }
+            Some(event) = OptionFuture::from(self.request.as_mut().map(|request| &mut request.ends)) => {
+                if let Some(request) = self.request.take().filter(|request| request.attempt) {
+                    let took = self.parts.clock.instant().saturating_duration_since(request.started);
+                    self.parts.metrics.renew_seconds.observe(took.as_secs_f64());
+                }
+                event
+            }
+            Ok(()) = self.parts.legacy.changed() => {
+                Event::Legacy { open: *self.parts.legacy.borrow_and_update() }
+            }
+            Ok(()) = self.parts.ends.standing.changed(), if !self.seat_gone => {
+                let stands = *self.parts.ends.standing.borrow_and_update();
+                if stands { Event::Stand } else { Event::StandDown }
+            }
+            () = self.parts.entry.surplus() => Event::Surplus,
+            Some(glimpse) = self.parts.glimpses.next() => match glimpse {
+                Glimpse::Lease(sight) => Event::Watched(sight),
+                Glimpse::Broken(cause) => {
+                    self.parts.journal.watch_broken(&cause);
+                    self.last_error.get_or_insert(cause);
+                    Event::WatchBroken
+                }
+            },
+            Ok(()) = self.members.changed() => {
+                self.members.mark_unchanged();
+                Event::Tick
+            }
+            () = tokio::time::sleep_until(wake) => Event::Tick,
         }
     }
 

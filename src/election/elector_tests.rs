@@ -285,7 +285,7 @@ async fn failed_controller_stands_again_after_its_back_off() {
 async fn controller_that_cannot_work_gives_way_to_others_and_keeps_trying_alone() {
     let store = LeaseStore::new();
     let (a, b) = leader_and_standby(&store).await;
-    let gave_way = || Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_secs(60) };
+    let gave_way = || Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_mins(1) };
     a.leave(KV, gave_way());
     within(1.0, || b.leads(KV)).await;
     assert!((a.metric("leader_election_gave_way_total", "NoPassFinished") - 1.0).abs() < 0.1);
@@ -361,7 +361,8 @@ async fn seven_controllers_spread_over_three_replicas() {
     let names: Vec<(String, String)> = (0..7).map(|n| (format!("c{n}"), format!("l{n}"))).collect();
     let pairs: Vec<(&str, &str)> =
         names.iter().map(|(name, lease)| (name.as_str(), lease.as_str())).collect();
-    let spread = |identity| super::Settings { spread: true, ..settings(identity) };
+    let legacy = || Some("aibrix-controller-manager".to_owned());
+    let spread = |identity| super::Settings { spread: true, legacy_lease: legacy(), ..settings(identity) };
     let a = Replica::start(&store, spread("a"), &pairs);
     pass(0.5).await;
     let b = Replica::start(&store, spread("b"), &pairs);

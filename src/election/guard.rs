@@ -277,11 +277,10 @@ fn complete(wanted: &mut Value, exchange: &Exchange, labels: &BTreeMap<String, S
         }
     }
     let stored = seen.lease().and_then(|lease| lease.spec.as_ref());
-    let sound = |transitions: &i32| *transitions >= 0;
     if let Some(spec) = object_in(wanted, "spec")
         && !creates
     {
-        if stored.and_then(|spec| spec.lease_transitions).filter(sound).is_none() {
+        if stored.and_then(|spec| spec.lease_transitions).is_none_or(i32::is_negative) {
             spec.entry("leaseTransitions").or_insert_with(|| json!(0));
         }
         if stored.is_none_or(|spec| spec.acquire_time.is_none())

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    guard::{Guarded, as_seen_from_here},
+    guard::{Exchange, Guard, Guarded, as_seen_from_here},
     labels::lease_labels,
     lock::{AttemptEnd, Lock, ReleaseEnd},
     observation::{Observation, Sight, Source},
@@ -67,7 +73,7 @@ async fn library_alone_lets_two_candidates_acquire_one_expired_lease_and_the_gua
         [a.unwrap(), b.unwrap()].iter().filter(|end| matches!(end, LeaseLockResult::Acquired(_))).count();
     assert_eq!(acquired, 2, "if this fails the library has become safe: does it still need the guard?");
 
-    for round in 0..100 {
+    for round in 0..500 {
         let store = LeaseStore::new();
         store.edit("x", &expired());
         let guarded = |identity: &str, latency: u64| {
@@ -225,4 +231,44 @@ fn age_shown_to_the_library_is_the_age_by_the_monotonic_clock() {
     let shown = as_seen_from_here(&seen, "me", at + Duration::from_secs(4), wall).unwrap().spec.unwrap();
     assert_eq!(shown.renew_time.unwrap().0, wall - jiff::SignedDuration::from_secs(4));
     assert_eq!(shown.lease_transitions, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_the_guarded_lease_passes() {
+    let store = LeaseStore::new();
+    store.edit("y", &expired());
+    let (client, _) = store.client("a");
+    let guarded = Guarded {
+        namespace: "ns".into(),
+        name: "x".into(),
+        identity: "a".into(),
+        labels: lease_labels("kv-cache-controller"),
+        request_timeout: Duration::from_secs(5),
+    };
+    let exchange = Exchange::new(Observation::new(SystemClock.instant()), true);
+    let guard = Guard::new(client, Arc::new(guarded), Arc::new(Mutex::new(exchange)), Arc::new(SystemClock));
+    let behind = kube::Client::new(guard, "ns");
+    let here: Api<Lease> = Api::namespaced(behind.clone(), "ns");
+    let elsewhere: Api<Lease> = Api::namespaced(behind, "other");
+    assert!(here.get_opt("x").await.unwrap().is_none());
+    assert!(here.get("y").await.is_err());
+    assert!(here.delete("x", &DeleteParams::default()).await.is_err());
+    assert!(here.list(&ListParams::default()).await.is_err());
+    assert!(elsewhere.get("x").await.is_err());
+    assert_eq!(store.served().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_writes_name_one_field_manager_however_long_the_identity() {
+    let store = LeaseStore::new();
+    let identity = "p".repeat(128);
+    let (client, _) = store.client("a");
+    let lock = lock(&client, &identity);
+    for _ in 0..2 {
+        assert!(matches!(lock.attempt(observed(&lock).await, false).await.end, AttemptEnd::Holding { .. }));
+    }
+    assert_eq!(lock.release(observed(&lock).await, false).await.end, ReleaseEnd::Released);
+    let writes: Vec<_> = store.served().into_iter().filter(|served| served.verb != "GET").collect();
+    assert_eq!(writes.iter().map(|served| served.verb).collect::<Vec<_>>(), ["POST", "PATCH", "PATCH"]);
+    assert!(writes.iter().all(|served| served.field_manager.as_deref() == Some("aibrix-controller-manager")));
 }

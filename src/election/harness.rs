@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use prometheus::Registry;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::families::Registry;
 use crate::{
     clock::{Clock, Instant, SharedClock, SystemClock, Timestamp},
     fence::Fence,
@@ -116,7 +116,7 @@ impl Replica {
             metrics: Metrics::register(&registry).unwrap(),
             registry: registry.clone(),
         };
-        let election = Election::new(setup).unwrap();
+        let election = Election::new(&setup).unwrap();
         let mut replica = Self {
             link,
             shutdown,
@@ -204,7 +204,8 @@ impl Replica {
 
     /// Value of a series in text form, such as `leader_election_conflict{...}`; 0 when it is missing.
     pub(super) fn metric(&self, family: &str, label: &str) -> f64 {
-        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let text =
+            crate::telemetry::families::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
         let line = text.lines().find(|line| line.starts_with(family) && line.contains(label));
         line.and_then(|line| line.rsplit_once(' ')).map_or(f64::NAN, |(_, value)| value.parse().unwrap())
     }

@@ -70,24 +70,20 @@ impl LockError {
     }
 
     pub(super) fn from_kube(attempt: Attempt, error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => {
-                Self { attempt, code: Some(status.code), cause: status.message.clone() }
-            }
-            // The text of a transport error ends with what went wrong at its lowest layer.
-            other => {
-                let mut cause = other.to_string();
-                let mut source = std::error::Error::source(other);
-                while let Some(error) = source {
-                    let text = error.to_string();
-                    if !cause.ends_with(&text) {
-                        cause = format!("{cause}: {text}");
-                    }
-                    source = error.source();
-                }
-                Self { attempt, code: None, cause }
-            }
+        if let kube::Error::Api(status) = error {
+            return Self { attempt, code: Some(status.code), cause: status.message.clone() };
         }
+        // The text of a transport error ends with what went wrong at its lowest layer.
+        let mut cause = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(error) = source {
+            let text = error.to_string();
+            if !cause.ends_with(&text) {
+                cause = format!("{cause}: {text}");
+            }
+            source = error.source();
+        }
+        Self { attempt, code: None, cause }
     }
 }
 

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The families `leader_election_*`. `name` is the name of a Lease.
 
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
+use crate::telemetry::families::{
+    Collector, Desc, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, MetricFamily, Opts, Registry,
+};
 
 use super::status::LeaseStatus;
 
@@ -25,7 +23,7 @@ pub const GAVE_WAY_REASONS: [&str; 2] = ["NoPassFinished", "WatchFailing"];
 pub struct RegisterError {
     family: &'static str,
     #[source]
-    source: prometheus::Error,
+    source: crate::telemetry::families::Error,
 }
 
 /// All families of the election.
@@ -163,7 +161,7 @@ fn register<T: Collector + Clone + 'static>(
     registry: &Registry,
     family: &'static str,
     help: &str,
-    build: impl FnOnce(Opts) -> prometheus::Result<T>,
+    build: impl FnOnce(Opts) -> crate::telemetry::families::Result<T>,
 ) -> Result<T, RegisterError> {
     build(Opts::new(family, help))
         .and_then(|collector| registry.register(Box::new(collector.clone())).map(|()| collector))

@@ -307,5 +307,5 @@ fn claim_duration(spec: Option<&LeaseSpec>) -> Duration {
 /// duration, at most a second).
 pub fn valid_until(sent: Instant, stored: &Lease) -> Instant {
     let lasts = claim_duration(stored.spec.as_ref());
-    sent + (lasts - (lasts / 10).min(Duration::from_secs(1)))
+    sent + lasts.saturating_sub((lasts / 10).min(Duration::from_secs(1)))
 }

@@ -15,15 +15,15 @@ fn after(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn sight(version: &str, spec: Value) -> Sight {
-    let lease = json!({ "metadata": { "name": "x", "uid": "u", "resourceVersion": version }, "spec": spec });
+fn sight(version: &str, spec: &Value) -> Sight {
+    let lease = json!({ "metadata": { "name": "x", "uid": "u", "resourceVersion": version }, "spec": *spec });
     Sight::Present(Box::new(serde_json::from_value(lease).unwrap()))
 }
 
 fn held(version: &str, holder: &str, renewed: u32) -> Sight {
     sight(
         version,
-        json!({
+        &json!({
             "holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 3,
             "renewTime": format!("2026-11-24T00:00:00.{renewed:06}Z"),
         }),
@@ -64,7 +64,7 @@ fn remote_timestamps_mean_nothing() {
     for renew_time in ["1999-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"] {
         let at = start();
         let spec = json!({ "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": renew_time });
-        let seen = seen(&[(0, sight("1", spec))], at);
+        let seen = seen(&[(0, sight("1", &spec))], at);
         assert!(!seen.is_open_to("me", at + after(14)), "{renew_time}");
         assert!(seen.is_open_to("me", at + after(15)), "{renew_time}");
     }
@@ -76,9 +76,9 @@ fn absent_empty_and_own_leases_are_open_at_once() {
     let released = json!({ "holderIdentity": "", "leaseDurationSeconds": 1 });
     for (why, sight) in [
         ("absent", Sight::Absent(None)),
-        ("made by hand without a spec", sight("1", Value::Null)),
-        ("made by hand with an empty spec", sight("1", json!({}))),
-        ("released", sight("1", released)),
+        ("made by hand without a spec", sight("1", &Value::Null)),
+        ("made by hand with an empty spec", sight("1", &json!({}))),
+        ("released", sight("1", &released)),
         ("own", held("1", "me", 1)),
     ] {
         assert!(seen(&[(0, sight)], at).is_open_to("me", at), "{why}");
@@ -89,7 +89,7 @@ fn absent_empty_and_own_leases_are_open_at_once() {
 fn release_by_the_rules_ends_a_claim_at_once() {
     let at = start();
     for holder in [json!(""), Value::Null] {
-        let released = sight("2", json!({ "holderIdentity": holder, "leaseDurationSeconds": 1 }));
+        let released = sight("2", &json!({ "holderIdentity": holder, "leaseDurationSeconds": 1 }));
         assert!(seen(&[(0, held("1", "other", 1)), (1, released)], at).is_open_to("me", at + after(1)));
     }
 }
@@ -101,11 +101,11 @@ fn claim_outlives_what_its_holder_did_not_do() {
     let huge = json!({ "holderIdentity": "other", "leaseDurationSeconds": i32::MAX, "renewTime": renewed });
     for (why, change) in [
         ("deleted", Sight::Absent(Some("2".into()))),
-        ("spec cut off", sight("2", Value::Null)),
-        ("holder cut off", sight("2", json!({ "leaseDurationSeconds": 15 }))),
-        ("duration cut off", sight("2", json!({ "holderIdentity": "other", "renewTime": renewed }))),
-        ("renew time cut off", sight("2", json!({ "holderIdentity": "other", "leaseDurationSeconds": 1 }))),
-        ("absurd duration", sight("2", huge)),
+        ("spec cut off", sight("2", &Value::Null)),
+        ("holder cut off", sight("2", &json!({ "leaseDurationSeconds": 15 }))),
+        ("duration cut off", sight("2", &json!({ "holderIdentity": "other", "renewTime": renewed }))),
+        ("renew time cut off", sight("2", &json!({ "holderIdentity": "other", "leaseDurationSeconds": 1 }))),
+        ("absurd duration", sight("2", &huge)),
     ] {
         let seen = seen(&[(0, held("1", "other", 1)), (5, change)], at);
         assert!(!seen.is_open_to("me", at + after(19)), "{why}: the holder may be working");
@@ -117,7 +117,7 @@ fn claim_outlives_what_its_holder_did_not_do() {
 #[test]
 fn a_second_cut_does_not_lengthen_the_claim() {
     let at = start();
-    let cut = |version| sight(version, json!({}));
+    let cut = |version| sight(version, &json!({}));
     let seen = seen(&[(0, held("1", "other", 1)), (5, cut("2")), (15, cut("3"))], at);
     assert!(seen.is_open_to("me", at + after(20)));
 }
@@ -126,11 +126,11 @@ fn a_second_cut_does_not_lengthen_the_claim() {
 fn absurd_durations_seen_first_are_waited_for_an_hour_at_most() {
     let at = start();
     let spec = |seconds: i32| json!({ "holderIdentity": "other", "leaseDurationSeconds": seconds });
-    let huge = seen(&[(0, sight("1", spec(i32::MAX)))], at);
+    let huge = seen(&[(0, sight("1", &spec(i32::MAX)))], at);
     assert!(!huge.is_open_to("me", at + after(3599)));
     assert!(huge.is_open_to("me", at + after(3600)));
     for seconds in [0, -1, i32::MIN] {
-        assert!(seen(&[(0, sight("1", spec(seconds)))], at).is_open_to("me", at + after(1)));
+        assert!(seen(&[(0, sight("1", &spec(seconds)))], at).is_open_to("me", at + after(1)));
     }
 }
 
@@ -148,7 +148,7 @@ fn older_versions_from_a_watch_are_not_believed() {
 #[test]
 fn negative_transitions_count_as_none() {
     let spec = json!({ "holderIdentity": "a", "leaseTransitions": -7 });
-    assert_eq!(seen(&[(0, sight("1", spec))], start()).transitions(), 0);
+    assert_eq!(seen(&[(0, sight("1", &spec))], start()).transitions(), 0);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn validity_ends_before_anybody_may_take_over() {
     let at = start();
     for (stored, valid_ms) in [(15, 14_000), (5, 4_500), (1, 900), (i32::MAX, 3_599_000)] {
         let spec = json!({ "holderIdentity": "me", "leaseDurationSeconds": stored });
-        let Sight::Present(lease) = sight("1", spec) else { unreachable!() };
+        let Sight::Present(lease) = sight("1", &spec) else { unreachable!() };
         assert_eq!(valid_until(at, &lease), at + Duration::from_millis(valid_ms), "{stored}");
     }
 }

@@ -274,7 +274,7 @@ impl Presence {
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => roster.lost(&name),
                 // Renewed or deleted by somebody else, or to be tried again at the next sweep.
                 Ok(Err(error)) => {
-                    tracing::debug!(lease = name, %error, "could not delete presence of a gone member")
+                    tracing::debug!(lease = name, %error, "could not delete presence of a gone member");
                 }
                 Err(_) => tracing::debug!(lease = name, "could not delete presence of a gone member in time"),
             }

@@ -94,19 +94,23 @@ async fn play(blows: Vec<(u64, Blow)>) -> Result<(), TestCaseError> {
                 std::mem::replace(&mut replicas[which], fresh).stop().await;
             }
             Blow::Delete if replicas.iter().all(|replica| replica.status().holder.is_some()) => {
-                store.delete("kv")
+                store.delete("kv");
             }
             Blow::Delete => {}
-            Blow::Garbage(0) => store.edit("kv", &json!({ "spec": { "leaseDurationSeconds": i32::MAX } })),
-            Blow::Garbage(1) => store.edit("kv", &json!({ "spec": { "leaseTransitions": null } })),
+            Blow::Garbage(0) => {
+                store.edit("kv", &json!({ "spec": { "leaseDurationSeconds": i32::MAX } }));
+            }
+            Blow::Garbage(1) => {
+                store.edit("kv", &json!({ "spec": { "leaseTransitions": null } }));
+            }
             Blow::Garbage(2) => {
-                store.edit("kv", &json!({ "spec": { "renewTime": null, "acquireTime": null } }))
+                store.edit("kv", &json!({ "spec": { "renewTime": null, "acquireTime": null } }));
             }
             Blow::Garbage(_) => {
-                store.edit("kv", &json!({ "spec": { "renewTime": "1999-01-01T00:00:00.000000Z" } }))
+                store.edit("kv", &json!({ "spec": { "renewTime": "1999-01-01T00:00:00.000000Z" } }));
             }
             Blow::Label => {
-                store.edit("kv", &json!({ "metadata": { "labels": { "touched": wait.to_string() } } }))
+                store.edit("kv", &json!({ "metadata": { "labels": { "touched": wait.to_string() } } }));
             }
         }
         happened.push((wait, blow));

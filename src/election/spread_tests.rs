@@ -33,7 +33,7 @@ fn whoever_leads_more_waits_longer_up_to_a_bound() {
 #[test]
 fn surplus_is_the_youngest_lease_of_whoever_leads_two_more() {
     let at = SystemClock.instant();
-    let later = at + Duration::from_secs(60);
+    let later = at + Duration::from_mins(1);
     for (mine, others, gives) in [
         (7, vec![0], true),
         (4, vec![3], false),
@@ -58,7 +58,7 @@ fn nothing_is_given_to_whoever_is_new_or_leaving_or_elsewhere() {
     let at = SystemClock.instant();
     let later = at + Duration::from_secs(29);
     assert_eq!(surplus(&held(7, at), &[peer(0, at)], None, later), None);
-    let later = at + Duration::from_secs(60);
+    let later = at + Duration::from_mins(1);
     let leaving = Peer { leaving: true, ..peer(0, at) };
     assert_eq!(surplus(&held(7, at), &[leaving], None, later), None);
     let elsewhere = Peer { contends_for: Some(["l2".to_owned()].into()), ..peer(0, at) };
@@ -68,7 +68,7 @@ fn nothing_is_given_to_whoever_is_new_or_leaving_or_elsewhere() {
 #[test]
 fn one_lease_is_given_per_half_minute_and_unwanted_ones_are_kept() {
     let at = SystemClock.instant();
-    let later = at + Duration::from_secs(60);
+    let later = at + Duration::from_mins(1);
     assert_eq!(surplus(&held(7, at), &[peer(0, at)], Some(at + Duration::from_secs(31)), later), None);
     let mut mine = held(3, at);
     mine[2].unwanted_until = Some(later + Duration::from_secs(1));
@@ -78,7 +78,7 @@ fn one_lease_is_given_per_half_minute_and_unwanted_ones_are_kept() {
 #[test]
 fn rebalancing_ends_balanced_from_anywhere() {
     let at = SystemClock.instant();
-    let later = at + Duration::from_secs(60);
+    let later = at + Duration::from_mins(1);
     for start in [[7, 0, 0], [4, 3, 0], [3, 3, 1], [5, 1, 1], [0, 0, 7]] {
         let mut loads = start;
         for _ in 0..10 {

@@ -62,10 +62,9 @@ async fn serve(mut ends: SeatEnds, clock: SharedClock, shutdown: CancellationTok
         // Nobody may be waiting for it.
         left.settled.send(false).ok();
         let pause = match left.leaving {
-            Leaving::Finished => continue,
             Leaving::Failed { back_off } => back_off,
-            // Nobody else can take over.
-            Leaving::GaveWay { .. } => continue,
+            // Nobody else could take over.
+            Leaving::Finished | Leaving::GaveWay { .. } => continue,
             Leaving::Unfinished => return,
         };
         tokio::select! {

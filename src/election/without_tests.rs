@@ -18,11 +18,11 @@ async fn every_term_is_won_at_once_and_ends_with_its_controller() {
         running.spawn(task.run);
     }
     let seat = &mut seats[0];
-    assert!(tokio::time::timeout(Duration::from_secs(60), seat.won()).await.is_err(), "not before it stands");
+    assert!(tokio::time::timeout(Duration::from_mins(1), seat.won()).await.is_err(), "not before it stands");
     seat.stand();
     let first = seat.won().await.unwrap();
     assert_eq!(first.fence.check(), Ok(None));
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(first.fence.check().is_ok());
     assert_eq!(seat.status().borrow().state, LeaseState::WithoutElection);
 

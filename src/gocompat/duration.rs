@@ -186,7 +186,7 @@ fn quote(text: &str) -> String {
                 quoted.push(char::from(byte));
             }
             b' '..=b'\x7f' => quoted.push(char::from(byte)),
-            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+            _ => quoted.extend(format!("\\x{byte:02x}").chars()),
         }
     }
     quoted.push('"');

@@ -154,9 +154,8 @@ fn scan_exponent(mut bytes: std::iter::Peekable<std::str::Bytes<'_>>) -> Option<
     let mut exponent: i64 = 0;
     for byte in bytes {
         match byte {
-            b'_' => {}
             b'0'..=b'9' if exponent < 10_000 => exponent = exponent * 10 + i64::from(byte - b'0'),
-            b'0'..=b'9' => {}
+            b'0'..=b'9' | b'_' => {}
             _ => return None,
         }
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Go's double-quoted strings (`strconv.Quote`, the verb `%q`).
 
-use std::fmt::Write as _;
-
 /// `text` in double quotes, escaped as Go's `strconv.Quote` does.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -30,14 +28,12 @@ fn push_escaped(out: &mut String, c: char) {
         c if is_printable(c) => out.push(c),
         c => {
             let code = u32::from(c);
-            // Writing to a String cannot fail.
-            let _: std::fmt::Result = if code < 0x80 {
-                write!(out, "\\x{code:02x}")
-            } else if code < 0x1_0000 {
-                write!(out, "\\u{code:04x}")
-            } else {
-                write!(out, "\\U{code:08x}")
+            let escaped = match code {
+                ..0x80 => format!("\\x{code:02x}"),
+                0x80..0x1_0000 => format!("\\u{code:04x}"),
+                _ => format!("\\U{code:08x}"),
             };
+            out.push_str(&escaped);
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Stated {
     pub kind: &'static str,
     /// Whether it holds.
     pub holds: bool,
-    /// Reason, in PascalCase.
+    /// Reason, in Pascal case.
     pub reason: &'static str,
     /// Message; stable in steady state.
     pub message: String,

@@ -3,7 +3,7 @@
 //!
 //! A controller whose CRDs are missing does not contend for its Lease, so that a replica that sees
 //! them is not kept out; the others go on. Discovery is open to every service account, so no
-//! permission on CustomResourceDefinitions is needed.
+//! permission on CRDs is needed.
 
 use std::{fmt, sync::Arc, time::Duration};
 

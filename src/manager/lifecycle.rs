@@ -80,13 +80,13 @@ const CRASH_FIRST: Duration = Duration::from_secs(1);
 const CRASH_CAP: Duration = Duration::from_secs(30);
 /// First pause after its caches did not fill; doubles up to [`SYNC_CAP`].
 const SYNC_FIRST: Duration = Duration::from_secs(10);
-const SYNC_CAP: Duration = Duration::from_secs(300);
+const SYNC_CAP: Duration = Duration::from_mins(5);
 /// A term that lived this long forgives earlier failures.
-const HEALTHY_AFTER: Duration = Duration::from_secs(300);
+const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 /// Pause after giving way, unless no other member is present.
-pub(super) const GAVE_WAY_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const GAVE_WAY_PAUSE: Duration = Duration::from_mins(1);
 /// How long a leader may be without work done before it gives way, on top of its longest deadline.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Failures in a row of one controller.
 #[derive(Debug, Default)]

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use prometheus::IntGaugeVec;
+
+use crate::telemetry::families::IntGaugeVec;
 
 use super::lifecycle::State;
 

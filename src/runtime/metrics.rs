@@ -10,11 +10,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
-    core::{Collector, Desc},
-    proto::MetricFamily,
+
+use crate::telemetry::families::{
+    Collector, Desc, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, MetricFamily, Opts, Registry,
 };
 
 use super::controller::LoopCard;
@@ -96,6 +95,10 @@ pub struct LoopMetrics {
     gauges: QueueGauges,
 }
 
+/// Counts the malformed objects of one kind.
+#[derive(Clone, Debug)]
+pub struct MalformedCount(IntCounter);
+
 /// Counts one pass as active while it lives.
 #[derive(Debug)]
 pub struct Active(IntGauge);
@@ -118,7 +121,7 @@ impl RuntimeMetrics {
     ///
     /// # Errors
     /// A family of that name is there already: construct this once per registry.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry) -> Result<Self, crate::telemetry::families::Error> {
         let by_loop = ["controller"].as_slice();
         let by_queue = ["name", "controller"].as_slice();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -231,8 +234,8 @@ impl RuntimeMetrics {
     }
 
     /// Counts objects of a kind (plural and group) that a watch skipped; exists at zero from this call on.
-    pub fn malformed(&self, kind: &str) -> IntCounter {
-        self.0.malformed.with_label_values(&[kind])
+    pub fn malformed(&self, kind: &str) -> MalformedCount {
+        MalformedCount(self.0.malformed.with_label_values(&[kind]))
     }
 }
 
@@ -296,8 +299,20 @@ impl LoopMetrics {
     }
 }
 
+impl MalformedCount {
+    /// One more.
+    pub fn add(&self) {
+        self.0.inc();
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 impl QueueGauges {
-    fn new() -> Result<Self, prometheus::Error> {
+    fn new() -> Result<Self, crate::telemetry::families::Error> {
         let labels = &["name", "controller"];
         Ok(Self {
             depth: IntGaugeVec::new(Opts::new("workqueue_depth", "Current depth of workqueue"), labels)?,

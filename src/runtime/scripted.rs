@@ -75,11 +75,11 @@ struct World {
 
 #[derive(Default)]
 struct Collection {
-    objects: BTreeMap<(String, String), Value>,
+    objects: BTreeMap<(String, String), Arc<Value>>,
     /// Version, type and object of every event since the beginning.
-    log: Vec<(u64, &'static str, Value)>,
-    /// Watches deliver nothing.
-    held: bool,
+    log: Vec<(u64, &'static str, Arc<Value>)>,
+    /// Watches deliver so many lines more in all; `None`: no bound.
+    budget: Option<usize>,
     /// Counts how often all watches were cut.
     cuts: u64,
     /// Watches cannot go on from before this version.
@@ -123,7 +123,8 @@ impl ScriptedApi {
             set_version(&mut object, version);
             let key = (text(&object, "namespace"), text(&object, "name"));
             let event = if collection.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
-            collection.log.push((version, event, object.clone()));
+            let object = Arc::new(object);
+            collection.log.push((version, event, Arc::clone(&object)));
             collection.objects.insert(key, object);
             version.to_string()
         })
@@ -135,14 +136,19 @@ impl ScriptedApi {
             let Some(mut object) = collection.objects.remove(&(namespace.to_owned(), name.to_owned())) else {
                 return;
             };
-            set_version(&mut object, version);
+            set_version(Arc::make_mut(&mut object), version);
             collection.log.push((version, "DELETED", object));
         });
     }
 
     /// Watches of the collection deliver nothing until they are let go.
     pub fn hold_watches(&self, path: &str, held: bool) {
-        self.change(path, |_, collection| collection.held = held);
+        self.change(path, |_, collection| collection.budget = held.then_some(0));
+    }
+
+    /// Watches of the collection deliver so many lines in all, then nothing until they are let go.
+    pub fn hold_watches_after(&self, path: &str, lines: usize) {
+        self.change(path, |_, collection| collection.budget = Some(lines));
     }
 
     /// Ends all open watches of the collection.
@@ -227,7 +233,7 @@ impl ScriptedApi {
         let items: Vec<Value> = if asked.metadata_only {
             page.map(|object| json!({ "metadata": object.get("metadata") })).collect()
         } else {
-            page.cloned().collect()
+            page.map(|object| Value::clone(object)).collect()
         };
         let end = offset.saturating_add(items.len());
         let mut metadata = json!({ "resourceVersion": version });
@@ -244,11 +250,11 @@ impl ScriptedApi {
         let mut first = VecDeque::new();
         let mut from = collection.log.len();
         if asked.ask == Ask::StreamingList {
-            first.extend(collection.objects.values().map(|object| event("ADDED", object)));
+            first.extend(collection.objects.values().map(|object| ("ADDED", Arc::clone(object))));
             let end = json!({ "k8s.io/initial-events-end": "true" });
             let metadata = json!({ "resourceVersion": world.version.to_string(), "annotations": end });
             let bookmark = json!({ "kind": "Any", "apiVersion": "v1", "metadata": metadata });
-            first.push_back(event("BOOKMARK", &bookmark));
+            first.push_back(("BOOKMARK", Arc::new(bookmark)));
         } else {
             let version: u64 =
                 parameter(&asked.query, "resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
@@ -269,7 +275,7 @@ impl ScriptedApi {
 struct Watch {
     api: ScriptedApi,
     path: String,
-    first: VecDeque<String>,
+    first: VecDeque<(&'static str, Arc<Value>)>,
     next: usize,
     cuts: u64,
 }
@@ -282,24 +288,30 @@ impl Watch {
             tokio::pin!(changed);
             changed.as_mut().enable();
             {
-                let world = shared.world.lock();
-                let collection = world.collections.get(&self.path)?;
+                let mut world = shared.world.lock();
+                let collection = world.collections.get_mut(&self.path)?;
                 if collection.cuts != self.cuts {
                     return None;
                 }
-                if !collection.held {
-                    if let Some(line) = self.first.pop_front() {
-                        return Some((line, self));
-                    }
-                    if let Some((_, kind, object)) = collection.log.get(self.next) {
-                        let line = event(kind, object);
-                        self.next += 1;
-                        return Some((line, self));
-                    }
+                if collection.budget != Some(0)
+                    && let Some(line) = self.line(collection)
+                {
+                    collection.budget = collection.budget.map(|lines| lines.saturating_sub(1));
+                    return Some((line, self));
                 }
             }
             changed.await;
         }
+    }
+
+    /// The next line, if there is one by now.
+    fn line(&mut self, collection: &Collection) -> Option<String> {
+        if let Some((kind, object)) = self.first.pop_front() {
+            return Some(event(kind, &object));
+        }
+        let (_, kind, object) = collection.log.get(self.next)?;
+        self.next += 1;
+        Some(event(kind, object))
     }
 }
 

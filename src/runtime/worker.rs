@@ -4,7 +4,7 @@
 //! Passes are futures inside the term's own future, not tasks: when the term is dropped, none of them is
 //! polled again, so none can act after the Lease has gone.
 
-use std::{collections::HashMap, error::Error, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::clock::SharedClock;
+use crate::{clock::SharedClock, telemetry::Chain};
 
 use super::{
     controller::LoopCard,
@@ -234,7 +234,7 @@ impl<R: Reconciler> Worker<R> {
                 debug!(elapsed_ms, requeue_after_s, "Reconcile successful");
                 return;
             }
-            Ended::Answered(Err(error)) => with_sources(error),
+            Ended::Answered(Err(error)) => Chain(error).to_string(),
             Ended::Panicked(message) => format!("panic: {message} [recovered]"),
             Ended::TimedOut => "deadline of the pass exceeded".to_owned(),
         };
@@ -281,16 +281,4 @@ impl<R: Reconciler> Worker<R> {
             self.failing.lock().remove(key);
         }
     }
-}
-
-/// An error and all its sources in one line.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

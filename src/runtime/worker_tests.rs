@@ -348,3 +348,65 @@ async fn an_object_that_is_gone_is_forgotten_after_its_pass_and_one_that_is_ther
     bench.run_for(1, SECOND).await;
     assert_eq!(bench.log.lock().forgotten, ["gone", "failing"]);
 }
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Captured {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_once_per_change_of_cause_with_everything_that_finds_it_again() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = bench(&[("a", Act::Fail(Retry::Backoff))], &["a"]);
+    bench.add(&["a"]);
+    bench.run_for(1, Duration::from_millis(120)).await;
+    assert_eq!(bench.passes().len(), 5);
+    let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("Reconciler error")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    for part in [
+        "WARN",
+        "controller=\"thing-controller\"",
+        "loop=\"thing\"",
+        "namespace=\"ns\"",
+        "name=\"a\"",
+        "reconcile_id=",
+        "scripted failure",
+    ] {
+        assert!(told[0].contains(part), "{part} is missing in {}", told[0]);
+    }
+    assert!(text.contains("Starting workers") && text.contains("worker_count=1"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_told_as_a_defect_each_time() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = bench(&[("a", Act::Panic)], &["a"]);
+    bench.add(&["a"]);
+    bench.run_for(1, Duration::from_millis(12)).await;
+    let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+    let told = text
+        .lines()
+        .filter(|line| line.contains("ERROR") && line.contains("panic: scripted panic [recovered]"));
+    assert_eq!(told.count(), 2, "{text}");
+}

@@ -15,7 +15,7 @@ async fn ask(method: &str, path: &str, headers: &[&str]) -> Answer {
     let server = MetricsServer::bind("127.0.0.1:0", Arc::new(|| TEXT.to_owned()), None).await.unwrap();
     let address: SocketAddr = server.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let (answer, served) = tokio::join!(
+    let (answer, ended) = tokio::join!(
         async {
             let answer = request(address, method, path, headers).await;
             stop.cancel();
@@ -23,7 +23,7 @@ async fn ask(method: &str, path: &str, headers: &[&str]) -> Answer {
         },
         server.serve(stop.clone()),
     );
-    served.unwrap();
+    ended.unwrap();
     answer
 }
 

@@ -74,20 +74,20 @@ impl Endpoint {
     fn aggregate(&self, query: &[(String, String)]) -> Response {
         let mut unknown: BTreeSet<&str> =
             query.iter().filter(|(key, _)| key == "exclude").map(|(_, value)| value.as_str()).collect();
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         let mut failed = false;
         for (name, check) in &self.checks {
             if unknown.remove(name) {
-                lines.push_str(&format!("[+]{name} excluded: ok\n"));
+                lines.push(format!("[+]{name} excluded: ok"));
                 continue;
             }
             match check() {
-                Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+                Ok(()) => lines.push(format!("[+]{name} ok")),
                 Err(reason) => {
                     failed = true;
                     tracing::info!(checker = name, reason, "healthz check failed");
                     // The endpoint is public: the reason stands in the log and on the check's own path.
-                    lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
+                    lines.push(format!("[-]{name} failed: reason withheld"));
                 }
             }
         }
@@ -98,18 +98,19 @@ impl Endpoint {
         if !unknown.is_empty() {
             let names: Vec<_> = unknown.into_iter().map(quote).collect();
             let names = names.join(",");
-            lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+            lines.push(format!("warn: some health checks cannot be excluded: no matches for {names}"));
         }
         if verbose {
-            for remark in (self.remarks)() {
-                lines.push_str(&format!("info: {}\n", remark.replace('\n', " ")));
-            }
+            lines
+                .extend((self.remarks)().iter().map(|remark| format!("info: {}", remark.replace('\n', " "))));
         }
-        if failed {
-            plain(StatusCode::INTERNAL_SERVER_ERROR, lines + "healthz check failed\n")
+        let (status, verdict) = if failed {
+            (StatusCode::INTERNAL_SERVER_ERROR, "healthz check failed\n")
         } else {
-            plain(StatusCode::OK, lines + "healthz check passed\n")
-        }
+            (StatusCode::OK, "healthz check passed\n")
+        };
+        lines.push(verdict.to_owned());
+        plain(status, lines.join("\n"))
     }
 }
 

@@ -118,8 +118,8 @@ impl Server {
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, router, limits) = (self.tls.clone(), self.router.clone(), self.limits);
         async move {
-            // Small answers: waiting for more to send only delays them.
-            let _ = stream.set_nodelay(true);
+            // Small answers: waiting for more to send only delays them. Without it they are late, not lost.
+            stream.set_nodelay(true).unwrap_or_default();
             let stream = IdleTimeout::new(stream, limits.idle);
             let Some(tls) = tls else { return answer(stream, false, router, limits, stop).await };
             match tokio::time::timeout(limits.handshake, tls.accept(stream)).await {

@@ -80,11 +80,11 @@ fn secure(folder: &Path, http2: bool) -> Secure {
 /// Serves while the test's future runs.
 async fn serving(server: MetricsServer, test: impl Future<Output = ()>) {
     let stop = CancellationToken::new();
-    let (served, ()) = tokio::join!(server.serve(stop.clone()), async {
+    let (ended, ()) = tokio::join!(server.serve(stop.clone()), async {
         test.await;
         stop.cancel();
     });
-    served.unwrap();
+    ended.unwrap();
 }
 
 #[tokio::test]

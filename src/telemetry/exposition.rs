@@ -21,8 +21,8 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
         };
         let name = family.name();
         // Writing to a String does not fail.
-        let _ = writeln!(out, "# HELP {name} {}", escape(family.help(), false));
-        let _ = writeln!(out, "# TYPE {name} {kind}");
+        writeln!(out, "# HELP {name} {}", escape(family.help(), false)).ok();
+        writeln!(out, "# TYPE {name} {kind}").ok();
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::COUNTER => sample(&mut out, name, metric, None, metric.get_counter().get_value()),
@@ -63,11 +63,11 @@ fn labelled(out: &mut String, name: &str, metric: &Metric, le: Option<f64>) {
     out.push_str(name);
     let mut separator = '{';
     for label in metric.get_label() {
-        let _ = write!(out, "{separator}{}=\"{}\"", label.name(), escape(label.value(), true));
+        write!(out, "{separator}{}=\"{}\"", label.name(), escape(label.value(), true)).ok();
         separator = ',';
     }
     if let Some(le) = le {
-        let _ = write!(out, "{separator}le=\"{}\"", go_float(le));
+        write!(out, "{separator}le=\"{}\"", go_float(le)).ok();
         separator = ',';
     }
     if separator == ',' {

@@ -10,7 +10,7 @@ fn lines(metrics: &Metrics, start: &str) -> Vec<String> {
 fn bounds_of_the_work_queue_are_printed_as_in_go() {
     let metrics = Metrics::empty();
     let family =
-        metrics.histogram("q_seconds", "Help.", &["name"], exponential_buckets(1e-8, 10.0, 12)).unwrap();
+        metrics.histogram("q_seconds", "Help.", &["name"], &exponential_buckets(1e-8, 10.0, 12)).unwrap();
     family.with_label_values(&["a"]).observe(0.5);
     let want = [
         "# HELP q_seconds Help.",

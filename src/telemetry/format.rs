@@ -28,7 +28,7 @@ pub(super) struct Line<'a> {
     pub(super) pid: u32,
     /// Source file; only its last part is printed.
     pub(super) file: &'a str,
-    pub(super) line: u32,
+    pub(super) row: u32,
     pub(super) message: &'a str,
     /// In the order in which they are printed.
     pub(super) fields: &'a [Field],
@@ -41,14 +41,15 @@ pub(super) fn text(line: &Line<'_>, skip_headers: bool) -> String {
     if !skip_headers {
         out.push(severity(line.level));
         // Writing to a String does not fail.
-        let _ = write!(
+        write!(
             out,
             "{} {:>7} {}:{}] ",
             line.at.strftime("%m%d %H:%M:%S.%6f"),
             line.pid,
             base(line.file),
-            line.line
-        );
+            line.row
+        )
+        .ok();
     }
     quote(&mut out, line.message);
     for (name, value) in line.fields {
@@ -74,7 +75,7 @@ pub(super) fn json(line: &Line<'_>) -> String {
     object.insert("ts".into(), format!("{:.6}", line.at.timestamp()).into());
     object.insert("level".into(), level.into());
     object.insert("pid".into(), line.pid.into());
-    object.insert("caller".into(), format!("{}:{}", base(line.file), line.line).into());
+    object.insert("caller".into(), format!("{}:{}", base(line.file), line.row).into());
     object.insert("msg".into(), line.message.into());
     for (name, value) in line.fields {
         let value = match value {
@@ -120,16 +121,16 @@ fn text_value(out: &mut String, value: &Value) {
             quote(out, text);
         }
         Value::Int(number) => {
-            let _ = write!(out, "={number}");
+            write!(out, "={number}").ok();
         }
         Value::Uint(number) => {
-            let _ = write!(out, "={number}");
+            write!(out, "={number}").ok();
         }
         Value::Float(number) => {
-            let _ = write!(out, "={number}");
+            write!(out, "={number}").ok();
         }
         Value::Bool(truth) => {
-            let _ = write!(out, "={truth}");
+            write!(out, "={truth}").ok();
         }
     }
 }
@@ -152,11 +153,12 @@ fn quote(out: &mut String, text: &str) {
             c if c.escape_debug().len() == 1 => out.push(c),
             c => {
                 let code = u32::from(c);
-                let _ = match code {
+                match code {
                     ..0x80 => write!(out, "\\x{code:02x}"),
                     0x80..0x1_0000 => write!(out, "\\u{code:04x}"),
                     0x1_0000.. => write!(out, "\\U{code:08x}"),
-                };
+                }
+                .ok();
             }
         }
     }

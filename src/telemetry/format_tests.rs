@@ -6,7 +6,7 @@ use super::format::{Field, Line, Value, json, text};
 
 fn line<'a>(level: Level, message: &'a str, fields: &'a [Field]) -> Line<'a> {
     let at = "2026-11-24T08:09:10.000123+01:00[Europe/Berlin]".parse().unwrap();
-    Line { level, at, pid: 1234, file: "src/cluster/writer.rs", line: 42, message, fields }
+    Line { level, at, pid: 1234, file: "src/cluster/writer.rs", row: 42, message, fields }
 }
 
 fn said(text: &str) -> Value {

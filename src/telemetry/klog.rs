@@ -162,7 +162,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Klog {
             at: self.clock.now().to_zoned(self.zone.clone()),
             pid: self.pid,
             file: metadata.file().unwrap_or("?"),
-            line: metadata.line().unwrap_or_default(),
+            row: metadata.line().unwrap_or_default(),
             message: &message,
             fields: &fields,
         };

@@ -146,11 +146,11 @@ impl Metrics {
         name: &str,
         help: &str,
         labels: &[&str],
-        buckets: Vec<f64>,
+        buckets: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
-        let options = HistogramOpts::new(name, help).buckets(buckets.clone());
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_owned());
         let build = || HistogramVec::new(options, labels);
-        self.family(name, help, labels, &buckets, build, Family::Histogram, |family| match family {
+        self.family(name, help, labels, buckets, build, Family::Histogram, |family| match family {
             Family::Histogram(family) => Some(family),
             Family::IntCounter(_) | Family::Counter(_) | Family::IntGauge(_) | Family::Gauge(_) => None,
         })
@@ -171,7 +171,9 @@ impl Metrics {
     pub fn render(&self) -> String {
         // A hook may register families and hooks: none runs under the lock.
         let hooks: Vec<Hook> = self.0.hooks.lock().clone();
-        hooks.iter().for_each(|hook| hook());
+        for hook in &hooks {
+            hook();
+        }
         exposition::encode(&self.0.registry.gather())
     }
 

@@ -5,6 +5,7 @@
 //! that the composition root hands out.
 
 mod exposition;
+pub mod families;
 mod filter;
 mod format;
 mod klog;

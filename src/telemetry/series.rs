@@ -55,7 +55,7 @@ impl<B: MetricVecBuilder> Clone for SeriesFamily<B> {
 
 impl<B: MetricVecBuilder> fmt::Debug for SeriesFamily<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeriesFamily").field("owned", &self.owners.lock().len()).finish()
+        f.debug_struct("SeriesFamily").field("owned", &self.owners.lock().len()).finish_non_exhaustive()
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::BoxError;
 
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant, SystemClock};
 
 /// What a [`Link`] does to requests that are sent through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct Served {
     pub lease: String,
     /// Status of the answer.
     pub code: u16,
+    /// Field manager that the request names.
+    pub field_manager: Option<String>,
     /// When.
     pub at: Instant,
 }
@@ -251,10 +253,17 @@ impl LeaseStore {
             (&Method::DELETE, false) => ("DELETE", self.delete_if(&mut state, &name, &sent)),
             _ => ("OTHER", failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "not served here")),
         };
-        #[expect(clippy::disallowed_methods, reason = "tests only: the server has its own clock")]
-        let at = Instant::now();
+        let at = SystemClock.instant();
+        let field_manager = query.get("fieldManager").cloned();
         let code = answer.0.as_u16();
-        state.served.push(Served { link: Arc::clone(&link.name), verb, lease: name, code, at });
+        state.served.push(Served {
+            link: Arc::clone(&link.name),
+            verb,
+            lease: name,
+            code,
+            field_manager,
+            at,
+        });
         Ok(answer)
     }
 
@@ -307,7 +316,7 @@ impl LeaseStore {
         link: &Link,
     ) -> Result<Response<AnyBody>, BoxError> {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-        let watching = Watching {
+        let opened = Watching {
             store: self.clone(),
             query: query.clone(),
             since,
@@ -316,9 +325,9 @@ impl LeaseStore {
             stalled: link.watches_stalled.subscribe(),
             broken: link.watches_broken.subscribe(),
         };
-        let frames = stream::unfold(watching, |mut watching| async move {
-            let line = watching.next_line().await?;
-            Some((Ok::<_, BoxError>(Frame::data(Bytes::from(line))), watching))
+        let frames = stream::unfold(opened, |mut open| async move {
+            let event = open.next_line().await?;
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from(event))), open))
         });
         let body = StreamBody::new(frames.boxed()).boxed_unsync();
         Ok(Response::builder().header(http::header::CONTENT_TYPE, "application/json").body(body)?)

@@ -90,10 +90,7 @@ impl fmt::Display for FieldError {
 }
 
 fn print(value: &Value) -> String {
-    match value {
-        Value::String(text) => quote(text),
-        other => other.to_string(),
-    }
+    value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
 /// The message of an `Invalid` answer (422) for an object: one error as it is, several in brackets,

@@ -8,6 +8,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
+    clippy::duration_suboptimal_units,
+    clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
-use prometheus::IntCounterVec;
 use tower::{BoxError, Layer, Service};
+
+use crate::telemetry::families::IntCounterVec;
 
 #[derive(Debug, Clone)]
 pub(super) struct CountingLayer {
@@ -54,7 +55,8 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            let code = answer.as_ref().map_or("<error>".to_owned(), |it| it.status().as_u16().to_string());
+            let code =
+                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |it| it.status().as_u16().to_string());
             requests.with_label_values(&[code.as_str(), method.as_str(), host.as_str()]).inc();
             answer
         })

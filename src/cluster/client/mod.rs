@@ -33,10 +33,10 @@ use kube::{
     Client,
     client::{Body, ClientBuilder},
 };
-use prometheus::IntCounterVec;
 use tower::{Layer, Service, ServiceBuilder};
 
 use crate::fence::Fence;
+use crate::telemetry::families::IntCounterVec;
 
 pub use self::{
     config::{ConfigError, Source},

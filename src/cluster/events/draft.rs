@@ -30,7 +30,7 @@ impl Severity {
 pub struct EventDraft {
     /// Type.
     pub severity: Severity,
-    /// Reason, PascalCase.
+    /// Reason, in `PascalCase`.
     pub reason: String,
     /// Text for people.
     pub message: String,

@@ -89,7 +89,7 @@ impl Recorder {
         let flushed = async {
             if self.queue.send(Order::Flush(done)).await.is_ok() {
                 // An ended task answers by dropping the sender, which is as final.
-                let _: Result<(), oneshot::error::RecvError> = sent.await;
+                sent.await.ok();
             }
         };
         if tokio::time::timeout(within, flushed).await.is_err() {
@@ -116,7 +116,7 @@ impl RecorderTask {
                 Order::Send(draft) => self.send(*draft).await,
                 Order::Flush(done) => {
                     // Nobody waits any more when this fails.
-                    let _: Result<(), ()> = done.send(());
+                    done.send(()).ok();
                 }
             }
         }
@@ -204,17 +204,20 @@ impl RecorderTask {
     }
 }
 
+/// What a failed request means for another try.
+fn sorted(error: kube::Error) -> Failed {
+    let code = if let kube::Error::Api(status) = &error { Some(status.code) } else { None };
+    match code {
+        Some(404) => Failed::Gone,
+        Some(code) if code != 429 && code < 500 => Failed::Refused(error),
+        Some(_) | None => Failed::Trouble(error.to_string()),
+    }
+}
+
 async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failed> {
     match tokio::time::timeout(REQUEST, request).await {
         Err(_) => Err(Failed::Trouble(format!("no answer within {REQUEST:?}"))),
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(Failed::Gone),
-        Ok(Err(error @ kube::Error::Api(_))) => match &error {
-            kube::Error::Api(status) if status.code == 429 || status.code >= 500 => {
-                Err(Failed::Trouble(error.to_string()))
-            }
-            _ => Err(Failed::Refused(error)),
-        },
-        Ok(Err(error)) => Err(Failed::Trouble(error.to_string())),
+        Ok(Err(error)) => Err(sorted(error)),
     }
 }

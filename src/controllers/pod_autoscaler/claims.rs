@@ -101,15 +101,12 @@ impl Claims {
         if self.holder_of(&wanted).is_none() {
             self.prefer_rivals(pa, &wanted, all);
         }
-        let claim = match self.holder_of(&wanted).cloned() {
-            Some(by) => {
-                self.waiting.insert(key, wanted.clone());
-                Claim::Taken { target: wanted.text, by }
-            }
-            None => {
-                self.held.insert(key, wanted);
-                Claim::Held
-            }
+        let claim = if let Some(by) = self.holder_of(&wanted).cloned() {
+            self.waiting.insert(key, wanted.clone());
+            Claim::Taken { target: wanted.text, by }
+        } else {
+            self.held.insert(key, wanted);
+            Claim::Held
         };
         let wake = freed.map(|freed| self.waiting_for(&freed)).unwrap_or_default();
         Settled { claim, wake }

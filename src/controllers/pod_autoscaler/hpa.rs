@@ -98,7 +98,6 @@ fn rules(percent: f64, rate: f64, window: jiff::SignedDuration, select: &str) ->
         }]),
         select_policy: Some(select.to_owned()),
         stabilization_window_seconds: Some(i32::try_from(window).unwrap_or(0)),
-        ..Default::default()
     }
 }
 

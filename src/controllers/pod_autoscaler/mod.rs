@@ -35,11 +35,29 @@ mod targets;
 mod triggers;
 
 #[cfg(test)]
+mod annotations_tests;
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
 mod controller_tests;
+#[cfg(test)]
+mod hpa_tests;
 #[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
+mod plan_property_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod targets_tests;
+#[cfg(test)]
 mod triggers_tests;
+#[cfg(test)]
+mod world;
 
 use std::{sync::Arc, time::Duration};
 

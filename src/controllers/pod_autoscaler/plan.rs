@@ -256,6 +256,10 @@ fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Dec
     let View { seen, bounds, parameters, now } = view;
     if let Some(verdict) = decide::at_bounds(current, bounds) {
         plan.remember.note = None;
+        if verdict.desired != current {
+            // What was measured before this step says nothing about the new size.
+            plan.remember.decided = seen.samples.taken;
+        }
         return Decision::Made(verdict);
     }
     if let Err(error) = &target.pods {
@@ -305,7 +309,11 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
             if let Some(able) =
                 stored_able(&outlook.previous).filter(|able| able.reason == FAILED_UPDATE_SCALE)
             {
+                // The last attempt is still what there is to say.
                 outlook.able = able;
+                if outlook.previous.actual_scale == current {
+                    outlook.desired = outlook.previous.desired_scale;
+                }
             }
         }
         Decision::Failed(error) => {

@@ -264,14 +264,13 @@ fn storm_service_pods(name: &str, role: Option<&str>) -> PodSelection {
 fn read_selector(pa: &PodAutoscaler, object: &Value, name: &str) -> Result<PodSelection, TargetError> {
     let bad = |cause| TargetError::BadSelector { name: name.to_owned(), cause };
     let printed = object.pointer("/status/selector").and_then(Value::as_str);
-    let selector = match printed.filter(|text| !text.trim().is_empty()) {
-        Some(text) => Selector::parse(text).map_err(bad)?,
-        None => {
-            let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
-            let selector = selector.ok_or_else(|| TargetError::NoSelector(name.to_owned()))?;
-            Selector::of_json(selector).map_err(bad)?
-        }
+    let selector = if let Some(text) = printed.filter(|text| !text.trim().is_empty()) {
+        Selector::parse(text)
+    } else {
+        let selector = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
+        Selector::of_json(selector.ok_or_else(|| TargetError::NoSelector(name.to_owned()))?)
     };
+    let selector = selector.map_err(bad)?;
     if selector.is_empty() {
         return Err(TargetError::EmptySelector(name.to_owned()));
     }

@@ -25,7 +25,10 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
-use crate::clock::{Instant, SharedClock};
+use crate::{
+    clock::{Instant, SharedClock},
+    telemetry::Chain,
+};
 
 use self::{
     coalesce::{Coalesced, Joined},
@@ -33,7 +36,7 @@ use self::{
 };
 use super::{
     reconciler::Key,
-    watches::{Contents, Inner, Page, Read, Source, Stored, with_causes},
+    watches::{Contents, Inner, Page, Read, Source, Stored},
 };
 
 /// How long the watch may take to show what the list shows.
@@ -123,7 +126,7 @@ impl<S: Stored> Lists<S> {
                     match timeout(PROBE_TIMEOUT, probe).await {
                         // A refusal is an answer, too: what it means is up to the watch.
                         Ok(Ok(()) | Err(kube::Error::Api(_))) => Ok(()),
-                        Ok(Err(error)) => Err(with_causes(&error)),
+                        Ok(Err(error)) => Err(Chain(&error).to_string()),
                         Err(_elapsed) => Err("the API server does not answer reads".to_owned()),
                     }
                 }
@@ -225,7 +228,7 @@ fn list_error(error: &kube::Error) -> ListError {
     if matches!(error, kube::Error::Api(status) if status.code == 404) {
         return ListError::NotServed;
     }
-    ListError::Failed(with_causes(error))
+    ListError::Failed(Chain(error).to_string())
 }
 
 impl<S: Stored> View for Contents<S> {

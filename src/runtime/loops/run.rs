@@ -72,6 +72,10 @@ async fn run_together(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Res
         synced = get_ready(reads) => {
             if let Err(error) = &synced {
                 error!(controller, error = %error, "Could not wait for Cache to sync");
+                for read in reads.iter().filter(|read| !read.optional && read.store.is_absent()) {
+                    let kind = read.store.kind();
+                    error!(controller, kind, "if kind is a CRD, it should be installed before calling Start");
+                }
             }
             synced?;
         }

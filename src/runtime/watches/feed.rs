@@ -2,6 +2,7 @@
 //! The task of one watch: kube's watcher drives it, this decides what an error means.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::{
     Client,
     runtime::{
@@ -20,17 +21,22 @@ use kube::{
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use crate::telemetry::Chain;
+
 use super::{
+    super::tasks::panic_message,
     contents::{AfterInit, Contents, Item, Stored},
     sight::{self, Sight},
     spec::Source,
-    store::Inner,
+    state::Inner,
 };
 
 /// How often a kind that is not served is asked for again.
 const NOT_SERVED_RETRY: Duration = Duration::from_secs(30);
 /// How long a streaming list may say nothing before pages are tried instead.
 const STREAMING_PATIENCE: Duration = Duration::from_secs(30);
+/// Wait before a watch that panicked starts again.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
 /// Wait before a list is repeated because a full list crossed it.
 const CROSSED_RETRY: Duration = Duration::from_secs(1);
 
@@ -81,8 +87,25 @@ pub(super) fn after(error: &watcher::Error, status: u16, streaming: bool, listed
     }
 }
 
+/// Keeps a store filled, for ever. A panic (a defect: in what keeps less of an object, say) is a failure
+/// of the watch like any other, not its silent end.
+pub(super) async fn supervised<S: Stored>(
+    inner: Arc<Inner<S>>,
+    source: Arc<dyn Source<S>>,
+    client: Client,
+    streaming: Streaming,
+) {
+    loop {
+        let feeding = feed(Arc::clone(&inner), Arc::clone(&source), client.clone(), streaming.clone());
+        if let Err(panic) = AssertUnwindSafe(feeding).catch_unwind().await {
+            inner.failed(format!("panic: {} [recovered]", panic_message(panic.as_ref())));
+        }
+        sleep(AFTER_PANIC).await;
+    }
+}
+
 /// Keeps a store filled, for ever.
-pub(super) async fn feed<S: Stored>(
+async fn feed<S: Stored>(
     inner: Arc<Inner<S>>,
     source: Arc<dyn Source<S>>,
     client: Client,
@@ -168,7 +191,7 @@ async fn watch_once<S: Stored>(
             }
             After::Pages => return WatchEnded::StreamingRefused,
             After::Relist | After::Resume => {
-                inner.failed(with_causes(&error));
+                inner.failed(Chain(&error).to_string());
                 sleep(backoff.next().unwrap_or(NOT_SERVED_RETRY)).await;
                 if then == After::Relist {
                     return WatchEnded::Failed;
@@ -202,19 +225,4 @@ fn take_in<S: Stored>(inner: &Inner<S>, event: Event<Item<S>>) -> Took {
         }
     }
     Took::Object
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -23,6 +23,7 @@ pub mod interner;
 mod interner_tests;
 mod sight;
 mod spec;
+mod state;
 mod store;
 pub mod version;
 #[cfg(test)]
@@ -53,15 +54,16 @@ use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
 
 pub(crate) use self::{
     contents::Contents,
-    feed::with_causes,
     spec::{Page, Source},
-    store::{Inner, sync_in_time},
+    state::Inner,
+    store::sync_in_time,
 };
 pub use self::{
     contents::{Change, Stored},
     guarded::Malformed,
     spec::WatchSpec,
-    store::{AnyStore, Read, Store, Subscription},
+    state::Subscription,
+    store::{AnyStore, Read, Store},
 };
 
 /// The watches of a process. Cheap to clone; all clones share.
@@ -138,7 +140,7 @@ impl Watches {
         let malformed = shared.metrics.malformed(&kind);
         let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed));
         let watch = TaskSet::new();
-        let feeding = feed::feed(
+        let feeding = feed::supervised(
             Arc::clone(&inner),
             Arc::clone(&source),
             shared.client.clone(),

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::{ApiResource, object::Object};
@@ -250,13 +256,14 @@ async fn a_streaming_list_that_breaks_half_way_leaves_no_ghosts() {
     api.put(PODS, pod("a"));
     let store = watches(&api, true).store(WatchSpec::<Pod>::all());
     store.synced(MINUTES).await.unwrap();
-    // The watch is told to list anew; that list stops before its first object, and meanwhile a goes.
+    // The watch is told to list anew; that list stops after its first object, which goes meanwhile.
     api.put(PODS, pod("b"));
     settle().await;
-    api.hold_watches(PODS, true);
+    api.hold_watches_after(PODS, 1);
     api.compact(PODS);
     api.cut_watches(PODS);
     sleep(Duration::from_secs(10)).await;
+    assert_eq!(api.count(Ask::StreamingList, PODS), 2);
     api.delete(PODS, "ns", "a");
     api.cut_watches(PODS);
     api.hold_watches(PODS, false);
@@ -350,4 +357,111 @@ async fn a_dropped_subscription_hears_nothing() {
     api.put(PODS, pod("b"));
     settle().await;
     assert_eq!(*log.lock(), ["a+"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_takes_nobody_with_it() {
+    let api = ScriptedApi::new();
+    api.serve(PODS);
+    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
+    store.synced(MINUTES).await.unwrap();
+    let _panics = store.subscribe(|_| panic!("scripted panic"));
+    let (log, _subscription) = record(&store);
+    api.put(PODS, pod("a"));
+    api.put(PODS, pod("b"));
+    settle().await;
+    assert_eq!(*log.lock(), ["a+", "b+"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_panics_is_a_failing_watch_and_starts_again() {
+    static PANICS: AtomicBool = AtomicBool::new(true);
+    fn keep(pod: Pod, _: &Interner) -> Pod {
+        assert!(!PANICS.load(Ordering::SeqCst), "scripted panic");
+        pod
+    }
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let store = watches(&api, true).store(WatchSpec::<Pod>::all().keeping(keep));
+    let error = store.synced(Duration::from_secs(5)).await.unwrap_err();
+    assert!(error.to_string().ends_with("panic: scripted panic [recovered]"), "{error}");
+    PANICS.store(false, Ordering::SeqCst);
+    store.synced(MINUTES).await.unwrap();
+    assert!(store.failing_since().is_none());
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// A measurement, not a check of every run: the allocator decides. Run alone.
+#[tokio::test]
+#[ignore = "measures memory, run it alone"]
+async fn ten_thousand_pods_fit_in_twenty_five_megabytes() {
+    /// What loops may read of a pod, with everything shared that repeats.
+    struct Lean {
+        namespace: Arc<str>,
+        name: Box<str>,
+        version: Box<str>,
+        _uid: Box<str>,
+        _owner: Option<Arc<str>>,
+        _labels: Box<[(Arc<str>, Arc<str>)]>,
+        _node: Option<Arc<str>>,
+    }
+    impl Stored for Lean {
+        fn namespace(&self) -> &str {
+            &self.namespace
+        }
+        fn name(&self) -> &str {
+            &self.name
+        }
+        fn version(&self) -> &str {
+            &self.version
+        }
+    }
+    #[derive(Debug, Clone, Default, Deserialize)]
+    struct LeanSpec {
+        #[serde(rename = "nodeName")]
+        node_name: Option<String>,
+    }
+    type LeanPod = Object<LeanSpec, serde::de::IgnoredAny>;
+    fn keep(pod: LeanPod, shared: &Interner) -> Lean {
+        let meta = pod.metadata;
+        let labels = meta.labels.unwrap_or_default();
+        Lean {
+            namespace: shared.share(&meta.namespace.unwrap_or_default()),
+            name: meta.name.unwrap_or_default().into(),
+            version: meta.resource_version.unwrap_or_default().into(),
+            _uid: meta.uid.unwrap_or_default().into(),
+            _owner: meta.owner_references.unwrap_or_default().first().map(|owner| shared.share(&owner.uid)),
+            _labels: labels.iter().map(|(key, value)| (shared.share(key), shared.share(value))).collect(),
+            _node: pod.spec.node_name.map(|node| shared.share(&node)),
+        }
+    }
+    let api = ScriptedApi::new();
+    let env: Vec<Value> =
+        (0..15).map(|n| json!({ "name": format!("NAME_{n}"), "value": "x".repeat(60) })).collect();
+    for n in 0..10_000 {
+        let labels: serde_json::Map<String, Value> =
+            (0..8).map(|l| (format!("example.com/label-{l}"), json!(format!("value-{l}")))).collect();
+        let owner = json!({ "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "PodSet", "name": "set-1",
+            "uid": "00000000-0000-0000-0000-000000000000", "controller": true });
+        api.put(
+            PODS,
+            json!({ "metadata": { "namespace": "ns", "name": format!("pod-{n:05}"), "labels": labels,
+                    "uid": format!("00000000-0000-0000-0000-{n:012}"), "ownerReferences": [owner] },
+                "spec": { "nodeName": format!("node-{}", n % 100), "containers": [{ "name": "c", "env": env }] },
+                "status": { "phase": "Running", "podIP": "10.244.1.1" } }),
+        );
+    }
+    let resource = ApiResource::erase::<Pod>(&());
+    let before = resident();
+    let store = watches(&api, true).store(WatchSpec::<LeanPod>::all_of(resource).keeping(keep));
+    store.synced(MINUTES).await.unwrap();
+    let grown = resident().saturating_sub(before) / 1_000_000;
+    assert_eq!(store.len(), 10_000);
+    assert!(grown <= 25, "{grown} MB");
 }

@@ -38,10 +38,7 @@ pub(super) struct Error(#[from] WriteError);
 
 impl Failure for Error {
     fn retry(&self) -> Retry {
-        match &self.0 {
-            WriteError::NotLeading(_) => Retry::TermOver,
-            _ => Retry::Backoff,
-        }
+        if matches!(self.0, WriteError::NotLeading(_)) { Retry::TermOver } else { Retry::Backoff }
     }
 }
 
@@ -50,17 +47,17 @@ pub(super) struct Count {
     writer: Writer,
     identity: String,
     crash: Arc<Notify>,
-    count: Mutex<Option<u64>>,
+    last: Mutex<Option<u64>>,
 }
 
 impl Count {
     pub(super) fn new(term: &Term, identity: String, crash: Arc<Notify>) -> Self {
-        Self { writer: Writer::new(term.client.0.clone()), identity, crash, count: Mutex::new(None) }
+        Self { writer: Writer::new(term.client.0.clone()), identity, crash, last: Mutex::new(None) }
     }
 
     /// Writes the next count; starts from what is stored.
     async fn write(&self, key: &Key) -> Result<Value, WriteError> {
-        let next = self.count.lock().map(|count| count + 1);
+        let next = self.last.lock().map(|count| count + 1);
         let target = Target {
             resource: ApiResource::erase::<ConfigMap>(&()),
             namespace: Some(key.namespace.clone()),
@@ -94,7 +91,7 @@ impl Reconciler for Count {
     async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Error> {
         let data = self.write(key).await?;
         let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
-        *self.count.lock() = Some(text("count").parse().unwrap_or(0));
+        *self.last.lock() = Some(text("count").parse().unwrap_or(0));
         let told = text("panic-on");
         if !told.is_empty() && self.identity.starts_with(&format!("{told}_")) {
             self.crash.notify_one();
@@ -108,7 +105,7 @@ pub(super) struct Children {
     writer: Writer,
     controller: &'static str,
     parents: Store<ConfigMap>,
-    children: Store<ConfigMap>,
+    made: Store<ConfigMap>,
     clock: SharedClock,
     expected: Mutex<Expectations>,
 }
@@ -124,7 +121,7 @@ impl Children {
             writer: Writer::new(term.client.0.clone()),
             controller,
             parents,
-            children,
+            made: children,
             clock: Arc::clone(&term.clock),
             expected: Mutex::new(Expectations::new(Duration::from_secs(30))),
         }
@@ -166,7 +163,7 @@ impl Reconciler for Children {
         let of_parent = |map: &Arc<ConfigMap>| {
             map.metadata.labels.as_ref().and_then(|labels| labels.get(CHILD_OF)) == Some(&key.name)
         };
-        let have: Vec<_> = self.children.list_in(&key.namespace).into_iter().filter(of_parent).collect();
+        let have: Vec<_> = self.made.list_in(&key.namespace).into_iter().filter(of_parent).collect();
         let uid = parent.metadata.uid.clone().unwrap_or_default();
         let seen = have.iter().map(|map| Seen {
             name: map.metadata.name.as_deref().unwrap_or_default(),

@@ -111,7 +111,7 @@ async fn stolen_lease_stops_its_controller_alone_until_the_thief_is_gone() {
     let metric = format!("leader_election_master_status{{name=\"{lease}\"}}");
     eventually(Duration::from_secs(3), "its controller stops", async || {
         match managers[0].metric(&metric).await {
-            Ok(Some(value)) if value == 0.0 => Ok(()),
+            Ok(Some(0.0)) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
@@ -120,8 +120,8 @@ async fn stolen_lease_stops_its_controller_alone_until_the_thief_is_gone() {
     throughout(Duration::from_secs(10), "the thief keeps the Lease", async || {
         edit_lease(&client, &lease, &steal()).await;
         tokio::time::sleep(Duration::from_millis(900)).await;
-        match holders(&client).await?.get(&lease) {
-            Some(holder) if holder == "thief_1" => Ok(()),
+        match holders(&client).await?.get(&lease).map(String::as_str) {
+            Some("thief_1") => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })

@@ -112,7 +112,7 @@ async fn frozen_leader_writes_nothing_when_it_wakes() {
     eventually(SOON, "the woken manager knows that it does not lead", async || {
         let metric = format!("leader_election_master_status{{name=\"{}\"}}", default_lease(PROBED));
         match victim.metric(&metric).await {
-            Ok(Some(value)) if value == 0.0 => Ok(()),
+            Ok(Some(0.0)) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Client, api::PostParams};
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::support::{
     eventually,
@@ -21,13 +21,7 @@ const LEGACY: &str = "aibrix-controller-manager";
 const GROUP: &str = "aibrix-controller-manager-group";
 
 /// A Go manager as others see it: it holds the Lease and renews it every 2 s. Dropping it kills it.
-struct GoManager(JoinHandle<()>);
-
-impl Drop for GoManager {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+struct GoManager(#[expect(dead_code, reason = "ends with this")] JoinSet<()>);
 
 impl GoManager {
     async fn start(client: &Client) -> Self {
@@ -40,12 +34,14 @@ impl GoManager {
         let lease = serde_json::from_value(lease).expect("a Lease");
         leases_of(client).create(&PostParams::default(), &lease).await.expect("create the Lease");
         let client = Arc::new(client.clone());
-        Self(tokio::task::spawn(async move {
+        let mut renewing = JoinSet::new();
+        renewing.spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": format!("{:.6}", now())}})).await;
             }
-        }))
+        });
+        Self(renewing)
     }
 }
 

@@ -131,11 +131,11 @@ async fn roles_of_aibrix_suffice_for_all_but_the_metrics_apis() {
     objects::create(&client, &objects::deployment(&ns, "web", 5)).await;
     for strategy in ["HPA", "KPA", "APA"] {
         let mut autoscaler = objects::pod_autoscaler(&ns, &strategy.to_lowercase(), strategy);
-        if strategy != "APA" {
-            autoscaler["spec"]["scaleTargetRef"]["name"] = json!(format!("other-{strategy}"));
-        } else {
+        if strategy == "APA" {
             autoscaler["spec"]["scaleTargetRef"]["name"] = json!("web");
             autoscaler["spec"]["maxReplicas"] = json!(3);
+        } else {
+            autoscaler["spec"]["scaleTargetRef"]["name"] = json!(format!("other-{strategy}"));
         }
         objects::create(&client, &autoscaler).await;
     }
@@ -182,7 +182,7 @@ async fn standby_writes_nothing_but_leases_that_it_wins() {
         .entries()
         .iter()
         .filter(|it| it.is_write() && it.caller.as_ref().is_some_and(|by| by.identity.starts_with(&name)))
-        .filter(|it| !it.object.as_ref().is_some_and(|it| it.resource == "leases"))
+        .filter(|it| it.object.as_ref().is_none_or(|it| it.resource != "leases"))
         .collect();
     assert!(wrote.is_empty(), "{wrote:?}");
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), NAMESPACE);

@@ -18,7 +18,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{ControlPlane, install};
 
@@ -78,13 +78,8 @@ pub(crate) struct Proxy {
     port: u16,
     rules: watch::Sender<Vec<Rule>>,
     seen: Arc<Mutex<Vec<String>>>,
-    server: JoinHandle<()>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    /// Ends with this.
+    _server: JoinSet<()>,
 }
 
 impl Proxy {
@@ -102,10 +97,9 @@ impl Proxy {
         let app = Router::new().fallback(forward).with_state(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let server = tokio::task::spawn(async move {
-            let _ = axum::serve(listener, app).await;
-        });
-        Self { port, rules: sender, seen, server }
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, app).await.expect("the proxy serves") });
+        Self { port, rules: sender, seen, _server: server }
     }
 
     /// A kubeconfig of the manager's ServiceAccount that goes through this proxy.

@@ -7,8 +7,14 @@ use serde_json::json;
 
 use crate::clock::{Clock, Instant, SystemClock};
 
-use super::super::lock::Attempt;
-use super::*;
+use super::{
+    super::{
+        Leaving,
+        lock::{Attempt, AttemptEnd, Exchanged, LockError, ReleaseEnd},
+        observation::Sight,
+    },
+    *,
+};
 
 const CALM: Surroundings = Surroundings { jitter: 0.5, load: 0, spread: true, alone: false };
 
@@ -299,7 +305,7 @@ fn giving_way_needs_no_pause_when_nobody_else_could_take_over() {
     for (alone, at_once) in [(false, false), (true, true)] {
         let mut stage = Play::leading();
         stage.around.alone = alone;
-        let pause = Duration::from_secs(60);
+        let pause = Duration::from_mins(1);
         stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
         let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
         assert_eq!(attempts(&stage.step(Event::Released(released))), at_once);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    cases::{annotated, at, failed, pa, seen, source},
+    memory::Memory,
+    plan::plan,
+    snapshot::Reading,
+    world::{World, scale_of},
+};
+use crate::api::autoscaling::PodAutoscaler;
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    let value = prop_oneof![
+        4 => (0.0..200.0_f64).prop_map(Ok),
+        1 => Just(failed("down")),
+        1 => any::<f64>().prop_map(Ok),
+    ];
+    prop_oneof![
+        proptest::collection::vec(value.clone(), 0..5).prop_map(Reading::PerPod),
+        value.prop_map(Reading::Total),
+    ]
+}
+
+fn any_pa() -> impl Strategy<Value = PodAutoscaler> {
+    (0..3_i32, 0..20_i32, prop_oneof![Just("APA"), Just("KPA")], 1..4_usize, any::<bool>()).prop_map(
+        |(min, more, strategy, sources, quick)| {
+            let sources: Vec<_> = (0..sources).map(|i| source("pod", &format!("m{i}"), "30")).collect();
+            let spec = json!({
+                "minReplicas": min, "maxReplicas": min + more + 1, "scalingStrategy": strategy, "metricsSources": sources,
+            });
+            annotated(pa(spec), if quick { &[("scale-down-cooldown-window", "0s")] } else { &[] })
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_plan_on_its_own_result_is_empty(
+        pa in any_pa(), replicas in 0..30_i32, readings in proptest::collection::vec(any_reading(), 3),
+    ) {
+        let readings: Vec<_> = readings.into_iter().take(pa.spec.metrics_sources.len()).collect();
+        let mut world = World::new(pa, replicas);
+        world.round(readings.clone());
+        world.second = 0; // the same round again
+        world.round(readings.clone());
+        let before = world.pa.status.clone();
+        world.second = 0;
+        let (plan, conclusion) = world.round(readings);
+        prop_assert_eq!(plan.steps, []);
+        prop_assert_eq!(conclusion.events, []);
+        prop_assert_eq!(conclusion.status, before);
+    }
+
+    #[test]
+    fn a_decision_stays_within_bounds(
+        pa in any_pa(), replicas in 0..30_i32, rounds in proptest::collection::vec(proptest::collection::vec(any_reading(), 3), 1..40),
+    ) {
+        let (min, max) = (pa.spec.min_replicas.unwrap(), pa.spec.max_replicas);
+        let count = pa.spec.metrics_sources.len();
+        let mut world = World::new(pa, replicas);
+        for readings in rounds {
+            let (plan, _) = world.round(readings.into_iter().take(count).collect());
+            if let Some((_, to, _)) = scale_of(&plan) {
+                prop_assert!((min..=max).contains(&to), "{to} of {min}..={max}");
+            }
+        }
+    }
+
+    #[test]
+    fn missing_values_never_scale_down(
+        pa in any_pa(), replicas in 1..20_i32, known in proptest::collection::vec(30.0..200.0_f64, 0..3), rounds in 1..50_usize,
+    ) {
+        let (min, max) = (pa.spec.min_replicas.unwrap(), pa.spec.max_replicas);
+        prop_assume!((min..=max).contains(&replicas));
+        let count = pa.spec.metrics_sources.len();
+        let mut world = World::new(pa, replicas);
+        let mut values: Vec<_> = known.into_iter().map(Ok).collect();
+        values.push(failed("down"));
+        let mut before = world.replicas;
+        for _ in 0..rounds {
+            world.round(vec![Reading::PerPod(values.clone()); count]);
+            prop_assert!(world.replicas >= before);
+            before = world.replicas;
+        }
+    }
+
+    #[test]
+    fn the_order_of_pods_does_not_matter(values in proptest::collection::vec(0.0..100.0_f64, 1..6), replicas in 1..6_i32) {
+        let decide = |values: &[f64]| {
+            let values = values.iter().map(|value| Ok(*value)).collect();
+            let pa = pa(json!({"metricsSources": [source("pod", "m", "30")]}));
+            scale_of(&plan(&seen(pa, replicas, at(0), vec![Reading::PerPod(values)]), &Memory::default(), at(0)))
+        };
+        let mut reversed = values.clone();
+        reversed.reverse();
+        prop_assert_eq!(decide(&values), decide(&reversed));
+    }
+}

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The state machine.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+
+use super::{
+    super::{
+        Leaving,
+        lock::{AttemptEnd, Exchanged, ReleaseEnd},
+        observation::{Chance, Novelty, Observation, Sight, Source, valid_until},
+        spread,
+    },
+    Action, Event, Stage, Surroundings, Timing, Why,
+};
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Standby,
+    Leading(Term),
+    Stopping,
+    Releasing(Release),
+    Ended,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Term {
+    /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
+    deadline: Instant,
+    renew_at: Instant,
+    /// The last renewal met a 409.
+    raced: bool,
+    /// Leaving was asked for this reason; after this moment it is no longer a request.
+    asked: Option<(Why, Instant)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Release {
+    /// By then the Lease has expired by itself.
+    until: Instant,
+    try_at: Instant,
+    raced: bool,
+}
+
+/// Which request is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    Reading,
+    /// Acquiring or renewing, since.
+    Attempting(Instant),
+    Releasing,
+}
+
+/// When a standby that gave its Lease away may try again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pause {
+    until: Instant,
+    /// Not needed when no other member could take over.
+    only_for_others: bool,
+}
+
+/// Whether to lead at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Will {
+    /// The controller may run.
+    wanted: bool,
+    /// The Lease of an older manager lets controllers start.
+    open: bool,
+    shutdown: bool,
+}
+
+/// The elector's mind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Core {
+    me: String,
+    timing: Timing,
+    release_on_cancel: bool,
+
+    seen: Observation,
+    watching: bool,
+    /// What is known may be out of date: the next request has to read first.
+    reread: bool,
+
+    will: Will,
+
+    phase: Phase,
+    busy: Option<Busy>,
+    not_before: Instant,
+    read_at: Instant,
+    pause: Option<Pause>,
+    wake: Option<Instant>,
+}
+
+impl Core {
+    /// An elector that knows nothing yet and stands down. `open`: whether the Lease of an older manager
+    /// lets controllers start.
+    pub fn new(me: String, timing: Timing, release_on_cancel: bool, open: bool, now: Instant) -> Self {
+        Self {
+            me,
+            timing,
+            release_on_cancel,
+            seen: Observation::new(now),
+            watching: false,
+            reread: false,
+            will: Will { wanted: false, open, shutdown: false },
+            phase: Phase::Standby,
+            busy: None,
+            not_before: now,
+            // The watch gets a moment to come up before anything is read without it.
+            read_at: now + timing.retry_period,
+            pause: None,
+            wake: None,
+        }
+    }
+
+    /// What is known of the Lease.
+    pub fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    /// Where the elector stands.
+    pub fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Standby => Stage::Standby,
+            Phase::Leading(_) => Stage::Leading,
+            Phase::Stopping => Stage::Stopping,
+            Phase::Releasing(_) => Stage::Releasing,
+            Phase::Ended => Stage::Ended,
+        }
+    }
+
+    /// Whether it would acquire the Lease if that were free.
+    pub fn contends(&self) -> bool {
+        self.will.wanted && self.will.open && !self.will.shutdown
+    }
+
+    /// Whether it may not start because of an older manager.
+    pub fn is_guarded(&self) -> bool {
+        self.will.wanted && !self.will.open
+    }
+
+    /// Whether it stands back after having given its Lease away.
+    pub fn pauses(&self, now: Instant) -> bool {
+        self.pause.is_some_and(|pause| now < pause.until)
+    }
+
+    /// Whether its next request reads the Lease from the API server.
+    pub fn is_rereading(&self) -> bool {
+        self.reread || !self.watching
+    }
+
+    /// When [`Core::step`] has to be called with [`Event::Tick`] at the latest.
+    pub fn wake(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// Takes an event in and says what to do, in order. At most one request is under way at a time:
+    /// its end has to be reported.
+    pub fn step(&mut self, event: Event, now: Instant, around: Surroundings) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.check_deadlines(now, &mut actions);
+        self.absorb(event, now, around, &mut actions);
+        self.check_rivals(&mut actions);
+        self.proceed(now, around, &mut actions);
+        actions
+    }
+
+    fn check_deadlines(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Phase::Leading(term) = &self.phase else { return };
+        if now >= term.deadline {
+            self.end_term(Why::RenewDeadline, actions);
+        } else if let Some((why, until)) = &term.asked
+            && now >= *until
+        {
+            let why = why.clone();
+            self.end_term(why, actions);
+        }
+    }
+
+    fn end_term(&mut self, why: Why, actions: &mut Vec<Action>) {
+        self.phase = Phase::Stopping;
+        actions.push(Action::End(why));
+    }
+
+    fn absorb(&mut self, event: Event, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
+        match event {
+            Event::Tick => {}
+            Event::Watched(sight) => {
+                self.watching = true;
+                self.see(sight, Source::Watch, now);
+            }
+            Event::WatchBroken => self.watching = false,
+            Event::Read(read) => {
+                self.busy = None;
+                self.read_at = now + self.timing.retry(around.jitter);
+                if let Ok((sight, at)) = read {
+                    self.see(sight, Source::Answer, at);
+                }
+            }
+            Event::Attempted(ended) => self.attempted(ended, now, around, actions),
+            Event::Released(ended) => self.released(ended, now, actions),
+            Event::Stand => self.will.wanted = true,
+            Event::StandDown => self.will.wanted = false,
+            Event::Legacy { open } => {
+                self.will.open = open;
+                if !open {
+                    self.ask_to_leave(Why::Legacy, now, actions);
+                }
+            }
+            Event::Shutdown => self.will.shutdown = true,
+            Event::Surplus => self.ask_to_leave(Why::Surplus, now, actions),
+            Event::Left(leaving) => self.left(&leaving, now, actions),
+        }
+    }
+
+    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
+        match self.seen.saw(sight, source, at) {
+            Novelty::Changed => {
+                self.reread = false;
+                let sound = self.seen.holder() == Some(self.me.as_str())
+                    && self.seen.stored_seconds() == Some(self.timing.lease_duration.as_secs());
+                if let Phase::Leading(term) = &mut self.phase
+                    && !sound
+                {
+                    // Deleted, emptied or given another duration under our hands: repair it at once.
+                    term.renew_at = at;
+                }
+            }
+            Novelty::Same => {}
+            // The watch lags behind our own requests. It will catch up; until then it proves nothing.
+            Novelty::Stale => self.reread = true,
+        }
+    }
+
+    fn check_rivals(&mut self, actions: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Leading(_)) {
+            return;
+        }
+        if let Some(rival) = self.seen.holder().filter(|holder| *holder != self.me) {
+            let why = Why::Rival(rival.to_owned());
+            self.end_term(why, actions);
+        } else if self.seen.is_released() {
+            // Others may acquire right now, so whoever did this has ended our term.
+            self.end_term(Why::ReleasedByOther, actions);
+        }
+    }
+
+    fn ask_to_leave(&mut self, why: Why, now: Instant, actions: &mut Vec<Action>) {
+        if let Phase::Leading(term) = &mut self.phase
+            && term.asked.is_none()
+        {
+            term.asked = Some((why.clone(), now + Timing::LEAVE_PATIENCE));
+            actions.push(Action::AskToLeave(why));
+        }
+    }
+
+    fn attempted(
+        &mut self,
+        ended: Exchanged<AttemptEnd>,
+        now: Instant,
+        around: Surroundings,
+        actions: &mut Vec<Action>,
+    ) {
+        let started = match self.busy.take() {
+            Some(Busy::Attempting(started)) => started,
+            Some(Busy::Reading | Busy::Releasing) | None => now,
+        };
+        let showed = !ended.seen.is_empty();
+        for (sight, at) in ended.seen {
+            self.see(sight, Source::Answer, at);
+        }
+        let retry_at = now.max(started + self.timing.retry(around.jitter));
+        self.read_at = retry_at;
+        match ended.end {
+            AttemptEnd::Holding { sent } => self.holding(sent, now, actions),
+            AttemptEnd::LostRace => {
+                self.reread = true;
+                if let Phase::Leading(term) = &mut self.phase {
+                    // Who wrote? Look at once; a race that is lost again and again waits like any failure.
+                    term.renew_at = if term.raced { retry_at } else { now };
+                    term.raced = true;
+                } else {
+                    self.not_before = retry_at;
+                }
+            }
+            AttemptEnd::HeldByOther | AttemptEnd::Failed(_) => {
+                self.reread |= !showed || matches!(ended.end, AttemptEnd::Failed(_));
+                if let Phase::Leading(term) = &mut self.phase {
+                    term.renew_at = retry_at;
+                } else {
+                    self.not_before = retry_at;
+                }
+            }
+        }
+    }
+
+    /// An attempt succeeded: its request was sent right after `sent`.
+    fn holding(&mut self, sent: Instant, now: Instant, actions: &mut Vec<Action>) {
+        self.reread = false;
+        let Some(lease) = self.seen.lease() else { return };
+        let valid_until = valid_until(sent, lease);
+        let deadline = valid_until.min(sent + self.timing.renew_deadline);
+        let renewed = Term { deadline, renew_at: now + self.timing.renew_every(), raced: false, asked: None };
+        let contends = self.contends();
+        match &mut self.phase {
+            Phase::Leading(term) => {
+                *term = Term { asked: term.asked.take(), ..renewed };
+                actions.push(Action::Extend { valid_until });
+            }
+            Phase::Standby if now >= deadline => {
+                // Answered too late to be of any use (a frozen process): try again.
+            }
+            Phase::Standby if contends => {
+                self.pause = None;
+                self.phase = Phase::Leading(renewed);
+                actions.push(Action::Begin { valid_until, transitions: self.seen.transitions() });
+            }
+            Phase::Standby => {
+                // Won though no longer wanted: give it back.
+                self.phase = Phase::Releasing(Release { until: valid_until, try_at: now, raced: false });
+            }
+            Phase::Stopping | Phase::Releasing(_) | Phase::Ended => {}
+        }
+    }
+
+    fn released(&mut self, ended: Exchanged<ReleaseEnd>, now: Instant, actions: &mut Vec<Action>) {
+        self.busy = None;
+        for (sight, at) in ended.seen {
+            self.see(sight, Source::Answer, at);
+        }
+        match ended.end {
+            ReleaseEnd::Released => self.settle(true, actions),
+            ReleaseEnd::NotOurs => self.settle(false, actions),
+            ReleaseEnd::LostRace | ReleaseEnd::Failed(_) => {
+                self.reread = true;
+                let raced = ended.end == ReleaseEnd::LostRace;
+                if let Phase::Releasing(release) = &mut self.phase {
+                    let again = raced && !release.raced;
+                    release.try_at = if again { now } else { now + self.timing.release_retry() };
+                    release.raced = raced;
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, released: bool, actions: &mut Vec<Action>) {
+        self.phase = Phase::Standby;
+        actions.push(Action::Settled { released });
+    }
+
+    fn left(&mut self, leaving: &Leaving, now: Instant, actions: &mut Vec<Action>) {
+        match &self.phase {
+            Phase::Leading(_) => actions.push(Action::End(Why::ControllerLeft)),
+            Phase::Stopping => {}
+            // Nothing had begun, so nothing has left.
+            Phase::Standby | Phase::Releasing(_) | Phase::Ended => {
+                actions.push(Action::Settled { released: false });
+                return;
+            }
+        }
+        self.pause = match leaving {
+            Leaving::Finished | Leaving::Unfinished => None,
+            Leaving::Failed { back_off } => Some(Pause { until: now + *back_off, only_for_others: false }),
+            Leaving::GaveWay { pause, .. } => Some(Pause { until: now + *pause, only_for_others: true }),
+        };
+        if *leaving == Leaving::Unfinished {
+            self.phase = Phase::Ended;
+            actions.push(Action::Settled { released: false });
+            actions.push(Action::Finish);
+            return;
+        }
+        let until = now + self.timing.lease_duration;
+        self.phase = Phase::Releasing(Release { until, try_at: now, raced: false });
+    }
+
+    /// Whether the Lease may still carry our name.
+    fn may_be_ours(&self) -> bool {
+        self.reread || !self.watching || self.seen.holder() == Some(self.me.as_str())
+    }
+
+    fn proceed(&mut self, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
+        if let Phase::Releasing(release) = &self.phase
+            && self.busy.is_none()
+        {
+            let kept = self.will.shutdown && !self.release_on_cancel;
+            if kept || now >= release.until || !self.may_be_ours() {
+                self.settle(false, actions);
+            }
+        }
+        if self.phase == Phase::Standby && self.will.shutdown && self.busy.is_none() {
+            self.phase = Phase::Ended;
+            actions.push(Action::Finish);
+        }
+        let request = if self.busy.is_some() { Next::Nothing } else { self.next_request(now, around) };
+        let bound = match &self.phase {
+            Phase::Leading(term) => {
+                Some(term.asked.as_ref().map_or(term.deadline, |asked| asked.1.min(term.deadline)))
+            }
+            Phase::Standby | Phase::Stopping | Phase::Releasing(_) | Phase::Ended => None,
+        };
+        self.wake = match request {
+            Next::Nothing => bound,
+            Next::At(moment) => Some(bound.map_or(moment, |bound| bound.min(moment))),
+            Next::Now(action, busy) => {
+                self.busy = Some(busy);
+                actions.push(action);
+                bound
+            }
+        };
+    }
+
+    fn next_request(&self, now: Instant, around: Surroundings) -> Next {
+        let read = self.is_rereading();
+        match &self.phase {
+            Phase::Leading(term) => Next::once(term.renew_at, now, || {
+                (Action::Attempt { read, until: term.deadline }, Busy::Attempting(now))
+            }),
+            Phase::Releasing(release) => Next::once(release.try_at, now, || {
+                (Action::Release { read, until: release.until }, Busy::Releasing)
+            }),
+            Phase::Standby if self.contends() => self.next_of_standby(now, around),
+            Phase::Standby | Phase::Stopping | Phase::Ended => Next::Nothing,
+        }
+    }
+
+    fn next_of_standby(&self, now: Instant, around: Surroundings) -> Next {
+        // Without a watch the Lease is read once per retry period.
+        let look = if self.watching { None } else { Some(self.read_at.max(self.not_before)) };
+        if look.is_some_and(|moment| moment <= now) {
+            return Next::Now(Action::Read, Busy::Reading);
+        }
+        let attempt = self.seen.chance_for(&self.me).map(|chance| {
+            let wait = if self.seen.claimant() == Some(self.me.as_str()) || !around.spread || around.alone {
+                Duration::ZERO
+            } else {
+                match chance {
+                    Chance::Free(_) => spread::wait_for_free(around.load),
+                    Chance::Expires(_) => spread::wait_for_expired(around.load),
+                }
+            };
+            let paused =
+                self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| pause.until);
+            (chance.from() + wait).max(self.not_before).max(paused.unwrap_or(now))
+        });
+        match (attempt, look) {
+            (Some(moment), _) if moment <= now => {
+                let until = now + self.timing.request_timeout() * 2;
+                Next::Now(Action::Attempt { read: self.is_rereading(), until }, Busy::Attempting(now))
+            }
+            (Some(moment), Some(look)) => Next::At(moment.min(look)),
+            (Some(moment), None) | (None, Some(moment)) => Next::At(moment),
+            (None, None) => Next::Nothing,
+        }
+    }
+}
+
+/// What comes next in a phase.
+enum Next {
+    Nothing,
+    At(Instant),
+    Now(Action, Busy),
+}
+
+impl Next {
+    fn once(moment: Instant, now: Instant, action: impl FnOnce() -> (Action, Busy)) -> Self {
+        if moment > now {
+            return Self::At(moment);
+        }
+        let (action, busy) = action();
+        Self::Now(action, busy)
+    }
+}
