@@ -272,9 +272,7 @@ impl Writer {
         // The answer is the object or a Status, of no use here.
         match self.exchange(target, "delete", request).await {
             Ok(_) | Err(WriteError::NotFound { .. }) => Ok(()),
-            Err(WriteError::Conflict { message, .. }) if message.contains("Precondition failed: UID") => {
-                Ok(())
-            }
+            Err(WriteError::Conflict { message, .. }) if is_about_uid(&message) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -287,6 +285,10 @@ impl Writer {
         let (target, body, head) = encode(resource, object)?;
         if target.name.is_empty() && head.generate_name.as_deref().unwrap_or_default().is_empty() {
             return Err(target.unsound("has neither name nor generateName"));
+        }
+        // The API server answers 500, as if it were worth another try.
+        if head.resource_version.is_some_and(|version| !version.is_empty()) {
+            return Err(target.unsound("is to be created, but has a resourceVersion"));
         }
         let request = target.request().create(&post(), body);
         self.send(&target, "create", request).await
@@ -371,6 +373,11 @@ fn encode<T: Serialize>(
     target.name = head.name.clone().unwrap_or_default();
     target.check()?;
     Ok((target, body, head))
+}
+
+/// Said before the storage is asked, and by the storage.
+fn is_about_uid(message: &str) -> bool {
+    ["the UID in the precondition", "Precondition failed: UID"].iter().any(|start| message.contains(start))
 }
 
 fn post() -> PostParams {

@@ -59,6 +59,14 @@ async fn create_of_a_cluster_scoped_object_has_no_namespace() {
 }
 
 #[tokio::test]
+async fn create_of_what_was_read_is_refused_unsent() {
+    let api = ScriptedApi::echo();
+    let result = Writer::new(api.client()).create(&read_pod()).await;
+    assert!(matches!(result, Err(WriteError::Invalid { .. })), "{result:?}");
+    assert_eq!(api.requests().len(), 0);
+}
+
+#[tokio::test]
 async fn replace_puts_the_whole_object_with_its_resource_version() {
     let api = ScriptedApi::echo();
     Writer::new(api.client()).replace(&read_pod()).await.unwrap();
@@ -178,8 +186,11 @@ async fn delete_names_the_uid_and_nothing_that_was_not_asked_for() {
 
 #[tokio::test]
 async fn delete_of_what_is_gone_or_replaced_is_success() {
-    let other = "Precondition failed: UID in precondition: u, UID in object meta: v";
-    let answers = [Answer::not_found(), Answer::failure(409, "Conflict", other)];
+    let stored = "Precondition failed: UID in precondition: u, UID in object meta: v";
+    let asked = "Operation cannot be fulfilled on pods \"a\": the UID in the precondition (u) does not match the \
+                 UID in record (v). The object might have been deleted and then recreated";
+    let conflict = |message| Answer::failure(409, "Conflict", message);
+    let answers = [Answer::not_found(), conflict(stored), conflict(asked)];
     for answer in answers {
         let api = ScriptedApi::in_turn([answer]);
         Writer::new(api.client()).delete(&target::<Pod>("a"), "u").await.unwrap();
@@ -200,12 +211,13 @@ async fn delete_without_a_uid_is_refused_unsent() {
 #[tokio::test]
 async fn dynamic_objects_keep_fields_that_nobody_knows() {
     let api = ScriptedApi::echo();
-    let object = json!({
-        "apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "r", "namespace": "ns", "resourceVersion": "1"},
+    let mut object = json!({
+        "apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "r", "namespace": "ns"},
         "spec": {"brandNew": [1.5, null, {"x": ""}]},
     });
     let writer = Writer::new(api.client());
     assert_eq!(writer.create_dynamic(&clusters(), &object).await.unwrap(), object);
+    object["metadata"]["resourceVersion"] = "1".into();
     assert_eq!(writer.replace_dynamic(&clusters(), &object).await.unwrap(), object);
     assert_eq!(
         api.log(),

@@ -20,3 +20,4 @@ mod oracle;
 mod pod_autoscaler;
 mod process;
 mod support;
+mod writer;
