@@ -66,13 +66,13 @@ impl Reconciler for PodAutoscalerLoop {
         for draft in conclusion.events {
             self.recorder.publish(events::about(&seen.pa, draft));
         }
-        if let Some(status) = conclusion.status.filter(|status| seen.pa.status.as_ref() != Some(status)) {
-            if let Err(error) = self.writes.publish(&seen.pa, status).await {
-                // The target is scaled already, so the next pass decides nothing: it has to tell this.
-                let remember = Memory { untold: conclusion.untold, ..conclusion.remember };
-                self.memory.lock().put(key, &uid, remember);
-                return Err(error);
-            }
+        if let Some(status) = conclusion.status.filter(|status| seen.pa.status.as_ref() != Some(status))
+            && let Err(error) = self.writes.publish(&seen.pa, status).await
+        {
+            // The target is scaled already, so the next pass decides nothing: it has to tell this.
+            let remember = Memory { untold: conclusion.untold, ..conclusion.remember };
+            self.memory.lock().put(key, &uid, remember);
+            return Err(error);
         }
         if let Some(error) = report.error {
             return Err(error);

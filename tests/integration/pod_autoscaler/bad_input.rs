@@ -6,7 +6,10 @@ use std::time::Duration;
 use aibrix_controller_manager::testkit::fake_engine::{Fault, Page};
 use serde_json::json;
 
-use super::world::{PERIOD, QUICK, SOON, SYNC, Scene, bare, plane, said, scale};
+use super::{
+    scene::{Scene, said, scale},
+    world::{PERIOD, QUICK, SOON, SYNC, bare, plane},
+};
 use crate::support::{Options, manager::Manager, wait::throughout};
 
 /// Each of these says nothing that may be acted upon.
@@ -23,7 +26,7 @@ fn useless() -> Vec<(&'static str, Page)> {
             "histogram",
             Page::ok("# TYPE load histogram\nload_bucket{le=\"+Inf\"} 4\nload_sum 2\nload_count 4\n"),
         ),
-        ("binary", Page::ok(vec![0xff, 0xfe, 0, 0x80].repeat(1000))),
+        ("binary", Page::ok([0xff, 0xfe, 0, 0x80].repeat(1000))),
         ("cut", Page::ok("# TYPE load gauge\nload{a=\"b")),
         ("endless", Page::fault(Fault::Endless)),
         ("hangs", Page::fault(Fault::Hang)),

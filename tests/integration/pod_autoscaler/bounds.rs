@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{PERIOD, SOON, SYNC, Scene, all_day, bare, condition, said};
+use super::{
+    scene::{Scene, all_day, condition, said},
+    world::{PERIOD, SOON, SYNC, bare},
+};
 use crate::support::wait::now;
 
 // scenario: pod-autoscaler 26
@@ -87,10 +90,10 @@ async fn zero_stays_zero_unless_a_schedule_asks_for_more() {
     }
 }
 
-/// Waits for the first ten seconds of a minute, and answers with the minute after it as `HH:MM`, and the
-/// one after that. In a zone in which neither is tomorrow.
+/// The next minute and the one after it as `HH:MM`, at least 20 s ahead, in a zone in which neither is
+/// tomorrow.
 async fn next_minutes() -> (String, String, String) {
-    while now().strftime("%S").to_string() > "40".to_owned() {
+    while now().as_second().rem_euclid(60) > 40 {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let zone = if now().strftime("%H").to_string() == "23" { "Etc/GMT+12" } else { "UTC" };

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::world::{PERIOD, SOON, SYNC, Scene, bare, condition, said};
+use super::{
+    scene::{Scene, condition, said},
+    world::{PERIOD, SOON, SYNC, bare},
+};
 use crate::support::wait::throughout;
 
 const CONFLICT: &str = "MultiPodAutoscalerConflict";

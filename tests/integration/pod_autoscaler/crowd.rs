@@ -7,7 +7,10 @@ use aibrix_controller_manager::testkit::fake_engine::{Fault, Page};
 use futures::{StreamExt, stream};
 use serde_json::json;
 
-use super::world::{ALONE, SOON, Scene, condition, plane};
+use super::{
+    scene::{Scene, condition},
+    world::{ALONE, SOON, plane},
+};
 use crate::support::{Options, eventually, manager::Manager, wait::instant};
 
 /// The period that is shipped.

@@ -11,8 +11,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::world::{
-    PERIOD, SOON, SYNC, Scene, World, all_day, api_of, bare, condition, full, said, scale, version,
+use super::{
+    scene::{Scene, all_day, api_of, condition, said, scale, version},
+    world::{PERIOD, SOON, SYNC, World, bare, full},
 };
 use crate::support::{eventually, objects, wait::throughout};
 
@@ -80,9 +81,9 @@ async fn metrics_and_behaviour_are_those_of_the_table() {
         key("max-scale-up-rate"): "3", key("max-scale-down-rate"): "4",
         key("scale-up-cooldown-window"): "30s", key("scale-down-cooldown-window"): "10m",
     });
-    let rated = with("rated", json!([source("other", "0.5")]), rates);
+    let limited = with("limited", json!([source("other", "0.5")]), rates);
     let still = with("still", json!([source("other", "50")]), json!({key("max-scale-up-rate"): "1"}));
-    for it in [&plain, &rated, &still] {
+    for it in [&plain, &limited, &still] {
         scene.create(it).await;
     }
     let seen = scene.until(&hpa_of(&plain, &scene), SOON, "it exists", |_| true).await;
@@ -102,7 +103,7 @@ async fn metrics_and_behaviour_are_those_of_the_table() {
         seen["spec"]["behavior"],
         json!({"scaleUp": rules(0, "Max", 100), "scaleDown": rules(300, "Min", 50)})
     );
-    let seen = scene.until(&hpa_of(&rated, &scene), SOON, "it exists", |_| true).await;
+    let seen = scene.until(&hpa_of(&limited, &scene), SOON, "it exists", |_| true).await;
     assert_eq!(seen["spec"]["metrics"][0]["pods"]["target"]["averageValue"], "500m");
     assert_eq!(
         seen["spec"]["behavior"],
@@ -110,7 +111,7 @@ async fn metrics_and_behaviour_are_those_of_the_table() {
     );
     let seen = scene.until(&hpa_of(&still, &scene), SOON, "it exists", |_| true).await;
     assert_eq!(seen["spec"]["behavior"]["scaleUp"]["selectPolicy"], "Disabled");
-    for it in [&plain, &rated, &still] {
+    for it in [&plain, &limited, &still] {
         scene.until_said(it, "AbleToScale", "True/Configured", SOON).await;
         scene.stays(&hpa_of(it, &scene), PERIOD).await;
     }

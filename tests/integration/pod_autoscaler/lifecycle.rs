@@ -6,7 +6,10 @@ use std::time::Duration;
 use aibrix_controller_manager::testkit::fake_engine::{Fault, Page};
 use serde_json::{Value, json};
 
-use super::world::{PERIOD, QUICK, SOON, SYNC, Scene, bare, condition, plane, said, scale};
+use super::{
+    scene::{Scene, condition, said, scale},
+    world::{PERIOD, QUICK, SOON, SYNC, bare, plane},
+};
 use crate::support::{
     Options, eventually,
     holders::wait_all_held,
@@ -117,7 +120,7 @@ async fn nothing_of_a_deleted_one_is_left_to_its_namesake() {
     scene.create(&it).await;
     let created = instant();
     // With the windows of before it would go down at its first sync.
-    scene.keeps_replicas("web", 8, Duration::from_secs(window) - Duration::from_millis(500)).await;
+    scene.keeps_replicas("web", 8, Duration::from_millis(1000 * window - 500)).await;
     let seen = scene.get(&it).await.expect("read").expect("there");
     let message = condition(&seen, "ScalingActive").expect("said")["message"].to_string();
     assert!(message.contains("scale-down withheld until "), "{message}");

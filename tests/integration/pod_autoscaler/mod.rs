@@ -3,7 +3,8 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`world`] | control planes with a manager that tests share, and a namespace of one test in them |
+//! | [`world`] | control planes with a manager, which tests share |
+//! | [`scene`] | the namespace of one test, with an engine of its own |
 //! | [`spec`], [`claims`] | what is said about a spec; who may drive a target |
 //! | [`hpa`] | strategy HPA |
 //! | [`bounds`], [`scaling`], [`sources`], [`targets`] | strategies APA and KPA |
@@ -21,6 +22,7 @@ mod crowd;
 mod hpa;
 mod lifecycle;
 mod scaling;
+mod scene;
 mod sources;
 mod spec;
 mod steady;

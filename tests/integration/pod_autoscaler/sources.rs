@@ -13,10 +13,13 @@ use aibrix_controller_manager::testkit::{
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::world::{ENDPOINT, PERIOD, SOON, SYNC, Scene, bare, said};
+use super::{
+    scene::{Scene, said},
+    world::{ENDPOINT, PERIOD, SOON, SYNC, bare},
+};
 use crate::support::ports::free_port;
 
-fn set_source(it: &mut Value, source: Value) {
+fn set_source(it: &mut Value, source: &Value) {
     it["spec"]["metricsSources"] = json!([source]);
 }
 
@@ -33,7 +36,7 @@ async fn external_metrics_are_summed_and_an_empty_list_is_a_failure() {
         it["metadata"]["annotations"] = json!({"autoscaling.aibrix.ai/max-scale-up-rate": "4"});
         set_source(
             &mut it,
-            json!({"metricSourceType": "external", "targetMetric": name, "targetValue": "40"}),
+            &json!({"metricSourceType": "external", "targetMetric": name, "targetValue": "40"}),
         );
         scene.create(&it).await;
     }
@@ -71,7 +74,7 @@ async fn resource_and_custom_metrics_are_read_for_each_pod() {
             world.values.custom(&scene.ns, &pod, "queue", Some("750m"));
         }
         let mut it = scene.autoscaler(name, "APA", target);
-        set_source(&mut it, source);
+        set_source(&mut it, &source);
         scene.create(&it).await;
     }
     for name in ["cpu", "custom"] {
@@ -131,7 +134,7 @@ async fn an_optimizer_says_the_replicas_and_its_absence_changes_nothing() {
     let mut it = scene.autoscaler("llama", "KPA", "1");
     set_source(
         &mut it,
-        json!({
+        &json!({
             "metricSourceType": "domain", "protocolType": "http", "path": "/metrics/llama",
             "endpoint": format!("{ENDPOINT}:{}", scene.engine.port()),
             "targetMetric": "vllm:deployment_replicas", "targetValue": "1",

@@ -3,7 +3,10 @@
 
 use serde_json::json;
 
-use super::world::{PERIOD, SOON, SYNC, Scene, bare, condition, said, version};
+use super::{
+    scene::{Scene, condition, said, version},
+    world::{PERIOD, SOON, SYNC, bare},
+};
 use crate::support::wait::throughout;
 
 // scenario: pod-autoscaler 7, 9-11

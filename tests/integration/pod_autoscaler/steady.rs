@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::world::{ALONE, Scene, plane, said, version};
+use super::{
+    scene::{Scene, said, version},
+    world::{ALONE, plane},
+};
 use crate::support::{Options, eventually, manager::Manager};
 
 const MINUTE: Duration = Duration::from_mins(1);

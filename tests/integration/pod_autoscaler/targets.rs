@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::world::{PERIOD, SOON, SYNC, Scene, bare, condition};
+use super::{
+    scene::{Scene, condition},
+    world::{PERIOD, SOON, SYNC, bare},
+};
 use crate::support::{eventually, install, objects, wait::throughout};
 
 const STORM: (&str, &str) = ("orchestration.aibrix.ai/v1alpha1", "StormService");
@@ -135,8 +138,7 @@ async fn only_the_pods_that_serve_are_asked() {
     for role in ["grouped", "single"] {
         scene.delete(&scene.named("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", role)).await;
     }
-    let whole = Scene::autoscaler(&scene, "whole", "APA", "10");
-    let mut whole = whole;
+    let mut whole = scene.autoscaler("whole", "APA", "10");
     onto(&mut whole, STORM, "llm");
     tokio::time::sleep(PERIOD).await;
     scene.engine.pods.clear_counts();
