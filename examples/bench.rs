@@ -27,8 +27,8 @@ async fn main() -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|it| it.name == **name)) {
         bail!("there is no measurement {unknown}: --list tells the names");
     }
-    let named = std::env::var_os("MANAGER").filter(|it| !it.is_empty()).map(PathBuf::from);
-    let binary = named.map_or_else(release_binary, Ok)?;
+    let manager = std::env::var_os("MANAGER").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let binary = manager.map_or_else(release_binary, Ok)?;
     ensure!(binary.is_file(), "there is no manager at {}", binary.display());
     let binary = std::path::absolute(&binary)?;
     eprintln!("bench: {}", binary.display());

@@ -9,9 +9,7 @@ use tokio::sync::watch;
 use crate::{
     cli::settings::Settings,
     cluster::events::{EventDraft, Recorder, Severity},
-    election::{
-        self, Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election,
-    },
+    election::{Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election},
     runtime::{controller::Controller, tasks::TaskSet},
 };
 
@@ -87,18 +85,6 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
             client: host.clients.election(name),
         }
     });
-    let election::Settings { identity, namespace, .. } = &settings.election;
-    for candidate in candidates.clone() {
-        tracing::info!(
-            controller = candidate.controller,
-            lease = format!("{namespace}/{}", candidate.lease),
-            identity,
-            lease_duration = ?settings.election.lease_duration,
-            renew_deadline = ?settings.election.renew_deadline,
-            retry_period = ?settings.election.retry_period,
-            "standing for election"
-        );
-    }
     Setup {
         settings: settings.election.clone(),
         candidates: candidates.collect(),

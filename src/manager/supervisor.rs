@@ -211,8 +211,8 @@ impl Life {
             Ended::Stuck(reason) => {
                 tracing::error!(controller, reason, "controller cannot work, giving its lease away");
             }
-            Ended::Lost => tracing::error!(controller, "leader election lost"),
-            Ended::Drained | Ended::Unfinished => {}
+            // Lost: the elector has said so.
+            Ended::Lost | Ended::Drained | Ended::Unfinished => {}
         }
         let jitter = rand::random::<f64>();
         let leaving = self.failures.leaving(ended, started, self.deps.clock.instant(), jitter);

@@ -115,6 +115,7 @@ fn an_invalid_or_leaving_object_gives_its_target_up() {
     }
 }
 
+// scenario: pod-autoscaler 16
 #[test]
 fn moving_onto_a_taken_target_gives_the_old_one_up() {
     let other = json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"}});

@@ -25,6 +25,7 @@ fn kinds(status: &PodAutoscalerStatus) -> Vec<(&str, &str, &str)> {
     status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
 }
 
+// scenario: pod-autoscaler 28
 #[test]
 fn bounds_decide_before_measurements() {
     let always = json!([{"name": "all", "startTime": "00:00", "endTime": "23:59", "minReplicas": 4}]);
@@ -180,6 +181,7 @@ fn a_pass_waits_for_measurements_and_holds() {
     assert_eq!(scale_of(&pass(&over, &Memory::default(), 0).0).map(|step| step.1), Some(2), "bounds hold");
 }
 
+// scenario: pod-autoscaler 32
 #[test]
 fn no_value_at_all_holds_and_is_told_once() {
     let readings = [
