@@ -23,15 +23,17 @@ fn annotate(it: &mut Value, values: &[(&str, &str)]) {
 async fn apa_follows_the_mean_of_the_pods_and_says_so() {
     let scene = Scene::new(&bare().await.plane, "apa").await;
     scene.deployment("web", 2).await;
-    for pod in scene.pods("web", 2).await {
-        scene.load(pod, 45.0);
+    let pods = scene.pods("web", 2).await;
+    for pod in &pods {
+        scene.load(*pod, 45.0);
     }
-    let mut it = scene.autoscaler("web", "APA", "30");
-    // One sample is the whole window.
-    it["spec"]["observeWindowSeconds"] = json!(1);
-    it["spec"]["panicWindowSeconds"] = json!(1);
+    let it = scene.autoscaler("web", "APA", "30");
     scene.create(&it).await;
     let seen = scene.until(&it, SOON, "2 to 3", |seen| scale(seen) == (3, 2)).await;
+    // The mean of the window comes down to the target with it.
+    for pod in &pods {
+        scene.load(*pod, 10.0);
+    }
     assert_eq!(said(&seen, "ScalingActive"), "True/ReconcilingScaleDiff");
     assert_eq!(condition(&seen, "ScalingActive").expect("said")["message"], "desired=3, actual=2");
     assert_eq!(scene.replicas("web").await, Ok(3));
