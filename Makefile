@@ -14,8 +14,9 @@ T            ?=
 # make faults
 FAULTS       ?= 200
 SEED         ?=
-# make bench: another manager's binary
+# make bench: another manager's binary, and which measurements (all: none named)
 MANAGER      ?=
+ONLY         ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help tools cluster demo test check bench faults fmt build-tests
@@ -46,10 +47,10 @@ check: ## static checks: format, lints, documentation, dependencies, scripts
 fmt: ## format the sources
 	$(CARGO) fmt
 
-bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager
-	@test -f examples/bench.rs || { echo "bench: examples/bench.rs does not exist yet" >&2; exit 1; }
-	$(CARGO) build --locked --release --bins --examples
-	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --release --example bench
+bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager, ONLY=name one thing
+	$(CARGO) build --locked --release --bins
+	$(CARGO) build --locked --example bench
+	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --example bench -- $(ONLY)
 
 faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
 	$(CARGO) build --locked --release --test faults

@@ -1,66 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `make bench`: figures of this build, or of another manager by `MANAGER=path`.
+//! `make bench`: figures of the release binary, or of another manager by `MANAGER=path`.
+//!
+//! Arguments name the measurements to take: all without one, and `--list` tells the names. This program
+//! needs the test kit; the binary that is measured is another build, without it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use bench::{Figure, megabytes};
-use support::{
-    ControlPlane, Options, eventually,
-    holders::holders,
-    install::NAMESPACE,
-    manager::{self, Launch},
-    usage,
-    wait::instant,
-};
+use anyhow::{Context, Result, bail, ensure};
+use bench::{ALL, Measurement, subject::Subject};
 
 #[path = "../tests/bench/mod.rs"]
 mod bench;
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 
-/// Flags that the Go manager has as well.
-const ARGS: [&str; 2] = ["--leader-elect", "--disable-webhook"];
-
 #[tokio::main]
 async fn main() -> Result<()> {
-    let binary = std::env::var_os("MANAGER").filter(|it| !it.is_empty());
-    let binary = binary.map_or_else(manager::binary, PathBuf::from);
-    let size = std::fs::metadata(&binary).with_context(|| format!("look at {}", binary.display()))?.len();
-    let mut figures = vec![Figure::new("binary", megabytes(size), "≤ 20 MB")];
-
-    eprintln!("bench: empty cluster ...");
-    let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
-    empty_cluster(&plane, &binary, &mut figures).await?;
-
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    if names.iter().any(|it| it == "--list") {
+        for Measurement { name, about, .. } in &ALL {
+            println!("{name:<14} {about}");
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|it| it.name == **name)) {
+        bail!("there is no measurement {unknown}: --list tells the names");
+    }
+    let manager = std::env::var_os("MANAGER").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let binary = manager.map_or_else(release_binary, Ok)?;
+    ensure!(binary.is_file(), "there is no manager at {}", binary.display());
+    let binary = std::path::absolute(&binary)?;
+    eprintln!("bench: {}", binary.display());
+    let subject = Subject { binary };
+    let (mut figures, mut failures) = (Vec::new(), Vec::new());
+    for measurement in ALL.iter().filter(|it| names.is_empty() || names.iter().any(|name| name == it.name)) {
+        eprintln!("bench: {}: {}", measurement.name, measurement.about);
+        // One that fails must not cost the figures of the others.
+        match measurement.run(&subject).await {
+            Ok(more) => {
+                eprintln!("{}", bench::table(&more));
+                figures.extend(more);
+            }
+            Err(error) => failures.push(format!("{}: {error:#}", measurement.name)),
+        }
+    }
     println!("{}", bench::table(&figures));
+    ensure!(failures.is_empty(), "not measured:\n{}", failures.join("\n"));
     Ok(())
 }
 
-/// Start, and memory at rest, with nothing to do.
-async fn empty_cluster(plane: &ControlPlane, binary: &Path, figures: &mut Vec<Figure>) -> Result<()> {
-    let client = plane.client().await;
-    let mut launch = Launch::new(plane, &ARGS).await;
-    launch.binary = Some(binary.to_owned());
-    let start = instant();
-    let manager = launch.start();
-    eventually(Duration::from_mins(1), "some Lease is held", async || {
-        let all = holders(&client, NAMESPACE).await.map_err(|error| error.to_string())?;
-        if all.values().any(|holder| !holder.is_empty()) { Ok(()) } else { Err(manager.log()) }
-    })
-    .await;
-    figures.push(Figure::new(
-        "start → leading",
-        format!("{:.2} s", start.elapsed().as_secs_f64()),
-        "≤ 0.3 s",
-    ));
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    let used = usage::of(manager.pid()).context("the manager has ended")?;
-    figures.push(Figure::new("RSS, empty cluster", megabytes(used.resident_bytes), "≤ 20 MB"));
-    Ok(())
+/// The manager of `cargo build --release --bins`, in the same target folder as this program:
+/// `<target>/<profile>/examples/bench`.
+fn release_binary() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
+    let target =
+        own.ancestors().nth(3).map(Path::to_path_buf).context("an example lies three folders deep")?;
+    Ok(target.join("release/aibrix-controller-manager"))
 }

@@ -79,11 +79,15 @@ impl Fence {
     pub async fn expired(&self) {
         let mut right = self.right.clone();
         loop {
-            let Ok(bound) = self.check() else { return };
+            // Before the look at it, or a revocation in between would go unnoticed until the moment passes.
             right.mark_unchanged();
+            let Ok(bound) = self.check() else { return };
             let over = async {
                 match bound {
-                    Some(moment) => tokio::time::sleep_until(moment).await,
+                    // By the fence's own clock, which may differ from the timer's.
+                    Some(moment) => {
+                        tokio::time::sleep(moment.saturating_duration_since(self.clock.instant())).await;
+                    }
                     None => std::future::pending().await,
                 }
             };

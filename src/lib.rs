@@ -65,3 +65,8 @@ pub mod cli;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+
+#[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod fence_tests;

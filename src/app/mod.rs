@@ -157,7 +157,8 @@ impl Host {
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         let agent = format!("aibrix-controller-manager/{}", settings.client.version);
-        let deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
+        let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
+        deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {

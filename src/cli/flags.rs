@@ -206,6 +206,11 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION_NAME: Flag<String> = Flag::new(
 #[cfg(feature = "testkit")]
 pub static PROBE_LOOPS: Flag<bool> = Flag::new("probe-loops", "false", "");
 
+/// `--sync-period`, in test builds only and not in the usage text: time between two decisions of a
+/// PodAutoscaler.
+#[cfg(feature = "testkit")]
+pub static SYNC_PERIOD: Flag<SignedDuration> = Flag::new("sync-period", "10s", "");
+
 /// Every flag, sorted by name.
 pub static ALL: &[&dyn AnyFlag] = &[
     &klog::ADD_DIR_HEADER,
@@ -249,6 +254,8 @@ pub static ALL: &[&dyn AnyFlag] = &[
     &klog::SKIP_HEADERS,
     &klog::SKIP_LOG_HEADERS,
     &klog::STDERRTHRESHOLD,
+    #[cfg(feature = "testkit")]
+    &SYNC_PERIOD,
     &klog::V,
     &VALIDATING_WEBHOOK_CONFIGURATION_NAME,
     &klog::VMODULE,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Arguments and environment become [`Settings`]. The only reader of the environment.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, time::Duration};
 
 use uuid::Uuid;
 
@@ -108,6 +108,8 @@ pub struct Settings {
     pub shutdown: ShutdownSettings,
     /// Loops that only write markers, under controllers that this build does not contain (test builds).
     pub probe_loops: bool,
+    /// Time between two decisions of a PodAutoscaler, where it is not the usual one (test builds).
+    pub sync_period: Option<Duration>,
     /// What to log once logging is up.
     pub notices: Vec<Notice>,
 }
@@ -155,6 +157,7 @@ pub fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Settings, I
         model_route: environment.model_route(),
         shutdown: shutdown(given, &mut problems),
         probe_loops: probe_loops(given),
+        sync_period: sync_period(given),
         notices: [notices(given, elect), ids.notices, environment.notices].concat(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(InvalidSettings { problems }) }
@@ -315,6 +318,16 @@ fn probe_loops(given: &Given) -> bool {
 #[cfg(not(feature = "testkit"))]
 fn probe_loops(_: &Given) -> bool {
     false
+}
+
+#[cfg(feature = "testkit")]
+fn sync_period(given: &Given) -> Option<Duration> {
+    Duration::try_from(given.given(&flags::SYNC_PERIOD)?).ok().filter(|period| !period.is_zero())
+}
+
+#[cfg(not(feature = "testkit"))]
+fn sync_period(_: &Given) -> Option<Duration> {
+    None
 }
 
 /// What to say about flags that have no effect, or a dangerous one.

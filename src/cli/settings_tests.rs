@@ -385,4 +385,6 @@ fn everything_wrong_is_said_in_one_message() {
 #[test]
 fn test_loops_are_asked_for_by_a_hidden_flag() {
     assert!(settings(&["--probe-loops"]).probe_loops);
+    assert_eq!(settings(&[]).sync_period, None);
+    assert_eq!(settings(&["--sync-period=2s"]).sync_period, Some(Duration::from_secs(2)));
 }

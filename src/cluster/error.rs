@@ -7,6 +7,8 @@ use crate::fence::NotLeading;
 
 use super::client::Silence;
 
+const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
+
 /// The object or objects of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thing {
@@ -54,10 +56,11 @@ impl Cause {
         if let kube::Error::Api(status) = error {
             return Self::Answer { code: status.code, message: status.message.clone() };
         }
-        match find::<Silence>(error) {
-            Some(silence) => Self::Silence(*silence),
-            None => Self::Transport(chain(error)),
+        if let Some(silence) = find::<Silence>(error) {
+            return Self::Silence(*silence);
         }
+        let inner = if let kube::Error::Service(inner) = error { inner.as_ref() } else { error };
+        Self::Transport(chain(inner))
     }
 
     /// Whether the API server kept silent: no answer, or no way to it.
@@ -112,8 +115,8 @@ pub enum WriteError {
         /// The server's words.
         message: String,
     },
-    /// A role lacks a rule.
-    #[error("not allowed to {verb} {thing}; grant it to the manager's ServiceAccount: {message}")]
+    /// A role lacks a rule, or an admission plugin or quota refused.
+    #[error("not allowed to {verb} {thing}{}: {message}", advice(message))]
     Forbidden {
         /// The object.
         thing: Thing,
@@ -157,11 +160,12 @@ impl WriteError {
             (409, "AlreadyExists") => Self::AlreadyExists { thing },
             (409, _) => Self::Conflict { thing, message },
             (404, _) => Self::NotFound { thing, message },
+            // Not a matter of permissions: whatever is created there would go with it.
+            (403, _) if has_cause(status, "NamespaceTerminating") => Self::NotFound { thing, message },
             (403, _) => Self::Forbidden { thing, verb, message },
-            // A failed `test` of a JSON patch comes as 422, and so does an object that is wrong.
-            (422, _) if message.contains("test operation") || message.contains("testing value") => {
-                Self::Conflict { thing, message }
-            }
+            // A JSON patch whose `test` failed or whose path is gone comes as 422, as does an object that is
+            // wrong. The API server keeps the cause for itself: only this phrase tells them apart.
+            (422, _) if message.starts_with(PATCH_DID_NOT_APPLY) => Self::Conflict { thing, message },
             (400 | 405 | 413 | 422, _) => Self::Invalid { thing, message },
             _ => Self::Other { thing, verb, cause: Cause::of(error) },
         }
@@ -171,6 +175,15 @@ impl WriteError {
     pub fn is_silence(&self) -> bool {
         matches!(self, Self::Other { cause, .. } if cause.is_silence())
     }
+}
+
+/// RBAC says "cannot"; admission plugins and quotas answer 403 in other words.
+fn advice(message: &str) -> &'static str {
+    if message.contains("cannot") { "; grant it to the manager's ServiceAccount" } else { "" }
+}
+
+fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
+    status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
 }
 
 /// Finds an error of this type in a chain of causes.

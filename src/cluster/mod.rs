@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`client`] | clients from layers: user agent, rate limit, fence, time limit, counting |
 //! | [`writer`] | the verbs of a loop; the only callers of create, patch, replace and delete |
+//! | [`finalizers`] | adding and removing one finalizer |
+//! | [`status`] | whether a status has to be written |
 //! | [`events`] | events of the core group |
 //! | [`discovery`] | which kinds are served |
 //! | [`error`] | what went wrong, in words for people |
@@ -15,7 +17,17 @@ pub mod client;
 pub mod discovery;
 pub mod error;
 pub mod events;
+pub mod finalizers;
+pub mod status;
 pub mod writer;
 
 #[cfg(test)]
 mod discovery_tests;
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod finalizers_tests;
+#[cfg(test)]
+mod status_tests;
+#[cfg(test)]
+mod writer_tests;

@@ -1,17 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs by which loops change objects; nothing else in the tree creates, patches, replaces or deletes.
 //!
-//! A writer is made from a term's fenced client: a loop without a Lease cannot have one. Every method says
-//! with which precondition it writes.
+//! A writer is made from a term's fenced client: a loop without a Lease cannot have one.
+//!
+//! | Purpose | Call | Guard |
+//! |---|---|---|
+//! | create a child | [`Writer::create`], [`Writer::create_dynamic`] | its name |
+//! | whole object, whole status | [`Writer::replace`], [`Writer::replace_status`] … | `resourceVersion`, required |
+//! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | [`Guard`], optional |
+//! | element of a list, by its key | [`Change::Strategic`] | [`Guard`], optional |
+//! | element of a list | [`Writer::json_patch`] | its `test` operations |
+//! | delete | [`Writer::delete`] | uid, required |
+//!
+//! Objects are sent as they serialise, byte for byte: raw JSON in them survives.
 
 use std::fmt::Debug;
 
+use http::Request;
 use kube::{
-    Api, Client, Resource,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
-    core::ApiResource,
+    Client, Resource,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::{ApiResource, request},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::error::{Thing, WriteError};
@@ -42,6 +53,53 @@ pub struct Target {
     pub name: String,
 }
 
+/// What the object must still be for a patch to apply; all `None`: nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Guard<'a> {
+    /// The very object, not a namesake.
+    pub uid: Option<&'a str>,
+    /// Unchanged since it was read: needed when the decision read more of it than the patch writes.
+    pub version: Option<&'a str>,
+}
+
+/// A change of some fields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// RFC 7396: null removes a key, lists are replaced whole.
+    Merge(Value),
+    /// Lists are joined by the kind's keys (containers by name): kinds of Kubernetes only.
+    Strategic(Value),
+}
+
+/// How to delete.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Deletion {
+    /// What becomes of dependents; `None`: the kind's default.
+    pub propagation: Option<PropagationPolicy>,
+    /// Seconds that a pod has to end; `None`: its own; 0: at once.
+    pub grace_seconds: Option<u32>,
+    /// Only if unchanged since it was read.
+    pub version: Option<String>,
+}
+
+/// What of an object says where it goes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    metadata: HeadMeta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HeadMeta {
+    name: Option<String>,
+    generate_name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+}
+
+type Built = Result<Request<Vec<u8>>, request::Error>;
+
 impl Target {
     fn thing(&self) -> Thing {
         Thing {
@@ -49,6 +107,25 @@ impl Target {
             namespace: self.namespace.clone().unwrap_or_default(),
             name: self.name.clone(),
         }
+    }
+
+    fn request(&self) -> request::Request {
+        let namespace = self.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        request::Request::new(DynamicObject::url_path(&self.resource, namespace))
+    }
+
+    /// Refuses what would end up at another path: names come from what users wrote.
+    fn check(&self) -> Result<(), WriteError> {
+        let strays = |part: &str| matches!(part, "." | "..") || part.contains(['/', '%', '?', '#']);
+        if strays(&self.name) || self.namespace.as_deref().is_some_and(strays) {
+            return Err(self.unsound("is no name of an object"));
+        }
+        Ok(())
+    }
+
+    fn unsound(&self, why: &str) -> WriteError {
+        let thing = self.thing();
+        WriteError::Invalid { message: format!("{thing} {why}"), thing }
     }
 }
 
@@ -58,59 +135,57 @@ impl Writer {
         Self { client }
     }
 
-    /// Creates a namespaced object: POST.
+    /// Creates an object: POST.
     ///
     /// # Errors
     /// [`WriteError::AlreadyExists`]: read it and see whose it is.
     pub async fn create<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
+        K: Resource + Serialize + DeserializeOwned,
         K::DynamicType: Default,
     {
-        let (api, thing) = self.api_of(object);
-        api.create(&post(), object).await.map_err(|error| WriteError::new(thing, "create", &error))
+        self.post(resource_of::<K>(), object).await
     }
 
-    /// Replaces a namespaced object as a whole: PUT with the `resourceVersion` that it carries.
+    /// Creates an object of a kind known at run time only, with `apiVersion` and `kind`: POST.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub async fn create_dynamic(&self, resource: &ApiResource, object: &Value) -> Result<Value, WriteError> {
+        self.post(resource.clone(), object).await
+    }
+
+    /// Replaces an object as a whole: PUT with the `resourceVersion` that it carries.
     ///
     /// # Errors
     /// [`WriteError::Conflict`]: read it again and decide anew.
     pub async fn replace<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
+        K: Resource + Serialize + DeserializeOwned,
         K::DynamicType: Default,
     {
-        let (api, thing) = self.api_of(object);
-        let name = thing.name.clone();
-        api.replace(&name, &post(), object).await.map_err(|error| WriteError::new(thing, "update", &error))
+        self.put(resource_of::<K>(), "", object).await
     }
 
-    /// Replaces the status of a namespaced object: PUT on `/status`, whole, with the `resourceVersion` that it
-    /// carries. Callers write only what differs.
+    /// Replaces an object of a kind known at run time only. Otherwise as [`Writer::replace`].
+    ///
+    /// # Errors
+    /// As [`Writer::replace`].
+    pub async fn replace_dynamic(&self, resource: &ApiResource, object: &Value) -> Result<Value, WriteError> {
+        self.put(resource.clone(), "", object).await
+    }
+
+    /// Replaces the status of an object: PUT on `/status`, whole, with the `resourceVersion` that it carries.
+    /// Callers write only what differs ([`super::status::same`]).
     ///
     /// # Errors
     /// [`WriteError::Conflict`]: compute the status anew from the object as it is now.
     pub async fn replace_status<K>(&self, object: &K) -> Result<K, WriteError>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
+        K: Resource + Serialize + DeserializeOwned,
         K::DynamicType: Default,
     {
-        let (api, thing) = self.api_of(object);
-        let name = thing.name.clone();
-        let written = api.replace_status(&name, &post(), object).await;
-        written.map_err(|error| WriteError::new(thing, "update the status of", &error))
+        self.put(resource_of::<K>(), "status", object).await
     }
 
     /// Sets exactly the fields of `patch`: merge patch. With `version` only if the object still has that
@@ -124,75 +199,192 @@ impl Writer {
         patch: &Value,
         version: Option<&str>,
     ) -> Result<DynamicObject, WriteError> {
-        let mut patch = patch.clone();
-        if let (Some(version), Some(fields)) = (version, patch.as_object_mut()) {
-            let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
-            if let Some(metadata) = metadata.as_object_mut() {
-                metadata.insert("resourceVersion".to_owned(), json!(version));
+        self.patch(target, "", Change::Merge(patch.clone()), Guard { uid: None, version }).await
+    }
+
+    /// Changes some fields of an object, or of its `subresource` unless that is empty.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`]: the guard did not hold.
+    pub async fn patch(
+        &self,
+        target: &Target,
+        subresource: &str,
+        change: Change,
+        guard: Guard<'_>,
+    ) -> Result<DynamicObject, WriteError> {
+        let guarded = |patch| {
+            with_guard(patch, guard).ok_or_else(|| target.unsound("cannot be patched by what is no object"))
+        };
+        let patch = match change {
+            Change::Merge(patch) => Patch::Merge(guarded(patch)?),
+            Change::Strategic(patch) => Patch::Strategic(guarded(patch)?),
+        };
+        match self.send_patch(target, subresource, &patch).await {
+            // The API server takes another uid for an attempt to change it.
+            Err(WriteError::Invalid { thing, message })
+                if guard.uid.is_some() && message.contains("metadata.uid") =>
+            {
+                Err(WriteError::Conflict { thing, message })
             }
+            result => result,
         }
-        let patch: Patch<&Value> = Patch::Merge(&patch);
-        self.patch(target, &patch).await
     }
 
     /// Changes elements of lists: JSON patch whose `test` operations are its preconditions.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] when a `test` failed: read the object again.
+    /// [`WriteError::Conflict`] when a `test` failed or a path is not there: read the object again.
     pub async fn json_patch(
         &self,
         target: &Target,
         patch: json_patch::Patch,
     ) -> Result<DynamicObject, WriteError> {
-        let patch: Patch<()> = Patch::Json(patch);
-        self.patch(target, &patch).await
+        self.send_patch(target, "", &Patch::<()>::Json(patch)).await
     }
 
-    /// Deletes the object with this uid; a namesake that was created meanwhile survives. That it is gone
-    /// already is success.
+    /// Deletes the object with this uid, its dependents in the background. That it is gone already, or that a
+    /// namesake has taken its place, is success; the namesake survives.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`]: another object has the name now.
+    /// As the API server answers.
     pub async fn delete(&self, target: &Target, uid: &str) -> Result<(), WriteError> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        let deleted = self.dynamic(target).delete(&target.name, &params).await;
-        let failed = deleted.err().map(|error| WriteError::new(target.thing(), "delete", &error));
-        failed.filter(|error| !matches!(error, WriteError::NotFound { .. })).map_or(Ok(()), Err)
+        let background = Deletion { propagation: Some(PropagationPolicy::Background), ..Deletion::default() };
+        self.delete_with(target, uid, background).await
     }
 
-    async fn patch<P: Serialize + Debug>(
-        &self,
-        target: &Target,
-        patch: &Patch<P>,
-    ) -> Result<DynamicObject, WriteError> {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patched = self.dynamic(target).patch(&target.name, &params, patch).await;
-        patched.map_err(|error| WriteError::new(target.thing(), "patch", &error))
-    }
-
-    fn dynamic(&self, target: &Target) -> Api<DynamicObject> {
-        match &target.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &target.resource),
-            None => Api::all_with(self.client.clone(), &target.resource),
+    /// Deletes the object with this uid in another way than [`Writer::delete`].
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`]: `version` was given, and the object has changed.
+    pub async fn delete_with(&self, target: &Target, uid: &str, how: Deletion) -> Result<(), WriteError> {
+        target.check()?;
+        if uid.is_empty() {
+            return Err(target.unsound("is to be deleted, but its uid is not known"));
+        }
+        let params = DeleteParams {
+            grace_period_seconds: how.grace_seconds,
+            propagation_policy: how.propagation,
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: how.version }),
+            ..DeleteParams::default()
+        };
+        let request = target.request().delete(&target.name, &params);
+        // The answer is the object or a Status, of no use here.
+        match self.exchange(target, "delete", request).await {
+            Ok(_) | Err(WriteError::NotFound { .. }) => Ok(()),
+            Err(WriteError::Conflict { message, .. }) if message.contains("Precondition failed: UID") => {
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
-    fn api_of<K>(&self, object: &K) -> (Api<K>, Thing)
-    where
-        K: Resource<Scope = kube::core::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        let namespace = object.meta().namespace.clone().unwrap_or_default();
-        let thing = Thing {
-            kind: K::kind(&K::DynamicType::default()).into_owned(),
-            name: object.meta().name.clone().unwrap_or_default(),
-            namespace: namespace.clone(),
-        };
-        (Api::namespaced(self.client.clone(), &namespace), thing)
+    async fn post<T: Serialize, A: DeserializeOwned>(
+        &self,
+        resource: ApiResource,
+        object: &T,
+    ) -> Result<A, WriteError> {
+        let (target, body, head) = encode(resource, object)?;
+        if target.name.is_empty() && head.generate_name.as_deref().unwrap_or_default().is_empty() {
+            return Err(target.unsound("has neither name nor generateName"));
+        }
+        let request = target.request().create(&post(), body);
+        self.send(&target, "create", request).await
     }
+
+    async fn put<T: Serialize, A: DeserializeOwned>(
+        &self,
+        resource: ApiResource,
+        subresource: &str,
+        object: &T,
+    ) -> Result<A, WriteError> {
+        let (target, body, head) = encode(resource, object)?;
+        // Without it some kinds would be overwritten whatever they are.
+        if head.resource_version.unwrap_or_default().is_empty() {
+            return Err(target.unsound("is to be replaced, but has no resourceVersion"));
+        }
+        let request = match subresource {
+            "" => target.request().replace(&target.name, &post(), body),
+            _ => target.request().replace_subresource(subresource, &target.name, &post(), body),
+        };
+        let verb = if subresource.is_empty() { "update" } else { "update the status of" };
+        self.send(&target, verb, request).await
+    }
+
+    async fn send_patch<P: Serialize>(
+        &self,
+        target: &Target,
+        subresource: &str,
+        patch: &Patch<P>,
+    ) -> Result<DynamicObject, WriteError> {
+        target.check()?;
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = match subresource {
+            "" => target.request().patch(&target.name, &params, patch),
+            _ => target.request().patch_subresource(subresource, &target.name, &params, patch),
+        };
+        self.send(target, "patch", request).await
+    }
+
+    async fn send<A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        verb: &'static str,
+        request: Built,
+    ) -> Result<A, WriteError> {
+        let answer = self.exchange(target, verb, request).await?;
+        serde_json::from_str(&answer)
+            .map_err(|error| WriteError::new(target.thing(), verb, &kube::Error::SerdeError(error)))
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        verb: &'static str,
+        request: Built,
+    ) -> Result<String, WriteError> {
+        let request = request.map_err(|error| target.unsound(&format!("cannot be asked for: {error}")))?;
+        let answer = self.client.request_text(request).await;
+        answer.map_err(|error| WriteError::new(target.thing(), verb, &error))
+    }
+}
+
+fn resource_of<K: Resource>() -> ApiResource
+where
+    K::DynamicType: Default,
+{
+    ApiResource::erase::<K>(&K::DynamicType::default())
+}
+
+fn encode<T: Serialize>(
+    resource: ApiResource,
+    object: &T,
+) -> Result<(Target, Vec<u8>, HeadMeta), WriteError> {
+    let encoded = serde_json::to_vec(object).and_then(|body| {
+        let head: Head = serde_json::from_slice(&body)?;
+        Ok((body, head.metadata))
+    });
+    let mut target = Target { resource, namespace: None, name: String::new() };
+    let (body, head) =
+        encoded.map_err(|error| target.unsound(&format!("cannot be written as JSON: {error}")))?;
+    target.namespace.clone_from(&head.namespace);
+    target.name = head.name.clone().unwrap_or_default();
+    target.check()?;
+    Ok((target, body, head))
 }
 
 fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// The patch with the guard in its metadata; `None`: there is no place for it.
+fn with_guard(mut patch: Value, guard: Guard<'_>) -> Option<Value> {
+    let object = patch.as_object_mut()?;
+    for (key, value) in [("uid", guard.uid), ("resourceVersion", guard.version)] {
+        if let Some(value) = value {
+            let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+            metadata.as_object_mut()?.insert(key.to_owned(), value.into());
+        }
+    }
+    Some(patch)
 }

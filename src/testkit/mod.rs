@@ -8,6 +8,7 @@ pub mod fake_engine;
 pub mod lease_store;
 pub mod metrics_api;
 pub mod probe;
+pub mod scripted_api;
 
 #[cfg(test)]
 mod metrics_api_tests;

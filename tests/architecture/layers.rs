@@ -79,6 +79,7 @@ pub(crate) fn check_loops(sources: &[Source]) -> Vec<Violation> {
 pub(crate) fn check_known(sources: &[Source]) -> Vec<Violation> {
     sources
         .iter()
+        .filter(|source| !source.is_test)
         .filter(|source| source.module().first().is_some_and(|module| may_use(module).is_none()))
         .map(|source| {
             source.violation(1, "the module has no row in the layer table (tests/architecture/rules.rs)")

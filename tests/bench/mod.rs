@@ -1,12 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the bench measures with, and the table that it prints.
+//! What the bench measures, and the table that it prints.
 //!
 //! `make bench` runs `examples/bench.rs`: figures on memory, requests, hand-over and work, on a real control
 //! plane. It never passes or fails on a time: a slow machine is no defect. Counts of requests come from the
 //! audit log and are the same on every machine.
-#![allow(dead_code, reason = "each bench uses a part")]
+//!
+//! Nothing here knows the manager's inside: each figure can be taken of any manager that has the flags in
+//! [`subject::ARGS`], to compare.
+
+pub(crate) mod autoscalers;
+pub(crate) mod hand_over;
+pub(crate) mod lease_traffic;
+pub(crate) mod memory;
+pub(crate) mod start;
+pub(crate) mod subject;
 
 use std::{fmt, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::future::{FutureExt, LocalBoxFuture};
+
+use self::subject::Subject;
+
+/// A measurement that can be asked for by its name.
+pub(crate) struct Measurement {
+    /// How it is asked for.
+    pub(crate) name: &'static str,
+    /// What it does, for the list of names.
+    pub(crate) about: &'static str,
+    /// Longer than it takes on a slow machine; it is given up after that.
+    pub(crate) limit: Duration,
+    run: fn(&Subject) -> LocalBoxFuture<'_, Result<Vec<Figure>>>,
+}
+
+/// All measurements, in the order of the table.
+pub(crate) const ALL: [Measurement; 6] = [
+    Measurement {
+        name: "binary",
+        about: "size of the manager's binary",
+        limit: Duration::from_secs(5),
+        run: |subject| std::future::ready(binary(subject)).boxed_local(),
+    },
+    Measurement {
+        name: "start",
+        about: "from the start of the process until it leads",
+        limit: Duration::from_mins(4),
+        run: |subject| start::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "memory",
+        about: "resident memory in an empty cluster and with 10,000 pods",
+        limit: Duration::from_mins(15),
+        run: |subject| memory::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "hand-over",
+        about: "from the end of a leader until another replica has done its first pass",
+        limit: Duration::from_mins(15),
+        run: |subject| hand_over::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "lease-traffic",
+        about: "requests that elections make at rest",
+        limit: Duration::from_mins(5),
+        run: |subject| lease_traffic::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "autoscalers",
+        about: "200 autoscalers at rest, and when the load doubles",
+        limit: Duration::from_mins(20),
+        run: |subject| autoscalers::measure(subject).boxed_local(),
+    },
+];
+
+impl Measurement {
+    /// Takes the figures.
+    ///
+    /// # Errors
+    /// Something could not be measured, or it took longer than the limit.
+    pub(crate) async fn run(&self, subject: &Subject) -> Result<Vec<Figure>> {
+        let figures = tokio::time::timeout(self.limit, (self.run)(subject)).await;
+        figures.with_context(|| format!("{} took longer than {:?}", self.name, self.limit))?
+    }
+}
+
+fn binary(subject: &Subject) -> Result<Vec<Figure>> {
+    let path = &subject.binary;
+    let size = std::fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.len();
+    Ok(vec![Figure::new("binary", megabytes(size), "≤ 20 MB")])
+}
 
 /// One line of the table.
 #[derive(Debug, Clone)]
@@ -47,4 +129,10 @@ pub(crate) fn spread(samples: &[Duration]) -> String {
         sorted.get(rank - 1).copied().unwrap_or_default().as_secs_f64()
     };
     format!("p50 {:.2} s, p95 {:.2} s, max {:.2} s of {}", at(50), at(95), at(100), sorted.len())
+}
+
+/// How many of something there are for each of some number, to one decimal.
+pub(crate) fn ratio(count: usize, of: f64) -> String {
+    let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+    format!("{:.1}", count / of)
 }

@@ -172,3 +172,45 @@ fn every_path_that_the_documents_link_exists() {
         }
     }
 }
+
+/// The sources without tests, as one text.
+fn production() -> String {
+    let texts = texts().into_iter();
+    let sources = texts.filter(|(path, _)| path.starts_with("src/") && !path.ends_with("_tests.rs"));
+    sources.map(|(_, text)| text).collect()
+}
+
+#[test]
+fn every_metric_in_documents_and_alerts_exists() {
+    let families = |text: &str| -> BTreeSet<String> {
+        text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+            .filter(|word| {
+                ["leader_election_", "controller_runtime_", "workqueue_"].iter().any(|p| word.starts_with(p))
+            })
+            .map(Into::into)
+            .collect()
+    };
+    let sources = production();
+    for document in ["README.md", "deploy/observability/alert_rules.yaml"] {
+        let named = families(&read(document));
+        assert!(!named.is_empty(), "{document} names no metric");
+        for family in named {
+            assert!(sources.contains(&format!("\"{family}\"")), "{document} names {family}");
+        }
+    }
+}
+
+#[test]
+fn every_log_phrase_in_the_readme_is_written_somewhere() {
+    let readme = read("README.md");
+    let table = readme.lines().skip_while(|line| !line.starts_with("| Look for")).skip(2);
+    let rows: Vec<&str> = table.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 5, "the table of log phrases was not found");
+    let sources = production();
+    for row in rows {
+        let phrases = row.split('|').nth(1).unwrap_or_default();
+        for phrase in phrases.split('`').skip(1).step_by(2) {
+            assert!(sources.contains(phrase), "no log line says `{phrase}`");
+        }
+    }
+}

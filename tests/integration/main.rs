@@ -17,5 +17,6 @@
 mod election;
 mod harness;
 mod oracle;
+mod pod_autoscaler;
 mod process;
 mod support;

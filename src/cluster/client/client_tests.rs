@@ -1,158 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
 
-use http::{Method, Request, Response};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, client::Body};
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, client::ConfigExt as _};
 use parking_lot::Mutex;
-use prometheus::{IntCounterVec, Opts};
-use serde_json::json;
-use tower::ServiceBuilder;
+use tower::util::BoxCloneSyncService;
 
 use crate::{
-    clock::{Clock, SharedClock, SystemClock},
+    clock::{Clock as _, SystemClock},
     cluster::{
-        error::WriteError,
+        error::{Cause, ReadError, Thing, WriteError},
         writer::{Target, Writer},
     },
     fence::Fence,
+    telemetry::Metrics,
+    testkit::scripted_api::{Answer, ScriptedApi},
 };
 
-use super::{
-    Base, counting::CountingLayer, counting_client, fence::FenceLayer, rate_limit::RateLimitLayer,
-    time_limit::TimeLimitLayer, user_agent::UserAgentLayer,
-};
+use super::{ClientSettings, Clients, ReadOnly, Source, Wire};
 
-type Seen = Arc<Mutex<Vec<(Method, String)>>>;
-
-/// An API server that answers every request after `delay`, and records method and user agent.
-fn server(delay: Duration) -> (Base, Seen) {
-    let seen = Seen::default();
-    let record = Arc::clone(&seen);
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let agent = request.headers().get("user-agent").and_then(|it| it.to_str().ok()).unwrap_or_default();
-        record.lock().push((request.method().clone(), agent.to_owned()));
-        async move {
-            tokio::time::sleep(delay).await;
-            let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
-            Ok::<_, kube::Error>(Response::new(Body::from(body.to_string().into_bytes())))
-        }
-    });
-    (Base(Client::new(service, "default")), seen)
+fn settings() -> ClientSettings {
+    ClientSettings {
+        kubeconfig_flag: None,
+        kubeconfig_env: None,
+        home: None,
+        qps: 1.0,
+        burst: 1,
+        version: "1.2.3".into(),
+        identity: "pod-0_f00d".into(),
+    }
 }
 
-fn clock() -> SharedClock {
-    Arc::new(SystemClock)
+fn clients(api: &ScriptedApi, metrics: &Metrics) -> Clients {
+    let mut config = kube::Config::new("https://10.0.0.1:6443/prefix".parse().unwrap());
+    config.auth_info.token = Some("secret".to_owned().into());
+    config.auth_info.impersonate = Some("somebody".into());
+    let auth = config.auth_layer().unwrap();
+    let transport = BoxCloneSyncService::new(api.clone());
+    let wire = Wire { transport, config, auth, source: Source::InCluster };
+    let requests = metrics.int_counter("rest_client_requests_total", "Help.", &["code", "method", "host"]);
+    Clients::over(wire, &settings(), &requests.unwrap(), Arc::new(SystemClock))
 }
 
-fn target() -> Target {
-    let resource = kube::core::ApiResource::erase::<ConfigMap>(&());
-    Target { resource, namespace: Some("prod".into()), name: "x".into() }
+fn pods(client: kube::Client) -> Api<Pod> {
+    Api::namespaced(client, "ns")
 }
 
-fn fenced(base: Base, fence: &Fence) -> (Client, Arc<AtomicUsize>) {
-    let refused = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&refused);
-    let told = Arc::new(move |_: &Method| {
-        count.fetch_add(1, Ordering::SeqCst);
-    });
-    let layers = ServiceBuilder::new().layer(FenceLayer::new(fence.clone(), told)).layer(TimeLimitLayer);
-    (Client::new(layers.service(base), "default"), refused)
+const POD: &str = "/prefix/api/v1/namespaces/ns/pods/a";
+
+#[tokio::test(start_paused = true)]
+async fn requests_carry_address_credentials_and_who_sends_them() {
+    let api = ScriptedApi::echo();
+    let metrics = Metrics::empty();
+    let clients = clients(&api, &metrics);
+    pods(clients.reader()).get_opt("a").await.unwrap();
+    pods(clients.election("kv-cache-controller")).get_opt("a").await.unwrap();
+    let seen = api.requests();
+    assert_eq!(api.log(), [format!("GET {POD}"), format!("GET {POD}")]);
+    assert_eq!(seen[0].header("authorization"), "Bearer secret");
+    assert_eq!(seen[0].header("impersonate-user"), "somebody");
+    assert!(seen[0].header("user-agent").ends_with(") reader/pod-0_f00d"));
+    assert!(seen[1].header("user-agent").ends_with(") kv-cache-controller/pod-0_f00d"));
+    let count = r#"rest_client_requests_total{code="200",host="10.0.0.1:6443",method="GET"} 2"#;
+    assert!(metrics.render().contains(count), "{}", metrics.render());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_fence_lets_changes_pass_and_a_closed_one_none_while_reads_go_on() {
-    let (base, seen) = server(Duration::ZERO);
-    let (keeper, fence) = Fence::new(clock(), SystemClock.instant() + Duration::from_secs(10));
-    let (client, refused) = fenced(base, &fence);
-    let writer = Writer::new(client.clone());
-    writer.merge_patch(&target(), &json!({"data": {}}), None).await.expect("the fence is open");
-    keeper.revoke();
-    let over = writer.merge_patch(&target(), &json!({"data": {}}), None).await;
-    assert!(matches!(over, Err(WriteError::NotLeading(_))), "{over:?}");
-    let over = writer.delete(&target(), "u1").await;
-    assert!(matches!(over, Err(WriteError::NotLeading(_))), "{over:?}");
-    let maps: Api<ConfigMap> = Api::namespaced(client, "prod");
-    maps.get("x").await.expect("reads pass");
-    let methods: Vec<_> = seen.lock().iter().map(|(method, _)| method.clone()).collect();
-    assert_eq!(methods, [Method::PATCH, Method::GET]);
-    assert_eq!(refused.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_admitted_change_is_given_up_when_the_right_ends() {
-    let (base, _) = server(Duration::from_secs(20));
-    let start = SystemClock.instant();
-    let (_keeper, fence) = Fence::new(clock(), start + Duration::from_secs(3));
-    let (client, _) = fenced(base, &fence);
-    let over = Writer::new(client).merge_patch(&target(), &json!({}), None).await;
-    assert!(matches!(over, Err(WriteError::NotLeading(_))), "{over:?}");
-    assert_eq!(SystemClock.instant() - start, Duration::from_secs(3));
-}
-
-#[tokio::test]
-async fn a_change_that_waited_for_the_rate_limit_is_refused_when_the_fence_closed_meanwhile() {
-    let (base, seen) = server(Duration::ZERO);
-    let (keeper, fence) = Fence::new(clock(), SystemClock.instant() + Duration::from_secs(60));
-    let rate = RateLimitLayer::new(5.0, 1).expect("a limit");
-    let fence = FenceLayer::new(fence, Arc::new(|_: &Method| {}));
-    let service = ServiceBuilder::new().layer(rate).layer(fence).service(base);
-    let writer = Writer::new(Client::new(service, "default"));
-    writer.merge_patch(&target(), &json!({}), None).await.expect("the first finds a token");
-    let waiting = async { writer.merge_patch(&target(), &json!({}), None).await };
-    let closing = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        keeper.revoke();
+async fn refusal_of_a_closed_fence_is_recognised_by_the_writer() {
+    let api = ScriptedApi::echo();
+    let clients = clients(&api, &Metrics::empty());
+    let (keeper, fence) = Fence::new(Arc::new(SystemClock), SystemClock.instant() + Duration::from_secs(14));
+    let told: Arc<Mutex<Vec<Method>>> = Arc::default();
+    let refused = {
+        let told = Arc::clone(&told);
+        Arc::new(move |method: &Method| told.lock().push(method.clone()))
     };
-    let (over, ()) = tokio::join!(waiting, closing);
-    assert!(matches!(over, Err(WriteError::NotLeading(_))), "{over:?}");
-    assert_eq!(seen.lock().len(), 1);
+    let client = clients.fenced("kv-cache-controller", &fence, refused);
+    keeper.revoke();
+    let resource = kube::core::ApiResource::erase::<Pod>(&());
+    let target = Target { resource, namespace: Some("ns".into()), name: "a".into() };
+    let error = Writer::new(client).delete(&target, "uid").await.unwrap_err();
+    assert!(matches!(error, WriteError::NotLeading(_)), "{error:?}");
+    assert_eq!(*told.lock(), [Method::DELETE]);
+    assert_eq!(api.log(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_answers_is_given_up_after_thirty_seconds() {
-    let (base, _) = server(Duration::from_secs(3600));
-    let client = Client::new(ServiceBuilder::new().layer(TimeLimitLayer).service(base), "default");
+async fn a_hung_answer_is_recognised_as_time_out() {
+    let api = ScriptedApi::in_turn([Answer::Hang, Answer::HangInBody]);
+    let clients = clients(&api, &Metrics::empty());
+    for _ in 0..2 {
+        let error = pods(clients.process()).get("a").await.unwrap_err();
+        let thing = Thing { kind: "Pod".into(), namespace: "ns".into(), name: "a".into() };
+        let error = ReadError::new(thing, &error);
+        assert!(matches!(error.cause, Cause::Silence(_)), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reader_refuses_to_change_anything() {
+    let api = ScriptedApi::echo();
+    let clients = clients(&api, &Metrics::empty());
+    let result = pods(clients.reader()).delete("a", &kube::api::DeleteParams::default()).await;
+    let Err(kube::Error::Service(error)) = result else { panic!("{result:?}") };
+    assert!(error.is::<ReadOnly>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn limited_clients_share_their_buckets_and_electors_have_none() {
+    let api = ScriptedApi::echo();
+    let clients = clients(&api, &Metrics::empty());
+    let (_keeper, fence) = Fence::without_election(Arc::new(SystemClock));
     let start = SystemClock.instant();
-    let silent = Writer::new(client).merge_patch(&target(), &json!({}), None).await;
-    assert!(silent.as_ref().is_err_and(WriteError::is_silence), "{silent:?}");
-    assert_eq!(SystemClock.instant() - start, Duration::from_secs(30));
+    for client in [clients.reader(), clients.process(), clients.fenced("c", &fence, Arc::new(|_| ()))] {
+        pods(client).get_opt("a").await.unwrap();
+    }
+    assert_eq!((SystemClock.instant() - start).as_secs(), 2);
+    let start = SystemClock.instant();
+    for _ in 0..10 {
+        pods(clients.election("c")).get_opt("a").await.unwrap();
+    }
+    assert_eq!(SystemClock.instant(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_errors_are_not_retried() {
+    let api = ScriptedApi::new(|_| Answer::failure(503, "ServiceUnavailable", "try again"));
+    let clients = clients(&api, &Metrics::empty());
+    pods(clients.process()).get("a").await.unwrap_err();
+    assert_eq!(api.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn the_user_agent_names_controller_and_identity() {
-    let (base, seen) = server(Duration::ZERO);
-    let layer = UserAgentLayer::new("v1.2.3", "kv-cache-controller", "pod-0_abc");
-    let client = Client::new(ServiceBuilder::new().layer(layer).service(base), "default");
-    let maps: Api<ConfigMap> = Api::namespaced(client, "prod");
-    maps.get("x").await.expect("an answer");
-    let agent = seen.lock()[0].1.clone();
-    assert!(agent.starts_with("aibrix-controller-manager/v1.2.3 (linux/"), "{agent}");
-    assert!(agent.ends_with(") kv-cache-controller/pod-0_abc"), "{agent}");
-}
-
-#[tokio::test]
-async fn a_reader_changes_nothing() {
-    let (base, seen) = server(Duration::ZERO);
-    let client = Client::new(ServiceBuilder::new().layer(FenceLayer::closed()).service(base), "default");
-    let over = Writer::new(client).delete(&target(), "u1").await;
-    assert!(matches!(over, Err(WriteError::NotLeading(_))), "{over:?}");
-    assert!(seen.lock().is_empty());
-}
-
-#[tokio::test]
-async fn requests_are_counted_with_code_method_and_host() {
-    let (base, _) = server(Duration::ZERO);
-    let opts = Opts::new("rest_client_requests_total", "help");
-    let requests = IntCounterVec::new(opts, &["code", "method", "host"]).expect("a family");
-    let layer = CountingLayer::new(requests.clone(), "api:6443".into());
-    let maps: Api<ConfigMap> = Api::namespaced(counting_client(base.0, &layer), "prod");
-    maps.get("x").await.expect("an answer");
-    assert_eq!(requests.with_label_values(&["200", "GET", "api:6443"]).get(), 1);
+async fn debug_output_has_no_credentials() {
+    let clients = clients(&ScriptedApi::echo(), &Metrics::empty());
+    assert_eq!(format!("{clients:?}"), "Clients { host: \"10.0.0.1:6443\", source: InCluster, .. }");
 }

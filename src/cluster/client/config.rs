@@ -4,18 +4,15 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
+use http::Uri;
 use kube::{
     Config,
-    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{Context, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 use super::ClientSettings;
-
-/// Bound of one attempt to connect.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the configuration came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +55,38 @@ pub enum ConfigError {
         /// Why the service account cannot be used.
         source: Box<InClusterError>,
     },
+    /// The current context names a user that is not there: every request would be anonymous.
+    #[error(
+        "failed to build config from flags: {origin}: user {user:?} of the current context was not found"
+    )]
+    User {
+        /// Where the configuration came from.
+        origin: String,
+        /// The user.
+        user: String,
+    },
+    /// The address of the API server is no `http` or `https` URL.
+    #[error("failed to build config from flags: {origin}: invalid server {url:?}, want https://host[:port]")]
+    Server {
+        /// Where the configuration came from.
+        origin: String,
+        /// The address.
+        url: String,
+    },
+    /// The certificate authority of the API server is no PEM with a certificate: nothing would be trusted.
+    #[error("failed to build config from flags: {origin}: the certificate authority holds no certificate")]
+    Authority {
+        /// Where the configuration came from.
+        origin: String,
+    },
+    /// The configuration asks for a proxy of a kind that is not supported.
+    #[error("failed to build config from flags: {origin}: proxy-url {url:?}, want http:// or https://")]
+    Proxy {
+        /// Where the configuration came from.
+        origin: String,
+        /// Its URL, without credentials.
+        url: String,
+    },
     /// It was found, and no client can be made from it.
     #[error("failed to build config from flags: {origin}: {source}")]
     Unusable {
@@ -72,28 +101,49 @@ impl Source {
     pub(super) fn unusable(&self, cause: kube::Error) -> ConfigError {
         ConfigError::Unusable { origin: self.to_string(), source: Box::new(cause) }
     }
+
+    pub(super) fn unsupported(&self, proxy: Option<&Uri>) -> ConfigError {
+        let url = proxy.map(|proxy| {
+            let scheme = proxy.scheme_str().unwrap_or_default();
+            format!("{scheme}://{}", proxy.host().unwrap_or_default())
+        });
+        ConfigError::Proxy { origin: self.to_string(), url: url.unwrap_or_default() }
+    }
 }
 
-pub(super) async fn find(settings: &ClientSettings) -> Result<(Config, Source), ConfigError> {
-    if let Some(path) = &settings.kubeconfig_flag {
+/// What was found.
+pub(super) struct Found {
+    pub(super) config: Config,
+    pub(super) source: Source,
+    /// `proxy-url` of the cluster. The proxy variables of the environment are not followed: in a pod kube does
+    /// not, and outside they are meant for other traffic more often than not.
+    pub(super) proxy: Option<Uri>,
+}
+
+pub(super) async fn find(settings: &ClientSettings) -> Result<Found, ConfigError> {
+    if let Some(path) = settings.kubeconfig_flag.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         return from_files(vec![path.clone()]).await;
     }
-    if let Some(list) = settings.kubeconfig_env.as_deref().filter(|list| !list.is_empty()) {
-        let paths: Vec<_> = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect();
+    let listed = settings.kubeconfig_env.iter().flat_map(std::env::split_paths);
+    let paths: Vec<_> = listed.filter(|path| !path.as_os_str().is_empty()).collect();
+    if !paths.is_empty() {
         // Like kubectl: files of the list that do not exist are skipped, as long as one does.
         let existing: Vec<_> = paths.iter().filter(|path| path.exists()).cloned().collect();
         return from_files(if existing.is_empty() { paths } else { existing }).await;
     }
     match Config::incluster() {
-        Ok(config) => Ok((config, Source::InCluster)),
-        Err(cause) => match settings.home.as_ref().map(|home| home.join(".kube/config")) {
-            Some(path) if path.exists() => from_files(vec![path]).await,
-            Some(_) | None => Err(ConfigError::Nothing { source: Box::new(cause) }),
-        },
+        Ok(config) => checked(Found { config, source: Source::InCluster, proxy: None }),
+        Err(cause) => {
+            let home = settings.home.as_ref().filter(|home| !home.as_os_str().is_empty());
+            match home.map(|home| home.join(".kube/config")) {
+                Some(path) if path.exists() => from_files(vec![path]).await,
+                Some(_) | None => Err(ConfigError::Nothing { source: Box::new(cause) }),
+            }
+        }
     }
 }
 
-async fn from_files(paths: Vec<PathBuf>) -> Result<(Config, Source), ConfigError> {
+async fn from_files(paths: Vec<PathBuf>) -> Result<Found, ConfigError> {
     let wrong =
         |path: &Path, source| ConfigError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let mut merged = Kubeconfig::default();
@@ -103,8 +153,46 @@ async fn from_files(paths: Vec<PathBuf>) -> Result<(Config, Source), ConfigError
         merged = merged.merge(next).map_err(|source| wrong(path, source))?;
         last.clone_from(path);
     }
+    let source = Source::Files(paths);
+    if let Some(user) = missing_user(&merged) {
+        return Err(ConfigError::User { origin: source.to_string(), user });
+    }
+    let proxy = match proxy_of(&merged) {
+        Some(url) => Some(url.parse().map_err(|error| wrong(&last, KubeconfigError::ParseProxyUrl(error)))?),
+        None => None,
+    };
     let config = Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
         .await
         .map_err(|source| wrong(&last, source))?;
-    Ok((config, Source::Files(paths)))
+    checked(Found { config, source, proxy })
+}
+
+/// Refuses what kube accepts here and fails for later: on an address without a scheme it panics.
+fn checked(found: Found) -> Result<Found, ConfigError> {
+    let url = &found.config.cluster_url;
+    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
+        return Err(ConfigError::Server { origin: found.source.to_string(), url: url.to_string() });
+    }
+    if found.config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+        return Err(ConfigError::Authority { origin: found.source.to_string() });
+    }
+    Ok(found)
+}
+
+fn context_of(kubeconfig: &Kubeconfig) -> Option<&Context> {
+    let current = kubeconfig.current_context.as_ref()?;
+    kubeconfig.contexts.iter().find(|it| it.name == *current)?.context.as_ref()
+}
+
+/// The current context's user, if it names one that does not exist.
+fn missing_user(kubeconfig: &Kubeconfig) -> Option<String> {
+    let user = context_of(kubeconfig)?.user.as_ref().filter(|user| !user.is_empty())?;
+    kubeconfig.auth_infos.iter().all(|it| it.name != *user).then(|| user.clone())
+}
+
+/// `proxy-url` of the current context's cluster.
+fn proxy_of(kubeconfig: &Kubeconfig) -> Option<&str> {
+    let context = context_of(kubeconfig)?;
+    let cluster = kubeconfig.clusters.iter().find(|it| it.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.as_deref().filter(|url| !url.is_empty())
 }

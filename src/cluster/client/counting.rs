@@ -1,64 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Counts requests in `rest_client_requests_total`.
+//! `rest_client_requests_total`: what was really sent, by answer.
 
-use std::task::{Context, Poll};
-
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
-use kube::client::Body;
-use tower::{BoxError, Layer, Service};
+use tower::{Layer, Service};
 
 use crate::telemetry::families::IntCounterVec;
 
-#[derive(Debug, Clone)]
-pub(super) struct CountingLayer {
-    requests: IntCounterVec,
-    host: String,
-}
+/// Code of a request that got no answer.
+const NO_ANSWER: &str = "<error>";
 
-impl CountingLayer {
-    pub(super) fn new(requests: IntCounterVec, host: String) -> Self {
-        Self { requests, host }
+#[derive(Debug, Clone)]
+pub(super) struct Counting(IntCounterVec);
+
+impl Counting {
+    /// Counts in a family with the labels `code`, `method` and `host`.
+    pub(super) fn new(requests: IntCounterVec) -> Self {
+        Self(requests)
     }
 }
 
-impl<S> Layer<S> for CountingLayer {
-    type Service = Counting<S>;
+impl<S> Layer<S> for Counting {
+    type Service = Counted<S>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        Counting { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, requests: self.0.clone() }
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Counting<S> {
+pub(super) struct Counted<S> {
     inner: S,
-    layer: CountingLayer,
+    requests: IntCounterVec,
 }
 
-impl<S> Service<Request<Body>> for Counting<S>
+impl<S, B, A> Service<Request<B>> for Counted<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError> + Send + 'static,
+    S: Service<Request<B>, Response = Response<A>>,
     S::Future: Send + 'static,
 {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let CountingLayer { requests, host } = self.layer.clone();
-        let method = request.method().as_str().to_owned();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            let code =
-                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |it| it.status().as_u16().to_string());
-            requests.with_label_values(&[code.as_str(), method.as_str(), host.as_str()]).inc();
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let requests = self.requests.clone();
+        let method = request.method().clone();
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let sent = self.inner.call(request);
+        async move {
+            let answer = sent.await;
+            let code = answer.as_ref().ok().map(Response::status);
+            let code = code.as_ref().map_or(NO_ANSWER, |code| code.as_str());
+            requests.with_label_values(&[code, method.as_str(), &host]).inc();
             answer
-        })
+        }
+        .boxed()
     }
 }

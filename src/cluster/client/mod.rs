@@ -2,12 +2,15 @@
 //! Clients of the API server, made of layers over one connection pool.
 //!
 //! ```text
-//! user agent → rate limit → fence → time limit → counting → kube's stack (TLS, credentials)
+//! user agent → rate limit → time limit → address, credentials → fence → counting → connections
 //! ```
+//!
+//! The fence stands behind everything that may wait.
 //!
 //! # Guarantees
 //! - A fenced client sends nothing that changes something once its fence is closed, also when the fence
-//!   closed while the request waited for the rate limit; what is admitted is bounded by the fence's end.
+//!   closed while the request waited for its turn, for a token or for a connection, and when the process was
+//!   frozen meanwhile; what is admitted is bounded by the fence's end.
 //! - No request but a watch takes longer than 30 s; nothing is retried behind a caller's back.
 //! - Every request tells in its user agent which controller of which process made it.
 
@@ -17,6 +20,7 @@ mod fence;
 mod path;
 mod rate_limit;
 mod time_limit;
+mod transport;
 mod user_agent;
 
 #[cfg(test)]
@@ -24,27 +28,48 @@ mod client_tests;
 #[cfg(test)]
 mod config_tests;
 #[cfg(test)]
+mod counting_tests;
+#[cfg(test)]
+mod fence_tests;
+#[cfg(test)]
 mod path_tests;
+#[cfg(test)]
+mod rate_limit_tests;
+#[cfg(test)]
+mod time_limit_tests;
+#[cfg(test)]
+mod transport_tests;
+#[cfg(test)]
+mod user_agent_tests;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use http::{Method, Request, Response};
+use http::Method;
 use kube::{
     Client,
-    client::{Body, ClientBuilder},
+    client::{ConfigExt as _, middleware::AuthLayer},
 };
-use tower::{Layer, Service, ServiceBuilder};
+use tower::ServiceBuilder;
 
-use crate::fence::Fence;
-use crate::telemetry::families::IntCounterVec;
+use crate::{
+    clock::{SharedClock, SystemClock},
+    fence::Fence,
+    telemetry::families::IntCounterVec,
+};
 
+use self::{
+    config::Found,
+    counting::Counting,
+    fence::Gate,
+    rate_limit::RateLimit,
+    time_limit::TimeLimit,
+    transport::{Transport, TransportError},
+    user_agent::UserAgent,
+};
 pub use self::{
     config::{ConfigError, Source},
+    fence::ReadOnly,
     time_limit::Silence,
-};
-use self::{
-    counting::CountingLayer, fence::FenceLayer, rate_limit::RateLimitLayer, time_limit::TimeLimitLayer,
-    user_agent::UserAgentLayer,
 };
 
 /// How to reach the API server.
@@ -56,9 +81,9 @@ pub struct ClientSettings {
     pub kubeconfig_env: Option<String>,
     /// `HOME`, for the last resort `$HOME/.kube/config`.
     pub home: Option<PathBuf>,
-    /// Requests a second for each kind; negative: no limit. Never 0.
+    /// Requests a second for each kind; negative: no limit; 0: 5.
     pub qps: f32,
-    /// Requests that may exceed the rate for a moment; at least 1 when there is a limit.
+    /// Requests that may exceed the rate for a moment; 0: 10.
     pub burst: u32,
     /// Version of the program, for the user agent.
     pub version: String,
@@ -69,22 +94,31 @@ pub struct ClientSettings {
 /// Told of each request that a fence refused: its method.
 pub type Refused = Arc<dyn Fn(&Method) + Send + Sync>;
 
-/// Makes clients; all share connections and credentials.
+/// Makes clients; all share connections and credentials. Cheap to clone.
 #[derive(Clone)]
 pub struct Clients {
-    base: Base,
+    shared: Arc<Shared>,
+    reader: Client,
+    process: Client,
+}
+
+struct Shared {
+    transport: Transport,
+    config: kube::Config,
+    auth: Option<AuthLayer>,
     source: Source,
-    version: String,
-    identity: String,
-    rate: Option<RateLimitLayer>,
     host: String,
+    user_agent: UserAgent,
+    rate: Option<RateLimit>,
+    counting: Counting,
 }
 
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither configuration nor credentials.
         f.debug_struct("Clients")
-            .field("host", &self.host)
-            .field("source", &self.source)
+            .field("host", &self.shared.host)
+            .field("source", &self.shared.source)
             .finish_non_exhaustive()
     }
 }
@@ -97,81 +131,87 @@ impl Clients {
     /// # Errors
     /// [`ConfigError`]: the configuration is missing or wrong. Trying again does not help.
     pub async fn new(settings: &ClientSettings, requests: &IntCounterVec) -> Result<Self, ConfigError> {
-        let (mut config, source) = config::find(settings).await?;
-        // A retry behind the caller's back can hang for minutes and hides the cause.
-        config.default_retry = false;
-        config.connect_timeout = Some(config::CONNECT_TIMEOUT);
-        let authority = config.cluster_url.authority();
-        let host = authority.map(ToString::to_string).unwrap_or_default();
-        let stack = ClientBuilder::try_from(config).map_err(|cause| source.unusable(cause))?;
-        let counting = CountingLayer::new(requests.clone(), host.clone());
-        let base = Base(counting_client(stack.build(), &counting));
-        let rate = RateLimitLayer::new(settings.qps, settings.burst);
-        let (version, identity) = (settings.version.clone(), settings.identity.clone());
-        Ok(Self { base, source, version, identity, rate, host })
+        let Found { config, source, proxy } = config::find(settings).await?;
+        let transport = transport::build(&config, proxy.as_ref()).map_err(|error| match error {
+            TransportError::Proxy => source.unsupported(proxy.as_ref()),
+            TransportError::Tls(cause) => source.unusable(*cause),
+        })?;
+        let auth = config.auth_layer().map_err(|cause| source.unusable(cause))?;
+        // Tried here, because a client is made without a chance to fail.
+        config.extra_headers_layer().map_err(|cause| source.unusable(cause))?;
+        let wire = Wire { transport, config, auth, source };
+        Ok(Self::over(wire, settings, requests, Arc::new(SystemClock)))
+    }
+
+    fn over(wire: Wire, settings: &ClientSettings, requests: &IntCounterVec, clock: SharedClock) -> Self {
+        let Wire { transport, config, auth, source } = wire;
+        let shared = Shared {
+            transport,
+            auth,
+            source,
+            host: config.cluster_url.authority().map(ToString::to_string).unwrap_or_default(),
+            user_agent: UserAgent::new(&settings.version, &settings.identity),
+            rate: RateLimit::new(settings.qps, settings.burst, clock),
+            counting: Counting::new(requests.clone()),
+            config,
+        };
+        let reader = shared.client("reader", true, Gate::ReadOnly);
+        let process = shared.client("process", true, Gate::Open);
+        Self { shared: Arc::new(shared), reader, process }
     }
 
     /// Where the configuration came from.
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.shared.source
     }
 
     /// `host:port` of the API server.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.shared.host
     }
 
-    /// For watches, lists and discovery of the process: refuses to change anything.
+    /// For watches, lists and discovery of the process: refuses to change anything, with [`ReadOnly`].
     pub fn reader(&self) -> Client {
-        self.client("reader", self.rate.as_ref(), Some(FenceLayer::closed()))
+        self.reader.clone()
     }
 
     /// For one controller in one term: changes nothing once `fence` is closed.
     pub fn fenced(&self, controller: &str, fence: &Fence, refused: Refused) -> Client {
-        self.client(controller, self.rate.as_ref(), Some(FenceLayer::new(fence.clone(), refused)))
+        self.shared.client(controller, true, Gate::Term { fence: fence.clone(), refused })
     }
 
     /// For the Lease traffic of one controller: neither fenced nor rate-limited.
     pub fn election(&self, controller: &str) -> Client {
-        self.client(controller, None, None)
+        self.shared.client(controller, false, Gate::Open)
     }
 
     /// For what the process does in its own name: presence, events on Leases.
     pub fn process(&self) -> Client {
-        self.client("process", self.rate.as_ref(), None)
+        self.process.clone()
     }
+}
 
-    fn client(&self, who: &str, rate: Option<&RateLimitLayer>, fence: Option<FenceLayer>) -> Client {
+/// What carries requests to the API server.
+struct Wire {
+    transport: Transport,
+    config: kube::Config,
+    auth: Option<AuthLayer>,
+    source: Source,
+}
+
+impl Shared {
+    fn client(&self, who: &str, limited: bool, gate: Gate) -> Client {
         let service = ServiceBuilder::new()
-            .layer(UserAgentLayer::new(&self.version, who, &self.identity))
-            .option_layer(rate.cloned())
-            .option_layer(fence)
-            .layer(TimeLimitLayer)
-            .service(self.base.clone());
-        Client::new(service, "default")
-    }
-}
-
-fn counting_client(stack: Client, counting: &CountingLayer) -> Client {
-    let namespace = stack.default_namespace().to_owned();
-    Client::new(counting.layer(Base(stack)), namespace)
-}
-
-/// The shared client as a service that can be cloned.
-#[derive(Clone)]
-struct Base(Client);
-
-impl Service<Request<Body>> for Base {
-    type Response = Response<Body>;
-    type Error = tower::BoxError;
-    type Future = futures::future::BoxFuture<'static, Result<Response<Body>, tower::BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let client = self.0.clone();
-        Box::pin(async move { client.send(request).await.map_err(tower::BoxError::from) })
+            .layer(self.user_agent.of(who))
+            .option_layer(self.rate.as_ref().filter(|_| limited))
+            .layer(TimeLimit)
+            .layer(self.config.base_uri_layer())
+            .option_layer(self.auth.as_ref())
+            // Sound: tried by `Clients::new`.
+            .option_layer(self.config.extra_headers_layer().ok())
+            .layer(gate)
+            .layer(&self.counting)
+            .service(self.transport.clone());
+        Client::new(service, self.config.default_namespace.clone())
     }
 }

@@ -1,71 +1,141 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A token bucket per kind, as each clientset of a Go manager has one.
+//! Client-side rate limit: one token bucket per API kind, shared by all limited clients of the process.
+//!
+//! Leases are exempt on every client: a queue of other writes must not cost leadership. Whoever has to
+//! wait for a kind waits in line.
 
-use std::{
-    num::NonZeroU32,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock as GovernorClock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
 };
-
-use futures::future::BoxFuture;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http::{Request, Response};
-use kube::client::Body;
+use http::{Request, Uri};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
+
+use crate::clock::SharedClock;
 
 use super::path;
 
-#[derive(Clone)]
-pub(super) struct RateLimitLayer(Arc<DefaultKeyedRateLimiter<String>>);
+/// As [`path::kind_of`] names them.
+const LEASES: &str = "coordination.k8s.io/v1/leases";
+/// What client-go takes 0 for.
+const DEFAULT_QPS: f32 = 5.0;
+const DEFAULT_BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const SLOWEST_SECONDS: f32 = 3600.0;
+const LARGEST_BURST: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 
-impl RateLimitLayer {
-    /// `None`: no limit (a rate that is not positive).
-    pub(super) fn new(qps: f32, burst: u32) -> Option<Self> {
-        if !qps.is_finite() || qps <= 0.0 {
-            return None;
-        }
-        let period = Duration::try_from_secs_f64(1.0 / f64::from(qps)).ok()?;
-        let burst = NonZeroU32::new(burst)?;
-        let quota = Quota::with_period(period)?.allow_burst(burst);
-        Some(Self(Arc::new(RateLimiter::keyed(quota))))
+/// The process's clock in governor's terms.
+#[derive(Debug, Clone)]
+struct Monotonic(SharedClock);
+
+impl GovernorClock for Monotonic {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> std::time::Instant {
+        self.0.instant().into_std()
     }
 }
 
-impl<S> Layer<S> for RateLimitLayer {
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<std::time::Instant>>;
+
+struct Bucket {
+    limiter: Limiter,
+    /// One waits for the bucket, the others for their turn to do so: first come, first served.
+    line: Semaphore,
+}
+
+#[derive(Clone)]
+pub(super) struct RateLimit(Arc<Shared>);
+
+struct Shared {
+    quota: Quota,
+    clock: Monotonic,
+    buckets: Mutex<HashMap<String, Arc<Bucket>>>,
+}
+
+impl RateLimit {
+    /// `None`: no limit.
+    pub(super) fn new(qps: f32, burst: u32, clock: SharedClock) -> Option<Self> {
+        let qps = if qps == 0.0 || qps.is_nan() { DEFAULT_QPS } else { qps };
+        if qps < 0.0 {
+            return None;
+        }
+        // Bounded, because governor's arithmetic overflows beyond some centuries. Infinitely fast: no period.
+        let period = Duration::from_secs_f32(qps.recip().min(SLOWEST_SECONDS));
+        let burst = NonZeroU32::new(burst).unwrap_or(DEFAULT_BURST).min(LARGEST_BURST);
+        let quota = Quota::with_period(period)?.allow_burst(burst);
+        Some(Self(Arc::new(Shared { quota, clock: Monotonic(clock), buckets: Mutex::default() })))
+    }
+
+    /// Resolves when a request to this address may go. Dropping it gives the place in line up.
+    async fn wait(&self, uri: &Uri) {
+        let kind = path::kind_of(uri);
+        if kind == LEASES {
+            return;
+        }
+        let bucket = self.bucket(kind);
+        // The semaphore is never closed.
+        let _turn = bucket.line.acquire().await.ok();
+        while let Err(not_until) = bucket.limiter.check() {
+            let wait = not_until.wait_time_from(self.0.clock.now());
+            // At least a tick of the timer, or rounding could make this spin.
+            tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+        }
+    }
+
+    fn bucket(&self, kind: String) -> Arc<Bucket> {
+        let shared = &self.0;
+        let create = || {
+            let limiter = Limiter::direct_with_clock(shared.quota, shared.clock.clone());
+            Arc::new(Bucket { limiter, line: Semaphore::new(1) })
+        };
+        Arc::clone(shared.buckets.lock().entry(kind).or_insert_with(create))
+    }
+}
+
+impl<S> Layer<S> for RateLimit {
     type Service = RateLimited<S>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        RateLimited { inner, buckets: Arc::clone(&self.0) }
+    fn layer(&self, inner: S) -> RateLimited<S> {
+        RateLimited { inner, limit: self.clone() }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct RateLimited<S> {
     inner: S,
-    buckets: Arc<DefaultKeyedRateLimiter<String>>,
+    limit: RateLimit,
 }
 
-impl<S> Service<Request<Body>> for RateLimited<S>
+impl<S, B> Service<Request<B>> for RateLimited<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<B>, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
 {
-    type Response = Response<Body>;
+    type Response = S::Response;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let buckets = Arc::clone(&self.buckets);
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
-        Box::pin(async move {
-            buckets.until_key_ready(&path::kind_of(request.uri())).await;
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that is ready goes with the request, a fresh one stays.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let limit = self.limit.clone();
+        async move {
+            limit.wait(request.uri()).await;
             inner.call(request).await
-        })
+        }
+        .boxed()
     }
 }

@@ -1,65 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
-//! No request but a watch may take for ever: a server that accepts and never answers would hold a pass.
+//! No request hangs for ever: an answer and its body must be there within 30 s. A watch has as long for
+//! the head of its answer; its body lives as long as it likes.
 
 use std::{
+    future::Future as _,
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
-use kube::client::Body;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
 
-use super::path;
+use super::{path, transport::AnswerBody};
 
-/// Bound of a request with its whole answer; for a watch, of the beginning of its answer.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// The API server did not answer in time.
+/// No answer within the client's bound; the request's effect is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer from the API server within {} s", LIMIT.as_secs())]
 pub struct Silence;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TimeLimitLayer;
+pub(super) struct TimeLimit;
 
-impl<S> Layer<S> for TimeLimitLayer {
+impl<S> Layer<S> for TimeLimit {
     type Service = TimeLimited<S>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        TimeLimited { inner }
+    fn layer(&self, inner: S) -> TimeLimited<S> {
+        TimeLimited(inner)
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct TimeLimited<S> {
-    inner: S,
-}
+pub(super) struct TimeLimited<S>(S);
 
-impl<S> Service<Request<Body>> for TimeLimited<S>
+impl<S, B> Service<Request<B>> for TimeLimited<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError> + Send + 'static,
+    S: Service<Request<B>, Response = Response<AnswerBody>, Error = BoxError>,
     S::Future: Send + 'static,
 {
-    type Response = Response<Body>;
+    type Response = S::Response;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let watches = path::watches(request.uri());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let whole = async {
-                let (parts, body) = answer.await?.into_parts();
-                let body = if watches { body } else { Body::from(body.collect_bytes().await?) };
-                Ok(Response::from_parts(parts, body))
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let watch = path::watches(request.uri());
+        let sent = self.0.call(request);
+        async move {
+            let mut over = Box::pin(tokio::time::sleep(LIMIT));
+            let answer = tokio::select! {
+                answer = sent => answer?,
+                () = &mut over => return Err(Silence.into()),
             };
-            tokio::time::timeout(LIMIT, whole).await.unwrap_or_else(|_| Err(BoxError::from(Silence)))
-        })
+            Ok(if watch { answer } else { answer.map(|body| InTime { body, over }.boxed_unsync()) })
+        }
+        .boxed()
+    }
+}
+
+struct InTime {
+    body: AnswerBody,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Body for InTime {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        self.over.as_mut().poll(context).map(|()| Some(Err(Silence.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

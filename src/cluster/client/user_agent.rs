@@ -1,56 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells the API server, and so its audit log, which controller of which process asks.
-
-use std::task::{Context, Poll};
+//! Says in each request which controller of which process sends it: the audit log shows who wrote what.
 
 use http::{HeaderValue, Request, header::USER_AGENT};
-use kube::client::Body;
 use tower::{Layer, Service};
 
+/// `aibrix-controller-manager/<version> (<os>/<arch>) <controller>/<identity>`, the controller to be named.
 #[derive(Debug, Clone)]
-pub(super) struct UserAgentLayer(HeaderValue);
+pub(super) struct UserAgent {
+    start: String,
+    identity: String,
+}
 
-impl UserAgentLayer {
-    /// `aibrix-controller-manager/<version> (<os>/<arch>) <who>/<identity>`.
-    pub(super) fn new(version: &str, who: &str, identity: &str) -> Self {
+#[derive(Debug, Clone)]
+pub(super) struct SetUserAgent(HeaderValue);
+
+impl UserAgent {
+    pub(super) fn new(version: &str, identity: &str) -> Self {
+        // As Go names them: the spelling that is in audit logs already.
         let arch = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
-            other => other,
+            arch => arch,
         };
         let os = std::env::consts::OS;
-        let text = format!("aibrix-controller-manager/{version} ({os}/{arch}) {who}/{identity}");
-        // Version, controller and identity are ASCII; a host name that is not would be refused by the API
-        // server as a holder, too.
-        let fallback = HeaderValue::from_static("aibrix-controller-manager");
-        Self(HeaderValue::from_str(&text).unwrap_or(fallback))
+        Self {
+            start: format!("aibrix-controller-manager/{version} ({os}/{arch})"),
+            identity: identity.to_owned(),
+        }
+    }
+
+    pub(super) fn of(&self, controller: &str) -> SetUserAgent {
+        let text = format!("{} {controller}/{}", self.start, self.identity);
+        // A host name may hold anything; a header value may not.
+        let clean: String = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '_' }).collect();
+        SetUserAgent(
+            HeaderValue::from_str(&clean).unwrap_or(HeaderValue::from_static("aibrix-controller-manager")),
+        )
     }
 }
 
-impl<S> Layer<S> for UserAgentLayer {
-    type Service = UserAgent<S>;
+impl<S> Layer<S> for SetUserAgent {
+    type Service = WithUserAgent<S>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        UserAgent { inner, value: self.0.clone() }
+    fn layer(&self, inner: S) -> WithUserAgent<S> {
+        WithUserAgent { inner, value: self.0.clone() }
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct UserAgent<S> {
+pub(super) struct WithUserAgent<S> {
     inner: S,
     value: HeaderValue,
 }
 
-impl<S: Service<Request<Body>>> Service<Request<Body>> for UserAgent<S> {
+impl<S: Service<Request<B>>, B> Service<Request<B>> for WithUserAgent<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         request.headers_mut().insert(USER_AGENT, self.value.clone());
         self.inner.call(request)
     }

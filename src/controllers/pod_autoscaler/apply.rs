@@ -88,7 +88,9 @@ impl Writes {
     ) -> Result<Arc<PodAutoscaler>, Error> {
         let mut object = pa.clone();
         object.status = Some(status);
-        self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)
+        let stored = self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)?;
+        self.reads.published(&stored);
+        Ok(stored)
     }
 
     async fn create(&self, owner: &str, hpa: &HorizontalPodAutoscaler) -> Result<(), WriteError> {

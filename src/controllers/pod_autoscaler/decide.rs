@@ -142,6 +142,7 @@ fn recommend(
     let is_kpa = pa.spec.scaling_strategy == "KPA";
     // KPA works on totals, APA on means.
     let sample = if is_kpa && per_pod { value * f64::from(current) } else { value };
+    let sample = sample.clamp(f64::MIN, f64::MAX);
     let stable = pa.spec.observe_window_seconds.unwrap_or(DEFAULT_OBSERVE_WINDOW_SECONDS);
     let panic = pa.spec.panic_window_seconds.unwrap_or(DEFAULT_PANIC_WINDOW_SECONDS);
     memory.windows.record(now, sample, stable, panic);

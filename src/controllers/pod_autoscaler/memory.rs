@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::Timestamp;
+use crate::{api::autoscaling::ScalingEvent, clock::Timestamp};
 
 use super::algorithm::{cooldown::Recommendations, window::Windows};
 
@@ -23,6 +23,8 @@ pub(super) struct Memory {
     pub(super) note: Option<Note>,
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
+    /// Entries of the history that no stored status has yet, because it could not be written.
+    pub(super) untold: Vec<ScalingEvent>,
 }
 
 /// What makes observations comparable.

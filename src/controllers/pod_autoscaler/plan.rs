@@ -55,6 +55,9 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
         trouble: None,
         withheld_until: None,
     };
+    if let Some(outlook) = &mut plan.outlook {
+        outlook.untold.clone_from(&plan.remember.untold);
+    }
     match (scope, &seen.claim) {
         (Scope::Leaving, _) => {
             plan.outlook = None;
@@ -108,6 +111,7 @@ fn base_outlook(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> Outlook {
         actual: previous.actual_scale,
         note: None,
         bounds: bounds.as_status(),
+        untold: Vec::new(),
         entry: None,
         last_scale_time: None,
         hpa_conditions: None,

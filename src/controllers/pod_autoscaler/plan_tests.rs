@@ -44,6 +44,22 @@ fn bounds_decide_before_measurements() {
 }
 
 #[test]
+fn a_rescale_whose_status_could_not_be_written_is_told_by_the_next_one() {
+    let mut world = World::new(pa(json!({"maxReplicas": 100})), 2);
+    let before = world.pa.status.clone();
+    let (plan, conclusion) = world.round(vec![total(1000.0)]);
+    assert!(scale_of(&plan).is_some());
+    // The write was refused: the stored status is the old one, and the memory keeps the entry.
+    world.pa.status = before;
+    world.memory.untold = conclusion.untold;
+    let (_, conclusion) = world.round(vec![total(1000.0)]);
+    let status = conclusion.status.unwrap();
+    let steps: Vec<_> = status.scaling_history.iter().map(|it| (it.previous_scale, it.new_scale)).collect();
+    assert_eq!(steps, [(2, 4), (4, 8)]);
+    assert!(conclusion.remember.untold.is_empty());
+}
+
+#[test]
 fn a_rescale_is_told_by_events_history_and_conditions() {
     let per_pod = vec![Reading::PerPod(vec![Ok(45.0), Ok(45.0)])];
     let mut world =

@@ -62,12 +62,17 @@ impl Reconciler for PodAutoscalerLoop {
         self.gauge.show(key, &plan.gauge);
         let report = self.writes.apply(&seen.pa, &plan.steps).await;
         let conclusion = conclude(&plan, &report.failures, pass.now);
-        self.memory.lock().put(key, &uid, conclusion.remember);
+        self.memory.lock().put(key, &uid, conclusion.remember.clone());
         for draft in conclusion.events {
             self.recorder.publish(events::about(&seen.pa, draft));
         }
-        if let Some(status) = conclusion.status.filter(|status| seen.pa.status.as_ref() != Some(status)) {
-            self.writes.publish(&seen.pa, status).await?;
+        if let Some(status) = conclusion.status.filter(|status| seen.pa.status.as_ref() != Some(status))
+            && let Err(error) = self.writes.publish(&seen.pa, status).await
+        {
+            // The target is scaled already, so the next pass decides nothing: it has to tell this.
+            let remember = Memory { untold: conclusion.untold, ..conclusion.remember };
+            self.memory.lock().put(key, &uid, remember);
+            return Err(error);
         }
         if let Some(error) = report.error {
             return Err(error);

@@ -50,6 +50,8 @@ pub(super) struct Outlook {
     pub(super) note: Option<String>,
     /// Bounds in force.
     pub(super) bounds: ScheduledBounds,
+    /// Entries of former passes whose status could not be written.
+    pub(super) untold: Vec<ScalingEvent>,
     /// An entry for the history, if it is new.
     pub(super) entry: Option<ScalingEvent>,
     /// Last scaling as the HorizontalPodAutoscaler tells it.
@@ -87,8 +89,8 @@ pub(super) fn compose(outlook: &Outlook, now: Timestamp) -> PodAutoscalerStatus 
     if let Some(time) = &outlook.last_scale_time {
         status.last_scale_time = Some(time.clone());
     }
-    if let Some(entry) = &outlook.entry {
-        record(&mut status, entry, now);
+    for entry in outlook.untold.iter().chain(&outlook.entry) {
+        record(&mut status, entry);
     }
     write_conditions(&mut status.conditions, outlook, now);
     status
@@ -153,12 +155,12 @@ fn copy_hpa_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: 
 }
 
 /// Appends to the history what is new in it. Failures are new only when they say something new.
-fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent, now: Timestamp) {
+fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent) {
     let history = &mut status.scaling_history;
     let is_new = history.last().is_none_or(|last| {
         let says_more = last.success != entry.success || last.error != entry.error;
         let quiet = SignedDuration::from_secs(HISTORY_QUIET_SECONDS);
-        let is_later = now.duration_since(last.timestamp.0) > quiet;
+        let is_later = entry.timestamp.0.duration_since(last.timestamp.0) > quiet;
         says_more || (entry.success && (is_later || last.new_scale != entry.new_scale))
     });
     if !is_new {
@@ -168,7 +170,7 @@ fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent, now: Timestamp
     history.drain(..surplus);
     history.push(entry.clone());
     if entry.success {
-        status.last_scale_time = Some(Time(now));
+        status.last_scale_time = Some(entry.timestamp.clone());
     }
 }
 
@@ -178,7 +180,7 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
     let mut events = plan.events.clone();
     let mut remember = plan.remember.clone();
     let Some(mut outlook) = plan.outlook.clone() else {
-        return Conclusion { status: None, events, remember };
+        return Conclusion { status: None, events, remember, untold: Vec::new() };
     };
     for (i, step) in plan.steps.iter().enumerate() {
         let failure = match failures.get(i) {
@@ -219,7 +221,9 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
             (Step::CreateHpa(_) | Step::PatchHpa { .. } | Step::DeleteHpa { .. }, _) => {}
         }
     }
-    Conclusion { status: Some(compose(&outlook, now)), events, remember }
+    remember.untold.clear();
+    let untold = outlook.untold.iter().chain(&outlook.entry).cloned().collect();
+    Conclusion { status: Some(compose(&outlook, now)), events, remember, untold }
 }
 
 /// Whether the stored status does not say this yet.

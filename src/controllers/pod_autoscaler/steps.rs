@@ -6,7 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
-use crate::{api::autoscaling::PodAutoscalerStatus, clock::Timestamp};
+use crate::{
+    api::autoscaling::{PodAutoscalerStatus, ScalingEvent},
+    clock::Timestamp,
+};
 
 use super::{
     memory::Memory,
@@ -126,4 +129,6 @@ pub(super) struct Conclusion {
     pub(super) events: Vec<EventDraft>,
     /// Memory to commit.
     pub(super) remember: Memory,
+    /// What the memory has to keep for the next status if this one cannot be written.
+    pub(super) untold: Vec<ScalingEvent>,
 }

@@ -17,10 +17,12 @@ pub(in super::super) fn mean_of_pods(values: &[f64], current: i32, target: f64) 
         count += 1.0;
     }
     let wanted = f64::from(current);
-    let mean = sum / count;
-    if count == 0.0 || !mean.is_finite() {
+    if count == 0.0 {
         return None;
     }
+    // Of finite values the mean is finite, however large their sum.
+    let sum = sum.clamp(f64::MIN, f64::MAX);
+    let mean = sum / count;
     if count >= wanted {
         return Some(mean);
     }

@@ -66,7 +66,14 @@ impl Buckets {
             sum += value;
             count += 1.0;
         }
-        if count == 0.0 { 0.0 } else { sum / count }
+        if count == 0.0 {
+            0.0
+        } else if sum.is_finite() {
+            sum / count
+        } else {
+            // Each value is finite, and so is their mean.
+            self.0.values().map(|value| value / count).sum()
+        }
     }
 }
 

@@ -18,6 +18,16 @@ fn stable_and_panic_means_are_taken_over_their_own_lengths() {
     }
 }
 
+#[test]
+fn the_mean_of_huge_samples_is_a_number() {
+    let mut windows = Windows::default();
+    for second in 0..3 {
+        windows.record(at(second * 1000), 1e308, 60, 1);
+    }
+    let (stable, panic) = windows.means();
+    assert!((0.99e308..=1.01e308).contains(&stable) && panic.is_finite(), "{stable} {panic}");
+}
+
 // scenario: pod-autoscaler 34
 #[test]
 fn a_later_sample_of_the_same_second_replaces_the_earlier_one() {

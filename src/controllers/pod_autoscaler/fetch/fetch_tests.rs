@@ -15,6 +15,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 
 use crate::{
+    api::autoscaling::PodAutoscalerStatus,
     clock::{SharedClock, SystemClock},
     controllers::pod_autoscaler::{
         snapshot::{Claim, HpaSeen, Snapshot, TargetSeen},
@@ -147,6 +148,23 @@ async fn store_behind_our_own_write_is_not_believed() {
     world.reads.own_writes.lock().wrote(&target, "999999");
     assert_eq!(replicas(&world.see("pa").await), 4);
     assert_eq!(world.asked_live(), 1);
+}
+
+#[tokio::test]
+async fn store_behind_our_own_status_is_not_believed() {
+    let world = World::of(&[autoscaler("pa"), (DEPLOYMENTS, deployment(2))], None).await;
+    let shown = world.see("pa").await.pa;
+    let published = |version: &str, desired: i32| {
+        let mut pa = (*shown).clone();
+        pa.metadata.resource_version = Some(version.to_owned());
+        pa.status = Some(PodAutoscalerStatus { desired_scale: desired, ..Default::default() });
+        world.reads.published(&Arc::new(pa));
+    };
+    published("999999", 7);
+    assert_eq!(world.see("pa").await.pa.status.as_ref().map(|status| status.desired_scale), Some(7));
+    // What is stored since, such as an edit of the spec, is later than our status.
+    published("0", 8);
+    assert_eq!(world.see("pa").await.pa.status, shown.status);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ mod own_writes_tests;
 #[cfg(test)]
 mod stores_tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::ApiResource;
@@ -33,7 +33,7 @@ use crate::{
     runtime::{
         expectations::{Expectations, Seen},
         reconciler::Key,
-        watches::Stored,
+        watches::{Stored, version},
     },
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Reads {
     pub(super) expected: Mutex<Expectations>,
     /// Own writes to targets that their stores do not show yet.
     pub(super) own_writes: Mutex<OwnWrites>,
+    /// PodAutoscalers with our last status, until the store shows it.
+    published: Mutex<HashMap<Key, Arc<PodAutoscaler>>>,
     clock: SharedClock,
 }
 
@@ -89,6 +91,7 @@ impl Reads {
             claims: Mutex::default(),
             expected: Mutex::new(Expectations::new(LAG)),
             own_writes: Mutex::default(),
+            published: Mutex::default(),
             clock,
         }
     }
@@ -97,11 +100,30 @@ impl Reads {
     /// target which has become free: queue them.
     pub(super) fn admit(&self, key: &Key) -> (Option<Admitted>, Vec<Key>) {
         let Some(pa) = self.stores.autoscalers.get_key(key) else {
+            self.published.lock().remove(key);
             return (None, self.claims.lock().forget(key));
         };
+        let pa = self.freshest(key, pa);
         let all = self.stores.autoscalers.list_in(&key.namespace);
         let settled = self.claims.lock().settle(&pa, &all);
         (Some(Admitted { pa, claim: settled.claim }), settled.wake)
+    }
+
+    /// Our status was written: this is what is stored now. A pass that follows at once must not start
+    /// from less, or its own status would be refused.
+    pub(super) fn published(&self, pa: &Arc<PodAutoscaler>) {
+        let key = Key::new(pa.namespace().to_owned(), pa.name().to_owned());
+        self.published.lock().insert(key, Arc::clone(pa));
+    }
+
+    fn freshest(&self, key: &Key, shown: Arc<PodAutoscaler>) -> Arc<PodAutoscaler> {
+        let mut published = self.published.lock();
+        let Some(ours) = published.get(key) else { return shown };
+        if ours.metadata.uid == shown.metadata.uid && version::before(shown.version(), ours.version()) {
+            return Arc::clone(ours);
+        }
+        published.remove(key);
+        shown
     }
 
     /// The facts for one pass.
@@ -120,6 +142,7 @@ impl Reads {
     /// Drops what is known for an autoscaler that is gone.
     pub(super) fn forget(&self, key: &Key) {
         self.board.forget(key);
+        self.published.lock().remove(key);
     }
 
     fn hpa(&self, pa: &PodAutoscaler, key: &Key) -> (HpaSeen, bool) {
