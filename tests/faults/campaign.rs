@@ -276,12 +276,28 @@ impl Campaign {
     /// Whether every Lease is held and every controller works.
     async fn works(&self) -> Result<(), String> {
         self.held().await?;
-        // The pod autoscaler's own work is its scaling; the others count.
+        self.scaled().await?;
         for controller in &CONTROLLERS[1..] {
             let before = probe_count(&self.client, controller).await?;
             tokio::time::sleep(Duration::from_millis(700)).await;
             if probe_count(&self.client, controller).await? <= before {
                 return Err(format!("{controller} does not count"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the pod autoscaler, which is no probe loop, has followed the last limits.
+    async fn scaled(&self) -> Result<(), String> {
+        for name in (0..AUTOSCALERS).map(|n| format!("web-{n}")) {
+            let autoscaler = objects::pod_autoscaler(&self.namespace, &name, "APA");
+            let deployment = objects::deployment(&self.namespace, &name, 1);
+            let autoscaler = objects::get(&self.client, &autoscaler).await.unwrap_or_default();
+            let deployment = objects::get(&self.client, &deployment).await.unwrap_or_default();
+            let (least, has) =
+                (autoscaler["spec"]["minReplicas"].as_u64(), deployment["spec"]["replicas"].as_u64());
+            if least.is_none() || has < least {
+                return Err(format!("{name} has {has:?} replicas, of at least {least:?}"));
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::support::{
     wait::within_deadline,
 };
 
-const ARGS: [&str; 2] = ["--probe-loops", "--disable-webhook"];
+const ARGS: [&str; 3] = ["--probe-loops", "--disable-webhook", "--sync-period=2s"];
 /// `--graceful-shutdown-timeout` and a moment.
 const STOP: Duration = Duration::from_secs(12);
 

@@ -24,6 +24,9 @@ pub(crate) fn table(story: &Story, judgement: &Judgement) -> String {
             (times.len(), percentile(&times, 50), percentile(&times, 95), percentile(&times, 100));
         _ = writeln!(text, "| {kind} | {count} | {moved} | {kept} | {p50} | {p95} | {max} |");
     }
+    text.push_str(
+        "\nAfter a release the time counts from there; the spread over replicas moves Leases as well.\n",
+    );
     let Judgement { violations, judged, in_notice, longest_silence, longest_gap, .. } = judgement;
     _ = writeln!(text);
     _ = writeln!(text, "Faults: {}", story.done.len());
