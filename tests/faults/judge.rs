@@ -37,6 +37,9 @@ pub(crate) struct Judgement {
     pub(crate) judged: usize,
     /// Writes within the notice of an edited Lease.
     pub(crate) in_notice: usize,
+    /// Takes of a Lease that somebody had deleted or emptied, by a process that started too late to have seen
+    /// whose it was. It cannot know better, and the robbed holder has its notice, in which it must stop.
+    pub(crate) takes_by_newcomers: usize,
     /// The longest time between two writes of a Lease by its holders, times without an API server and
     /// with a stranger's term left out.
     pub(crate) longest_silence: Duration,
@@ -64,6 +67,10 @@ pub(crate) fn judge(entries: &[Entry], story: &Story) -> Judgement {
             continue;
         };
         for take in taken_early(changes).into_iter().filter(|it| it.by_ours) {
+            if take.edited.is_some_and(|edited| !was_there(&take.by, edited, entries)) {
+                judgement.takes_by_newcomers += 1;
+                continue;
+            }
             judgement.violations.push(format!(
                 "two holders in one term: {} took {name} at {} from {}, whose term ran until {}",
                 take.by, take.at, take.from, take.until
@@ -75,6 +82,14 @@ pub(crate) fn judge(entries: &[Entry], story: &Story) -> Judgement {
         }
     }
     judgement
+}
+
+/// Whether that process could have seen what the Leases looked like before `edited`: a process reads them
+/// all within a moment of its first request.
+fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
+    const START: Duration = Duration::from_secs(1);
+    let own = entries.iter().filter(|it| it.caller.as_ref().is_some_and(|by| by.identity == identity));
+    own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
 }
 
 fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {

@@ -27,10 +27,12 @@ pub(crate) fn table(story: &Story, judgement: &Judgement) -> String {
     text.push_str(
         "\nAfter a release the time counts from there; the spread over replicas moves Leases as well.\n",
     );
-    let Judgement { violations, judged, in_notice, longest_silence, longest_gap, .. } = judgement;
+    let Judgement { violations, judged, in_notice, takes_by_newcomers, longest_silence, longest_gap, .. } =
+        judgement;
     _ = writeln!(text);
     _ = writeln!(text, "Faults: {}", story.done.len());
     _ = writeln!(text, "Writes judged: {judged}, of them within the notice of an edited Lease: {in_notice}");
+    _ = writeln!(text, "Edited Leases taken by processes that had not seen the holder: {takes_by_newcomers}");
     _ = writeln!(
         text,
         "Longest time between two writes of a Lease by its holders: {}",

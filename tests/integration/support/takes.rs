@@ -20,6 +20,9 @@ pub(crate) struct EarlyTake {
     pub(crate) by: String,
     /// Whether a process of ours asked; `false` for anybody else.
     pub(crate) by_ours: bool,
+    /// When somebody else first deleted or edited the Lease after the holder's last own write; `None` when
+    /// nobody did. Who came later than that could not know of the term.
+    pub(crate) edited: Option<Timestamp>,
 }
 
 /// A term that runs.
@@ -28,6 +31,7 @@ struct Claim {
     until: Timestamp,
     /// The holder is no process of ours: everything that keeps its name counts as its own writing.
     foreign: bool,
+    edited: Option<Timestamp>,
 }
 
 /// The takes in the history of one Lease that came too early.
@@ -52,12 +56,16 @@ pub(crate) fn taken_early(changes: &[Change]) -> Vec<EarlyTake> {
                     } else {
                         change.writer.as_deref() == Some(claim.holder.as_str())
                     };
-                (!released).then_some(claim)
+                (!released).then(|| claim.edited_at(change.received))
             }
             None if change.holder.is_empty() => None,
             Some(claim) if claim.holder == change.holder => {
                 let renewed = by_holder || claim.foreign;
-                Some(if renewed { Claim { until, ..claim } } else { claim })
+                Some(if renewed {
+                    Claim { until, edited: None, ..claim }
+                } else {
+                    claim.edited_at(change.received)
+                })
             }
             before => {
                 if let Some(robbed) = before.filter(|it| change.received < it.until) {
@@ -67,11 +75,18 @@ pub(crate) fn taken_early(changes: &[Change]) -> Vec<EarlyTake> {
                         from: robbed.holder,
                         by: change.holder.clone(),
                         by_ours: !foreign,
+                        edited: robbed.edited,
                     });
                 }
-                Some(Claim { holder: change.holder.clone(), until, foreign })
+                Some(Claim { holder: change.holder.clone(), until, foreign, edited: None })
             }
         };
     }
     early
+}
+
+impl Claim {
+    fn edited_at(self, at: Timestamp) -> Self {
+        Self { edited: self.edited.or(Some(at)), ..self }
+    }
 }
