@@ -98,7 +98,7 @@ fn changes(plane: &ControlPlane) -> Vec<Change> {
     changes
 }
 
-/// From the last write that satisfies `last` before the Lease was won by `winner`, until it was won.
+/// The time between the first take by `winner` after `after` and the write before it: a renewal or a release.
 fn hand_over(plane: &ControlPlane, winner: impl Fn(&str) -> bool, after: Timestamp) -> Duration {
     let changes = changes(plane);
     let won = changes.iter().position(|it| it.finished > after && winner(&it.holder)).expect("it was won");
