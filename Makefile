@@ -53,7 +53,5 @@ bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures
 	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --example bench -- $(ONLY)
 
 faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
-	@test -d tests/faults || { echo "faults: tests/faults does not exist yet" >&2; exit 1; }
-	$(CARGO) build --locked --release --bins
 	$(CARGO) build --locked --release --test faults
-	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture
+	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --quiet --release --test faults

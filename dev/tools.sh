@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the programs of the development control plane, once, and prints the folder that holds them.
 #
-#   dev/tools.sh           build what is missing, then print the folder
-#   dev/tools.sh --where   print the folder if it is complete, else say so and exit 1
+#   dev/tools.sh                  build what is missing, then print the folder
+#   dev/tools.sh --where          print the folder if it is complete, else say so and exit 1
+#   dev/tools.sh --where PROGRAM  print the path of one of our own programs instead
 #
 # The versions are pinned by dev/go.mod. The folder lies in a cache outside the checkout, named by a hash
-# of dev/go.mod and dev/go.sum: it survives `cargo clean` and serves every clone. Each program is built
+# of dev/go.mod and dev/go.sum: it survives `cargo clean` and serves every clone. Our own programs carry a
+# hash of their source in their names, so that clones may differ in them. Each program is built
 # under another name and moved into place, and a lock keeps concurrent runs apart, so a program in the
 # folder is always whole. Progress goes to stderr, the folder's name alone to stdout.
 #
@@ -20,6 +22,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${AIBRIX_DEV_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither AIBRIX_DEV_CACHE nor HOME is set}/.cache}/aibrix-controller-manager}
 hash=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 tools=$cache/tools-$hash
+contender=leasecontender-$(cat "$here"/leasecontender/*.go | sha256sum | cut -c1-16)
 
 # name and package of each program, in the order of need
 programs="
@@ -30,6 +33,7 @@ kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
 kube-scheduler          k8s.io/kubernetes/cmd/kube-scheduler
 kwok                    sigs.k8s.io/kwok/cmd/kwok
 toxiproxy-server        github.com/Shopify/toxiproxy/v2/cmd/server
+$contender              ./leasecontender
 "
 assets="etcd kube-apiserver kubectl"
 
@@ -87,10 +91,14 @@ build() {
 
 if [ "${1:-}" = --where ]; then
     [ -z "$(missing)" ] || fail "the programs of the control plane are not built: run 'make tools'"
-    folder
+    case ${2:-} in
+        '') folder ;;
+        leasecontender) printf '%s/%s\n' "$(folder)" "$contender" ;;
+        *) fail "$2 is no program of ours" ;;
+    esac
     exit
 fi
-[ $# -eq 0 ] || fail "usage: dev/tools.sh [--where]"
+[ $# -eq 0 ] || fail "usage: dev/tools.sh [--where [PROGRAM]]"
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     for name in $assets; do

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     audit::{AuditLog, Caller, Entry},
     leases::{self, NOTICE, Verdict},
+    takes::{EarlyTake, taken_early},
 };
 
 const A: &str = "manager-0_aaaa";
@@ -84,6 +85,10 @@ impl Story {
 
     fn verdict(&self) -> Verdict {
         leases::who_wrote_without_lease(&self.entries())
+    }
+
+    fn takes(&self) -> Vec<EarlyTake> {
+        leases::history(&self.entries()).values().flat_map(|changes| taken_early(changes)).collect()
     }
 
     fn violations(&self) -> usize {
@@ -201,6 +206,33 @@ fn gap_without_a_leader_is_as_long_as_nobody_held_the_lease() {
     let changes = history.values().next().expect("one Lease");
     let gaps: Vec<_> = leases::gaps(changes, time(0.0), time(31.0)).iter().map(Duration::as_millis).collect();
     assert_eq!(gaps, [7_000, 400]);
+}
+
+#[test]
+fn lease_taken_while_another_still_holds_it_is_found() {
+    let early = Story::default().lease(0.0, A).lease(5.0, A).lease(19.9, B).takes();
+    assert_eq!((early.len(), early[0].from.as_str(), early[0].by.as_str()), (1, A, B));
+    assert!(early[0].by_ours && early[0].edited.is_none());
+    assert_eq!(Story::default().lease(0.0, A).lease(5.0, A).lease(20.1, B).takes(), []);
+    assert_eq!(Story::default().lease(0.0, A).release(5.0, A).lease(5.1, B).takes(), []);
+}
+
+#[test]
+fn lease_that_somebody_deleted_or_edited_is_still_its_holders() {
+    let taken = Story::default().lease(0.0, A).delete_lease(1.0).lease(2.0, B).takes();
+    assert_eq!(taken.iter().map(|it| it.edited).collect::<Vec<_>>(), [Some(time(1.0))]);
+    assert_eq!(Story::default().lease(0.0, A).delete_lease(1.0).lease(15.1, B).takes(), []);
+    let edited = |seconds| Story::default().lease(0.0, A).lease_by(1.0, A, seconds, "kubectl/v1.36.3");
+    assert_eq!(edited(1).lease(3.0, B).takes().len(), 1, "an edit does not shorten a term");
+    assert_eq!(edited(100_000).lease(15.1, B).takes(), [], "nor does it lengthen one");
+}
+
+#[test]
+fn theft_by_a_stranger_is_told_from_one_of_ours() {
+    let takes = Story::default().lease(0.0, A).rob(1.0, "thief_x").lease(3.0, A).takes();
+    assert_eq!(takes.iter().map(|it| it.by_ours).collect::<Vec<_>>(), [false, true]);
+    let renewed = Story::default().rob(0.0, "thief_x").rob(10.0, "thief_x").lease(16.0, A).takes();
+    assert_eq!(renewed.len(), 1, "a stranger's renewals count");
 }
 
 #[test]

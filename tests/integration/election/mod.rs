@@ -5,6 +5,7 @@
 //! it leads, it counts up in the ConfigMap `probe-<controller>` of the election namespace, and makes as
 //! many child ConfigMaps as its parents ask for.
 
+mod client_go;
 mod conflicts;
 mod faults;
 mod legacy;
@@ -14,27 +15,19 @@ mod work;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::{api::coordination::v1::Lease, api::core::v1::ConfigMap};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{
-    ControlPlane, Options, audit::AuditLog, eventually, install::NAMESPACE, leases, manager::Manager, objects,
+pub(crate) use crate::support::probes::{
+    CONTROLLERS, allow_probes, default_lease, default_leases, probe_count,
 };
-
-/// The seven names of `--controllers`.
-pub(crate) const CONTROLLERS: [&str; 7] = [
-    "pod-autoscaler-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+use crate::support::{
+    ControlPlane, Options, audit::AuditLog, eventually, install::NAMESPACE, leases, manager::Manager,
+};
 
 /// A controller that the probe loop plays.
 pub(crate) const PROBED: &str = "kv-cache-controller";
@@ -44,40 +37,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Default lease duration plus what an expiry by observation may take.
 pub(crate) const EXPIRY: Duration = Duration::from_secs(25);
 
-/// The default Lease of a controller.
-pub(crate) fn default_lease(controller: &str) -> String {
-    format!("aibrix-{controller}")
-}
-
-/// The default Leases of all controllers.
-pub(crate) fn default_leases() -> Vec<String> {
-    CONTROLLERS.iter().map(|it| default_lease(it)).collect()
-}
-
 /// A control plane with the manager installed, and what the probe loops need besides.
 pub(crate) async fn plane() -> ControlPlane {
     let plane = ControlPlane::start(Options::bare()).await;
     plane.install_manager().await;
     allow_probes(&plane).await;
     plane
-}
-
-/// Lets the manager's ServiceAccount read and write ConfigMaps: the probe loops do, no shipped loop does.
-pub(crate) async fn allow_probes(plane: &ControlPlane) {
-    let client = plane.client().await;
-    let rbac = "rbac.authorization.k8s.io";
-    let role = json!({
-        "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": "probe-loops"},
-        "rules": [{"apiGroups": [""], "resources": ["configmaps"],
-                   "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]}],
-    });
-    let binding = json!({
-        "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "probe-loops"},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "probe-loops"},
-        "subjects": [{"kind": "ServiceAccount", "name": "aibrix-controller-manager", "namespace": NAMESPACE}],
-    });
-    objects::create(&client, &role).await;
-    objects::create(&client, &binding).await;
 }
 
 /// `n` managers with all controllers and these arguments besides.
@@ -127,14 +92,6 @@ pub(crate) fn holder_of<'a>(
 ) -> &'a Manager {
     let holder = holders.get(lease).unwrap_or_else(|| panic!("{lease} has no holder"));
     among.iter().find(|one| one.is(holder)).unwrap_or_else(|| panic!("{holder} is none of ours"))
-}
-
-/// The count of a controller's probe loop; 0 before its first.
-pub(crate) async fn probe_count(client: &Client, controller: &str) -> Result<u64, String> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    let map = maps.get_opt(&format!("probe-{controller}")).await.map_err(|error| error.to_string())?;
-    let count = map.and_then(|map| map.data?.get("count").cloned());
-    count.map_or(Ok(0), |text| text.parse().map_err(|_| format!("not a count: {text}")))
 }
 
 /// Waits until the probe loop of a controller has counted on.

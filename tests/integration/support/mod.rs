@@ -9,9 +9,11 @@
 //! | [`usage`] | what a process uses: memory and processor time |
 //! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
+//! | [`takes`] | who took a Lease before the term of its holder had ended |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
+//! | [`probes`] | the seven controllers, their Leases, and the loops that stand in for some |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
 //!
@@ -50,8 +52,10 @@ pub(crate) mod manager;
 pub(crate) mod objects;
 mod parts;
 pub(crate) mod ports;
+pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod takes;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
 pub(crate) mod usage;

@@ -18,13 +18,22 @@ pub(crate) fn repository() -> &'static Path {
 /// When `make tools` has not been run.
 pub(crate) fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(find_folder).join(name)
+    FOLDER.get_or_init(|| ask_where(None)).join(name)
 }
 
-fn find_folder() -> PathBuf {
+/// A program of our own in Go, whose source lies in `dev/<name>`.
+///
+/// # Panics
+/// When `make tools` has not been run since the source changed.
+pub(crate) fn own_program(name: &str) -> PathBuf {
+    ask_where(Some(name))
+}
+
+fn ask_where(own: Option<&str>) -> PathBuf {
     let script = repository().join("dev/tools.sh");
     let output = Command::new(&script)
         .arg("--where")
+        .args(own)
         .output()
         .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The judgement: what the audit log says about a campaign.
+//!
+//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes)); in here they meet the
+//! story of what was done, for three reasons: only a controller whose Lease was edited may be a moment late to
+//! notice, only times with a healthy replica and an API server count as leaderless, and hand-over times belong
+//! to the fault that caused them.
+//!
+//! Known limit: an API server that is killed between storing a Lease and writing its line into the log leaves
+//! a term without a beginning. It would show as a violation right after that restart; none has been seen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aibrix_controller_manager::clock::Timestamp;
+
+use crate::{
+    campaign::{Done, Story},
+    plan::{Hits, Kind},
+    support::{
+        audit::Entry,
+        install::NAMESPACE,
+        leases::{self, Change, NOTICE},
+        probes::{CONTROLLERS, default_lease},
+        takes::taken_early,
+    },
+};
+
+/// The default lease duration and two seconds: nobody may lead for no longer than that.
+const LONGEST_GAP: Duration = Duration::from_secs(17);
+
+/// What is said at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    /// What must not be, in words.
+    pub(crate) violations: Vec<String>,
+    /// Writes by controllers that were judged.
+    pub(crate) judged: usize,
+    /// Writes within the notice of an edited Lease.
+    pub(crate) in_notice: usize,
+    /// Takes of a Lease that somebody had deleted or emptied, by a process that started too late to have seen
+    /// whose it was. It cannot know better, and the robbed holder has its notice, in which it must stop.
+    pub(crate) takes_by_newcomers: usize,
+    /// The longest time between two writes of a Lease by its holders, times without an API server and
+    /// with a stranger's term left out.
+    pub(crate) longest_silence: Duration,
+    /// The longest time in which no term of anybody ran.
+    pub(crate) longest_gap: Duration,
+    /// By kind: times until another process held a Lease of the victim; for edits and restarts of the API
+    /// server, until the Lease was held again.
+    pub(crate) hand_overs: BTreeMap<Kind, Vec<Duration>>,
+    /// By kind: Leases of victims that kept them.
+    pub(crate) kept: BTreeMap<Kind, usize>,
+}
+
+/// A stretch of time.
+type Span = (Timestamp, Timestamp);
+
+/// Judges the whole log of a campaign.
+pub(crate) fn judge(entries: &[Entry], story: &Story) -> Judgement {
+    let mut judgement = Judgement { violations: story.wrong.clone(), ..Judgement::default() };
+    judge_writes(entries, story, &mut judgement);
+    let history = leases::history(entries);
+    for controller in CONTROLLERS {
+        let name = default_lease(controller);
+        let Some(changes) = history.get(&(NAMESPACE.to_owned(), name.clone())) else {
+            judgement.violations.push(format!("{name} was never written"));
+            continue;
+        };
+        for take in taken_early(changes).into_iter().filter(|it| it.by_ours) {
+            if take.edited.is_some_and(|edited| !was_there(&take.by, edited, entries)) {
+                judgement.takes_by_newcomers += 1;
+                continue;
+            }
+            judgement.violations.push(format!(
+                "two holders in one term: {} took {name} at {} from {}, whose term ran until {}",
+                take.by, take.at, take.from, take.until
+            ));
+        }
+        judge_gaps(&name, changes, story, &mut judgement);
+        for done in &story.done {
+            measure(&name, changes, done, &mut judgement);
+        }
+    }
+    judgement
+}
+
+/// Whether that process could have seen what the Leases looked like before `edited`: a process reads them
+/// all within a moment of its first request.
+fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
+    const START: Duration = Duration::from_secs(1);
+    let own = entries.iter().filter(|it| it.caller.as_ref().is_some_and(|by| by.identity == identity));
+    own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
+}
+
+fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {
+    let verdict = leases::who_wrote_without_lease(entries);
+    judgement.judged = verdict.judged;
+    judgement.in_notice = verdict.in_notice.len();
+    if verdict.judged == 0 {
+        judgement
+            .violations
+            .push("no controller changed anything: the verdict would prove nothing".to_owned());
+    }
+    let said = |entry: &Entry, why: &str| {
+        let who = entry.caller.as_ref().map(|it| format!("{} in {}", it.controller, it.identity));
+        let who = who.unwrap_or_default();
+        format!("write without a Lease: {} {who}: {} {}: {why}", entry.received, entry.verb, entry.uri)
+    };
+    judgement.violations.extend(verdict.violations.iter().map(|it| said(&it.entry, &it.reason)));
+    for entry in &verdict.in_notice {
+        let lease = entry.caller.as_ref().map(|it| default_lease(&it.controller)).unwrap_or_default();
+        let edited = story.done.iter().any(|done| {
+            done.fault.kind.hits() == Hits::Lease
+                && done.leases.contains_key(&lease)
+                && done.from <= entry.received
+                && entry.received <= done.until + NOTICE
+        });
+        if !edited {
+            judgement.violations.push(said(entry, "robbed by nobody"));
+        }
+    }
+}
+
+/// Between two writes of a Lease by those of ours that hold it must not lie more than [`LONGEST_GAP`]: two
+/// replicas at most are hit at a time, so one is always healthy.
+fn judge_gaps(name: &str, changes: &[Change], story: &Story, judgement: &mut Judgement) {
+    let outages =
+        story.done.iter().filter(|it| it.fault.kind == Kind::ApiServer).map(|it| (it.from, it.until));
+    let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
+    let strangers = strangers.map(|it| (it.received, it.received + it.duration));
+    let excused: Vec<Span> = outages.chain(strangers).collect();
+    let held: Vec<&Change> =
+        changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder)).collect();
+    for pair in held.windows(2) {
+        let span = (pair[0].received, pair[1].received);
+        let silence = length(span).saturating_sub(excused.iter().map(|it| overlap(span, *it)).sum());
+        judgement.longest_silence = judgement.longest_silence.max(silence);
+        if silence > LONGEST_GAP {
+            let seconds = silence.as_secs_f64();
+            judgement.violations.push(format!("{name} had no leader for {seconds:.1} s after {}", span.0));
+        }
+    }
+    if let (Some(first), Some(last)) = (held.first(), held.last()) {
+        let longest = leases::gaps(changes, first.received, last.received).first().copied();
+        judgement.longest_gap = judgement.longest_gap.max(longest.unwrap_or_default());
+    }
+}
+
+/// What became of one Lease under one fault.
+fn measure(name: &str, changes: &[Change], done: &Done, judgement: &mut Judgement) {
+    let Some(before) = done.leases.get(name) else { return };
+    let kind = done.fault.kind;
+    let hits_replica = kind.hits() == Hits::Replica;
+    let from = if kind == Kind::ApiServer { done.until } else { done.from };
+    let held_again = changes.iter().position(|it| {
+        it.received >= from
+            && it.received <= done.settled
+            && !it.holder.is_empty()
+            && it.writer.as_ref() == Some(&it.holder)
+            && (!hits_replica || it.holder != *before)
+    });
+    let Some(at) = held_again else {
+        *judgement.kept.entry(kind).or_default() += 1;
+        return;
+    };
+    // After a release, the hand-over is the successor's part of the time.
+    let released = changes[..at]
+        .last()
+        .filter(|it| it.received >= from && it.holder.is_empty() && it.writer.as_ref() == Some(before));
+    let from = released.map_or(from, |it| it.received);
+    judgement.hand_overs.entry(kind).or_default().push(length((from, changes[at].finished)));
+}
+
+fn length((from, until): Span) -> Duration {
+    until.duration_since(from).try_into().unwrap_or_default()
+}
+
+fn overlap(a: Span, b: Span) -> Duration {
+    length((a.0.max(b.0), a.1.min(b.1)))
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Side by side with client-go's leaderelection on one Lease, as in a migration: never both.
+
+use std::time::Duration;
+
+use aibrix_controller_manager::clock::Timestamp;
+
+use crate::support::{
+    ControlPlane, eventually,
+    install::NAMESPACE,
+    leases::{self, Change},
+    manager::{Launch, Manager},
+    process::{Process, Signal},
+    takes::taken_early,
+    tools::own_program,
+    wait::{now, throughout},
+};
+
+use super::{
+    PROBED, SOON, assert_nothing_without_lease, default_lease, holders, plane, wait_counting, wait_held,
+};
+
+/// Lease duration of both sides, shorter than the default so that the test need not wait.
+const LEASE: Duration = Duration::from_secs(6);
+/// Retry period of both sides. client-go waits up to 2.2 times as long between two looks.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// `dev/leasecontender`: a candidate that elects with client-go.
+struct Contender {
+    process: Process,
+    identity: String,
+}
+
+impl Contender {
+    async fn start(plane: &ControlPlane) -> Self {
+        let identity = format!("go-{}", plane.next_number());
+        let args = [
+            format!("-kubeconfig={}", plane.manager_kubeconfig().await.display()),
+            format!("-namespace={NAMESPACE}"),
+            format!("-lease={}", default_lease(PROBED)),
+            format!("-identity={identity}"),
+            format!("-lease-duration={}s", LEASE.as_secs()),
+            "-renew-deadline=4s".to_owned(),
+            format!("-retry-period={}s", RETRY.as_secs()),
+        ];
+        let log = plane.new_path(&format!("{identity}.log"));
+        let process =
+            Process::spawn(&own_program("leasecontender"), args, &[], &log).expect("start client-go");
+        Self { process, identity }
+    }
+
+    fn said(&self, what: &str) -> bool {
+        self.process.output().lines().any(|line| line == what)
+    }
+
+    async fn wait_until_it_says(&self, within: Duration, what: &str) {
+        eventually(within, &format!("{} says {what:?}", self.identity), async || {
+            if self.said(what) { Ok(()) } else { Err(self.process.last_lines(10)) }
+        })
+        .await;
+    }
+}
+
+async fn manager(plane: &ControlPlane) -> Manager {
+    let args = [
+        "--probe-loops",
+        "--disable-webhook",
+        "--controllers=kv-cache-controller",
+        "--leader-election-lease-duration=6s",
+        "--leader-election-renew-deadline=4s",
+        "--leader-election-retry-period=1s",
+    ];
+    let manager = Launch::new(plane, &args).await.start();
+    manager.wait_ready().await;
+    manager
+}
+
+/// The holder stays for longer than a Lease lasts.
+async fn assert_respected(plane: &ControlPlane, holds: impl Fn(&str) -> bool) {
+    let client = plane.client().await;
+    let lease = default_lease(PROBED);
+    throughout(LEASE + 2 * RETRY, "the holder is respected while it renews", async || {
+        match holders(&client).await?.get(&lease) {
+            Some(holder) if holds(holder) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// The history of the Lease so far.
+fn changes(plane: &ControlPlane) -> Vec<Change> {
+    let history = leases::history(plane.audit().entries());
+    let (_, changes) = history
+        .into_iter()
+        .find(|((ns, name), _)| ns == NAMESPACE && *name == default_lease(PROBED))
+        .expect("the Lease has a history");
+    changes
+}
+
+/// The time between the first take by `winner` after `after` and the write before it: a renewal or a release.
+fn hand_over(plane: &ControlPlane, winner: impl Fn(&str) -> bool, after: Timestamp) -> Duration {
+    let changes = changes(plane);
+    let won = changes.iter().position(|it| it.finished > after && winner(&it.holder)).expect("it was won");
+    let before = &changes[won.checked_sub(1).expect("somebody held it before")];
+    let took = changes[won].received.duration_since(before.received);
+    let how = if before.holder.is_empty() { "after the release" } else { "after the last renewal" };
+    let to = &changes[won].holder;
+    println!("client-go side by side: {to} leads {:.2} s {how}", took.as_secs_f64());
+    took.try_into().expect("in this order")
+}
+
+// scenario: leader-election 9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_go_and_this_manager_contend_for_one_lease_and_never_both_lead() {
+    let plane = plane().await;
+    let client = plane.client().await;
+    let mut log = plane.audit();
+    let lease = [default_lease(PROBED)];
+    let expiry = LEASE + 4 * RETRY;
+
+    // client-go's is respected while it renews, and until it has expired by observation.
+    let go = Contender::start(&plane).await;
+    go.wait_until_it_says(SOON, "leading").await;
+    let ours = manager(&plane).await;
+    assert_respected(&plane, |holder| holder == go.identity).await;
+    let killed = now();
+    go.process.kill();
+    wait_held(&client, expiry, &lease, &[&ours]).await;
+    let took = hand_over(&plane, |it| ours.is(it), killed);
+    assert!(took >= LEASE && took <= LEASE + 2 * RETRY, "{took:?} after the last renewal");
+    wait_counting(&client, SOON, PROBED).await;
+
+    // Ours is understood: the same holder is seen, and respected while it renews.
+    let go = Contender::start(&plane).await;
+    let holder = holders(&client).await.expect("the holders")[&lease[0]].clone();
+    go.wait_until_it_says(SOON, &format!("leader {holder}")).await;
+    assert_respected(&plane, |it| it == holder).await;
+    assert!(!go.said("leading"), "both led");
+
+    // Ours, released, is taken at client-go's next look.
+    let asked = now();
+    ours.sigterm();
+    assert_eq!(ours.wait_exit(Duration::from_secs(9)).await, Some(0));
+    go.wait_until_it_says(expiry, "leading").await;
+    let took = hand_over(&plane, |it| it == go.identity, asked);
+    assert!(took < LEASE / 2, "{took:?} after the release");
+
+    // client-go's, released, is taken at once.
+    let ours = manager(&plane).await;
+    let asked = now();
+    go.process.signal(Signal::TERM);
+    wait_held(&client, expiry, &lease, &[&ours]).await;
+    let took = hand_over(&plane, |it| ours.is(it), asked);
+    assert!(took < 2 * RETRY, "{took:?} after the release");
+    assert!(go.said("stopped"), "{}", go.process.last_lines(10));
+    wait_counting(&client, SOON, PROBED).await;
+
+    // Ours, killed, is taken by client-go when it has expired.
+    let go = Contender::start(&plane).await;
+    go.wait_until_it_says(
+        SOON,
+        &format!("leader {}", holders(&client).await.expect("the holders")[&lease[0]]),
+    )
+    .await;
+    let killed = now();
+    ours.sigkill();
+    go.wait_until_it_says(expiry, "leading").await;
+    assert!(hand_over(&plane, |it| it == go.identity, killed) >= LEASE);
+
+    assert_eq!(taken_early(&changes(&plane)), [], "two held the Lease at one time");
+    assert_nothing_without_lease(&mut log);
+}
