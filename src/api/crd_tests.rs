@@ -1,10 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
 use super::crds;
 
-#[test]
-fn published_schemas_neither_default_nor_allow_null() {
-    for crd in crds() {
-        let text = serde_json::to_string(&crd).unwrap();
-        assert!(!text.contains("\"nullable\"") && !text.contains("\"default\""), "{text}");
+/// Every default in a schema, by the path to it.
+fn defaults(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key == "default" {
+                    found.insert(path.to_owned(), value.clone());
+                } else {
+                    defaults(&format!("{path}.{key}"), value, found);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| defaults(path, item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+#[test]
+fn published_schemas_default_only_what_users_know_and_allow_no_null() {
+    let mut found = BTreeMap::new();
+    for crd in crds() {
+        let value = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        assert!(!value.to_string().contains("\"nullable\""), "{value}");
+        defaults(&crd.spec.names.kind, &value, &mut found);
+    }
+    let spec = "ModelAdapter.openAPIV3Schema.properties.spec.properties";
+    let want = [
+        (format!("{spec}.credentialsSecretRef.properties.name"), json!("")),
+        (format!("{spec}.schedulerName"), json!("default")),
+    ];
+    assert_eq!(found, want.into());
+}
+
+#[test]
+fn definitions_are_sorted_by_name() {
+    let names: Vec<_> = crds().into_iter().map(|crd| crd.metadata.name.unwrap()).collect();
+    assert!(names.is_sorted_by_key(|name| name.split_once('.').unwrap().0.to_owned()), "{names:?}");
 }

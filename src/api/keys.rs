@@ -19,6 +19,62 @@ pub const ORCHESTRATION_GROUP: &str = "orchestration.aibrix.ai";
 /// Annotations that are never copied to generated objects.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Label, or annotation where a label cannot hold it. Of a workload or its pods: the served model, which makes
+/// the model routes create a route. Of a generated Service: the base model.
+pub const MODEL_NAME: &str = "model.aibrix.ai/name";
+/// Label of a pod, workload or ModelAdapter: the port of the engine, 8000 by default.
+pub const MODEL_PORT_LABEL: &str = "model.aibrix.ai/port";
+/// Label of a pod: the port of its metrics, 8000 by default.
+pub const METRIC_PORT_LABEL: &str = "model.aibrix.ai/metric-port";
+/// Label that says who made an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label of an EndpointSlice: the Service that it belongs to.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Port of an engine that names none.
+pub const DEFAULT_ENGINE_PORT: u16 = 8000;
+
+/// What the model adapter controller reads and leaves behind.
+pub mod model_adapter {
+    /// Finalizer of a ModelAdapter: the adapter is unloaded before the object goes.
+    pub const FINALIZER: &str = "adapter.model.aibrix.ai/finalizer";
+    /// Label of the generated Service: the name of the ModelAdapter.
+    pub const NAME_LABEL: &str = "adapter.model.aibrix.ai/name";
+    /// Label of pods, `true`: meant for adapters. Selects nothing by itself.
+    pub const ENABLED_LABEL: &str = "adapter.model.aibrix.ai/enabled";
+    /// Annotation of a ModelAdapter: hash of what the last successful load was made from. Absent: adopted
+    /// from an older version, not loaded again.
+    pub const LOADED_SPEC_HASH: &str = "adapter.model.aibrix.ai/loaded-spec-hash";
+    /// Key of `spec.additionalConfig`: bearer token of every call to an engine.
+    pub const API_KEY: &str = "api-key";
+    /// Container whose presence means that the runtime sidecar can be asked.
+    pub const SIDECAR_CONTAINER: &str = "aibrix-runtime";
+    /// Port of the runtime sidecar.
+    pub const SIDECAR_PORT: u16 = 8080;
+}
+
+/// What the model routes read and leave behind.
+pub mod model_route {
+    /// Annotation of a workload: Service behind the route, when it is not named after the model.
+    pub const SERVICE_NAME: &str = "model.aibrix.ai/service-name";
+    /// Annotation of a workload: comma-separated paths beside the default ones.
+    pub const CUSTOM_PATHS: &str = "model.aibrix.ai/model-router-custom-paths";
+    /// Annotation of an HTTPRoute that we made or adopted: hash of what we want it to be.
+    pub const SPEC_HASH: &str = "model.aibrix.ai/route-spec-hash";
+    /// Value of the label [`super::MANAGED_BY_LABEL`] on what AIBrix's console made.
+    pub const CONSOLE: &str = "aibrix-console";
+    /// Annotations of the console that are copied to a route.
+    pub const CONSOLE_ANNOTATIONS: [&str; 2] =
+        ["console.aibrix.ai/deployment-id", "console.aibrix.ai/deployment-name"];
+    /// Namespace of the routes and of their gateway, wherever the manager is installed.
+    pub const GATEWAY_NAMESPACE: &str = "aibrix-system";
+    /// Name of the gateway.
+    pub const GATEWAY_NAME: &str = "aibrix-eg";
+    /// Routes of the installation, which are no model's.
+    pub const RESERVED_ROUTES: [&str; 2] =
+        ["aibrix-reserved-router", "aibrix-reserved-router-metadata-endpoint"];
+}
+
 /// Annotations of a PodAutoscaler.
 pub mod pod_autoscaler {
     /// Largest factor by which one step may scale up: finite, at least 1, default 2.

@@ -8,6 +8,8 @@
 pub mod autoscaling;
 mod crd;
 pub mod keys;
+pub mod model;
+mod wire;
 
 pub use crd::crds;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use super::{flags, go_flags::Given, lease_ids::is_dns1123_label, problems::Problem};
-use crate::{election, gocompat::duration::format_duration};
+use super::{flags, go_flags::Given, problems::Problem};
+use crate::{election, gocompat::duration::format_duration, k8s::names::is_dns1123_label};
 
 /// Longest identity in bytes: it is also the field manager of some Lease writers, which the API server limits.
 const MAX_IDENTITY: usize = 128;

@@ -11,6 +11,7 @@ use super::{
     controllers::{NAMES, default_lease, known},
     notice::Notice,
 };
+use crate::k8s::names::is_dns1123_subdomain;
 
 /// Lease of a Go manager that was started with defaults.
 pub const DEFAULT_LEGACY: &str = "aibrix-controller-manager";
@@ -224,19 +225,4 @@ fn meetings(
 fn flags_with_defaults(controllers: &[&'static str]) -> String {
     let flag = |name: &&'static str| format!("--leader-election-id={name}={}", default_lease(name));
     controllers.iter().map(flag).collect::<Vec<_>>().join(" ")
-}
-
-/// Whether the API server takes `name` as the name of a Lease.
-pub fn is_dns1123_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label_of_any_length)
-}
-
-/// Whether the API server takes `name` as the name of a namespace or Service.
-pub fn is_dns1123_label(name: &str) -> bool {
-    name.len() <= 63 && is_label_of_any_length(name)
-}
-
-fn is_label_of_any_length(label: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }

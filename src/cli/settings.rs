@@ -16,7 +16,7 @@ use super::{
     flags,
     go_flags::{AnyFlag, Flag, Given},
     klog_flags as klog,
-    lease_ids::{self, LeaseIds, is_dns1123_subdomain},
+    lease_ids::{self, LeaseIds},
     notice::Notice,
     problems::{InvalidSettings, Problem},
 };
@@ -24,6 +24,7 @@ use crate::{
     cluster::client::ClientSettings,
     election,
     gocompat::{duration::format_duration, number::parse_int},
+    k8s::names::is_dns1123_subdomain,
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
 };

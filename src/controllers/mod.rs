@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The controllers. Each folder is a name of `--controllers` and owns a Lease.
 
+pub mod model_adapter;
+pub mod model_route;
 pub mod pod_autoscaler;
 
 use std::{sync::Arc, time::Duration};

@@ -8,6 +8,7 @@ pub mod duration;
 pub mod hostport;
 pub mod number;
 pub mod quote;
+pub mod url;
 
 #[cfg(test)]
 mod duration_tests;
@@ -17,3 +18,5 @@ mod hostport_tests;
 mod number_tests;
 #[cfg(test)]
 mod quote_tests;
+#[cfg(test)]
+mod url_tests;

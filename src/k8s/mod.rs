@@ -2,14 +2,18 @@
 //! Pure helpers over Kubernetes types. A helper moves here with its tests when a second loop needs it.
 
 pub mod conditions;
+pub mod names;
 pub mod owner;
 pub mod pods;
 pub mod quantity;
 pub mod selector;
+pub mod served_model;
 pub mod text;
 
 #[cfg(test)]
 mod conditions_tests;
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod owner_tests;
 #[cfg(test)]
@@ -18,5 +22,7 @@ mod pods_tests;
 mod quantity_tests;
 #[cfg(test)]
 mod selector_tests;
+#[cfg(test)]
+mod served_model_tests;
 #[cfg(test)]
 mod text_tests;

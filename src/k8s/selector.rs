@@ -9,6 +9,8 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
+use super::names::{is_label_key, is_label_value};
+
 /// Requirements that all have to hold. Without any it matches everything: callers refuse that with
 /// [`Selector::is_empty`] where it would be dangerous.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -301,26 +303,4 @@ fn check(requirement: &Requirement) -> Result<(), SelectorError> {
         Some(value) => Err(SelectorError::Label { part: "value", text: value.clone() }),
         None => Ok(()),
     }
-}
-
-/// A name of at most 63 characters, behind an optional DNS prefix and a slash.
-fn is_label_key(key: &str) -> bool {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    let prefix_fits =
-        prefix.is_none_or(|prefix| !prefix.is_empty() && prefix.len() <= 253 && prefix.chars().all(dns));
-    prefix_fits && !name.is_empty() && is_label_value(name)
-}
-
-/// Empty, or at most 63 letters, digits, dashes, underscores and dots with a letter or digit at both ends.
-fn is_label_value(value: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    value.len() <= 63
-        && value.chars().all(inner)
-        && end(value.chars().next())
-        && end(value.chars().next_back())
 }

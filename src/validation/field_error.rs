@@ -93,19 +93,27 @@ fn print(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
-/// The message of an `Invalid` answer (422) for an object: one error as it is, several in brackets,
-/// repetitions dropped. `kind` is qualified, such as `PodAutoscaler.autoscaling.aibrix.ai`.
-pub fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
+/// Several errors in one text: one as it is, several in brackets, repetitions dropped; empty without any.
+pub fn aggregate_message(errors: &[FieldError]) -> String {
     let mut texts: Vec<String> = Vec::with_capacity(errors.len());
     for text in errors.iter().map(FieldError::to_string) {
         if !texts.contains(&text) {
             texts.push(text);
         }
     }
-    let name = quote(name);
     match texts.as_slice() {
-        [] => format!("{kind} {name} is invalid"),
-        [only] => format!("{kind} {name} is invalid: {only}"),
-        several => format!("{kind} {name} is invalid: [{}]", several.join(", ")),
+        [] => String::new(),
+        [only] => only.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
+
+/// The message of an `Invalid` answer (422) for an object, with all errors as [`aggregate_message`] puts
+/// them. `kind` is qualified, such as `PodAutoscaler.autoscaling.aibrix.ai`.
+pub fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
+    let name = quote(name);
+    match aggregate_message(errors) {
+        none if none.is_empty() => format!("{kind} {name} is invalid"),
+        errors => format!("{kind} {name} is invalid: {errors}"),
     }
 }

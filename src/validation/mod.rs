@@ -4,12 +4,18 @@
 //! Pure, for admission webhooks (all errors at once, as field errors) and for plans (the first problem,
 //! as reason and message of a condition): admission may have been bypassed.
 
+pub mod artifact_url;
 pub mod field_error;
+pub mod model_adapter;
 pub mod pod_autoscaler;
 pub mod schedules;
 
 #[cfg(test)]
+mod artifact_url_tests;
+#[cfg(test)]
 mod field_error_tests;
+#[cfg(test)]
+mod model_adapter_tests;
 #[cfg(test)]
 mod pod_autoscaler_tests;
 #[cfg(test)]

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Policy `binPack`.
+
+use super::Candidate;
+
+/// Models that fit on a pod, its base model included.
+pub const CAPACITY: usize = 10;
+
+/// The fullest candidate that has room; `None`: none has.
+pub fn bin_pack(candidates: &[Candidate]) -> Option<&Candidate> {
+    let fitting = candidates.iter().filter(|candidate| candidate.models < CAPACITY);
+    fitting.min_by(|a, b| b.models.cmp(&a.models).then_with(|| a.name.cmp(&b.name)))
+}

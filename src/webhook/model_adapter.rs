@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reviews of ModelAdapters: nothing is filled in, and a URL that no engine could load is refused at creation.
+
+use crate::{
+    api::model::{GROUP, MODEL_ADAPTER, ModelAdapter, VERSION},
+    validation::{field_error::aggregate_message, model_adapter::field_errors},
+};
+
+use super::review::{Operation, Request, Verdict};
+
+/// Path that the API server calls to fill in defaults.
+pub const MUTATING_PATH: &str = "/mutate-model-aibrix-ai-v1alpha1-modeladapter";
+/// Path that it calls to validate.
+pub const VALIDATING_PATH: &str = "/validate-model-aibrix-ai-v1alpha1-modeladapter";
+
+/// Changes nothing.
+pub fn mutate(_: &Request) -> Verdict {
+    Verdict::Allow
+}
+
+/// Judges a creation. A change passes: an object that got in while the webhook was down must stay editable.
+pub fn validate(request: &Request) -> Verdict {
+    match request.operation {
+        Operation::Create => {}
+        Operation::Update | Operation::Delete | Operation::Connect => return Verdict::Allow,
+    }
+    let adapter = match request.object_of::<ModelAdapter>(GROUP, VERSION, MODEL_ADAPTER) {
+        Ok(adapter) => adapter,
+        Err(verdict) => return verdict,
+    };
+    let errors = field_errors(&adapter.spec);
+    if errors.is_empty() { Verdict::Allow } else { Verdict::Deny(aggregate_message(&errors)) }
+}

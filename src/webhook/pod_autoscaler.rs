@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reviews of PodAutoscalers: nothing is filled in, and what cannot work is refused.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+use crate::{
+    api::autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler, PodAutoscalerSpec, VERSION},
+    validation::pod_autoscaler::field_errors,
+};
+
+use super::review::{Operation, Request, Verdict};
+
+/// Path that the API server calls to fill in defaults.
+pub const MUTATING_PATH: &str = "/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
+/// Path that it calls to validate.
+pub const VALIDATING_PATH: &str = "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
+
+/// What is judged. The schema does not require a spec, the type does: an empty one has errors that help.
+#[derive(Deserialize)]
+struct Submitted {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: Option<PodAutoscalerSpec>,
+}
+
+/// Changes nothing: defaults are applied where they are used, so that they can change with the manager.
+pub fn mutate(_: &Request) -> Verdict {
+    Verdict::Allow
+}
+
+/// Judges the new object of a creation or change; all errors at once.
+pub fn validate(request: &Request) -> Verdict {
+    match request.operation {
+        Operation::Create | Operation::Update => {}
+        Operation::Delete | Operation::Connect => return Verdict::Allow,
+    }
+    let Submitted { metadata, spec } = match request.object_of(GROUP, VERSION, POD_AUTOSCALER) {
+        Ok(submitted) => submitted,
+        Err(verdict) => return verdict,
+    };
+    let pa = PodAutoscaler { metadata, spec: spec.unwrap_or_default(), status: None };
+    let name = pa.metadata.name.as_deref().unwrap_or(&request.name);
+    Verdict::invalid_unless_empty(GROUP, POD_AUTOSCALER, name, &field_errors(&pa))
+}

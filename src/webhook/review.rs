@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The envelope: what the API server asks, and how it is answered.
+//!
+//! Every review gets an answer with HTTP status 200, also one that cannot be read: what went wrong stands in
+//! the answer, where the API server looks for it.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use json_patch::Patch;
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    k8s::text,
+    validation::field_error::{FieldError, invalid_message},
+};
+
+/// Longest review that is read, in bytes.
+pub const MAX_REVIEW_BYTES: usize = 7 << 20;
+
+const GROUP: &str = "admission.k8s.io/";
+const DEFAULT_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+/// Longest text of a parser that is passed on, in bytes.
+const PARSER_TEXT_BYTES: usize = 512;
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// It is created.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is deleted.
+    Delete,
+    /// A connection to one of its subresources is opened.
+    Connect,
+}
+
+/// Group, version and kind of the object of a review.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Kind {
+    /// Group; empty: the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+}
+
+/// What the API server asks.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Ties the answer to the question.
+    pub uid: String,
+    /// What kind of object it is about, in the version that the webhook is registered for.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Name of the object; empty when the API server still has to generate it.
+    #[serde(default)]
+    pub name: String,
+    /// Its namespace.
+    #[serde(default)]
+    pub namespace: String,
+    /// What is done to it.
+    pub operation: Operation,
+    /// The object as it will be; null when it is deleted.
+    #[serde(default)]
+    pub object: Value,
+    /// The object as it was; null when it is created.
+    #[serde(default)]
+    pub old_object: Value,
+    /// Whether nothing will be stored.
+    #[serde(default, deserialize_with = "or_false")]
+    pub dry_run: bool,
+}
+
+/// A field that Go writes as null when it is unset.
+fn or_false<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::<bool>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// What a handler says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Let it pass as it is.
+    Allow,
+    /// Let it pass with these changes; without any it is the same as [`Verdict::Allow`].
+    Change(Patch),
+    /// Refuse it with 403 `Forbidden` and this message.
+    Deny(String),
+    /// Refuse it with this status.
+    Refuse(Box<Status>),
+    /// The review could not be judged.
+    Fail {
+        /// Code as of HTTP.
+        code: i32,
+        /// Why.
+        message: String,
+    },
+}
+
+impl Verdict {
+    /// A review that is not what the handler was registered for (400).
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::Fail { code: 400, message: message.into() }
+    }
+
+    /// Refuses an object with 422 `Invalid` and a cause for each error; without errors, lets it pass.
+    pub fn invalid_unless_empty(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        if errors.is_empty() {
+            return Self::Allow;
+        }
+        let cause = |error: &FieldError| StatusCause {
+            field: Some(error.field.clone()),
+            message: Some(error.body()),
+            reason: Some(error.cause_type().to_owned()),
+        };
+        let details = StatusDetails {
+            group: Some(group.to_owned()),
+            kind: Some(kind.to_owned()),
+            name: Some(name.to_owned()),
+            causes: Some(errors.iter().map(cause).collect()),
+            ..StatusDetails::default()
+        };
+        Self::Refuse(Box::new(Status {
+            status: Some("Failure".to_owned()),
+            code: Some(422),
+            reason: Some("Invalid".to_owned()),
+            message: Some(invalid_message(&format!("{kind}.{group}"), name, errors)),
+            details: Some(details),
+            ..Status::default()
+        }))
+    }
+}
+
+impl Request {
+    /// The object, after checking that it is of the kind that the caller judges.
+    ///
+    /// # Errors
+    /// A verdict with code 400 for another kind, for no object and for one that does not parse.
+    pub fn object_of<K: DeserializeOwned>(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<K, Verdict> {
+        let given = &self.kind;
+        if (given.group.as_str(), given.version.as_str(), given.kind.as_str()) != (group, version, kind) {
+            let given = format!("{}/{}, Kind={}", given.group, given.version, given.kind);
+            let given = text::cut(&given, PARSER_TEXT_BYTES);
+            let message = format!("unexpected object {given:?}, expected \"{group}/{version}, Kind={kind}\"");
+            return Err(Verdict::bad_request(message));
+        }
+        if self.object.is_null() {
+            return Err(Verdict::bad_request("there is no content to decode"));
+        }
+        K::deserialize(&self.object).map_err(|error| Verdict::bad_request(parser_text(&error)))
+    }
+}
+
+/// A review that cannot be judged, with what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Unreadable {
+    version: String,
+    uid: String,
+    code: i32,
+    message: String,
+}
+
+impl Unreadable {
+    fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { version: DEFAULT_VERSION.to_owned(), uid: String::new(), code, message: message.into() }
+    }
+}
+
+/// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
+/// answers 500. The caller stops reading a body that is longer than [`MAX_REVIEW_BYTES`] and passes on what
+/// it has, at least one byte more than that.
+pub fn answer(content_type: Option<&str>, body: &[u8], handler: impl FnOnce(&Request) -> Verdict) -> Vec<u8> {
+    let (version, uid, verdict) = match read(content_type, body) {
+        Ok((version, request)) => {
+            let verdict = catch_unwind(AssertUnwindSafe(|| handler(&request)));
+            (version, request.uid, verdict.unwrap_or_else(|panic| panicked(panic.as_ref())))
+        }
+        Err(Unreadable { version, uid, code, message }) => (version, uid, Verdict::Fail { code, message }),
+    };
+    let answer = json!({
+        "apiVersion": version,
+        "kind": KIND,
+        "response": response(&uid, verdict),
+    });
+    answer.to_string().into_bytes()
+}
+
+/// The version of the review, and the question.
+fn read(content_type: Option<&str>, body: &[u8]) -> Result<(String, Request), Unreadable> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope {
+        #[serde(default)]
+        api_version: String,
+        #[serde(default)]
+        kind: String,
+        #[serde(default)]
+        request: Value,
+    }
+    if body.is_empty() {
+        return Err(Unreadable::new(400, "request body is empty"));
+    }
+    if body.len() > MAX_REVIEW_BYTES {
+        let message = format!("request entity is too large: limit is {MAX_REVIEW_BYTES} bytes");
+        return Err(Unreadable::new(413, message));
+    }
+    let given = content_type.unwrap_or("");
+    let media_type = given.split(';').next().unwrap_or(given).trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let given = text::cut(given, PARSER_TEXT_BYTES);
+        return Err(Unreadable::new(400, format!("contentType={given}, expected application/json")));
+    }
+    let envelope: Envelope =
+        serde_json::from_slice(body).map_err(|error| Unreadable::new(400, parser_text(&error)))?;
+    let version = match (envelope.api_version.as_str(), envelope.kind.as_str()) {
+        ("", "") => DEFAULT_VERSION.to_owned(),
+        (version, KIND) if version.starts_with(GROUP) => envelope.api_version,
+        (version, kind) => {
+            let given = text::cut(&format!("{version}, Kind={kind}"), PARSER_TEXT_BYTES);
+            return Err(Unreadable::new(400, format!("unexpected review {given:?}")));
+        }
+    };
+    let uid = envelope.request.get("uid").and_then(Value::as_str).unwrap_or("").to_owned();
+    match Request::deserialize(envelope.request) {
+        Ok(request) => Ok((version, request)),
+        Err(error) => Err(Unreadable { version, uid, code: 400, message: parser_text(&error) }),
+    }
+}
+
+/// What the parser says may repeat any part of the body.
+fn parser_text(error: &serde_json::Error) -> String {
+    text::cut(&error.to_string(), PARSER_TEXT_BYTES)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Verdict {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+    Verdict::Fail { code: 500, message: format!("panic: {text} [recovered]") }
+}
+
+fn response(uid: &str, verdict: Verdict) -> Value {
+    let allowed = json!({"uid": uid, "allowed": true, "status": {"code": 200}});
+    let refused = |status: Value| json!({"uid": uid, "allowed": false, "status": status});
+    match verdict {
+        Verdict::Allow => allowed,
+        Verdict::Change(patch) if patch.is_empty() => allowed,
+        Verdict::Change(patch) => match serde_json::to_vec(&patch) {
+            Ok(patch) => json!({
+                "uid": uid, "allowed": true, "status": {"code": 200},
+                "patchType": "JSONPatch", "patch": ByteString(patch),
+            }),
+            Err(error) => refused(json!({"code": 500, "message": error.to_string()})),
+        },
+        Verdict::Deny(message) => refused(json!({"code": 403, "reason": "Forbidden", "message": message})),
+        Verdict::Refuse(status) => refused(json!(status)),
+        Verdict::Fail { code, message } => refused(json!({"code": code, "message": message})),
+    }
+}
