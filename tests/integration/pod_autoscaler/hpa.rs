@@ -265,9 +265,10 @@ async fn the_real_controller_acts_on_it_and_the_status_follows() {
     assert_eq!(condition(&seen, "AbleToScale").expect("said")["status"], "True");
     assert_eq!(said(&seen, "Ready"), "True/AsExpected");
     assert!(seen["status"]["lastScaleTime"].is_string());
-    // With its autoscaler it goes: the garbage collector follows the owner.
+    // With its autoscaler it goes: the garbage collector follows the owner, once it knows the kind: it asks for
+    // new kinds every half minute.
     scene.delete(&it).await;
-    eventually(SOON, "the HPA is collected", async || match scene.get(&scene.hpa("web-hpa")).await? {
+    eventually(4 * SOON, "the HPA is collected", async || match scene.get(&scene.hpa("web-hpa")).await? {
         None => Ok(()),
         Some(left) => Err(left.to_string()),
     })
