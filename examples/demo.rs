@@ -63,7 +63,8 @@ async fn main() -> Result<()> {
     hand_over(&plane, &client, &managers, holder).await?;
 
     say("asking the other managers to stop");
-    for manager in managers.iter().filter(|it| it.exit_status().is_none()) {
+    // The first was told already: a second signal would cut its orderly stop short.
+    for (_, manager) in managers.iter().enumerate().filter(|(index, _)| *index != holder) {
         manager.sigterm();
     }
     for manager in &managers {
@@ -85,9 +86,11 @@ async fn autoscale(plane: &ControlPlane, client: &kube::Client, engine: &FakeEng
     say("a Deployment of two replicas, and a PodAutoscaler: 10 running requests per pod, strategy APA");
     let deployment = objects::deployment(NS, "llama", 2);
     objects::create(client, &deployment).await;
-    objects::create(client, &objects::pod_autoscaler(NS, "llama", "APA")).await;
+    let mut autoscaler = objects::pod_autoscaler(NS, "llama", "APA");
+    // The played engines go on with 20 requests each however many there are: the bound ends the growth.
+    autoscaler["spec"]["maxReplicas"] = json!(4);
+    objects::create(client, &autoscaler).await;
     wait_for_replicas(client, &deployment, 2).await;
-    let autoscaler = objects::pod_autoscaler(NS, "llama", "APA");
     eventually(MINUTE, "the autoscaler is settled", async || {
         let seen = objects::get(client, &autoscaler).await.ok_or("the autoscaler is gone")?;
         let status = &seen["status"];
