@@ -171,7 +171,6 @@ async fn seven_controllers_on_three_replicas_at_rest_make_few_lease_requests() {
     let plane = plane().await;
     let client = plane.client().await;
     let mut log = plane.audit();
-    // Without spread nothing moves while we count; presence and renewals are the same.
     let managers = managers(&plane, 3, &[]).await;
     let all: Vec<_> = managers.iter().collect();
     wait_held(&client, SOON, &default_leases(), &all).await;

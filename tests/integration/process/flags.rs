@@ -266,7 +266,7 @@ async fn controller_that_is_not_built_takes_no_lease_and_says_so() {
     assert!(!held.contains_key(&default_lease("kv-cache-controller")), "{held:?}");
 }
 
-/// A path that exists in no control plane.
+/// A kubeconfig that is missing, and one that is garbage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unusable_kubeconfig_is_told_by_name_and_ends_with_1() {
     let plane = ControlPlane::start(Options::bare()).await;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Event;
 use kube::{
-    Api,
+    Api, Client,
     api::{DeleteParams, ListParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     election::{SOON, allow_probes, default_lease, default_leases, holders, plane, wait_counting, wait_held},
@@ -23,6 +23,25 @@ const AUTOSCALER: &str = "pod-autoscaler-controller";
 
 fn others() -> Vec<String> {
     default_leases().into_iter().filter(|it| *it != default_lease(AUTOSCALER)).collect()
+}
+
+/// Creates an autoscaler and waits until its status tells of a pass.
+async fn wait_reconciled(client: &Client, ns: &str, within: Duration) {
+    let autoscaler = objects::pod_autoscaler(ns, "seen", "APA");
+    objects::create(client, &autoscaler).await;
+    eventually(within, "the autoscaler is reconciled", async || {
+        let seen = objects::get(client, &autoscaler).await.ok_or("gone")?;
+        if seen["status"]["conditions"].is_array() { Ok(()) } else { Err(seen["status"].to_string()) }
+    })
+    .await;
+}
+
+/// Names the shipped combined role.
+fn combined_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "aibrix-controller-manager-role"},
+    })
 }
 
 /// The spec's example is the model-claim controller; the rule is the same for each, and the pod autoscaler
@@ -48,13 +67,7 @@ async fn controller_without_its_crd_waits_alone_and_starts_when_it_comes() {
     let ns = plane.namespace("late-crd").await;
     let client = plane.client().await;
     wait_held(&client, Duration::from_secs(60), &[default_lease(AUTOSCALER)], &[&manager]).await;
-    let autoscaler = objects::pod_autoscaler(&ns, "late", "APA");
-    objects::create(&client, &autoscaler).await;
-    eventually(Duration::from_secs(60), "the autoscaler is reconciled", async || {
-        let seen = objects::get(&client, &autoscaler).await.ok_or("gone")?;
-        if seen["status"]["conditions"].is_array() { Ok(()) } else { Err(seen["status"].to_string()) }
-    })
-    .await;
+    wait_reconciled(&client, &ns, Duration::from_secs(60)).await;
     assert!(manager.exit_status().is_none());
 }
 
@@ -64,10 +77,7 @@ async fn controller_without_its_crd_waits_alone_and_starts_when_it_comes() {
 async fn controller_that_may_not_list_its_kind_fails_alone_and_retries() {
     let plane = plane().await;
     let client = plane.client().await;
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "aibrix-controller-manager-role"},
-    });
+    let role = combined_role();
     let shipped = objects::get(&client, &role).await.expect("the shipped ClusterRole");
     let mut without = shipped["rules"].clone();
     for rule in without.as_array_mut().expect("rules") {
@@ -90,13 +100,7 @@ async fn controller_that_may_not_list_its_kind_fails_alone_and_retries() {
     .await;
     objects::patch(&client, &role, &json!({"rules": shipped["rules"]})).await;
     let ns = plane.namespace("allowed").await;
-    let autoscaler = objects::pod_autoscaler(&ns, "allowed", "APA");
-    objects::create(&client, &autoscaler).await;
-    eventually(Duration::from_secs(180), "the autoscaler is reconciled", async || {
-        let seen = objects::get(&client, &autoscaler).await.ok_or("gone")?;
-        if seen["status"]["conditions"].is_array() { Ok(()) } else { Err(seen["status"].to_string()) }
-    })
-    .await;
+    wait_reconciled(&client, &ns, Duration::from_secs(180)).await;
     assert!(manager.exit_status().is_none());
 }
 
@@ -106,10 +110,7 @@ async fn controller_that_may_not_list_its_kind_fails_alone_and_retries() {
 async fn roles_of_aibrix_suffice_for_all_but_the_metrics_apis() {
     let plane = plane().await;
     let client = plane.client().await;
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "aibrix-controller-manager-role"},
-    });
+    let role = combined_role();
     let shipped = objects::get(&client, &role).await.expect("the shipped ClusterRole");
     let rules: Vec<_> = shipped["rules"]
         .as_array()
