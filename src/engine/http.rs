@@ -4,9 +4,7 @@
 use std::{fmt, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Method, StatusCode, Url, header};
-
-use crate::fence::{Fence, NotLeading};
+use reqwest::{StatusCode, Url, header};
 
 use super::{
     exposition::{Families, Scanner},
@@ -62,7 +60,7 @@ impl Scheme {
 /// What a request goes to. Two targets are equal when their URLs are. Printed without user name,
 /// password, query and fragment, so it may stand in logs, events and conditions.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target(Url);
+pub struct Target(pub(super) Url);
 
 /// A URL cannot be made of what a user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -195,30 +193,10 @@ pub enum BuildError {
     Client(#[source] reqwest::Error),
 }
 
-/// A request that changes something failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The term is over: nothing was sent, or the answer was not waited for.
-    #[error(transparent)]
-    NotLeading(#[from] NotLeading),
-    /// The request failed.
-    #[error(transparent)]
-    Http(HttpError),
-}
-
-/// An answer of any status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Status code.
-    pub status: u16,
-    /// Body, at most the limit.
-    pub body: Bytes,
-}
-
 /// The client. Cheap to clone; clones share their settings.
 #[derive(Debug, Clone)]
 pub struct EngineClient {
-    inner: reqwest::Client,
+    pub(super) inner: reqwest::Client,
     limits: Limits,
 }
 
@@ -270,57 +248,13 @@ impl EngineClient {
         Ok(scanner.finish())
     }
 
-    /// Reads an answer of any status whole.
-    ///
-    /// # Errors
-    /// [`HttpError`], never `Status` and `NotText`.
-    pub async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
-        self.answer(target, self.inner.get(target.0.clone())).await
-    }
-
-    /// Sends a JSON body that changes something, bounded by the right to write as well as by the
-    /// limits. The answer may have any status.
-    ///
-    /// # Errors
-    /// [`ChangeError::NotLeading`]: the term is over, drop the work (the change may have happened when
-    /// the right ended while the request was under way); [`ChangeError::Http`] as for [`Self::get`].
-    pub async fn change(
-        &self,
-        fence: &Fence,
-        method: Method,
-        target: &Target,
-        body: Bytes,
-    ) -> Result<Answer, ChangeError> {
-        let bound = fence.check()?;
-        let request = self.inner.request(method, target.0.clone());
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
-        let answer = self.answer(target, request);
-        match bound {
-            None => answer.await,
-            Some(moment) => tokio::time::timeout_at(moment, answer).await.map_err(|_| NotLeading)?,
-        }
-        .map_err(ChangeError::Http)
-    }
-
-    async fn answer(&self, target: &Target, request: reqwest::RequestBuilder) -> Result<Answer, HttpError> {
-        let mut response = request.send().await.map_err(|error| failed(target, error))?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        let mut left = self.limits.body_bytes;
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(target, error))? {
-            left = self.remaining(target, left, &chunk)?;
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, body: Bytes::from(body) })
-    }
-
     fn remaining(&self, target: &Target, left: usize, chunk: &Bytes) -> Result<usize, HttpError> {
         let too_large = || HttpError::TooLarge { target: target.clone(), limit: self.limits.body_bytes };
         left.checked_sub(chunk.len()).ok_or_else(too_large)
     }
 }
 
-fn failed(target: &Target, error: reqwest::Error) -> HttpError {
+pub(super) fn failed(target: &Target, error: reqwest::Error) -> HttpError {
     let target = target.clone();
     if error.is_timeout() {
         return HttpError::Timeout { target };
