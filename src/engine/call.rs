@@ -160,7 +160,7 @@ impl<'a> Exchange<'a> {
         body: Vec<u8>,
     ) -> Result<(), CallError> {
         fence.check()?;
-        let body = reqwest::Body::wrap(Guarded { fence: fence.clone(), body: Some(Bytes::from(body)) });
+        let body = reqwest::Body::wrap(Guarded::new(fence, body));
         let request = client.inner.post(self.target.0.clone());
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         let answer = async {
@@ -236,9 +236,15 @@ impl<'a> Exchange<'a> {
 }
 
 /// A body that leaves only while its term lasts.
-struct Guarded {
+pub(super) struct Guarded {
     fence: Fence,
     body: Option<Bytes>,
+}
+
+impl Guarded {
+    pub(super) fn new(fence: &Fence, body: Vec<u8>) -> Self {
+        Self { fence: fence.clone(), body: Some(Bytes::from(body)) }
+    }
 }
 
 impl Body for Guarded {

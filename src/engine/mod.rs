@@ -19,8 +19,12 @@ mod runtime_sidecar;
 mod tls;
 
 #[cfg(test)]
+mod call_tests;
+#[cfg(test)]
 mod exposition_tests;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod lora_tests;
 #[cfg(test)]
 mod metric_names_tests;
