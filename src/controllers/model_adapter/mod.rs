@@ -40,6 +40,10 @@ mod steps;
 mod triggers;
 
 #[cfg(test)]
+mod controller_tests;
+#[cfg(test)]
+mod led;
+#[cfg(test)]
 mod load_retry_tests;
 #[cfg(test)]
 mod objects_tests;
