@@ -39,7 +39,7 @@ impl StoredApi {
         if meta["uid"].is_null() {
             meta["uid"] = match &known {
                 Some(known) => known["metadata"]["uid"].clone(),
-                None => json!(format!("uid-{name}")),
+                None => json!(format!("{}-{name}", collection.rsplit('/').next().unwrap_or_default())),
             };
         }
         let bare = |object: &Value| (object["spec"].clone(), object["metadata"]["deletionTimestamp"].clone());
