@@ -223,5 +223,5 @@ fn say_failed(draft: &mut Draft, standings: &[(&PodSeen, Standing<'_>)], settled
         return;
     }
     draft.phase(status::FAILED);
-    draft.ready(false, status::LOADING_ERROR, format!("Loading failed on all pods: {}", errors.join("; ")));
+    draft.ready(false, status::LOADING_ERROR, &format!("Loading failed on all pods: {}", errors.join("; ")));
 }

@@ -71,7 +71,7 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
     if let Err(problem) = selector_of(&seen.adapter) {
         let mut draft = Draft::of(&seen.adapter, now);
         draft.phase(status::FAILED);
-        draft.ready(false, status::VALIDATION_FAILED, problem);
+        draft.ready(false, status::VALIDATION_FAILED, &problem);
         plan.status = Some(draft.status);
         return plan;
     }
@@ -103,8 +103,7 @@ fn plan_lost(plan: &mut Plan, seen: &Snapshot, now: Timestamp) {
     if seen.pods.is_empty() {
         say_unavailable(&mut draft, seen);
     } else {
-        let message = "Adapter pod removed, migrating to new pod".to_owned();
-        draft.ready(false, status::MIGRATING, message);
+        draft.ready(false, status::MIGRATING, "Adapter pod removed, migrating to new pod");
     }
     plan.steps.extend(publish::empty_slice(seen));
     plan.status = Some(draft.status);
@@ -146,13 +145,11 @@ fn plan_hosted(plan: &mut Plan, seen: &Snapshot, keep: &[&PodSeen], now: Timesta
     } else if let [only, ..] = keep {
         vec![*only]
     } else {
-        match plan_place(plan, seen, &mut draft, now) {
-            Some(order) => order,
-            None => {
-                plan.status = Some(draft.status);
-                return;
-            }
-        }
+        let Some(order) = plan_place(plan, seen, &mut draft, now) else {
+            plan.status = Some(draft.status);
+            return;
+        };
+        order
     };
     plan.watch = order.iter().map(|pod| pod.facts.uid.clone()).collect();
     let instances = plan_load(plan, seen, &mut draft, &order, keep);
@@ -181,7 +178,7 @@ fn counted(seen: &Snapshot, now: Timestamp) -> Draft {
 fn say_unavailable(draft: &mut Draft, seen: &Snapshot) {
     let name = status::full_name(&seen.adapter);
     let message = format!("ModelAdapter {name} has no ready pods matching its selector");
-    draft.ready(false, status::UNAVAILABLE, message);
+    draft.ready(false, status::UNAVAILABLE, &message);
     draft.phase(status::PENDING);
 }
 

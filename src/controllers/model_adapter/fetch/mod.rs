@@ -221,11 +221,10 @@ impl Reads {
 
     /// From now on the lists of exactly these pods are kept fresh for the adapter.
     pub(super) fn watch(&self, key: &Key, seen: &Snapshot, wanted: &[Box<str>]) {
-        let origin = |uid: &Box<str>| {
-            let pod = seen.pods.iter().find(|pod| pod.facts.uid == *uid)?;
-            Some(Origin { pod: uid.clone(), endpoint: pod.endpoint.clone().ok()? })
-        };
-        let origins: Vec<Origin> = wanted.iter().filter_map(origin).collect();
+        let is_wanted = |pod: &&PodSeen| wanted.contains(&pod.facts.uid);
+        let origin =
+            |pod: &PodSeen| Some(Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().ok()? });
+        let origins: Vec<Origin> = seen.pods.iter().filter(is_wanted).filter_map(origin).collect();
         self.calls.ledger.lock().watch(key, origins, self.clock.instant());
         self.calls.look();
     }
