@@ -158,6 +158,7 @@ impl Host {
         let agent = format!("aibrix-controller-manager/{}", settings.client.version);
         let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
+        deps.model_route = Arc::new(settings.model_route.clone());
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {

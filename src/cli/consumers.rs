@@ -145,17 +145,6 @@ impl fmt::Debug for PrometheusLogin {
     }
 }
 
-/// The model-route controller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelRouteSettings {
-    /// Request time-out of created routes.
-    pub request_timeout: Duration,
-    /// Gateway that routes attach to.
-    pub gateway_name: String,
-    /// Namespace of the Gateway and of the routes.
-    pub gateway_namespace: String,
-}
-
 /// The orderly stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownSettings {
