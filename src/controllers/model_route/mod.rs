@@ -36,8 +36,6 @@ mod triggers;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
-mod controller_tests;
-#[cfg(test)]
 mod fit_tests;
 #[cfg(test)]
 mod memory_tests;
