@@ -159,6 +159,7 @@ impl Host {
         let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
         let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
+        deps.model_adapter = settings.model_adapter.clone();
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {
