@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse as _};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -242,6 +242,10 @@ async fn answer<S>(
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, under_way) = (router.clone(), UnderWay::new(&use_));
         async move {
+            // The buffer of the connection may hold up to twice as much before it refuses a head.
+            if head_bytes(&request) > limits.head_bytes {
+                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
             let answer = router.oneshot(request.map(Body::new)).await;
             drop(under_way);
             answer
@@ -258,6 +262,12 @@ async fn answer<S>(
     if let Err(error) = result {
         tracing::debug!(error = %error, "connection ended");
     }
+}
+
+/// Length of the head of a request, about as it was sent.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    headers.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
 }
 
 /// Whether accepting is worth another try: the peer left, or resources are short for the moment.

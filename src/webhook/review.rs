@@ -189,7 +189,7 @@ impl Unreadable {
 /// The answer to a review that the caller could not read to its end.
 pub fn unread(code: i32, message: &str) -> Vec<u8> {
     let Unreadable { version, uid, code, message } = Unreadable::new(code, message);
-    envelope(&version, response(&uid, Verdict::Fail { code, message }))
+    envelope(&version, &response(&uid, Verdict::Fail { code, message }))
 }
 
 /// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
@@ -203,10 +203,10 @@ pub fn answer(content_type: Option<&str>, body: &[u8], handler: impl FnOnce(&Req
         }
         Err(Unreadable { version, uid, code, message }) => (version, uid, Verdict::Fail { code, message }),
     };
-    envelope(&version, response(&uid, verdict))
+    envelope(&version, &response(&uid, verdict))
 }
 
-fn envelope(version: &str, response: Value) -> Vec<u8> {
+fn envelope(version: &str, response: &Value) -> Vec<u8> {
     json!({"apiVersion": version, "kind": KIND, "response": response}).to_string().into_bytes()
 }
 

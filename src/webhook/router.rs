@@ -68,10 +68,14 @@ pub fn router(
     leaving: CancellationToken,
 ) -> Router {
     let room = Semaphore::new(in_kib(limits.held_bytes.max(MAX_REVIEW_BYTES)));
-    let shared = Arc::new(Shared { metrics, clock, limits, room, leaving });
-    HOOKS
-        .into_iter()
-        .fold(Router::new(), |router, hook| {
+    routes(&HOOKS, Shared { metrics, clock, limits, room, leaving })
+}
+
+fn routes(hooks: &[Hook], shared: Shared) -> Router {
+    let shared = Arc::new(shared);
+    hooks
+        .iter()
+        .fold(Router::new(), |router, &hook| {
             let shared = Arc::clone(&shared);
             let answer = move |request: Request| {
                 let shared = Arc::clone(&shared);
@@ -139,6 +143,13 @@ impl Shared {
 struct Review<'a> {
     body: Bytes,
     _room: Option<SemaphorePermit<'a>>,
+}
+
+#[cfg(test)]
+/// The same for other hooks than ours.
+pub(super) fn router_of(hooks: &[Hook], metrics: WebhookMetrics, clock: SharedClock) -> Router {
+    let (limits, leaving) = (Limits::default(), CancellationToken::new());
+    routes(hooks, Shared { metrics, clock, limits, room: Semaphore::new(1), leaving })
 }
 
 fn in_kib(bytes: usize) -> usize {
