@@ -12,8 +12,22 @@ use std::{
 use serde_json::Value;
 
 /// All kustomizations that a user applies, as folders below `deploy/kustomize`.
-pub(crate) const KUSTOMIZATIONS: &[&str] =
-    &["base", "overlays/release", "overlays/dev", "overlays/standalone/pod-autoscaler-controller"];
+pub(crate) const KUSTOMIZATIONS: &[&str] = &[
+    "base",
+    "overlays/release",
+    "overlays/dev",
+    "overlays/webhook-only",
+    "overlays/standalone/pod-autoscaler-controller",
+];
+
+/// How many controllers the Deployment of a kustomization runs.
+pub(crate) fn controllers_in(kustomization: &str) -> usize {
+    match kustomization {
+        "overlays/webhook-only" => 0,
+        standalone if standalone.contains("standalone") => 1,
+        _ => 7,
+    }
+}
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,7 +60,7 @@ pub(crate) fn render(kustomization: &str) -> Vec<Value> {
         .clone()
 }
 
-fn kustomize(folder: &Path) -> String {
+pub(crate) fn kustomize(folder: &Path) -> String {
     let kubectl = kubectl().unwrap_or_else(|why| {
         panic!("{why}\nThe manifests cannot be rendered: run `make tools`, or set KUBECTL to a kubectl.")
     });
