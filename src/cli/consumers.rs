@@ -25,7 +25,9 @@ pub struct ControllerSettings {
 /// Webhooks and their certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
-    /// Port of the listener, on all addresses.
+    /// Address of the listener, without brackets; empty: all addresses.
+    pub host: String,
+    /// Port of the listener.
     pub port: u16,
     /// Offer HTTP/2.
     pub enable_http2: bool,

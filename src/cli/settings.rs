@@ -291,6 +291,7 @@ fn webhook(given: &Given, namespace: String, problems: &mut Vec<Problem>) -> Opt
         name
     };
     Some(WebhookSettings {
+        host: given.get(&flags::WEBHOOK_HOST),
         port: valid_port.unwrap_or_default(),
         enable_http2: given.get(&flags::ENABLE_HTTP2),
         cert_dir: given.get(&flags::WEBHOOK_CERT_DIR).into(),

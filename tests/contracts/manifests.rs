@@ -16,6 +16,7 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
     "base",
     "overlays/release",
     "overlays/dev",
+    "overlays/webhook-only",
     "overlays/standalone/pod-autoscaler-controller",
     "overlays/standalone/model-route-controller",
 ];
@@ -33,6 +34,15 @@ pub(crate) fn standalone(controller: &str) -> String {
 pub(crate) fn prefixes() -> Vec<(String, &'static str)> {
     let alone = STANDALONE.iter().map(|(controller, prefix)| (standalone(controller), *prefix));
     [("base".to_owned(), "aibrix-")].into_iter().chain(alone).collect()
+}
+
+/// How many controllers the Deployment of a kustomization runs.
+pub(crate) fn controllers_in(kustomization: &str) -> usize {
+    match kustomization {
+        "overlays/webhook-only" => 0,
+        standalone if standalone.contains("standalone") => 1,
+        _ => 7,
+    }
 }
 
 pub(crate) fn root() -> &'static Path {
@@ -66,7 +76,7 @@ pub(crate) fn render(kustomization: &str) -> Vec<Value> {
         .clone()
 }
 
-fn kustomize(folder: &Path) -> String {
+pub(crate) fn kustomize(folder: &Path) -> String {
     let kubectl = kubectl().unwrap_or_else(|why| {
         panic!("{why}\nThe manifests cannot be rendered: run `make tools`, or set KUBECTL to a kubectl.")
     });

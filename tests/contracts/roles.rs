@@ -129,6 +129,19 @@ fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
 }
 
 #[test]
+fn webhooks_alone_may_keep_certificates_and_nothing_else() {
+    let objects = render("overlays/webhook-only");
+    let granted = of_role(&object(&objects, "ClusterRole", "aibrix-webhook-controller-manager-role"));
+    let configurations = "admissionregistration.k8s.io \
+         mutatingwebhookconfigurations,validatingwebhookconfigurations get,list,update,watch";
+    assert_eq!(granted, of_text(configurations));
+    let secrets = object(&objects, "Role", "aibrix-webhook-controller-manager-certificate-role");
+    assert_eq!(of_role(&secrets), of_text("core secrets get,list,update,watch"));
+    assert_eq!(secrets["metadata"]["namespace"], "aibrix-system", "in its own namespace only");
+    assert_eq!(missing(&combined(), &granted), NONE);
+}
+
+#[test]
 fn a_standalone_role_is_part_of_the_combined_one() {
     // Both may be installed side by side: neither may do what the other would be refused.
     for (controller, prefix) in STANDALONE {
