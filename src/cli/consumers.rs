@@ -47,8 +47,6 @@ pub struct WebhookSettings {
     pub validating_configuration: String,
 }
 
-}
-
 /// The orderly stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownSettings {
