@@ -25,7 +25,9 @@ pub struct ControllerSettings {
 /// Webhooks and their certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
-    /// Port of the listener, on all addresses.
+    /// Address of the listener, without brackets; empty: all addresses.
+    pub host: String,
+    /// Port of the listener.
     pub port: u16,
     /// Offer HTTP/2.
     pub enable_http2: bool,
@@ -43,17 +45,6 @@ pub struct WebhookSettings {
     pub mutating_configuration: String,
     /// Configuration that gets the CA.
     pub validating_configuration: String,
-}
-
-/// The model-route controller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelRouteSettings {
-    /// Request time-out of created routes.
-    pub request_timeout: Duration,
-    /// Gateway that routes attach to.
-    pub gateway_name: String,
-    /// Namespace of the Gateway and of the routes.
-    pub gateway_namespace: String,
 }
 
 /// The orderly stop.

@@ -20,6 +20,7 @@ use crate::{
 
 use self::{
     model_adapter::{ModelAdapterController, ModelAdapterSettings},
+    model_route::{ModelRouteController, ModelRouteSettings},
     pod_autoscaler::{PodAutoscalerController, ScaleActions},
 };
 
@@ -50,6 +51,8 @@ pub struct Deps {
     pub clock: SharedClock,
     /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
     pub sync_period: Duration,
+    /// What the process is told about routes; AIBrix's constants by default.
+    pub model_route: Arc<ModelRouteSettings>,
     /// How ModelAdapters are placed and loaded.
     pub model_adapter: ModelAdapterSettings,
 }
@@ -81,19 +84,20 @@ impl Deps {
         let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
         let engine = EngineClient::new(Limits::default(), user_agent).map_err(DepsError::Engine)?;
         let sync_period = pod_autoscaler::SYNC_PERIOD;
+        let model_route = Arc::default();
         let model_adapter = ModelAdapterSettings::default();
-        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period, model_adapter })
+        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period, model_route, model_adapter })
     }
 }
 
 /// The cards of the controllers that this build contains, without making any.
 pub fn cards() -> Vec<&'static Card> {
-    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD), model_adapter::card()]
+    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD), model_adapter::card(), &model_route::CARD]
 }
 
 /// The controllers that this build contains.
 pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    vec![pod_autoscaler(deps.clone()), model_adapter(deps.clone())]
+    vec![pod_autoscaler(deps.clone()), model_adapter(deps.clone()), model_route(deps.clone())]
 }
 
 fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
@@ -105,4 +109,9 @@ fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
 fn model_adapter(deps: Deps) -> Arc<dyn Controller> {
     let Deps { watches, metrics, engine, clock, model_adapter: settings, .. } = deps;
     Arc::new(ModelAdapterController { watches, metrics, engine, clock, settings })
+}
+
+fn model_route(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, clock, model_route: settings, .. } = deps;
+    Arc::new(ModelRouteController { watches, metrics, clock, settings })
 }
