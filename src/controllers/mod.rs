@@ -93,17 +93,16 @@ pub fn cards() -> Vec<&'static Card> {
 
 /// The controllers that this build contains.
 pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    let Deps { watches, metrics, scale_actions, engine, clock, sync_period, model_route } = deps.clone();
-    vec![
-        Arc::new(PodAutoscalerController {
-            card: pod_autoscaler::card_for(sync_period),
-            watches: watches.clone(),
-            metrics: metrics.clone(),
-            scale_actions,
-            engine,
-            clock: Arc::clone(&clock),
-            sync_period,
-        }),
-        Arc::new(ModelRouteController { watches, metrics, clock, settings: model_route }),
-    ]
+    vec![pod_autoscaler(deps.clone()), model_route(deps.clone())]
+}
+
+fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, scale_actions, engine, clock, sync_period, .. } = deps;
+    let card = pod_autoscaler::card_for(sync_period);
+    Arc::new(PodAutoscalerController { card, watches, metrics, scale_actions, engine, clock, sync_period })
+}
+
+fn model_route(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, clock, model_route: settings, .. } = deps;
+    Arc::new(ModelRouteController { watches, metrics, clock, settings })
 }

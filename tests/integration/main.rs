@@ -16,6 +16,7 @@
 
 mod election;
 mod harness;
+mod model_route;
 mod oracle;
 mod pod_autoscaler;
 mod process;
