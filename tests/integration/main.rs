@@ -17,6 +17,7 @@
 mod election;
 mod harness;
 mod model_adapter;
+mod model_route;
 mod oracle;
 mod pod_autoscaler;
 mod process;
