@@ -366,6 +366,8 @@ impl Ledger {
             (attempt.generation, attempt.ready_since) = (order.generation, order.ready_since);
         }
         attempt.call = Some((number, change));
+        // What was said before this change proves nothing after it.
+        attempt.claimed = None;
         if change == Change::Load {
             attempt.unloaded = None;
         }
