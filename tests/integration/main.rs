@@ -20,4 +20,5 @@ mod oracle;
 mod pod_autoscaler;
 mod process;
 mod support;
+mod webhook;
 mod writer;
