@@ -55,6 +55,7 @@ pub mod engine;
 
 pub mod runtime;
 
+pub mod certs;
 pub mod controllers;
 pub mod server;
 pub mod webhook;

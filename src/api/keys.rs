@@ -51,6 +51,14 @@ pub mod model_adapter {
     pub const SIDECAR_CONTAINER: &str = "aibrix-runtime";
     /// Port of the runtime sidecar.
     pub const SIDECAR_PORT: u16 = 8080;
+    /// Port on localhost that stands for every engine in debug mode.
+    pub const DEBUG_PORT: u16 = 30081;
+}
+
+/// What the model claim controller leaves behind.
+pub mod model_claim {
+    /// Annotations of a pod, one for each ModelClaim that is bound to it: what it serves, and where.
+    pub const BINDING_PREFIX: &str = "modelclaim.aibrix.ai/";
 }
 
 /// What the model routes read and leave behind.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{consumers::ControllerSettings, settings::Settings},
     clock::{SharedClock, SystemClock},
-    cluster::{client::Clients, discovery::Discovery},
+    cluster::{client, client::Clients, discovery::Discovery},
     controllers::{self, Deps},
     election,
     fence::Fence,
@@ -168,9 +168,12 @@ impl Host {
         let warm = settings.warm_standby;
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
-        let agent = format!("aibrix-controller-manager/{}", settings.client.version);
+        // As in the requests to the API server: engines can tell replicas apart, and so can tests.
+        let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
         let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
+        deps.model_route = Arc::new(settings.model_route.clone());
+        deps.model_adapter = settings.model_adapter.clone();
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {

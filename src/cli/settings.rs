@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{
     consumers::{
-        ControllerSettings, ModelAdapterSettings, ModelRouteSettings, SchedulerPolicy, ShutdownSettings,
-        WebhookSettings,
+        ControllerSettings, ModelAdapterSettings, SchedulerPolicy, ShutdownSettings, WebhookSettings,
     },
     controllers::{self, InvalidController, NAMES},
     election_settings::{self, positive},
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     cluster::client::ClientSettings,
+    controllers::model_route::ModelRouteSettings,
     election,
     gocompat::{duration::format_duration, number::parse_int},
     k8s::names::is_dns1123_subdomain,

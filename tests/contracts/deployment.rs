@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{KUSTOMIZATIONS, args, deployment, object, read, render};
+use crate::manifests::{
+    KUSTOMIZATIONS, STANDALONE, args, deployment, object, prefixes, read, render, standalone,
+};
 
 const CONTROLLERS: &[&str] = &[
     "pod-autoscaler-controller",
@@ -37,6 +39,9 @@ fn services_and_budgets_tell_the_pods_of_different_deployments_apart() {
     let pairs = [
         ("overlays/release", "overlays/standalone/pod-autoscaler-controller"),
         ("overlays/webhook-only", "overlays/standalone/pod-autoscaler-controller"),
+        ("overlays/release", "overlays/standalone/model-route-controller"),
+        ("overlays/webhook-only", "overlays/standalone/model-route-controller"),
+        ("overlays/standalone/pod-autoscaler-controller", "overlays/standalone/model-route-controller"),
     ];
     for (one, other) in pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
         let labels = |kustomization| pod(kustomization)["metadata"]["labels"].clone();
@@ -75,18 +80,19 @@ fn every_controller_has_its_lease_id_spelt_out() {
         assert_eq!(args.iter().filter(|arg| arg.contains("leader-election-id")).count(), CONTROLLERS.len());
         assert_eq!(args[0], "--leader-elect");
     }
-    let standalone = args(&render("overlays/standalone/pod-autoscaler-controller"));
-    assert_eq!(
-        standalone,
-        [
-            "--leader-elect",
-            "--controllers=pod-autoscaler-controller",
-            "--leader-election-id=pod-autoscaler-controller=aibrix-pod-autoscaler-controller",
-            "--health-probe-bind-address=:8081",
-            "--metrics-bind-address=:8080",
-            "--disable-webhook",
-        ]
-    );
+    for (controller, _) in STANDALONE {
+        assert_eq!(
+            args(&render(&standalone(controller))),
+            [
+                "--leader-elect".to_owned(),
+                format!("--controllers={controller}"),
+                format!("--leader-election-id={controller}=aibrix-{controller}"),
+                "--health-probe-bind-address=:8081".to_owned(),
+                "--metrics-bind-address=:8080".to_owned(),
+                "--disable-webhook".to_owned(),
+            ]
+        );
+    }
 }
 
 #[test]
@@ -178,18 +184,16 @@ fn the_service_monitor_finds_the_metrics_services() {
     let monitor = crate::manifests::documents(&read("deploy/observability/service_monitor.yaml")).remove(0);
     let selector = monitor["spec"]["selector"]["matchLabels"].as_object().expect("a label selector").clone();
     let endpoint = &monitor["spec"]["endpoints"][0];
-    for (kustomization, prefix) in
-        [("base", "aibrix-"), ("overlays/standalone/pod-autoscaler-controller", "aibrix-autoscaling-")]
-    {
+    for (kustomization, prefix) in prefixes() {
         let name = format!("{prefix}controller-manager-metrics-service");
-        let service = object(&render(kustomization), "Service", &name);
+        let service = object(&render(&kustomization), "Service", &name);
         for (key, value) in &selector {
             assert_eq!(service["metadata"]["labels"][key], *value);
         }
         assert_eq!(service["metadata"]["namespace"], monitor["metadata"]["namespace"]);
         let port = &service["spec"]["ports"][0];
         assert_eq!((&port["name"], &port["port"]), (&endpoint["port"], &json!(8080)));
-        assert!(args(&render(kustomization)).contains(&"--metrics-bind-address=:8080".to_owned()));
+        assert!(args(&render(&kustomization)).contains(&"--metrics-bind-address=:8080".to_owned()));
     }
     assert_eq!(endpoint["path"], "/metrics");
 }

@@ -18,7 +18,23 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
     "overlays/dev",
     "overlays/webhook-only",
     "overlays/standalone/pod-autoscaler-controller",
+    "overlays/standalone/model-route-controller",
 ];
+
+/// Controllers with a kustomization of their own, which renames by a prefix.
+pub(crate) const STANDALONE: &[(&str, &str)] =
+    &[("pod-autoscaler-controller", "aibrix-autoscaling-"), ("model-route-controller", "aibrix-model-route-")];
+
+/// The kustomization of one controller alone.
+pub(crate) fn standalone(controller: &str) -> String {
+    format!("overlays/standalone/{controller}")
+}
+
+/// Kustomizations with the prefixes that they rename by: the full one and those of one controller alone.
+pub(crate) fn prefixes() -> Vec<(String, &'static str)> {
+    let alone = STANDALONE.iter().map(|(controller, prefix)| (standalone(controller), *prefix));
+    [("base".to_owned(), "aibrix-")].into_iter().chain(alone).collect()
+}
 
 /// How many controllers the Deployment of a kustomization runs.
 pub(crate) fn controllers_in(kustomization: &str) -> usize {

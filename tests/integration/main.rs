@@ -16,6 +16,7 @@
 
 mod election;
 mod harness;
+mod model_adapter;
 mod oracle;
 mod pod_autoscaler;
 mod process;

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Webhook certificates that manage themselves: a Secret with CA and server certificate, the CA in both webhook
+//! configurations, and what the webhook server shows in a handshake.
+//!
+//! # Promised
+//! - Every replica serves from memory, leader or not; a changed certificate is taken up within seconds, and
+//!   connections that are open stay open.
+//! - A client that trusts what is published is never refused, also while the CA changes: [`plan`] says why,
+//!   `plan_race_tests.rs` tries it with several replicas.
+//! - Every replica may write, without a Lease: each write carries the `resourceVersion` that was read and
+//!   happens only where something differs. The loser of a race takes what the winner wrote.
+//! - Trouble ends nothing: without Secret, permission or configurations the process lives on, is not ready where
+//!   that is needed, tries again every 30 s at most, and logs each cause once.
+//!
+//! # Deliberately absent
+//! Patches and creates that AIBrix's roles do not grant (an absent Secret is created where a role allows it);
+//! entries of a configuration that belong to another Service; extra keys in the Secret. With
+//! `--manage-webhook-certs=false` also every request to the API server: the mounted files are all there is.
+//!
+//! # Who else writes these objects
+//! A Go manager during an upgrade or after a rollback (it takes our certificates as they are, and publishes the
+//! Secret's CA alone); whoever applies the manifests.
+//!
+//! | File | Holds |
+//! |---|---|
+//! | [`issue`], [`x509`] | makes certificates; reads and checks them |
+//! | [`rotation`] | what a Secret holds, and what to make anew |
+//! | [`bundle`] | the `caBundle`s of a configuration |
+//! | [`snapshot`], [`memory`], [`plan`] | the facts of a look, what is remembered, what follows |
+//! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
+//! | `rotator`, `served` | the task; what handshakes get |
+
+pub mod bundle;
+mod files;
+pub mod issue;
+pub mod memory;
+mod pace;
+pub mod plan;
+mod rotator;
+pub mod rotation;
+mod served;
+pub mod snapshot;
+mod store;
+mod watching;
+pub mod x509;
+
+#[cfg(test)]
+mod bundle_tests;
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
+mod issue_tests;
+#[cfg(test)]
+mod pace_tests;
+#[cfg(test)]
+mod plan_race_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
+mod rotator_tests;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod testing;
+
+use std::{fmt, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use kube::Client;
+use rustls::server::ResolvesServerCert;
+
+use crate::{
+    clock::SharedClock,
+    runtime::{
+        tasks::{TaskSet, panic_message},
+        watches::Watches,
+    },
+};
+
+use self::{bundle::Names, rotator::Rotator, served::Served, store::Store, watching::Watching};
+
+/// Pause after a panic, which is a defect.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// Which objects hold the certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Make, rotate and publish certificates; otherwise the files are served as they are.
+    pub managed: bool,
+    /// Folder with `tls.crt` and `tls.key`.
+    pub cert_dir: PathBuf,
+    /// Service in the certificate, and the namespace of Service and Secret.
+    pub names: Names,
+    /// The Secret.
+    pub secret_name: String,
+    /// Configuration that gets the CA.
+    pub mutating_configuration: String,
+    /// Configuration that gets the CA.
+    pub validating_configuration: String,
+}
+
+/// The running management of certificates; dropping it ends it.
+pub struct Certificates {
+    served: Arc<Served>,
+    _tasks: TaskSet,
+}
+
+impl Certificates {
+    /// Starts to manage certificates, or to follow the files. `client` writes without a fence: no Lease is
+    /// needed. To be called within the async runtime; returns at once, before anything was read.
+    pub fn start(settings: Settings, client: Client, watches: Watches, clock: SharedClock) -> Self {
+        let served = Arc::new(Served::new(Arc::clone(&clock)));
+        let tasks = TaskSet::new();
+        let settings = Arc::new(settings);
+        let shown = Arc::clone(&served);
+        tasks.spawn("webhook certificates", async move {
+            loop {
+                let run = async {
+                    if settings.managed {
+                        let store = Store::new(client.clone(), &settings);
+                        let watching = Watching::new(&watches, &settings);
+                        Rotator::new(&settings, store, &shown, &clock, watching).run().await;
+                    } else {
+                        files::follow(&settings.cert_dir, &shown, &clock).await;
+                    }
+                };
+                // All state begins anew, which is always allowed.
+                if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+                    let message = panic_message(panic.as_ref());
+                    tracing::error!(panic = message, "the management of webhook certificates failed");
+                }
+                tokio::time::sleep(AFTER_PANIC).await;
+            }
+        });
+        Self { served, _tasks: tasks }
+    }
+
+    /// What a TLS listener asks at each handshake. Without a certificate the handshake fails.
+    pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.served) as Arc<dyn ResolvesServerCert>
+    }
+
+    /// Whether a usable certificate is in memory, and with managed certificates whether every configuration that
+    /// exists carries its CA. Answers from memory.
+    ///
+    /// # Errors
+    /// Why not, beginning with `webhook certificates are not ready`.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.served.readiness()
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificates").field(&self.served).finish()
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pure: how long to wait after failures, and before a write that somebody keeps undoing.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::clock::Instant;
+
+const FIRST: Duration = Duration::from_millis(10);
+/// Longest wait between two tries.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
+/// Writes within [`WINDOW`] that need no wait.
+const FREE: usize = 10;
+const WINDOW: Duration = Duration::from_mins(2);
+
+/// Wait after this many failures in a row: 10 ms, doubled each time, 30 s at most.
+pub(super) fn after_failures(failures: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST.saturating_mul(doubled).min(LONGEST)
+}
+
+/// Remembers when we wrote: another manager or a deployment tool may undo each of our writes.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    writes: VecDeque<Instant>,
+}
+
+impl Pace {
+    /// Notes a write.
+    pub(super) fn wrote(&mut self, at: Instant) {
+        self.writes.push_back(at);
+    }
+
+    /// Wait before the next write: none for the first ten of two minutes, then 100 ms, doubled for each further
+    /// one, 30 s at most.
+    pub(super) fn before_write(&mut self, at: Instant) -> Duration {
+        while self.writes.front().is_some_and(|first| at.saturating_duration_since(*first) > WINDOW) {
+            self.writes.pop_front();
+        }
+        let Some(excess) = self.writes.len().checked_sub(FREE) else { return Duration::ZERO };
+        let doubled = u32::try_from(excess).ok().and_then(|excess| 1_u32.checked_shl(excess));
+        (FIRST * 10).saturating_mul(doubled.unwrap_or(u32::MAX)).min(LONGEST)
+    }
+}

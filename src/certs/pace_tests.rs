@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use crate::clock::{Clock as _, SystemClock};
+
+use super::pace::{Pace, after_failures};
+
+#[test]
+fn failures_double_the_wait_from_ten_milliseconds_to_thirty_seconds() {
+    for (failures, millis) in [(1, 10), (2, 20), (3, 40), (10, 5120), (12, 20_480), (13, 30_000)] {
+        assert_eq!(after_failures(failures), Duration::from_millis(millis), "{failures}");
+    }
+    assert_eq!(after_failures(u32::MAX), Duration::from_secs(30));
+}
+
+#[test]
+fn writes_that_somebody_undoes_become_rare_and_free_again_later() {
+    let (mut pace, start) = (Pace::default(), SystemClock.instant());
+    for _ in 0..10 {
+        assert_eq!(pace.before_write(start), Duration::ZERO);
+        pace.wrote(start);
+    }
+    assert_eq!(pace.before_write(start), Duration::from_millis(100));
+    pace.wrote(start);
+    assert_eq!(pace.before_write(start), Duration::from_millis(200));
+    for _ in 0..60 {
+        pace.wrote(start);
+    }
+    assert_eq!(pace.before_write(start), Duration::from_secs(30));
+    assert_eq!(pace.before_write(start + Duration::from_secs(121)), Duration::ZERO);
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pure: what to serve, what to make, what to publish next. At most one kind of change for each look.
+//!
+//! # Changing the CA without a gap
+//!
+//! 1. A replica makes a CA and keeps it to itself (the *candidate*).
+//! 2. It adds the candidate to the bundles: clients trust old and new.
+//! 3. When all entries have held it for [`SETTLE`], it stores it in the Secret with a server certificate.
+//! 4. Every replica serves what the Secret holds once the bundles have held that CA for [`SETTLE`].
+//! 5. [`OVERLAP`] after a replica first saw a CA in the bundles that is not (or no longer) in the Secret, it
+//!    takes it out.
+//!
+//! No step needs to know who took the one before: where things stand follows from the Secret (which CA is the
+//! one) and from the bundles (who is trusted), and waits are measured by each replica from its own first sight.
+//! So a replica may end or start at any point:
+//!
+//! - between 1 and 2, nothing has happened;
+//! - between 2 and 3, the bundles trust one CA more, whose key is lost; step 5 takes it out, and another
+//!   replica begins at 1, since the Secret is as it was;
+//! - after 3, a new replica finds the Secret's CA in the bundles already, because it was there before it came
+//!   into the Secret, and may serve at once;
+//! - a wait of step 5 that begins anew lasts longer, which trusts the old CA longer: the safe side.
+//!
+//! Two replicas may do this at the same time: the Secret is written by compare-and-swap, so one candidate wins,
+//! and the other is dropped by its maker and taken out by step 5. A candidate cannot be taken out before its
+//! maker has given it up: step 3 is taken on a look that is younger than [`FRESH`] and still finds it in all
+//! entries, and [`OVERLAP`] is longer than [`SETTLE`], [`FRESH`] and the longest request together.
+//!
+//! A replica that has not reached the API server for longer than [`OVERLAP`] may serve a certificate that is not
+//! trusted any more.
+//!
+//! Where nobody trusts a CA that is alive (an empty Secret, an expired CA) there is nothing to overlap with: the
+//! Secret is stored at once and published afterwards.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::Instant;
+
+use super::{
+    bundle::is_alive,
+    memory::Memory,
+    rotation::{Held, Pair, Reason, Renewal},
+    snapshot::{Seen, Snapshot},
+    x509::{Authority, Print},
+};
+
+/// How long a CA must have been in all bundles before something is served that needs it: API servers of one
+/// cluster learn of a changed configuration one after the other.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// How long a CA that is not the Secret's stays in the bundles.
+pub const OVERLAP: Duration = Duration::from_mins(10);
+/// How old a look may be on which a CA is stored.
+pub const FRESH: Duration = Duration::from_mins(1);
+/// Time between two looks when nothing happens.
+pub const PERIOD: Duration = Duration::from_hours(12);
+/// CAs in a bundle besides those that have a reason to be there.
+const MOST_EXTRAS: usize = 8;
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+
+/// A change to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Create the Secret, without data.
+    CreateSecret,
+    /// Make a CA and a server certificate, and keep them as the candidate.
+    MakeAuthority(Reason),
+    /// Store the candidate in the Secret.
+    StoreAuthority,
+    /// Make a server certificate by the CA in the Secret, and store it there.
+    RenewServer(Reason),
+    /// Write bundles.
+    Publish(Publication),
+}
+
+/// Bundles to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The CAs, in order.
+    pub authorities: Vec<Print>,
+    /// Which entries get them: (configuration, positions).
+    pub entries: Vec<(usize, Vec<usize>)>,
+}
+
+/// Where a certificate to serve comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The Secret.
+    Secret,
+    /// The mounted files.
+    Files,
+}
+
+/// What follows from a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Serve this from now on; `None`: as before.
+    pub serve: Option<(Source, Pair)>,
+    /// The candidate is of no use any more.
+    pub drop_candidate: bool,
+    /// What to change.
+    pub step: Option<Step>,
+    /// When to look again if nothing happens.
+    pub wait: Duration,
+    /// Whether clients of all configurations accept what is served; otherwise why not.
+    pub standing: Result<(), String>,
+}
+
+/// What follows from this look. Same inputs, same plan; once everything fits, no step.
+pub fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp, at: Instant) -> Plan {
+    let mut wait = Wait { shortest: PERIOD, at };
+    let serve = choose(seen, memory, now, &mut wait);
+    let serving = serve.map(|(_, pair)| pair).or_else(|| alive(memory.serving, now));
+    if let Some(pair) = serving {
+        wait.until_wall(pair.not_after, now);
+    }
+    let held = seen.secret.there();
+    let changes_authority = held.is_some_and(|held| matches!(held.renewal, Renewal::Authority(_)));
+    let drop_candidate = held.is_some() && !changes_authority && memory.candidate.is_some();
+    let barred = memory.barred_until.filter(|until| at < *until);
+    if let Some(until) = barred {
+        wait.until(until);
+    }
+    let candidate = memory.candidate.filter(|_| changes_authority && barred.is_none());
+    let step = match (&seen.secret, barred) {
+        (Seen::Absent, _) => Some(Step::CreateSecret),
+        (Seen::There(held), None) => renew(held, seen, memory, candidate, (now, &mut wait)),
+        (Seen::There(_), Some(_)) | (Seen::Unknown(_), _) => None,
+    };
+    let step = step.or_else(|| {
+        let want = want(held?, seen, memory, (candidate, serving), (now, &mut wait));
+        differences(seen, &want).map(|entries| Step::Publish(Publication { authorities: want, entries }))
+    });
+    let standing = standing(seen, memory, serving);
+    Plan { serve, drop_candidate, step, wait: wait.shortest.max(SHORTEST_WAIT), standing }
+}
+
+/// Collects when to look again.
+struct Wait {
+    shortest: Duration,
+    at: Instant,
+}
+
+impl Wait {
+    fn until(&mut self, due: Instant) {
+        self.shortest = self.shortest.min(due.saturating_duration_since(self.at));
+    }
+
+    fn until_wall(&mut self, due: Timestamp, now: Timestamp) {
+        let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        self.shortest = self.shortest.min(left.saturating_add(Duration::from_secs(1)));
+    }
+
+    /// Whether `time` has passed since `from`; otherwise looks again when it will have.
+    fn passed(&mut self, time: Duration, from: Option<Instant>) -> bool {
+        let Some(from) = from else { return false };
+        let due = from + time;
+        if self.at < due {
+            self.until(due);
+        }
+        self.at >= due
+    }
+}
+
+fn alive(pair: Option<Pair>, now: Timestamp) -> Option<Pair> {
+    pair.filter(|pair| now <= pair.not_after)
+}
+
+/// What to serve instead of what is served now.
+fn choose(seen: &Snapshot, memory: &Memory, now: Timestamp, wait: &mut Wait) -> Option<(Source, Pair)> {
+    let current = alive(memory.serving, now);
+    let offered = seen.secret.there().and_then(|held| held.pair);
+    let Some(offered) = offered else {
+        let files = alive(seen.files, now).filter(|_| current.is_none())?;
+        return Some((Source::Files, files));
+    };
+    let takes = match current {
+        None => true,
+        Some(current) if current == offered => false,
+        Some(current) if current.authority == offered.authority || current.leaf == offered.leaf => true,
+        Some(current) => {
+            let trusted = current.authority.is_some_and(|it| seen.is_carried(it));
+            // Nobody to keep in mind: a replica that stores a CA has published it before.
+            let alone = seen.is_blind() || seen.own_entries().next().is_none();
+            let since = offered.authority.and_then(|it| memory.carried_since(it));
+            alone || !trusted || wait.passed(SETTLE, since)
+        }
+    };
+    takes.then_some((Source::Secret, offered))
+}
+
+/// What to make or to store.
+fn renew(
+    held: &Held,
+    seen: &Snapshot,
+    memory: &Memory,
+    candidate: Option<Authority>,
+    (now, wait): (Timestamp, &mut Wait),
+) -> Option<Step> {
+    let reason = match &held.renewal {
+        Renewal::Nothing => return None,
+        Renewal::Server(reason) => return Some(Step::RenewServer(reason.clone())),
+        Renewal::Authority(reason) => reason,
+    };
+    let Some(candidate) = candidate else { return Some(Step::MakeAuthority(reason.clone())) };
+    let trusted = |it: &Authority| it.print != candidate.print && is_alive(it, now);
+    let somebody_trusts = seen.own_entries().any(|(_, _, entry)| entry.authorities.iter().any(trusted));
+    // Blind, with an old certificate that still works: better late than broken.
+    let somebody_may = seen.is_blind() && held.pair.is_some();
+    let ready = if somebody_may {
+        false
+    } else if somebody_trusts {
+        seen.is_carried(candidate.print) && wait.passed(SETTLE, memory.carried_since(candidate.print))
+    } else {
+        true
+    };
+    ready.then_some(Step::StoreAuthority)
+}
+
+/// The CAs that every entry of ours shall hold. Empty: nothing that could be published.
+fn want(
+    held: &Held,
+    seen: &Snapshot,
+    memory: &Memory,
+    (candidate, serving): (Option<Authority>, Option<Pair>),
+    (now, wait): (Timestamp, &mut Wait),
+) -> Vec<Print> {
+    let changing = matches!(held.renewal, Renewal::Authority(_));
+    // A CA that is to be replaced is worth publishing as long as its server certificate works.
+    let from_secret = held.authority.map(|it| it.print).filter(|print| {
+        !changing || held.pair.is_some_and(|pair| pair.authority == Some(*print))
+    });
+    let candidate = candidate.map(|it| it.print);
+    let needed = [from_secret, serving.and_then(|pair| pair.authority), candidate];
+    let mut want: Vec<Print> = Vec::new();
+    let mut extras = 0;
+    for (_, _, entry) in seen.own_entries() {
+        for authority in &entry.authorities {
+            if want.contains(&authority.print) {
+                continue;
+            }
+            if !needed.contains(&Some(authority.print)) {
+                if !is_alive(authority, now) || extras == MOST_EXTRAS {
+                    continue;
+                }
+                // While the Secret is broken the old CA may be all that there is.
+                if !changing && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
+                    continue;
+                }
+                wait.until_wall(authority.not_after, now);
+                extras += 1;
+            }
+            want.push(authority.print);
+        }
+    }
+    for print in [from_secret, candidate].into_iter().flatten() {
+        if !want.contains(&print) {
+            want.push(print);
+        }
+    }
+    want
+}
+
+/// Entries of ours that hold other CAs than these; `None`: none.
+fn differences(seen: &Snapshot, want: &[Print]) -> Option<Vec<(usize, Vec<usize>)>> {
+    if want.is_empty() {
+        return None;
+    }
+    let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (configuration, at, entry) in seen.own_entries() {
+        let same = entry.authorities.len() == want.len() && want.iter().all(|print| entry.holds(*print));
+        if same {
+            continue;
+        }
+        match found.iter_mut().find(|(index, _)| *index == configuration) {
+            Some((_, positions)) => positions.push(at),
+            None => found.push((configuration, vec![at])),
+        }
+    }
+    Some(found).filter(|found| !found.is_empty())
+}
+
+fn standing(seen: &Snapshot, memory: &Memory, serving: Option<Pair>) -> Result<(), String> {
+    let Some(serving) = serving else {
+        return Err(match &seen.secret {
+            Seen::Absent => "the Secret does not exist".to_owned(),
+            Seen::Unknown(cause) => cause.clone(),
+            Seen::There(held) => match &held.renewal {
+                Renewal::Nothing => "no certificate is served yet".to_owned(),
+                Renewal::Server(reason) | Renewal::Authority(reason) => {
+                    format!("the Secret holds no usable certificate: {reason}")
+                }
+            },
+        });
+    };
+    let Some(authority) = serving.authority else {
+        return Err("the CA of the certificate is not known".to_owned());
+    };
+    let known_good = memory.last_carried.contains(&authority);
+    for configuration in &seen.configurations {
+        if let Seen::Unknown(cause) = &configuration.entries
+            && !known_good
+        {
+            return Err(cause.clone());
+        }
+    }
+    let lacking = seen.own_entries().find(|(_, _, entry)| !entry.holds(authority));
+    match lacking.and_then(|(index, _, _)| seen.configurations.get(index)) {
+        Some(configuration) => Err(format!("{} does not carry the CA", configuration.title)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::time::Duration;
+
+use crate::clock::{Clock as _, Instant, SystemClock};
+
+use super::{
+    bundle::Entry,
+    memory::Memory,
+    plan::{OVERLAP, PERIOD, Plan, Publication, SETTLE, Source, Step, plan},
+    rotation::{CA_CERTIFICATE, Held, Pair, Reason, Renewal},
+    snapshot::{Configuration, Seen, Snapshot},
+    testing::{NOW, days},
+    x509::{Authority, Fault, Print},
+};
+
+const OLD: Print = Print::numbered(1);
+const NEW: Print = Print::numbered(2);
+const OTHER: Print = Print::numbered(3);
+
+fn authority(print: Print) -> Authority {
+    Authority { print, not_after: NOW + days(1000) }
+}
+
+fn pair(leaf: u8, authority: Print) -> Pair {
+    Pair { leaf: Print::numbered(leaf), authority: Some(authority), not_after: NOW + days(300) }
+}
+
+fn reason() -> Reason {
+    Reason { key: CA_CERTIFICATE, fault: Fault::Missing }
+}
+
+fn held(renewal: Renewal, ca: Option<Print>) -> Held {
+    Held { renewal, authority: ca.map(authority), pair: ca.map(|ca| pair(10, ca)) }
+}
+
+fn sound(ca: Print) -> Seen<Held> {
+    Seen::There(held(Renewal::Nothing, Some(ca)))
+}
+
+fn entry(prints: &[Print]) -> Entry {
+    Entry { ours: true, authorities: prints.iter().map(|it| authority(*it)).collect(), foul: false }
+}
+
+fn looked(secret: Seen<Held>, first: &[Print], second: &[Print]) -> Snapshot {
+    let configuration = |title: &str, prints: &[Print]| Configuration {
+        title: title.to_owned(),
+        entries: Seen::There(vec![entry(prints)]),
+    };
+    let configurations = vec![configuration("mutating", first), configuration("validating", second)];
+    Snapshot { secret, configurations, files: None }
+}
+
+/// A replica that has seen this for a while.
+fn after(seen: &Snapshot, mut memory: Memory, time: Duration) -> Plan {
+    let start = SystemClock.instant();
+    memory.observe(seen, start);
+    let at: Instant = start + time;
+    memory.observe(seen, at);
+    plan(seen, &memory, NOW, at)
+}
+
+fn at_once(seen: &Snapshot, memory: Memory) -> Plan {
+    after(seen, memory, Duration::ZERO)
+}
+
+fn serving(ca: Print) -> Memory {
+    Memory { serving: Some(pair(10, ca)), ..Memory::default() }
+}
+
+fn all(prints: &[Print]) -> Option<Step> {
+    let entries = vec![(0, vec![0]), (1, vec![0])];
+    Some(Step::Publish(Publication { authorities: prints.to_vec(), entries }))
+}
+
+#[test]
+fn nothing_is_changed_where_everything_fits() {
+    let seen = looked(sound(OLD), &[OLD], &[OLD]);
+    let plan = at_once(&seen, serving(OLD));
+    assert_eq!((plan.step, plan.serve, plan.standing, plan.wait), (None, None, Ok(()), PERIOD));
+}
+
+#[test]
+fn missing_secret_is_created_and_keeps_the_process_unready() {
+    let plan = at_once(&looked(Seen::Absent, &[], &[]), Memory::default());
+    assert_eq!(plan.step, Some(Step::CreateSecret));
+    assert_eq!(plan.standing, Err("the Secret does not exist".to_owned()));
+}
+
+#[test]
+fn secret_that_cannot_be_read_changes_nothing_and_what_is_served_stays() {
+    let seen = looked(Seen::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
+    let plan = at_once(&seen, serving(OLD));
+    assert_eq!((plan.step, plan.serve, plan.standing), (None, None, Ok(())));
+    assert_eq!(at_once(&seen, Memory::default()).standing, Err("forbidden".to_owned()));
+}
+
+#[test]
+fn first_ca_is_stored_without_a_wait_because_nobody_trusts_another() {
+    let seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &[], &[]);
+    assert_eq!(at_once(&seen, Memory::default()).step, Some(Step::MakeAuthority(reason())));
+    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    assert_eq!(at_once(&seen, memory).step, Some(Step::StoreAuthority));
+}
+
+#[test]
+fn stored_ca_is_published_in_every_entry() {
+    let plan = at_once(&looked(sound(NEW), &[], &[]), Memory::default());
+    assert_eq!(plan.step, all(&[NEW]));
+    assert_eq!(plan.serve, Some((Source::Secret, pair(10, NEW))));
+    assert_eq!(plan.standing, Err("mutating does not carry the CA".to_owned()));
+}
+
+#[test]
+fn new_ca_is_published_beside_the_old_one_before_it_is_stored() {
+    let changing = || Seen::There(held(Renewal::Authority(reason()), Some(OLD)));
+    let mut memory = serving(OLD);
+    memory.candidate = Some(authority(NEW));
+    let seen = looked(changing(), &[OLD], &[OLD]);
+    assert_eq!(at_once(&seen, memory.clone()).step, all(&[OLD, NEW]));
+
+    let published = looked(changing(), &[OLD, NEW], &[OLD, NEW]);
+    let plan = at_once(&published, memory.clone());
+    assert_eq!((plan.step, plan.wait, plan.standing), (None, SETTLE, Ok(())));
+    assert_eq!(after(&published, memory, SETTLE).step, Some(Step::StoreAuthority));
+}
+
+#[test]
+fn candidate_that_somebody_takes_out_is_not_stored() {
+    let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[OLD]);
+    let mut memory = serving(OLD);
+    memory.candidate = Some(authority(NEW));
+    let plan = after(&seen, memory, days(1));
+    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
+    assert_eq!(plan.step, Some(Step::Publish(only_second)));
+}
+
+#[test]
+fn candidate_waits_while_a_configuration_cannot_be_read() {
+    let mut seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[]);
+    seen.configurations[1].entries = Seen::Unknown("forbidden".to_owned());
+    let mut memory = serving(OLD);
+    memory.candidate = Some(authority(NEW));
+    assert_eq!(after(&seen, memory, days(1)).step, None);
+}
+
+#[test]
+fn expired_ca_is_no_reason_to_wait() {
+    let mut seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &[OLD], &[OLD]);
+    for configuration in &mut seen.configurations {
+        let Seen::There(entries) = &mut configuration.entries else { panic!("read") };
+        entries[0].authorities[0].not_after = NOW - Duration::from_secs(1);
+    }
+    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    assert_eq!(at_once(&seen, memory).step, Some(Step::StoreAuthority));
+}
+
+#[test]
+fn new_certificate_is_served_when_its_ca_has_been_trusted_for_a_while() {
+    let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
+    let plan = at_once(&seen, serving(OLD));
+    assert_eq!((plan.serve, plan.step, plan.wait), (None, None, SETTLE));
+    assert_eq!(after(&seen, serving(OLD), SETTLE).serve, Some((Source::Secret, pair(10, NEW))));
+}
+
+#[test]
+fn replica_that_starts_serves_what_the_secret_holds_at_once() {
+    let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
+    let plan = at_once(&seen, Memory::default());
+    assert_eq!((plan.serve, plan.standing), (Some((Source::Secret, pair(10, NEW))), Ok(())));
+}
+
+#[test]
+fn certificate_whose_ca_nobody_trusts_any_more_is_replaced_at_once() {
+    // A Go manager has rotated: it publishes the new CA alone.
+    let plan = at_once(&looked(sound(NEW), &[NEW], &[NEW]), serving(OLD));
+    assert_eq!(plan.serve, Some((Source::Secret, pair(10, NEW))));
+}
+
+#[test]
+fn certificate_from_the_same_ca_is_served_at_once() {
+    let mut memory = serving(OLD);
+    memory.serving = Some(pair(9, OLD));
+    let plan = at_once(&looked(sound(OLD), &[OLD], &[OLD]), memory);
+    assert_eq!(plan.serve, Some((Source::Secret, pair(10, OLD))));
+}
+
+#[test]
+fn old_ca_is_dropped_after_ten_minutes() {
+    let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
+    let plan = after(&seen, serving(NEW), OVERLAP - Duration::from_secs(1));
+    assert_eq!((plan.step, plan.wait), (None, Duration::from_secs(1)));
+    assert_eq!(after(&seen, serving(NEW), OVERLAP).step, all(&[NEW]));
+}
+
+#[test]
+fn old_ca_is_dropped_when_it_has_expired() {
+    let mut seen = looked(sound(NEW), &[OLD, NEW], &[NEW]);
+    let Seen::There(entries) = &mut seen.configurations[0].entries else { panic!("read") };
+    entries[0].authorities[0].not_after = NOW - Duration::from_secs(1);
+    let plan = at_once(&seen, serving(NEW));
+    let first = Publication { authorities: vec![NEW], entries: vec![(0, vec![0])] };
+    assert_eq!(plan.step, Some(Step::Publish(first)));
+}
+
+#[test]
+fn old_ca_is_kept_as_long_as_this_replica_needs_it() {
+    let mut seen = looked(sound(NEW), &[OLD, NEW], &[OLD]);
+    let Seen::There(held) = &mut seen.secret else { panic!("read") };
+    held.pair = None;
+    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
+    assert_eq!(after(&seen, serving(OLD), days(1)).step, Some(Step::Publish(only_second)));
+}
+
+#[test]
+fn entry_that_was_cleared_gets_everything_that_the_others_trust() {
+    let plan = at_once(&looked(sound(NEW), &[OLD, NEW], &[]), serving(NEW));
+    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
+    assert_eq!(plan.step, Some(Step::Publish(only_second)));
+}
+
+#[test]
+fn entry_of_another_service_is_left_alone() {
+    let mut seen = looked(sound(OLD), &[OLD], &[OTHER]);
+    let Seen::There(entries) = &mut seen.configurations[1].entries else { panic!("read") };
+    entries[0].ours = false;
+    let plan = at_once(&seen, serving(OLD));
+    assert_eq!((plan.step, plan.standing), (None, Ok(())));
+}
+
+#[test]
+fn entry_that_got_our_ca_when_it_was_empty_follows_it() {
+    let mut seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
+    let Seen::There(entries) = &mut seen.configurations[1].entries else { panic!("read") };
+    entries[0].ours = false;
+    assert_eq!(after(&seen, serving(NEW), OVERLAP).step, all(&[NEW]));
+}
+
+#[test]
+fn candidate_of_the_loser_of_a_race_is_dropped() {
+    let mut memory = serving(NEW);
+    memory.candidate = Some(authority(OTHER));
+    let plan = at_once(&looked(sound(NEW), &[NEW], &[NEW]), memory);
+    assert!(plan.drop_candidate);
+    assert_eq!(plan.step, None);
+}
+
+#[test]
+fn refused_write_is_not_tried_again_at_once_and_nothing_is_published_for_it() {
+    let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD], &[OLD]);
+    let mut memory = serving(OLD);
+    memory.candidate = Some(authority(NEW));
+    let hour = Duration::from_hours(1);
+    memory.barred_until = Some(SystemClock.instant() + hour);
+    let plan = at_once(&seen, memory);
+    assert_eq!(plan.step, None);
+    assert!(plan.wait <= hour, "{:?}", plan.wait);
+}
+
+#[test]
+fn configuration_that_is_missing_is_skipped() {
+    let mut seen = looked(sound(OLD), &[OLD], &[]);
+    seen.configurations[1].entries = Seen::Absent;
+    let plan = at_once(&seen, Memory::default());
+    assert_eq!((plan.step, plan.standing), (None, Ok(())));
+}
+
+#[test]
+fn readiness_outlives_an_api_server_that_is_away() {
+    let start = SystemClock.instant();
+    let mut memory = serving(OLD);
+    memory.observe(&looked(sound(OLD), &[OLD], &[OLD]), start);
+    let mut away = looked(Seen::Unknown("away".to_owned()), &[], &[]);
+    for configuration in &mut away.configurations {
+        configuration.entries = Seen::Unknown("away".to_owned());
+    }
+    memory.observe(&away, start);
+    assert_eq!(plan(&away, &memory, NOW, start).standing, Ok(()));
+    assert_eq!(plan(&away, &serving(OLD), NOW, start).standing, Err("away".to_owned()));
+}
+
+#[test]
+fn mounted_files_are_the_last_resort() {
+    let mut seen = looked(Seen::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
+    seen.files = Some(pair(20, OLD));
+    assert_eq!(at_once(&seen, Memory::default()).serve, Some((Source::Files, pair(20, OLD))));
+    assert_eq!(at_once(&seen, serving(OLD)).serve, None, "what is served stays");
+    seen.secret = sound(OLD);
+    let plan = at_once(&seen, Memory { serving: Some(pair(20, OLD)), ..Memory::default() });
+    assert_eq!(plan.serve, Some((Source::Secret, pair(10, OLD))), "the Secret comes first");
+}
+
+#[test]
+fn bundle_with_many_strangers_is_bounded() {
+    let strangers: Vec<Print> = (100..140).map(Print::numbered).collect();
+    let plan = at_once(&looked(sound(OLD), &strangers, &[OLD]), serving(OLD));
+    let Some(Step::Publish(publication)) = plan.step else { panic!("{plan:?}") };
+    assert!(publication.authorities.contains(&OLD));
+    assert_eq!(publication.authorities.len(), 9);
+}
+
+#[test]
+fn entry_with_garbage_gets_the_ca() {
+    let mut seen = looked(sound(OLD), &[], &[OLD]);
+    let Seen::There(entries) = &mut seen.configurations[0].entries else { panic!("read") };
+    entries[0].foul = true;
+    let first = Publication { authorities: vec![OLD], entries: vec![(0, vec![0])] };
+    assert_eq!(at_once(&seen, serving(OLD)).step, Some(Step::Publish(first)));
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events of the three objects. Only that something happened is of interest: every look reads anew.
+
+use std::{fmt, sync::Arc};
+
+use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    core::v1::Secret,
+};
+use kube::{Resource, core::PartialObjectMeta};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+
+use crate::runtime::watches::{AnyStore, Subscription, WatchSpec, Watches};
+
+use super::Settings;
+
+/// Watches that wake the task.
+pub(super) struct Watching {
+    events: Arc<Notify>,
+    stores: Vec<Box<dyn AnyStore>>,
+    /// Held: dropping one ends it.
+    subscriptions: Vec<Subscription>,
+}
+
+impl Watching {
+    /// Watches each object by its name, so that a role for that name suffices. Of the Secret nothing but its
+    /// metadata is kept.
+    pub(super) fn new(watches: &Watches, settings: &Settings) -> Self {
+        let mut watching =
+            Self { events: Arc::new(Notify::new()), stores: Vec::new(), subscriptions: Vec::new() };
+        let namespace = settings.names.namespace.as_str();
+        watching.add(watches, WatchSpec::<Secret>::in_namespace(namespace), &settings.secret_name);
+        let name = &settings.mutating_configuration;
+        watching.add(watches, WatchSpec::<MutatingWebhookConfiguration>::all(), name);
+        let name = &settings.validating_configuration;
+        watching.add(watches, WatchSpec::<ValidatingWebhookConfiguration>::all(), name);
+        watching
+    }
+
+    fn add<K>(&mut self, watches: &Watches, spec: WatchSpec<K>, name: &str)
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        PartialObjectMeta<K>: Resource,
+    {
+        let spec = spec.fields(format!("metadata.name={name}")).keeping(|object, _| PartialObjectMeta::<K> {
+            types: None,
+            metadata: object.meta().clone(),
+            _phantom: std::marker::PhantomData,
+        });
+        let store = watches.store(spec);
+        let events = Arc::clone(&self.events);
+        self.subscriptions.push(store.subscribe(move |_| events.notify_one()));
+        self.stores.push(Box::new(store));
+    }
+
+    /// Rings at every change.
+    pub(super) fn events(&self) -> Arc<Notify> {
+        Arc::clone(&self.events)
+    }
+
+    /// Whether a change might go unnoticed.
+    pub(super) fn is_blind(&self) -> bool {
+        self.stores.iter().any(|store| !store.has_synced() || store.failing_since().is_some())
+    }
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watching").field("blind", &self.is_blind()).finish_non_exhaustive()
+    }
+}
