@@ -4,11 +4,12 @@
 #
 #   dev/tools.sh                  build what is missing, then print the folder
 #   dev/tools.sh --where          print the folder if it is complete, else say so and exit 1
-#   dev/tools.sh --where PROGRAM  print the path of one of our own programs instead
+#   dev/tools.sh --where NAME     print the path of one of our own programs, or of the CRDs, instead
 #
 # The versions are pinned by dev/go.mod. The folder lies in a cache outside the checkout, named by a hash
-# of dev/go.mod and dev/go.sum: it survives `cargo clean` and serves every clone. Our own programs carry a
-# hash of their source in their names, so that clones may differ in them. Each program is built
+# of dev/go.mod and dev/go.sum: it survives `cargo clean` and serves every clone. Our own programs, and the CRDs
+# of the Gateway API that dev/gateway-api pins, carry a hash of their source in their names, so that clones may
+# differ in them. Each program is built
 # under another name and moved into place, and a lock keeps concurrent runs apart, so a program in the
 # folder is always whole. Progress goes to stderr, the folder's name alone to stdout.
 #
@@ -23,6 +24,7 @@ cache=${AIBRIX_DEV_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither AIBRIX_DEV_CACHE nor
 hash=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 tools=$cache/tools-$hash
 contender=leasecontender-$(cat "$here"/leasecontender/*.go | sha256sum | cut -c1-16)
+gateway_api=gateway-api-$(cat "$here"/gateway-api/go.mod "$here"/gateway-api/go.sum | sha256sum | cut -c1-16)
 
 # name and package of each program, in the order of need
 programs="
@@ -34,6 +36,7 @@ kube-scheduler          k8s.io/kubernetes/cmd/kube-scheduler
 kwok                    sigs.k8s.io/kwok/cmd/kwok
 toxiproxy-server        github.com/Shopify/toxiproxy/v2/cmd/server
 $contender              ./leasecontender
+$gateway_api            ./gateway-api
 "
 assets="etcd kube-apiserver kubectl"
 
@@ -69,13 +72,32 @@ folder() {
     printf '%s\n' "$programs" | while read -r name _; do
         [ -n "$name" ] || continue
         if from_assets "$name"; then from=$KUBEBUILDER_ASSETS; else from=$tools; fi
-        ln -sfn "$from/$name" "$mixed/.$name.$$" && mv -f "$mixed/.$name.$$" "$mixed/$name"
+        ln -sfn "$from/$name" "$mixed/.$name.$$" && mv -fT "$mixed/.$name.$$" "$mixed/$name"
     done
     printf '%s\n' "$mixed"
 }
 
+# The CRDs of the standard channel, out of the module that holds them. go.sum vouches for them.
+gateway_crds() {
+    (
+        cd "$here/gateway-api"
+        export GOFLAGS=-mod=readonly GOWORK=off
+        go mod download sigs.k8s.io/gateway-api >&2
+        dir=$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+        rm -rf "$tools/.$1.new"
+        mkdir "$tools/.$1.new"
+        cp "$dir"/config/crd/standard/*.yaml "$tools/.$1.new"
+        chmod -R u+w "$tools/.$1.new"
+    ) || fail "fetching $1 failed"
+    mv -fT "$tools/.$1.new" "$tools/$1"
+}
+
 # build NAME PACKAGE
 build() {
+    if [ "$2" = ./gateway-api ]; then
+        gateway_crds "$1"
+        return
+    fi
     set -- "$1" "$2" "-s -w"
     case $2 in
         k8s.io/kubernetes/*)
@@ -94,11 +116,12 @@ if [ "${1:-}" = --where ]; then
     case ${2:-} in
         '') folder ;;
         leasecontender) printf '%s/%s\n' "$(folder)" "$contender" ;;
-        *) fail "$2 is no program of ours" ;;
+        gateway-api) printf '%s/%s\n' "$(folder)" "$gateway_api" ;;
+        *) fail "$2 is nothing of ours" ;;
     esac
     exit
 fi
-[ $# -eq 0 ] || fail "usage: dev/tools.sh [--where [PROGRAM]]"
+[ $# -eq 0 ] || fail "usage: dev/tools.sh [--where [NAME]]"
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     for name in $assets; do

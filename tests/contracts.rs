@@ -32,3 +32,5 @@ mod repository;
 mod roles;
 #[path = "contracts/samples.rs"]
 mod samples;
+#[path = "contracts/webhooks.rs"]
+mod webhooks;

@@ -51,6 +51,14 @@ pub mod model_adapter {
     pub const SIDECAR_CONTAINER: &str = "aibrix-runtime";
     /// Port of the runtime sidecar.
     pub const SIDECAR_PORT: u16 = 8080;
+    /// Port on localhost that stands for every engine in debug mode.
+    pub const DEBUG_PORT: u16 = 30081;
+}
+
+/// What the model claim controller leaves behind.
+pub mod model_claim {
+    /// Annotations of a pod, one for each ModelClaim that is bound to it: what it serves, and where.
+    pub const BINDING_PREFIX: &str = "modelclaim.aibrix.ai/";
 }
 
 /// What the model routes read and leave behind.
@@ -73,6 +81,33 @@ pub mod model_route {
     /// Routes of the installation, which are no model's.
     pub const RESERVED_ROUTES: [&str; 2] =
         ["aibrix-reserved-router", "aibrix-reserved-router-metadata-endpoint"];
+}
+
+/// What the injection of the runtime sidecar reads and puts into pods.
+pub mod sidecar {
+    /// Annotation of a Deployment, exactly `true`, or of a StormService, anything but `false`: inject.
+    pub const INJECTION: &str = "model.aibrix.ai/sidecar-injection";
+    /// Annotation beside it: image of the sidecar; empty or absent: [`DEFAULT_IMAGE`].
+    pub const IMAGE: &str = "model.aibrix.ai/sidecar-runtime-image";
+    /// Image unless another is asked for.
+    pub const DEFAULT_IMAGE: &str = "aibrix/runtime:v0.5.0";
+    /// Annotation, of a Deployment or of the RoleSet template of a StormService: the engine that the
+    /// sidecar serves; empty or absent: inferred from the images.
+    pub const ENGINE: &str = "model.aibrix.ai/engine";
+    /// Volume that engine and sidecar share.
+    pub const VOLUME: &str = "adapter-storage";
+    /// Where they mount it.
+    pub const MOUNT_PATH: &str = "/tmp/aibrix/adapters";
+}
+
+/// Annotations of a KVCache that admission reads and fills in.
+pub mod kv_cache {
+    /// Which backend: one of [`BACKENDS`]; empty or absent: the first of them.
+    pub const BACKEND: &str = "kvcache.orchestration.aibrix.ai/backend";
+    /// An older way to choose the backend; chooses none any more.
+    pub const MODE: &str = "kvcache.orchestration.aibrix.ai/mode";
+    /// Supported backends, the default first.
+    pub const BACKENDS: [&str; 3] = ["vineyard", "hpkv", "infinistore"];
 }
 
 /// Annotations of a PodAutoscaler.

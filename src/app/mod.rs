@@ -3,11 +3,13 @@
 //!
 //! log → metrics → listeners (probes answer before anything contacts the API server) → clients → watches →
 //! elections → lives of controllers. Order of a stop: readiness fails → controllers drain and release, each as
-//! soon as it can → events are flushed → listeners close.
+//! soon as it can → events are flushed → listeners close, that of the webhooks not before others have had the
+//! time to notice.
 
 mod elections;
 mod report;
 mod stop;
+mod webhooks;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -16,12 +18,9 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{
-        consumers::{ControllerSettings, WebhookSettings},
-        settings::Settings,
-    },
+    cli::{consumers::ControllerSettings, settings::Settings},
     clock::{SharedClock, SystemClock},
-    cluster::{client::Clients, discovery::Discovery},
+    cluster::{client, client::Clients, discovery::Discovery},
     controllers::{self, Deps},
     election,
     fence::Fence,
@@ -32,7 +31,7 @@ use crate::{
         tasks::TaskSet,
         watches::Watches,
     },
-    server::{MetricsServer, ProbeServer, Probes, metrics::Secure},
+    server::{MetricsServer, ProbeServer, Probes, metrics::Secure, tls::ReadCounter},
     telemetry::{self, Metrics},
 };
 
@@ -40,8 +39,11 @@ use self::{
     elections::Elections,
     report::Report,
     stop::{Stop, stop},
+    webhooks::{Place, Webhooks},
 };
 
+/// How long webhooks are answered after the signal, at least: until the API server sends reviews elsewhere.
+const LINGER: Duration = Duration::from_secs(3);
 /// Part of the graceful stop that is kept for releases and events, after the passes have ended.
 const RESERVE: Duration = Duration::from_millis(1500);
 
@@ -82,7 +84,16 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let shutdown = CancellationToken::new();
     let closing = CancellationToken::new();
     let report = Report::new(Arc::clone(&clock), shutdown.clone(), settings.election.lease_duration);
+    let webhooks = settings.webhook.as_ref().map(Webhooks::new);
+    report.also_ready_when(webhooks.as_ref().map(Webhooks::check));
     let servers = start_servers(&settings, &metrics, &report, &closing).await?;
+    let place = Place { servers: &servers, shutdown: &shutdown, closing: &closing };
+    if let Some(webhooks) = &webhooks {
+        Webhooks::start(webhooks, &metrics, &clock, &place).await?;
+        Webhooks::read_files(webhooks, certificate_reads(&metrics)?, &place);
+    } else {
+        tracing::info!("webhook setup skipped due to --disable-webhook flag");
+    }
 
     let requests = metrics.int_counter(
         "rest_client_requests_total",
@@ -101,8 +112,10 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         let life = Life::new(controller, seat, workers, host.life.clone());
         lives.spawn(life_name(&life), life.run());
     }
+    let timeout = settings.shutdown.timeout;
     let parts = Stop {
-        timeout: settings.shutdown.timeout,
+        timeout,
+        linger: webhooks.map_or(Duration::ZERO, |_| LINGER.min(timeout.saturating_sub(RESERVE))),
         shutdown,
         closing,
         lives,
@@ -155,9 +168,12 @@ impl Host {
         let warm = settings.warm_standby;
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
-        let agent = format!("aibrix-controller-manager/{}", settings.client.version);
+        // As in the requests to the API server: engines can tell replicas apart, and so can tests.
+        let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
         let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
+        deps.model_route = Arc::new(settings.model_route.clone());
+        deps.model_adapter = settings.model_adapter.clone();
         let controllers = enabled_controllers(settings, &deps, &states);
         for controller in &controllers {
             for card in controller.card().loops {
@@ -195,11 +211,6 @@ fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec
             );
             states.set(name, State::NotBuilt);
         }
-    }
-    if let Some(WebhookSettings { .. }) = &settings.webhook {
-        tracing::warn!(
-            "this build has no webhook server yet; --disable-webhook says so without this warning"
-        );
     }
     enabled
 }
@@ -290,6 +301,16 @@ async fn start_servers(
 }
 
 fn secure_metrics(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Option<Secure>> {
+    let counter = certificate_reads(metrics)?;
+    if !settings.server.metrics_secure {
+        return Ok(None);
+    }
+    let (cert_dir, http2) = (settings.server.metrics_cert_dir.clone(), settings.server.enable_http2);
+    Ok(Some(Secure { cert_dir, http2, counter }))
+}
+
+/// Counts how often certificates are read from files, of whichever server.
+fn certificate_reads(metrics: &Metrics) -> anyhow::Result<ReadCounter> {
     let name = "certwatcher_read_certificate";
     let reads = metrics.int_counter(&format!("{name}_total"), "Total number of certificate reads", &[])?;
     let errors = metrics.int_counter(
@@ -298,15 +319,10 @@ fn secure_metrics(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Opti
         &[],
     )?;
     let (reads, errors) = (reads.with_label_values::<&str>(&[]), errors.with_label_values::<&str>(&[]));
-    if !settings.server.metrics_secure {
-        return Ok(None);
-    }
-    let counter = Arc::new(move |well: bool| {
+    Ok(Arc::new(move |well: bool| {
         reads.inc();
         if !well {
             errors.inc();
         }
-    });
-    let (cert_dir, http2) = (settings.server.metrics_cert_dir.clone(), settings.server.enable_http2);
-    Ok(Some(Secure { cert_dir, http2, counter }))
+    }))
 }

@@ -18,7 +18,7 @@ use crate::{
     clock::SharedClock,
     election::LeaseStatus,
     manager::{State, States},
-    server::Probes,
+    server::{Check, Probes},
 };
 
 /// Answers from memory; nothing in here asks the API server.
@@ -28,6 +28,8 @@ pub(super) struct Report {
     shutdown: CancellationToken,
     lease_duration: Duration,
     followed: Mutex<Followed>,
+    /// What else has to be well before requests may be sent here.
+    also: Mutex<Option<Check>>,
     elector_ended: AtomicBool,
 }
 
@@ -44,8 +46,13 @@ impl Report {
         shutdown: CancellationToken,
         lease_duration: Duration,
     ) -> Arc<Self> {
-        let (followed, elector_ended) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { clock, shutdown, lease_duration, followed, elector_ended })
+        let (followed, also, elector_ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { clock, shutdown, lease_duration, followed, also, elector_ended })
+    }
+
+    /// Ready only when `check` says so too.
+    pub(super) fn also_ready_when(&self, check: Option<Check>) {
+        *self.also.lock() = check;
     }
 
     /// Tells of these from now on.
@@ -90,7 +97,11 @@ impl Report {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.shutdown.is_cancelled() { Err("shutting down".to_owned()) } else { Ok(()) }
+        if self.shutdown.is_cancelled() {
+            return Err("shutting down".to_owned());
+        }
+        let also = self.also.lock().clone();
+        also.map_or(Ok(()), |check| check())
     }
 
     /// Missing permissions for Leases: no reason not to be ready, and worth telling.

@@ -3,6 +3,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +21,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(super) struct Stop {
     /// `--graceful-shutdown-timeout`.
     pub(super) timeout: Duration,
+    /// How long the listeners stay open after the signal, at least.
+    pub(super) linger: Duration,
     /// Told to controllers and electors.
     pub(super) shutdown: CancellationToken,
     /// Told to the listeners, last.
@@ -49,7 +52,8 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
     };
     tracing::info!(signal = asked.name(), "Stopping and waiting for leader election runnables");
     parts.shutdown.cancel();
-    let orderly = tokio::time::timeout(parts.timeout, drain(&parts));
+    let lingered = tokio::time::sleep(parts.linger);
+    let orderly = tokio::time::timeout(parts.timeout, drain(&parts, lingered));
     tokio::select! {
         biased;
         again = signals.next() => {
@@ -69,7 +73,7 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
 }
 
 /// Controllers, then elections, then what accompanies them, then events, then listeners. `false`: some work may still have run.
-async fn drain(parts: &Stop) -> bool {
+async fn drain(parts: &Stop, lingered: Sleep) -> bool {
     let mut orderly = true;
     while let Some((task, ended)) = parts.lives.join_next().await {
         orderly &= matches!(ended, Ended::Finished(Outlook::Orderly));
@@ -82,6 +86,8 @@ async fn drain(parts: &Stop) -> bool {
     for recorder in &parts.recorders {
         recorder.flush(FLUSH).await;
     }
+    // Not ready since the signal: meanwhile others learn to ask elsewhere.
+    lingered.await;
     tracing::info!("Stopping and waiting for HTTP servers");
     parts.closing.cancel();
     while parts.servers.join_next().await.is_some() {}

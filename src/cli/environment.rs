@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    consumers::{EngineMetricsSettings, ModelRouteSettings, PrometheusLogin, PrometheusSettings},
+    consumers::{EngineMetricsSettings, PrometheusLogin, PrometheusSettings},
     notice::Notice,
     settings::Surroundings,
 };
+use crate::controllers::model_route::ModelRouteSettings;
 
 /// Reads variables and collects what to say about them.
 pub struct Environment<'a> {

@@ -161,6 +161,9 @@ pub static DEBUG_MODE: Flag<bool> = Flag::new(
 /// `--disable-webhook`
 pub static DISABLE_WEBHOOK: Flag<bool> =
     Flag::new("disable-webhook", "false", "Neither serve webhooks nor manage their certificates.");
+/// `--webhook-host`
+pub static WEBHOOK_HOST: Flag<String> =
+    Flag::new("webhook-host", "", "Address of the webhook server. Empty: all addresses.");
 /// `--webhook-port`
 pub static WEBHOOK_PORT: Flag<i64> = Flag::new("webhook-port", "9443", "Port of the webhook server.");
 /// `--webhook-cert-dir`
@@ -260,6 +263,7 @@ pub static ALL: &[&dyn AnyFlag] = &[
     &VALIDATING_WEBHOOK_CONFIGURATION_NAME,
     &klog::VMODULE,
     &WEBHOOK_CERT_DIR,
+    &WEBHOOK_HOST,
     &WEBHOOK_PORT,
     &WEBHOOK_SECRET_NAME,
     &WEBHOOK_SERVICE_NAME,

@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{
     consumers::{
-        ControllerSettings, ModelAdapterSettings, ModelRouteSettings, SchedulerPolicy, ShutdownSettings,
-        WebhookSettings,
+        ControllerSettings, ModelAdapterSettings, SchedulerPolicy, ShutdownSettings, WebhookSettings,
     },
     controllers::{self, InvalidController, NAMES},
     election_settings::{self, positive},
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     cluster::client::ClientSettings,
+    controllers::model_route::ModelRouteSettings,
     election,
     gocompat::{duration::format_duration, number::parse_int},
     k8s::names::is_dns1123_subdomain,
@@ -291,6 +291,7 @@ fn webhook(given: &Given, namespace: String, problems: &mut Vec<Problem>) -> Opt
         name
     };
     Some(WebhookSettings {
+        host: given.get(&flags::WEBHOOK_HOST),
         port: valid_port.unwrap_or_default(),
         enable_http2: given.get(&flags::ENABLE_HTTP2),
         cert_dir: given.get(&flags::WEBHOOK_CERT_DIR).into(),

@@ -315,6 +315,8 @@ fn webhook_flags_count_unless_webhooks_are_off() {
         .webhook
         .unwrap();
     assert_eq!((named.service_name.as_str(), named.cert_dir, named.port), ("s", PathBuf::from("/c"), 9527));
+    assert_eq!(named.host, "");
+    assert_eq!(settings(&["--webhook-host=10.0.0.1"]).webhook.unwrap().host, "10.0.0.1");
 }
 
 #[test]

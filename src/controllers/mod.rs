@@ -18,7 +18,11 @@ use crate::{
     telemetry::{Metrics, MetricsError},
 };
 
-use self::pod_autoscaler::{PodAutoscalerController, ScaleActions};
+use self::{
+    model_adapter::{ModelAdapterController, ModelAdapterSettings},
+    model_route::{ModelRouteController, ModelRouteSettings},
+    pod_autoscaler::{PodAutoscalerController, ScaleActions},
+};
 
 /// Names of all controllers, whether or not this build contains them, in the order in which they are
 /// listed to people.
@@ -47,6 +51,10 @@ pub struct Deps {
     pub clock: SharedClock,
     /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
     pub sync_period: Duration,
+    /// What the process is told about routes; AIBrix's constants by default.
+    pub model_route: Arc<ModelRouteSettings>,
+    /// How ModelAdapters are placed and loaded.
+    pub model_adapter: ModelAdapterSettings,
 }
 
 /// The needs of the controllers could not be met; a defect of the build.
@@ -76,25 +84,34 @@ impl Deps {
         let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
         let engine = EngineClient::new(Limits::default(), user_agent).map_err(DepsError::Engine)?;
         let sync_period = pod_autoscaler::SYNC_PERIOD;
-        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period })
+        let model_route = Arc::default();
+        let model_adapter = ModelAdapterSettings::default();
+        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period, model_route, model_adapter })
     }
 }
 
 /// The cards of the controllers that this build contains, without making any.
 pub fn cards() -> Vec<&'static Card> {
-    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD)]
+    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD), model_adapter::card(), &model_route::CARD]
 }
 
 /// The controllers that this build contains.
 pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    let Deps { watches, metrics, scale_actions, engine, clock, sync_period } = deps.clone();
-    vec![Arc::new(PodAutoscalerController {
-        card: pod_autoscaler::card_for(sync_period),
-        watches,
-        metrics,
-        scale_actions,
-        engine,
-        clock,
-        sync_period,
-    })]
+    vec![pod_autoscaler(deps.clone()), model_adapter(deps.clone()), model_route(deps.clone())]
+}
+
+fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, scale_actions, engine, clock, sync_period, .. } = deps;
+    let card = pod_autoscaler::card_for(sync_period);
+    Arc::new(PodAutoscalerController { card, watches, metrics, scale_actions, engine, clock, sync_period })
+}
+
+fn model_adapter(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, engine, clock, model_adapter: settings, .. } = deps;
+    Arc::new(ModelAdapterController { watches, metrics, engine, clock, settings })
+}
+
+fn model_route(deps: Deps) -> Arc<dyn Controller> {
+    let Deps { watches, metrics, clock, model_route: settings, .. } = deps;
+    Arc::new(ModelRouteController { watches, metrics, clock, settings })
 }

@@ -4,9 +4,7 @@
 use std::{fmt, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Method, StatusCode, Url, header};
-
-use crate::fence::{Fence, NotLeading};
+use reqwest::{StatusCode, Url, header};
 
 use super::{
     exposition::{Families, Scanner},
@@ -62,7 +60,7 @@ impl Scheme {
 /// What a request goes to. Two targets are equal when their URLs are. Printed without user name,
 /// password, query and fragment, so it may stand in logs, events and conditions.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target(Url);
+pub struct Target(pub(super) Url);
 
 /// A URL cannot be made of what a user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -195,17 +193,6 @@ pub enum BuildError {
     Client(#[source] reqwest::Error),
 }
 
-/// A request that changes something failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The term is over: nothing was sent, or the answer was not waited for.
-    #[error(transparent)]
-    NotLeading(#[from] NotLeading),
-    /// The request failed.
-    #[error(transparent)]
-    Http(HttpError),
-}
-
 /// An answer of any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -218,7 +205,7 @@ pub struct Answer {
 /// The client. Cheap to clone; clones share their settings.
 #[derive(Debug, Clone)]
 pub struct EngineClient {
-    inner: reqwest::Client,
+    pub(super) inner: reqwest::Client,
     limits: Limits,
 }
 
@@ -275,35 +262,8 @@ impl EngineClient {
     /// # Errors
     /// [`HttpError`], never `Status` and `NotText`.
     pub async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
-        self.answer(target, self.inner.get(target.0.clone())).await
-    }
-
-    /// Sends a JSON body that changes something, bounded by the right to write as well as by the
-    /// limits. The answer may have any status.
-    ///
-    /// # Errors
-    /// [`ChangeError::NotLeading`]: the term is over, drop the work (the change may have happened when
-    /// the right ended while the request was under way); [`ChangeError::Http`] as for [`Self::get`].
-    pub async fn change(
-        &self,
-        fence: &Fence,
-        method: Method,
-        target: &Target,
-        body: Bytes,
-    ) -> Result<Answer, ChangeError> {
-        let bound = fence.check()?;
-        let request = self.inner.request(method, target.0.clone());
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
-        let answer = self.answer(target, request);
-        match bound {
-            None => answer.await,
-            Some(moment) => tokio::time::timeout_at(moment, answer).await.map_err(|_| NotLeading)?,
-        }
-        .map_err(ChangeError::Http)
-    }
-
-    async fn answer(&self, target: &Target, request: reqwest::RequestBuilder) -> Result<Answer, HttpError> {
-        let mut response = request.send().await.map_err(|error| failed(target, error))?;
+        let mut response =
+            self.inner.get(target.0.clone()).send().await.map_err(|error| failed(target, error))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
         let mut left = self.limits.body_bytes;
@@ -320,7 +280,7 @@ impl EngineClient {
     }
 }
 
-fn failed(target: &Target, error: reqwest::Error) -> HttpError {
+pub(super) fn failed(target: &Target, error: reqwest::Error) -> HttpError {
     let target = target.clone();
     if error.is_timeout() {
         return HttpError::Timeout { target };

@@ -2,21 +2,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::StatusCode;
-use reqwest::Method;
 
-use crate::{
-    clock::{Clock, SystemClock},
-    fence::Fence,
-    testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page},
-};
+use crate::testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page};
 
-use super::http::{ChangeError, EngineClient, HttpError, Limits, Scheme, Target, TargetError};
+use super::http::{EngineClient, HttpError, Limits, Scheme, Target, TargetError};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -124,30 +117,4 @@ async fn reset_and_refusal_are_told_apart() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     assert!(matches!(client.scrape(&target, ["m"]).await, Err(HttpError::Refused { .. })));
-}
-
-#[tokio::test]
-async fn change_is_not_sent_once_the_right_has_ended() {
-    let engine = engine().await;
-    engine.pods.set(None, "do", Page::ok("done"));
-    let (keeper, fence) = Fence::without_election(Arc::new(SystemClock));
-    let client = client(Duration::from_secs(3));
-    let target = target(&engine, "do");
-    let done = client.change(&fence, Method::POST, &target, Bytes::from_static(b"{}")).await.unwrap();
-    assert_eq!((done.status, done.body.as_ref()), (200, b"done".as_slice()));
-    keeper.revoke();
-    let refused = client.change(&fence, Method::POST, &target, Bytes::new()).await;
-    assert!(matches!(refused, Err(ChangeError::NotLeading(_))));
-    assert_eq!(engine.pods.count(LOOPBACK, "do"), 1);
-}
-
-#[tokio::test]
-async fn change_under_way_ends_with_the_right() {
-    let engine = engine().await;
-    engine.pods.set(None, "do", Page::fault(Fault::Hang));
-    let soon = SystemClock.instant() + Duration::from_millis(50);
-    let (_keeper, fence) = Fence::new(Arc::new(SystemClock), soon);
-    let change = client(Duration::from_secs(3));
-    let change = change.change(&fence, Method::POST, &target(&engine, "do"), Bytes::new()).await;
-    assert!(matches!(change, Err(ChangeError::NotLeading(_))));
 }

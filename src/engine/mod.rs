@@ -4,16 +4,27 @@
 //! Promised: one request per call, bounded in time and size, never through a proxy, never following a
 //! redirect; a failure is a typed error and never a number. Absent: retries (the caller's next period is
 //! the retry), caching, knowledge of our kinds. Requests that change something outside the API server
-//! pass the fence of the term right before they are sent.
+//! pass the fence of the term right before they are sent, and end with it ([`call`]). Remote APIs have a
+//! file each: [`models`], [`lora`] and the runtime sidecar's.
 
+pub mod call;
+pub mod endpoint;
 pub mod exposition;
 pub mod http;
+pub mod lora;
+mod mask;
 pub mod metric_names;
+pub mod models;
+mod runtime_sidecar;
 mod tls;
 
+#[cfg(test)]
+mod call_tests;
 #[cfg(test)]
 mod exposition_tests;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod lora_tests;
 #[cfg(test)]
 mod metric_names_tests;

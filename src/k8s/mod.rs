@@ -4,6 +4,7 @@
 pub mod conditions;
 pub mod names;
 pub mod owner;
+pub mod pod_facts;
 pub mod pods;
 pub mod quantity;
 pub mod selector;
@@ -16,6 +17,8 @@ mod conditions_tests;
 mod names_tests;
 #[cfg(test)]
 mod owner_tests;
+#[cfg(test)]
+mod pod_facts_tests;
 #[cfg(test)]
 mod pods_tests;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
 //! | [`expectations`] [`memory`] [`tasks`] [`fan_out`] | building blocks for loops |
+//! | [`pods`] | the one watch of all pods |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
 //! Deliberately absent: names of kinds, controllers or Leases, and every write.
@@ -29,6 +30,7 @@ mod memory_tests;
 pub mod metrics;
 #[cfg(test)]
 mod metrics_tests;
+pub mod pods;
 pub mod progress;
 #[cfg(test)]
 mod progress_tests;

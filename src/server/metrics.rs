@@ -111,7 +111,7 @@ impl MetricsServer {
         http2: bool,
     ) -> Result<Self, BindError> {
         let certificate = Arc::new(certificate);
-        let tls = tls::acceptor(Arc::clone(&certificate), http2);
+        let tls = tls::acceptor(Arc::<Certificate>::clone(&certificate), http2);
         let tls = tls.map_err(|source| BindError::Certificate { address: address.to_owned(), source })?;
         let server = Server { tls: Some(tls), ..Self::server(address, render).await? };
         Ok(Self { server, certificate: Some(certificate) })

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The plain endpoints of the process: probes, leases for operators, metrics.
+//! The listeners of the process: probes, leases for operators, metrics, admission webhooks.
 //!
 //! Promised: every replica answers, leader or not, and nobody can keep others from being answered: each
 //! connection has limits on time and size, and a new one displaces the oldest when there are too many.
@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod probes;
 mod serve;
 pub mod tls;
+pub mod webhooks;
 
 #[cfg(test)]
 mod bind_tests;
@@ -31,6 +32,8 @@ mod serve_tests;
 mod testing;
 #[cfg(test)]
 mod tls_tests;
+#[cfg(test)]
+mod webhooks_tests;
 
 use std::path::PathBuf;
 
@@ -38,6 +41,7 @@ pub use bind::{Bind, BindError};
 pub use metrics::MetricsServer;
 pub use probes::{Check, ProbeServer, Probes};
 pub use serve::ServeError;
+pub use webhooks::WebhookServer;
 
 /// Where the endpoints listen.
 #[derive(Debug, Clone, PartialEq, Eq)]

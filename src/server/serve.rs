@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Accepts connections and answers requests, within limits.
 
-use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse as _};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -16,6 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::idle::IdleTimeout;
 
@@ -30,7 +41,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// Size of the head of a request, in bytes.
     pub(super) head_bytes: usize,
-    /// Connections at a time; the oldest makes room for a new one.
+    /// Connections at a time. The oldest of the least useful ones makes room for a new one: first those that
+    /// never got through their handshake, then those that ask nothing at the moment.
     pub(super) connections: usize,
     /// For the answers under way when the server stops.
     pub(super) drain: Duration,
@@ -93,7 +105,9 @@ impl Server {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         connections.make_room(self.limits.connections);
-                        connections.add(self.connection(stream, stop.clone()));
+                        let use_ = Arc::new(Use::default());
+                        let connection = self.connection(stream, stop.clone(), Arc::clone(&use_));
+                        connections.add(connection, use_);
                     }
                     Err(error) if passes(&error) => {
                         tracing::debug!(address = self.address, error = %error, "could not accept a connection");
@@ -115,17 +129,22 @@ impl Server {
         &self,
         stream: TcpStream,
         stop: CancellationToken,
+        use_: Arc<Use>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, router, limits) = (self.tls.clone(), self.router.clone(), self.limits);
         async move {
             // Small answers: waiting for more to send only delays them. Without it they are late, not lost.
             stream.set_nodelay(true).unwrap_or_default();
             let stream = IdleTimeout::new(stream, limits.idle);
-            let Some(tls) = tls else { return answer(stream, false, router, limits, stop).await };
+            let Some(tls) = tls else {
+                use_.established.store(true, Ordering::Relaxed);
+                return answer(stream, false, router, limits, stop, use_).await;
+            };
             match tokio::time::timeout(limits.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
+                    use_.established.store(true, Ordering::Relaxed);
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    answer(stream, http2, router, limits, stop).await;
+                    answer(stream, http2, router, limits, stop, use_).await;
                 }
                 Ok(Err(error)) => tracing::debug!(error = %error, "tls handshake failed"),
                 Err(_) => tracing::debug!("tls handshake timed out"),
@@ -134,29 +153,68 @@ impl Server {
     }
 }
 
+/// What a connection is good for at the moment.
+#[derive(Debug, Default)]
+struct Use {
+    /// Through its handshake.
+    established: AtomicBool,
+    /// Requests under way.
+    requests: AtomicUsize,
+}
+
+impl Use {
+    /// 0: none yet; 1: it may ask something; 2: it is being answered.
+    fn rank(&self) -> u8 {
+        match (self.established.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed)) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, _) => 2,
+        }
+    }
+}
+
+/// Counts a request while it is under way, however that ends.
+struct UnderWay(Arc<Use>);
+
+impl UnderWay {
+    fn new(of: &Arc<Use>) -> Self {
+        of.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(of))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The connections of a server, oldest first.
 #[derive(Debug, Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    handles: VecDeque<AbortHandle>,
+    handles: VecDeque<(AbortHandle, Arc<Use>)>,
 }
 
 impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.handles.push_back(self.tasks.spawn(connection));
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static, use_: Arc<Use>) {
+        self.handles.push_back((self.tasks.spawn(connection), use_));
     }
 
-    /// Ends the oldest connections until one more fits: slow clients must not keep new ones out.
+    /// Ends connections until one more fits: slow clients must not keep new ones out, and clients that
+    /// cannot even shake hands must not end the others.
     fn make_room(&mut self, limit: usize) {
         while self.handles.len() >= limit.max(1) {
-            if let Some(oldest) = self.handles.pop_front() {
-                oldest.abort();
+            let ranks = self.handles.iter().map(|(_, use_)| use_.rank()).enumerate();
+            let Some((place, _)) = ranks.min_by_key(|(_, rank)| *rank) else { return };
+            if let Some((least, _)) = self.handles.remove(place) {
+                least.abort();
             }
         }
     }
 
     fn ended(&mut self, result: Result<(), JoinError>) {
-        self.handles.retain(|handle| !handle.is_finished());
+        self.handles.retain(|(handle, _)| !handle.is_finished());
         if let Err(error) = result
             && error.is_panic()
         {
@@ -166,8 +224,14 @@ impl Connections {
 }
 
 /// Answers the requests of one connection. The protocol is settled before: none is guessed from bytes.
-async fn answer<S>(stream: S, http2: bool, router: Router, limits: Limits, stop: CancellationToken)
-where
+async fn answer<S>(
+    stream: S,
+    http2: bool,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+    use_: Arc<Use>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = auto::Builder::new(TokioExecutor::new());
@@ -175,8 +239,19 @@ where
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.head_bytes);
     let header_list = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).max_header_list_size(header_list);
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, under_way) = (router.clone(), UnderWay::new(&use_));
+        async move {
+            // The buffer of the connection may hold up to twice as much before it refuses a head.
+            if head_bytes(&request) > limits.head_bytes {
+                return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+            }
+            let answer = router.oneshot(request.map(Body::new)).await;
+            drop(under_way);
+            answer
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
@@ -187,6 +262,12 @@ where
     if let Err(error) = result {
         tracing::debug!(error = %error, "connection ended");
     }
+}
+
+/// Length of the head of a request, about as it was sent.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    headers.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
 }
 
 /// Whether accepting is worth another try: the peer left, or resources are short for the moment.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The certificate of secure metrics: read from files that may change, or made at the start.
+//! Certificates that are served: read from files that may change, or made at the start.
 
 use std::{
     fmt, io,
@@ -18,8 +18,12 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::telemetry;
+
 /// How often the files are compared with what is served.
 const PERIOD: Duration = Duration::from_secs(10);
+/// The same while there is nothing to serve yet.
+const PERIOD_WITHOUT: Duration = Duration::from_secs(1);
 
 /// Told of each attempt to read the certificate, and whether it went well.
 pub type ReadCounter = Arc<dyn Fn(bool) + Send + Sync>;
@@ -69,9 +73,12 @@ struct Contents {
 
 /// The certificate that is served now.
 pub struct Certificate {
-    current: RwLock<Arc<CertifiedKey>>,
+    /// Of which server, for log lines.
+    server: &'static str,
+    /// `None`: there is none yet, and every handshake fails.
+    current: RwLock<Option<Arc<CertifiedKey>>>,
     /// `None`: self-signed, never read again.
-    source: Option<(Files, RwLock<Contents>)>,
+    source: Option<(Files, RwLock<Option<Contents>>)>,
     counter: ReadCounter,
 }
 
@@ -88,32 +95,46 @@ impl Certificate {
     /// # Errors
     /// Both files exist and cannot be used, or no certificate could be made.
     pub async fn load(folder: &Path, counter: ReadCounter) -> Result<Self, CertificateError> {
-        let files = Files { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+        let (files, server) = (Files::of(folder), "metrics server");
         let exists = async |path: &Path| tokio::fs::try_exists(path).await.unwrap_or(false);
         if !exists(&files.certificate).await || !exists(&files.key).await {
-            let current = RwLock::new(Arc::new(self_signed()?));
-            return Ok(Self { current, source: None, counter });
+            let current = RwLock::new(Some(Arc::new(self_signed()?)));
+            return Ok(Self { server, current, source: None, counter });
         }
         let read = files.read().await.and_then(|contents| Ok((files.parse(&contents)?, contents)));
         counter(read.is_ok());
         let (current, contents) = read?;
         Ok(Self {
-            current: RwLock::new(Arc::new(current)),
-            source: Some((files, RwLock::new(contents))),
+            server,
+            current: RwLock::new(Some(Arc::new(current))),
+            source: Some((files, RwLock::new(Some(contents)))),
             counter,
         })
     }
 
+    /// What `tls.crt` and `tls.key` in `folder` will hold: nothing until [`Certificate::keep_reading`] has
+    /// found them. `server` is for log lines.
+    pub fn mounted(server: &'static str, folder: &Path, counter: ReadCounter) -> Self {
+        let source = Some((Files::of(folder), RwLock::new(None)));
+        Self { server, current: RwLock::new(None), source, counter }
+    }
+
+    /// Whether there is something to serve.
+    pub fn is_usable(&self) -> bool {
+        self.current.read().is_some()
+    }
+
     /// Reads the files again and again; serves what they hold once it is a pair. Never ends.
     pub async fn keep_reading(&self) {
-        let mut complaint = None;
+        let (mut complaint, server) = (None, self.server);
         loop {
-            tokio::time::sleep(PERIOD).await;
-            let now_wrong = self.read_once().await.err().map(|error| error.to_string());
+            let now_wrong = self.read_once().await.err();
+            let now_wrong = now_wrong.map(|error| telemetry::Chain(&error).to_string());
             if let Some(error) = now_wrong.as_ref().filter(|_| now_wrong != complaint) {
-                tracing::warn!(error, "could not read the certificate of the metrics server again");
+                tracing::warn!(server, error, "could not read the certificate");
             }
             complaint = now_wrong;
+            tokio::time::sleep(if self.is_usable() { PERIOD } else { PERIOD_WITHOUT }).await;
         }
     }
 
@@ -121,15 +142,15 @@ impl Certificate {
     pub(super) async fn read_once(&self) -> Result<(), CertificateError> {
         let Some((files, served)) = &self.source else { return Ok(()) };
         let contents = files.read().await.inspect_err(|_| (self.counter)(false))?;
-        if *served.read() == contents {
+        if served.read().as_ref() == Some(&contents) {
             return Ok(());
         }
         // A pair that is being replaced may be read half-way: the old one is served until it fits again.
         let parsed = files.parse(&contents);
         (self.counter)(parsed.is_ok());
-        *self.current.write() = Arc::new(parsed?);
-        *served.write() = contents;
-        tracing::info!("read the certificate of the metrics server again");
+        *self.current.write() = Some(Arc::new(parsed?));
+        *served.write() = Some(contents);
+        tracing::info!(server = self.server, "read the certificate");
         Ok(())
     }
 }
@@ -138,17 +159,21 @@ impl Certificate {
 impl Certificate {
     /// The certificate that a client sees first.
     pub(super) fn end_entity(&self) -> Option<CertificateDer<'static>> {
-        self.current.read().cert.first().cloned()
+        self.current.read().as_ref()?.cert.first().cloned()
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read()))
+        self.current.read().clone()
     }
 }
 
 impl Files {
+    fn of(folder: &Path) -> Self {
+        Self { certificate: folder.join("tls.crt"), key: folder.join("tls.key") }
+    }
+
     async fn read(&self) -> Result<Contents, CertificateError> {
         let read = async |path: &PathBuf| {
             let failed = |source| CertificateError::Read { path: path.clone(), source };
@@ -180,7 +205,7 @@ fn self_signed() -> Result<CertifiedKey, CertificateError> {
         .map_err(CertificateError::Use)
 }
 
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
@@ -188,7 +213,10 @@ fn provider() -> CryptoProvider {
 ///
 /// # Errors
 /// The library refuses its own defaults: a defect of ours.
-pub(super) fn acceptor(certificate: Arc<Certificate>, http2: bool) -> Result<TlsAcceptor, CertificateError> {
+pub(super) fn acceptor(
+    certificate: Arc<dyn ResolvesServerCert>,
+    http2: bool,
+) -> Result<TlsAcceptor, CertificateError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(CertificateError::Use)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);

@@ -9,6 +9,7 @@ pub mod lease_store;
 pub mod metrics_api;
 pub mod probe;
 pub mod scripted_api;
+pub mod stored_api;
 
 #[cfg(test)]
 mod metrics_api_tests;

@@ -11,9 +11,14 @@ use serde_json::{Map, Value};
 /// Only paths that differ are named. Elements that a list has in common at its start and end are left alone,
 /// so one that was put in or taken out is one operation; between those, elements are compared by position.
 pub fn patch_between(before: &Value, after: &Value) -> Patch {
+    Patch(operations_between(&PointerBuf::new(), before, after))
+}
+
+/// The same for a part of an object, which stands at `path`.
+pub fn operations_between(path: &PointerBuf, before: &Value, after: &Value) -> Vec<PatchOperation> {
     let mut operations = Vec::new();
-    compare(&PointerBuf::new(), before, after, &mut operations);
-    Patch(operations)
+    compare(path, before, after, &mut operations);
+    operations
 }
 
 fn compare(path: &PointerBuf, before: &Value, after: &Value, operations: &mut Vec<PatchOperation>) {

@@ -8,16 +8,69 @@
 //! An answer never changes what a handler did not mean to change: objects stay the raw JSON that the API
 //! server sent, and a patch holds only the paths that differ.
 
+pub mod deployment;
 pub mod json_patch;
+pub mod kv_cache;
+pub mod metrics;
 pub mod model_adapter;
 pub mod pod_autoscaler;
 pub mod review;
+mod router;
+pub mod sidecar_injection;
+pub mod storm_service;
 
 #[cfg(test)]
+mod deployment_tests;
+#[cfg(test)]
 mod json_patch_tests;
+#[cfg(test)]
+mod kv_cache_tests;
 #[cfg(test)]
 mod model_adapter_tests;
 #[cfg(test)]
 mod pod_autoscaler_tests;
 #[cfg(test)]
 mod review_tests;
+#[cfg(test)]
+mod router_tests;
+#[cfg(test)]
+mod sidecar_injection_tests;
+#[cfg(test)]
+mod storm_service_tests;
+
+pub use router::{Limits, router};
+
+use self::review::{Request, Verdict};
+
+/// One path with what answers it.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook {
+    /// Path that the API server calls.
+    pub path: &'static str,
+    /// Whether its answers may change the object.
+    pub mutating: bool,
+    /// Answers one review.
+    pub handler: fn(&Request) -> Verdict,
+}
+
+const fn mutating(path: &'static str, handler: fn(&Request) -> Verdict) -> Hook {
+    Hook { path, mutating: true, handler }
+}
+
+const fn validating(path: &'static str, handler: fn(&Request) -> Verdict) -> Hook {
+    Hook { path, mutating: false, handler }
+}
+
+/// All paths. Each is answered whichever controllers are enabled.
+pub const HOOKS: [Hook; 10] = [
+    mutating(deployment::MUTATING_PATH, deployment::mutate),
+    validating(deployment::VALIDATING_PATH, deployment::validate),
+    mutating(kv_cache::MUTATING_PATH, kv_cache::mutate),
+    validating(kv_cache::VALIDATING_PATH, kv_cache::validate),
+    mutating(model_adapter::MUTATING_PATH, model_adapter::mutate),
+    validating(model_adapter::VALIDATING_PATH, model_adapter::validate),
+    mutating(pod_autoscaler::MUTATING_PATH, pod_autoscaler::mutate),
+    validating(pod_autoscaler::VALIDATING_PATH, pod_autoscaler::validate),
+    mutating(storm_service::MUTATING_PATH, storm_service::mutate),
+    validating(storm_service::VALIDATING_PATH, storm_service::validate),
+];

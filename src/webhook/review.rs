@@ -97,6 +97,8 @@ pub enum Verdict {
     Allow,
     /// Let it pass with these changes; without any it is the same as [`Verdict::Allow`].
     Change(Patch),
+    /// Let it pass as it is, and show these warnings to whoever asked for it.
+    Warn(Vec<String>),
     /// Refuse it with 403 `Forbidden` and this message.
     Deny(String),
     /// Refuse it with this status.
@@ -184,6 +186,12 @@ impl Unreadable {
     }
 }
 
+/// The answer to a review that the caller could not read to its end.
+pub fn unread(code: i32, message: &str) -> Vec<u8> {
+    let Unreadable { version, uid, code, message } = Unreadable::new(code, message);
+    envelope(&version, &response(&uid, Verdict::Fail { code, message }))
+}
+
 /// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
 /// answers 500. The caller stops reading a body that is longer than [`MAX_REVIEW_BYTES`] and passes on what
 /// it has, at least one byte more than that.
@@ -195,12 +203,11 @@ pub fn answer(content_type: Option<&str>, body: &[u8], handler: impl FnOnce(&Req
         }
         Err(Unreadable { version, uid, code, message }) => (version, uid, Verdict::Fail { code, message }),
     };
-    let answer = json!({
-        "apiVersion": version,
-        "kind": KIND,
-        "response": response(&uid, verdict),
-    });
-    answer.to_string().into_bytes()
+    envelope(&version, &response(&uid, verdict))
+}
+
+fn envelope(version: &str, response: &Value) -> Vec<u8> {
+    json!({"apiVersion": version, "kind": KIND, "response": response}).to_string().into_bytes()
 }
 
 /// The version of the review, and the question.
@@ -269,6 +276,10 @@ fn response(uid: &str, verdict: Verdict) -> Value {
             }),
             Err(error) => refused(json!({"code": 500, "message": error.to_string()})),
         },
+        Verdict::Warn(warnings) if warnings.is_empty() => allowed,
+        Verdict::Warn(warnings) => {
+            json!({"uid": uid, "allowed": true, "status": {"code": 200}, "warnings": warnings})
+        }
         Verdict::Deny(message) => refused(json!({"code": 403, "reason": "Forbidden", "message": message})),
         Verdict::Refuse(status) => refused(json!(status)),
         Verdict::Fail { code, message } => refused(json!({"code": code, "message": message})),

@@ -200,3 +200,11 @@ fn another_kind_or_no_object_is_400() {
     empty["request"]["object"] = Value::Null;
     assert_eq!(object(&empty), json!({"code": 400, "message": "there is no content to decode"}));
 }
+
+#[test]
+fn warnings_come_with_an_object_that_passes() {
+    let answer = ask(&review(), |_| Verdict::Warn(vec!["take care".to_owned()]));
+    assert_eq!(answer["response"]["allowed"], true);
+    assert_eq!(answer["response"]["warnings"], json!(["take care"]));
+    assert_eq!(ask(&review(), |_| Verdict::Warn(Vec::new())), ask(&review(), |_| Verdict::Allow));
+}

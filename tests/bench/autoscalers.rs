@@ -145,7 +145,7 @@ fn seconds(span: Option<Duration>) -> String {
 }
 
 /// Creates objects of one kind, 20 at a time.
-async fn create(client: &Client, all: impl Iterator<Item = Value>) -> Result<()> {
+pub(crate) async fn create(client: &Client, all: impl Iterator<Item = Value>) -> Result<()> {
     let all: Vec<Value> = all.collect();
     let api = objects::api_of(client, all.first().context("nothing to create")?).await;
     let created = all.into_iter().map(|object| {

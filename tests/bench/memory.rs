@@ -29,9 +29,7 @@ pub(crate) async fn measure(subject: &Subject) -> Result<Vec<Figure>> {
     let plane = ControlPlane::start(Options::bare()).await;
     plane.install_manager().await;
     let (empty, empty_peak) = resident(subject, &plane).await?;
-    let client = plane.client().await;
-    objects::create(&client, &objects::namespace(NS)).await;
-    create_pods(&client).await?;
+    fill(&plane).await?;
     let (full, peak) = resident(subject, &plane).await?;
     Ok(vec![
         Figure::new("RSS, empty cluster", megabytes(empty), "≤ 20 MB"),
@@ -39,6 +37,13 @@ pub(crate) async fn measure(subject: &Subject) -> Result<Vec<Figure>> {
         Figure::new("RSS, 10,000 pods", megabytes(full), "≤ 48 MB"),
         Figure::new("RSS, 10,000 pods, peak", megabytes(peak), "≤ 64 MB"),
     ])
+}
+
+/// Creates the pods.
+pub(crate) async fn fill(plane: &ControlPlane) -> Result<()> {
+    let client = plane.client().await;
+    objects::create(&client, &objects::namespace(NS)).await;
+    create_pods(&client).await
 }
 
 /// Resident memory of a fresh process that leads and is at rest, and its peak.

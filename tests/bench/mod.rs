@@ -8,6 +8,7 @@
 //! Nothing here knows the manager's inside: each figure can be taken of any manager that has the flags in
 //! [`subject::ARGS`], to compare.
 
+pub(crate) mod adapters;
 pub(crate) mod autoscalers;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
@@ -34,7 +35,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 6] = [
+pub(crate) const ALL: [Measurement; 8] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -70,6 +71,18 @@ pub(crate) const ALL: [Measurement; 6] = [
         about: "200 autoscalers at rest, and when the load doubles",
         limit: Duration::from_mins(20),
         run: |subject| autoscalers::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "adapters",
+        about: "one adapter, 500 at once, at rest, and after the death of the leader",
+        limit: Duration::from_mins(20),
+        run: |subject| adapters::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "adapter-memory",
+        about: "resident memory with 10,000 pods and 500 adapters",
+        limit: Duration::from_mins(15),
+        run: |subject| adapters::measure_memory(subject).boxed_local(),
     },
 ];
 

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{KUSTOMIZATIONS, args, deployment, object, read, render};
+use crate::manifests::{
+    KUSTOMIZATIONS, STANDALONE, args, deployment, object, prefixes, read, render, standalone,
+};
 
 const CONTROLLERS: &[&str] = &[
     "pod-autoscaler-controller",
@@ -33,22 +35,38 @@ fn the_selector_is_exactly_that_of_an_aibrix_install() {
 
 #[test]
 fn services_and_budgets_tell_the_pods_of_different_deployments_apart() {
-    let mut seen = Vec::new();
-    for kustomization in ["overlays/release", "overlays/standalone/pod-autoscaler-controller"] {
-        let objects = render(kustomization);
-        let labels = pod(kustomization)["metadata"]["labels"].clone();
-        assert_eq!(labels["control-plane"], "controller-manager");
-        let selectors = objects.iter().filter_map(|object| match object["kind"].as_str() {
-            Some("Service") => Some(object["spec"]["selector"].clone()),
-            Some("PodDisruptionBudget") => Some(object["spec"]["selector"]["matchLabels"].clone()),
-            _ => None,
-        });
+    // Those that are installed side by side.
+    let pairs = [
+        ("overlays/release", "overlays/standalone/pod-autoscaler-controller"),
+        ("overlays/webhook-only", "overlays/standalone/pod-autoscaler-controller"),
+        ("overlays/release", "overlays/standalone/model-route-controller"),
+        ("overlays/webhook-only", "overlays/standalone/model-route-controller"),
+        ("overlays/standalone/pod-autoscaler-controller", "overlays/standalone/model-route-controller"),
+    ];
+    for (one, other) in pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
+        let labels = |kustomization| pod(kustomization)["metadata"]["labels"].clone();
+        assert_eq!(labels(one)["control-plane"], "controller-manager");
+        let objects = render(one);
+        let selectors: Vec<_> = objects
+            .iter()
+            .filter_map(|object| match object["kind"].as_str() {
+                Some("Service") => Some(&object["spec"]["selector"]),
+                Some("PodDisruptionBudget") => Some(&object["spec"]["selector"]["matchLabels"]),
+                _ => None,
+            })
+            .collect();
+        assert!(!selectors.is_empty(), "{one} has Services");
         for selector in selectors {
-            assert_eq!(selector, labels, "{kustomization}");
+            assert!(selects(selector, &labels(one)), "{one}: {selector} selects its own pods");
+            assert!(!selects(selector, &labels(other)), "{one}: {selector} selects no pods of {other}");
         }
-        seen.push(labels);
     }
-    assert_ne!(seen[0], seen[1]);
+}
+
+/// Whether a map of labels selects pods with these labels.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let selector = selector.as_object().expect("a selector");
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 #[test]
@@ -62,18 +80,19 @@ fn every_controller_has_its_lease_id_spelt_out() {
         assert_eq!(args.iter().filter(|arg| arg.contains("leader-election-id")).count(), CONTROLLERS.len());
         assert_eq!(args[0], "--leader-elect");
     }
-    let standalone = args(&render("overlays/standalone/pod-autoscaler-controller"));
-    assert_eq!(
-        standalone,
-        [
-            "--leader-elect",
-            "--controllers=pod-autoscaler-controller",
-            "--leader-election-id=pod-autoscaler-controller=aibrix-pod-autoscaler-controller",
-            "--health-probe-bind-address=:8081",
-            "--metrics-bind-address=:8080",
-            "--disable-webhook",
-        ]
-    );
+    for (controller, _) in STANDALONE {
+        assert_eq!(
+            args(&render(&standalone(controller))),
+            [
+                "--leader-elect".to_owned(),
+                format!("--controllers={controller}"),
+                format!("--leader-election-id={controller}=aibrix-{controller}"),
+                "--health-probe-bind-address=:8081".to_owned(),
+                "--metrics-bind-address=:8080".to_owned(),
+                "--disable-webhook".to_owned(),
+            ]
+        );
+    }
 }
 
 #[test]
@@ -102,7 +121,9 @@ fn pods_are_hardened() {
         );
         assert_eq!(container["command"], json!(["/manager"]));
         assert_eq!(pod["terminationGracePeriodSeconds"], 15, "more than the 8 s of an orderly stop");
-        assert!(pod.get("volumes").is_none(), "nothing to mount yet");
+        let volumes = pod.get("volumes").and_then(Value::as_array).map_or(0, Vec::len);
+        let certificate = usize::from(!kustomization.contains("standalone"));
+        assert_eq!(volumes, certificate, "{kustomization}: nothing else to mount");
     }
 }
 
@@ -152,7 +173,8 @@ fn a_release_survives_a_drained_node_and_a_roll_out() {
     let affinity = &deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"];
     let term = &affinity["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"];
     assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
-    assert_eq!(term["labelSelector"]["matchLabels"], pod("overlays/release")["metadata"]["labels"]);
+    let spread = &term["labelSelector"]["matchLabels"];
+    assert!(selects(spread, &pod("overlays/release")["metadata"]["labels"]), "{spread}");
     let budget = object(&objects, "PodDisruptionBudget", "aibrix-controller-manager");
     assert_eq!(budget["spec"]["maxUnavailable"], 1);
 }
@@ -162,18 +184,16 @@ fn the_service_monitor_finds_the_metrics_services() {
     let monitor = crate::manifests::documents(&read("deploy/observability/service_monitor.yaml")).remove(0);
     let selector = monitor["spec"]["selector"]["matchLabels"].as_object().expect("a label selector").clone();
     let endpoint = &monitor["spec"]["endpoints"][0];
-    for (kustomization, prefix) in
-        [("base", "aibrix-"), ("overlays/standalone/pod-autoscaler-controller", "aibrix-autoscaling-")]
-    {
+    for (kustomization, prefix) in prefixes() {
         let name = format!("{prefix}controller-manager-metrics-service");
-        let service = object(&render(kustomization), "Service", &name);
+        let service = object(&render(&kustomization), "Service", &name);
         for (key, value) in &selector {
             assert_eq!(service["metadata"]["labels"][key], *value);
         }
         assert_eq!(service["metadata"]["namespace"], monitor["metadata"]["namespace"]);
         let port = &service["spec"]["ports"][0];
         assert_eq!((&port["name"], &port["port"]), (&endpoint["port"], &json!(8080)));
-        assert!(args(&render(kustomization)).contains(&"--metrics-bind-address=:8080".to_owned()));
+        assert!(args(&render(&kustomization)).contains(&"--metrics-bind-address=:8080".to_owned()));
     }
     assert_eq!(endpoint["path"], "/metrics");
 }

@@ -12,8 +12,38 @@ use std::{
 use serde_json::Value;
 
 /// All kustomizations that a user applies, as folders below `deploy/kustomize`.
-pub(crate) const KUSTOMIZATIONS: &[&str] =
-    &["base", "overlays/release", "overlays/dev", "overlays/standalone/pod-autoscaler-controller"];
+pub(crate) const KUSTOMIZATIONS: &[&str] = &[
+    "base",
+    "overlays/release",
+    "overlays/dev",
+    "overlays/webhook-only",
+    "overlays/standalone/pod-autoscaler-controller",
+    "overlays/standalone/model-route-controller",
+];
+
+/// Controllers with a kustomization of their own, which renames by a prefix.
+pub(crate) const STANDALONE: &[(&str, &str)] =
+    &[("pod-autoscaler-controller", "aibrix-autoscaling-"), ("model-route-controller", "aibrix-model-route-")];
+
+/// The kustomization of one controller alone.
+pub(crate) fn standalone(controller: &str) -> String {
+    format!("overlays/standalone/{controller}")
+}
+
+/// Kustomizations with the prefixes that they rename by: the full one and those of one controller alone.
+pub(crate) fn prefixes() -> Vec<(String, &'static str)> {
+    let alone = STANDALONE.iter().map(|(controller, prefix)| (standalone(controller), *prefix));
+    [("base".to_owned(), "aibrix-")].into_iter().chain(alone).collect()
+}
+
+/// How many controllers the Deployment of a kustomization runs.
+pub(crate) fn controllers_in(kustomization: &str) -> usize {
+    match kustomization {
+        "overlays/webhook-only" => 0,
+        standalone if standalone.contains("standalone") => 1,
+        _ => 7,
+    }
+}
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,7 +76,7 @@ pub(crate) fn render(kustomization: &str) -> Vec<Value> {
         .clone()
 }
 
-fn kustomize(folder: &Path) -> String {
+pub(crate) fn kustomize(folder: &Path) -> String {
     let kubectl = kubectl().unwrap_or_else(|why| {
         panic!("{why}\nThe manifests cannot be rendered: run `make tools`, or set KUBECTL to a kubectl.")
     });

@@ -74,6 +74,7 @@ fn one_entry_under_images_changes_the_image() {
     for (file, placeholder) in [
         ("base", "controller"),
         ("overlays/standalone/pod-autoscaler-controller", "controller"),
+        ("overlays/standalone/model-route-controller", "controller"),
         ("overlays/release", "aibrix/controller-manager"),
     ] {
         let text = read(&format!("deploy/kustomize/{file}/kustomization.yaml"));

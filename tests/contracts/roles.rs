@@ -5,7 +5,7 @@ use aibrix_controller_manager::controllers;
 
 use crate::{
     grants::{Grants, excess, missing, of_cards, of_role, of_text},
-    manifests::{object, read, render},
+    manifests::{STANDALONE, object, prefixes, read, render, standalone},
 };
 
 const NONE: [String; 0] = [];
@@ -56,11 +56,9 @@ fn elections_are_granted_in_the_namespace_of_the_manager_only() {
     let want = of_text(
         "coordination.k8s.io leases create,delete,get,list,patch,update,watch\ncore events create,patch,update",
     );
-    for (kustomization, prefix) in
-        [("base", "aibrix-"), ("overlays/standalone/pod-autoscaler-controller", "aibrix-autoscaling-")]
-    {
+    for (kustomization, prefix) in prefixes() {
         let name = format!("{prefix}controller-manager-leader-election-role");
-        let role = object(&render(kustomization), "Role", &name);
+        let role = object(&render(&kustomization), "Role", &name);
         assert_eq!(of_role(&role), want, "{kustomization}");
         assert_eq!(role["metadata"]["namespace"], "aibrix-system");
     }
@@ -104,34 +102,49 @@ const NOT_DECLARED: &[(&str, &str, &str)] = &[(
     "scale targets like any other kind with replicas: read and patched by name, never watched",
 )];
 
+/// What the account of a controller's own kustomization may do anywhere.
+fn alone(controller: &str, prefix: &str) -> Grants {
+    let name = format!("{prefix}controller-manager-role");
+    of_role(&object(&render(&standalone(controller)), "ClusterRole", &name))
+}
+
 #[test]
 fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
-    let kustomization = "overlays/standalone/pod-autoscaler-controller";
-    let controller = "pod-autoscaler-controller";
-    let granted =
-        of_role(&object(&render(kustomization), "ClusterRole", "aibrix-autoscaling-controller-manager-role"));
-    let declared = of_cards(controllers::cards().into_iter().filter(|card| card.name == controller));
-    assert!(!declared.is_empty(), "{controller} declares nothing");
-    assert_eq!(missing(&granted, &declared), NONE);
+    for (controller, prefix) in STANDALONE {
+        let granted = alone(controller, prefix);
+        let declared = of_cards(controllers::cards().into_iter().filter(|card| card.name == *controller));
+        assert!(!declared.is_empty(), "{controller} declares nothing");
+        assert_eq!(missing(&granted, &declared), NONE);
 
-    let mut accounted = declared;
-    for (of, rows, why) in NOT_DECLARED {
-        assert!(!why.is_empty());
-        if *of == controller {
-            accounted.extend(of_text(rows));
+        let mut accounted = declared;
+        for (of, rows, why) in NOT_DECLARED {
+            assert!(!why.is_empty());
+            if of == controller {
+                accounted.extend(of_text(rows));
+            }
         }
+        assert_eq!(excess(&granted, &accounted), NONE);
+        assert_eq!(missing(&granted, &accounted), NONE, "an exception that the role does not grant is stale");
     }
-    assert_eq!(excess(&granted, &accounted), NONE);
-    assert_eq!(missing(&granted, &accounted), NONE, "an exception that the role does not grant is stale");
+}
+
+#[test]
+fn webhooks_alone_may_keep_certificates_and_nothing_else() {
+    let objects = render("overlays/webhook-only");
+    let granted = of_role(&object(&objects, "ClusterRole", "aibrix-webhook-controller-manager-role"));
+    let configurations = "admissionregistration.k8s.io \
+         mutatingwebhookconfigurations,validatingwebhookconfigurations get,list,update,watch";
+    assert_eq!(granted, of_text(configurations));
+    let secrets = object(&objects, "Role", "aibrix-webhook-controller-manager-certificate-role");
+    assert_eq!(of_role(&secrets), of_text("core secrets get,list,update,watch"));
+    assert_eq!(secrets["metadata"]["namespace"], "aibrix-system", "in its own namespace only");
+    assert_eq!(missing(&combined(), &granted), NONE);
 }
 
 #[test]
 fn a_standalone_role_is_part_of_the_combined_one() {
     // Both may be installed side by side: neither may do what the other would be refused.
-    let granted = of_role(&object(
-        &render("overlays/standalone/pod-autoscaler-controller"),
-        "ClusterRole",
-        "aibrix-autoscaling-controller-manager-role",
-    ));
-    assert_eq!(missing(&combined(), &granted), NONE);
+    for (controller, prefix) in STANDALONE {
+        assert_eq!(missing(&combined(), &alone(controller, prefix)), NONE);
+    }
 }

@@ -16,8 +16,10 @@
 
 mod election;
 mod harness;
+mod model_adapter;
 mod oracle;
 mod pod_autoscaler;
 mod process;
 mod support;
+mod webhook;
 mod writer;

@@ -91,6 +91,12 @@ pub struct ClientSettings {
     pub identity: String,
 }
 
+/// The `User-Agent` of requests by the part `who` of the process `identity`, for clients that talk to others
+/// than the API server.
+pub fn user_agent(version: &str, who: &str, identity: &str) -> String {
+    UserAgent::new(version, identity).text(who)
+}
+
 /// Told of each request that a fence refused: its method.
 pub type Refused = Arc<dyn Fn(&Method) + Send + Sync>;
 

@@ -30,12 +30,17 @@ impl UserAgent {
     }
 
     pub(super) fn of(&self, controller: &str) -> SetUserAgent {
+        let text = self.text(controller);
+        SetUserAgent(
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("aibrix-controller-manager")),
+        )
+    }
+
+    /// The text, fit for a header.
+    pub(super) fn text(&self, controller: &str) -> String {
         let text = format!("{} {controller}/{}", self.start, self.identity);
         // A host name may hold anything; a header value may not.
-        let clean: String = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '_' }).collect();
-        SetUserAgent(
-            HeaderValue::from_str(&clean).unwrap_or(HeaderValue::from_static("aibrix-controller-manager")),
-        )
+        text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '_' }).collect()
     }
 }
 

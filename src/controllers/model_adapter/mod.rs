@@ -1,16 +1,175 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `model-adapter-controller`: keeps LoRAs loaded on inference engines and publishes where.
 //!
-//! Here are its pure parts: the objects that publish an adapter, where one adapter goes, and how long a load
-//! that failed waits.
+//! # Guarantees
+//! - The status tells what engines report, not what was intended.
+//! - Passes never wait for engines: lists and changes are made beside them (`ledger.rs`, `fetch/runner.rs`),
+//!   within the term's own future, and each change under its fence.
+//! - A new leader asks before it acts: nothing is unloaded, moved or loaded twice by a takeover.
+//! - Nothing is written while nothing changes, and each engine is asked once per period for all its adapters.
+//!
+//! Deliberately absent: a check of the artifact URL, which is admission's, and any state in the cluster but the
+//! status and one annotation.
+//!
+//! Others write these objects, too: users anything, so Service and EndpointSlice are restored where we own them
+//! and left alone where we do not. Engines are changed by whoever reaches them.
 
+mod apply;
+mod card;
+mod dropped;
+mod error;
+mod events;
+mod fetch;
+mod leave;
+mod ledger;
+mod load;
 pub mod load_retry;
+mod memory;
 pub mod objects;
+mod place;
 pub mod placement;
+mod placements;
+mod plan;
+mod publish;
+mod reconcile;
+mod settings;
+mod snapshot;
+mod source;
+mod status;
+mod steps;
+mod triggers;
 
+#[cfg(test)]
+mod controller_tests;
+#[cfg(test)]
+mod led;
 #[cfg(test)]
 mod load_retry_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
 mod placement_tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use tokio::select;
+
+use crate::{
+    clock::SharedClock,
+    cluster::{events::Recorder, writer::Writer},
+    engine::http::EngineClient,
+    runtime::{
+        controller::{Card, Controller, RunError, Term},
+        loops::{BuiltLoop, Loop, run_loops},
+        memory::Memory,
+        metrics::RuntimeMetrics,
+        watches::Watches,
+    },
+};
+
+use self::{
+    apply::Writes,
+    card::{CARD, LOOP, NAME},
+    events::about_malformed,
+    fetch::{Reads, engines::Engines, runner::Calls, stores::Stores},
+    reconcile::ModelAdapterLoop,
+};
+
+pub use self::settings::{
+    EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy,
+};
+
+/// Objects that a term remembers at most; beyond, those that were not looked at for the longest time start
+/// afresh.
+const REMEMBERED: usize = 100_000;
+/// How long the last events of a term may take to be sent.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The controller of ModelAdapters.
+pub struct ModelAdapterController {
+    /// Watches shared by all controllers.
+    pub watches: Watches,
+    /// Metrics of loops and queues.
+    pub metrics: RuntimeMetrics,
+    /// Client towards engines.
+    pub engine: EngineClient,
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// How pods are chosen and called.
+    pub settings: ModelAdapterSettings,
+}
+
+/// The card of the controller.
+pub fn card() -> &'static Card {
+    &CARD
+}
+
+impl ModelAdapterController {
+    /// The loop of a term, and the task that sends its events.
+    fn built(&self, term: &Term, stores: &Stores, recorder: &Recorder) -> BuiltLoop {
+        let client = term.client.0.clone();
+        let clock = Arc::clone(&term.clock);
+        let calls = Arc::new(Calls::new(Arc::clone(&clock)));
+        let reads = Arc::new(Reads::new(
+            stores.clone(),
+            Arc::clone(&calls),
+            self.settings.clone(),
+            Arc::clone(&clock),
+        ));
+        let adapters = stores.adapters.clone();
+        let built = Loop::new(NAME, &LOOP, term, &self.metrics)
+            .primary_when(&stores.adapters, triggers::worth_a_pass)
+            .trigger(&stores.services, triggers::of_child)
+            .trigger(&stores.slices, triggers::of_child)
+            .trigger(&stores.pods, move |change| {
+                triggers::of_pod(change, |namespace| adapters.list_in(namespace))
+            });
+        let (malformed, wake) = (recorder.clone(), built.enqueue());
+        let engines =
+            Engines { engine: self.engine.clone(), client: client.clone(), fence: term.fence.clone() };
+        built
+            .on_malformed(&stores.adapters, move |object| malformed.publish(about_malformed(object)))
+            .alongside("engine calls", async move { calls.run(&engines, |key| wake.add(key)).await })
+            .build(ModelAdapterLoop {
+                writes: Writes::new(Writer::new(client), Arc::clone(&reads), Arc::clone(&clock)),
+                reads,
+                memory: Mutex::new(Memory::new(REMEMBERED)),
+                placements: Mutex::default(),
+                recorder: recorder.clone(),
+                clock,
+            })
+    }
+}
+
+impl Controller for ModelAdapterController {
+    fn card(&self) -> &'static Card {
+        &CARD
+    }
+
+    fn warm_up(&self) {
+        drop(Stores::new(&self.watches));
+    }
+
+    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
+        let client = term.client.0.clone();
+        let (recorder, task) = Recorder::new(client, LOOP.event_source, Arc::clone(&self.clock));
+        let built = self.built(&term, &Stores::new(&self.watches), &recorder);
+        async move {
+            let mut sending = std::pin::pin!(task.run());
+            let ended = select! {
+                biased;
+                ended = run_loops(&term, vec![built]) => ended,
+                () = &mut sending => Err(RunError::Ended { part: "events" }),
+            };
+            // What the last passes had to say is sent before the Lease goes.
+            select! {
+                () = recorder.flush(LAST_WORDS) => {}
+                () = &mut sending => {}
+            }
+            ended
+        }
+        .boxed()
+    }
+}

@@ -192,7 +192,7 @@ impl Led {
         let client = FencedClient(api.client());
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
-        for controller in all(&deps) {
+        for controller in all(&deps).into_iter().filter(|it| it.card().name == "pod-autoscaler-controller") {
             controller.warm_up();
             running.spawn(controller.run(term.clone()));
         }

@@ -308,6 +308,43 @@ async fn a_kind_that_may_be_absent_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_required_kind_that_vanishes_ends_the_run_and_an_optional_one_does_not() {
+    for required in [true, false] {
+        let api = api();
+        let bench = Bench::new(&api);
+        let built = if required {
+            bench.with_pods()
+        } else {
+            bench.new_loop(&CARD).trigger_if_served(&bench.pods, pod_to_map).build(bench.recorder.clone())
+        };
+        let vanish = async {
+            sleep(10 * SECOND).await;
+            api.stop_serving(PODS);
+        };
+        let (ended, ()) = tokio::join!(bench.run_for(100 * SECOND, vec![built]), vanish);
+        assert_eq!(ended.is_some(), required, "{ended:?}");
+        if let Some(ended) = ended {
+            let Err(RunError::CacheSync { kind, cause }) = ended else { panic!("{ended:?}") };
+            assert_eq!((kind.as_str(), cause.as_str()), ("pods", "the kind is not served any more"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_unknown_for_a_moment_only_ends_nothing() {
+    let api = api();
+    let bench = Bench::new(&api);
+    let blink = async {
+        sleep(11 * SECOND).await;
+        api.stop_serving(PODS);
+        sleep(SECOND).await;
+        api.serve(PODS);
+    };
+    let (ended, ()) = tokio::join!(bench.run_for(100 * SECOND, vec![bench.with_pods()]), blink);
+    assert!(ended.is_none(), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn loops_of_a_controller_start_together() {
     let api = api();
     api.fail(Ask::StreamingList, PODS, Trouble::Status(500));

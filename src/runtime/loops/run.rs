@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -36,6 +37,9 @@ const RESYNC: Duration = Duration::from_hours(9);
 const RESYNC_SPREAD: Duration = Duration::from_hours(2);
 /// How often the health of the watches is looked at.
 const HEALTH_PERIOD: Duration = Duration::from_secs(5);
+/// How long a required kind may be unknown to the API server before the run ends. Longer than a watch waits
+/// before it asks again: an API server that has just come up may not know a kind for a moment.
+const GIVE_UP: Duration = Duration::from_secs(40);
 /// How often the API server is asked whether it answers reads.
 const PROBE_PERIOD: Duration = Duration::from_secs(15);
 
@@ -45,19 +49,26 @@ const PROBE_PERIOD: Duration = Duration::from_secs(15);
 /// at any time: nothing of it goes on.
 ///
 /// # Errors
-/// [`RunError::CacheSync`] when a store is not filled or does not catch up within two minutes;
+/// [`RunError::CacheSync`] when a store is not filled or does not catch up within two minutes, or when a
+/// required kind is served no longer: there is nothing to do then but to hold the Lease;
 /// [`RunError::Ended`] and [`RunError::Panicked`] when a part ends though nothing told it to. Give the
 /// Lease back, and try again later.
 pub async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), RunError> {
     let reads = all_reads(&loops);
+    let filled = AtomicBool::new(false);
     tokio::select! {
         biased;
-        ended = run_together(term, loops, &reads) => ended,
-        () = watch_health(&reads, &term.progress, &term.clock) => Err(RunError::Ended { part: "health" }),
+        ended = run_together(term, loops, &reads, &filled) => ended,
+        gone = watch_health(&reads, &filled, &term.progress, &term.clock) => Err(gone),
     }
 }
 
-async fn run_together(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Result<(), RunError> {
+async fn run_together(
+    term: &Term,
+    loops: Vec<BuiltLoop>,
+    reads: &[Read],
+    filled: &AtomicBool,
+) -> Result<(), RunError> {
     let controller = loops.first().map_or("", |each| each.controller);
     for each in &loops {
         for read in &each.reads {
@@ -80,6 +91,7 @@ async fn run_together(term: &Term, loops: Vec<BuiltLoop>, reads: &[Read]) -> Res
             synced?;
         }
     }
+    filled.store(true, Ordering::Release);
     let mut subscriptions: Vec<Subscription> = Vec::new();
     let mut running = FuturesUnordered::new();
     for mut each in loops {
@@ -190,8 +202,13 @@ fn resync_period(label: &str) -> Duration {
 }
 
 /// Tells the term's progress whether the watches work: from their own errors, and from a small read now
-/// and then, because a connection that hangs says nothing.
-async fn watch_health(reads: &[Read], progress: &Progress, clock: &SharedClock) {
+/// and then, because a connection that hangs says nothing. Ends when a required kind has vanished.
+async fn watch_health(
+    reads: &[Read],
+    filled: &AtomicBool,
+    progress: &Progress,
+    clock: &SharedClock,
+) -> RunError {
     let silent: Mutex<Option<(Instant, String)>> = Mutex::new(None);
     let probe = async {
         // One store stands for all: what is asked is whether the API server answers reads.
@@ -210,7 +227,18 @@ async fn watch_health(reads: &[Read], progress: &Progress, clock: &SharedClock) 
         }
     };
     let look = async {
+        let mut vanished: Vec<(&str, Instant)> = Vec::new();
         loop {
+            // Before all stores are filled, a kind is waited for.
+            let required = reads.iter().filter(|read| !read.optional && filled.load(Ordering::Acquire));
+            let now = clock.instant();
+            let absent = required.filter(|read| read.store.is_absent()).map(|read| read.store.kind());
+            vanished = absent.map(|kind| (kind, since(&vanished, kind).unwrap_or(now))).collect();
+            let longest = vanished.iter().find(|(_, since)| now.saturating_duration_since(*since) >= GIVE_UP);
+            if let Some((kind, _)) = longest {
+                let (kind, cause) = ((*kind).to_owned(), "the kind is not served any more".to_owned());
+                return RunError::CacheSync { kind, cause };
+            }
             let failing = reads.iter().filter_map(|read| {
                 let (since, cause) = read.store.failing_since()?;
                 Some((since, format!("{}: {cause}", read.store.kind())))
@@ -221,7 +249,12 @@ async fn watch_health(reads: &[Read], progress: &Progress, clock: &SharedClock) 
         }
     };
     tokio::select! {
-        () = probe => {}
-        () = look => {}
+        () = probe => RunError::Ended { part: "health" },
+        gone = look => gone,
     }
+}
+
+/// Since when a kind is among those that have vanished.
+fn since(vanished: &[(&str, Instant)], kind: &str) -> Option<Instant> {
+    vanished.iter().find(|(it, _)| *it == kind).map(|(_, since)| *since)
 }

@@ -5,7 +5,8 @@
 //! - One watch for each (type kept, resource, selectors), however often it is asked for.
 //! - A malformed object is skipped, counted and reported; the good ones go on.
 //! - After a break of the watch the differences are delivered, deletions included, in order.
-//! - A kind that is not served is waited for quietly; its store is empty.
+//! - A kind that is not served is waited for quietly; its store is empty. Whoever is told of the objects that
+//!   vanish then can ask [`Store::is_served`]: they may still be there, out of sight.
 //!
 //! Deliberately absent: knowledge of any kind, and writes.
 
@@ -21,6 +22,7 @@ mod guarded_tests;
 pub mod interner;
 #[cfg(test)]
 mod interner_tests;
+mod metadata;
 mod sight;
 mod spec;
 mod state;

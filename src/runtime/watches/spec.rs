@@ -8,7 +8,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
     api::{ListMeta, ListParams},
-    core::Request,
+    core::{DynamicResourceScope, Request},
     runtime::watcher::{self, Event, watcher},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,6 +17,7 @@ use super::{
     contents::{Item, Stored},
     guarded::{Guarded, Malformed, Unparsed},
     interner::Interner,
+    metadata,
 };
 
 /// Objects in one page of a list.
@@ -30,6 +31,7 @@ pub struct WatchSpec<K: Resource, S = K> {
     namespace: Option<String>,
     labels: Option<String>,
     fields: Option<String>,
+    metadata_only: bool,
     api: MakeApi<K>,
     keep: fn(K, &Interner) -> S,
 }
@@ -46,7 +48,15 @@ impl<K: Resource> WatchSpec<K> {
     /// Like [`Self::all`], for a Rust type that stands for several kinds.
     pub fn all_of(dyntype: K::DynamicType) -> Self {
         let api = |client: Client, _: Option<&str>, dyntype: &K::DynamicType| Api::all_with(client, dyntype);
-        Self { dyntype, namespace: None, labels: None, fields: None, api, keep: whole }
+        Self {
+            dyntype,
+            namespace: None,
+            labels: None,
+            fields: None,
+            metadata_only: false,
+            api,
+            keep: whole,
+        }
     }
 
     /// The objects of one namespace, asked for in that namespace: needs no cluster-wide permission.
@@ -59,8 +69,21 @@ impl<K: Resource> WatchSpec<K> {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all_with(client, dyntype),
         };
-        let namespace = Some(namespace.into());
-        Self { dyntype: K::DynamicType::default(), namespace, labels: None, fields: None, api, keep: whole }
+        let spec = Self::all();
+        Self { namespace: Some(namespace.into()), api, ..spec }
+    }
+
+    /// Like [`Self::in_namespace`], for a Rust type that stands for several kinds.
+    pub fn in_namespace_of(dyntype: K::DynamicType, namespace: impl Into<String>) -> Self
+    where
+        K: Resource<Scope = DynamicResourceScope>,
+    {
+        let api = |client: Client, namespace: Option<&str>, dyntype: &K::DynamicType| match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, dyntype),
+            None => Api::all_with(client, dyntype),
+        };
+        let spec = Self::all_of(dyntype);
+        Self { namespace: Some(namespace.into()), api, ..spec }
     }
 }
 
@@ -79,13 +102,21 @@ impl<K: Resource, S> WatchSpec<K, S> {
         self
     }
 
+    /// Asks for the metadata of the objects only: `K` must parse from an object without anything else, and
+    /// its own `apiVersion` and `kind`, if it has them, are those of `PartialObjectMetadata`.
+    #[must_use]
+    pub fn metadata_only(mut self) -> Self {
+        self.metadata_only = true;
+        self
+    }
+
     /// Keeps what `keep` makes of an object: drop what nobody reads, share with the [`Interner`] what
     /// occurs often. Namespace, name and `resourceVersion` must survive. Two requests for one watch
     /// must keep alike: the first one counts.
     #[must_use]
     pub fn keeping<T>(self, keep: fn(K, &Interner) -> T) -> WatchSpec<K, T> {
-        let Self { dyntype, namespace, labels, fields, api, keep: _ } = self;
-        WatchSpec { dyntype, namespace, labels, fields, api, keep }
+        let Self { dyntype, namespace, labels, fields, metadata_only, api, keep: _ } = self;
+        WatchSpec { dyntype, namespace, labels, fields, metadata_only, api, keep }
     }
 }
 
@@ -97,7 +128,7 @@ fn whole<K: Resource>(mut object: K, _: &Interner) -> K {
 
 /// A watch with the type of the wire forgotten.
 pub(crate) trait Source<S>: Send + Sync {
-    /// Tells watches apart: type kept, path, selectors.
+    /// Tells watches apart: type kept, path, selectors, whether it is metadata only.
     fn id(&self) -> WatchId;
     /// Plural and group, such as `podautoscalers.autoscaling.aibrix.ai`; only the plural in the core group.
     fn kind(&self) -> String;
@@ -123,6 +154,7 @@ pub(crate) trait Source<S>: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct WatchId {
     kept: TypeId,
+    metadata_only: bool,
     path: String,
     selectors: (Option<String>, Option<String>),
 }
@@ -168,6 +200,7 @@ impl<K: Resource, S> KubeSource<K, S> {
     }
 
     fn api(&self, client: Client) -> Api<Guarded<K>> {
+        let client = if self.spec.metadata_only { metadata::asking(client) } else { client };
         (self.spec.api)(client, self.spec.namespace.as_deref(), &self.spec.dyntype)
     }
 
@@ -210,7 +243,7 @@ where
     fn id(&self) -> WatchId {
         let path = K::url_path(&self.spec.dyntype, self.spec.namespace.as_deref());
         let selectors = (self.spec.labels.clone(), self.spec.fields.clone());
-        WatchId { kept: TypeId::of::<S>(), path, selectors }
+        WatchId { kept: TypeId::of::<S>(), metadata_only: self.spec.metadata_only, path, selectors }
     }
 
     fn kind(&self) -> String {

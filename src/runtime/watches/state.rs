@@ -178,12 +178,13 @@ impl<S: Stored> Inner<S> {
 
     /// The kind is not served: there are no objects, and waiting is no failure.
     pub(super) fn not_served(&self) {
-        self.change_all(Contents::clear);
-        self.healthy();
+        // First, so that whoever is told of a vanished object can see why it has vanished.
         self.state.send_if_modified(|state| {
             let new = State { synced: false, served: Some(false) };
             std::mem::replace(state, new) != new
         });
+        self.change_all(Contents::clear);
+        self.healthy();
     }
 
     /// The API server answered the watch.

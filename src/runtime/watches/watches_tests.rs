@@ -136,6 +136,74 @@ async fn one_rust_type_may_stand_for_several_kinds() {
     assert_eq!(sets.get("ns", "set").unwrap().spec.replicas, 5);
 }
 
+/// What a watch of metadata parses into.
+type Dynamic = kube::core::DynamicObject;
+
+fn fleets() -> ApiResource {
+    ApiResource {
+        group: "x.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "x.io/v1".to_owned(),
+        kind: "fleet".to_owned(),
+        plural: "fleets".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_metadata_asks_for_nothing_else_in_lists_and_watches() {
+    const FLEETS: &str = "/apis/x.io/v1/fleets";
+    let api = ScriptedApi::new();
+    api.put(FLEETS, json!({ "metadata": { "namespace": "ns", "name": "a" } }));
+    let watches = watches(&api, true);
+    let store = watches.store(WatchSpec::<Dynamic>::all_of(fleets()).metadata_only());
+    store.synced(MINUTES).await.unwrap();
+    api.cut_watches(FLEETS);
+    api.compact(FLEETS);
+    api.put(FLEETS, json!({ "metadata": { "namespace": "ns", "name": "b" } }));
+    sleep(MINUTES).await;
+    assert_eq!(names(&store), ["a", "b"]);
+    let asked = api.asked();
+    assert!(asked.len() >= 3, "{asked:?}");
+    assert!(asked.iter().all(|it| it.metadata_only), "{asked:?}");
+    // Whole objects of the same kind are another watch.
+    let whole = watches.store(WatchSpec::<Dynamic>::all_of(fleets()));
+    whole.synced(MINUTES).await.unwrap();
+    assert!(!api.asked().last().unwrap().metadata_only);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_rust_type_may_stand_for_several_kinds_in_one_namespace() {
+    const FLEETS: &str = "/apis/x.io/v1/namespaces/ns/fleets";
+    let api = ScriptedApi::new();
+    api.put(FLEETS, json!({ "metadata": { "namespace": "ns", "name": "a" } }));
+    let store = watches(&api, true).store(WatchSpec::<Dynamic>::in_namespace_of(fleets(), "ns"));
+    store.synced(MINUTES).await.unwrap();
+    assert_eq!(names(&store), ["a"]);
+    assert!(api.asked().iter().all(|it| it.path == FLEETS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_told_that_objects_vanish_can_see_that_their_kind_is_not_served() {
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
+    store.synced(MINUTES).await.unwrap();
+    let (log, seen) = (Arc::new(Mutex::new(Vec::new())), store.clone());
+    let to = Arc::clone(&log);
+    let _subscription = store.subscribe(move |change: Change<Pod>| {
+        to.lock().push((change.key().name, change.new.is_none(), seen.is_served()));
+    });
+    api.delete(PODS, "ns", "a");
+    settle().await;
+    api.put(PODS, pod("b"));
+    settle().await;
+    api.stop_serving(PODS);
+    sleep(MINUTES).await;
+    let told = log.lock().clone();
+    let want = [("a", true, true), ("b", false, true), ("b", true, false)];
+    assert_eq!(told, want.map(|(name, gone, served)| (name.to_owned(), gone, served)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_may_keep_less_than_the_wire_brings_and_share_strings() {
     struct Slim {

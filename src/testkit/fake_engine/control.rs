@@ -6,6 +6,11 @@
 //! | `PUT /__fake/pods/<ip or *>/load` `{"engine":"vllm","values":{"num_requests_running":3}}` | the engine's metrics page |
 //! | `PUT /__fake/pods/<ip or *>/page` `{"path":"/x","status":503,"body":"…","delayMs":50,"fault":"hang"}` | any page; faults are `none`, `hang`, `reset`, `endless` |
 //! | `PUT /__fake/pods/<ip or *>/optimizer` `{"path":"/x","model":"m","replicas":4}` | a GPU optimizer's page |
+//! | `PUT /__fake/pods/<ip or *>/engine` `{"base":"llama","maxLoras":4,"loadMs":500,"token":"t"}` | an engine that loads adapters; fields of [`LoraEngine`] |
+//! | `DELETE /__fake/pods/<ip>/adapters` | the engine restarts and forgets them |
+//! | `GET /__fake/adapters` | what engines have loaded: `{"10.244.0.3":{"sql":"/models/sql"}}` |
+//! | `GET /__fake/journal` | what pods with such engines were asked |
+//! | `DELETE /__fake/journal` | the journal starts again |
 //! | `DELETE /__fake/pods/<ip or *>` | the pod answers 404 again, or what `*` answers |
 //! | `GET /__fake/counts` | requests by pod and path: `{"10.244.0.3":{"/metrics":5}}` |
 //! | `DELETE /__fake/counts` | counts start again |
@@ -19,6 +24,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
+    lora::{LoraEngine, Running},
     render::{Load, optimizer},
     serve::{self, Body},
     state::{Fault, Page, Pods},
@@ -64,6 +70,25 @@ pub(super) async fn handle(pods: &Pods, request: Request<Incoming>) -> Response<
             pods.clear_counts();
             Ok(())
         }
+        (&Method::GET, ["adapters"]) => {
+            let loaded = pods.engines().into_iter().map(|pod| (pod.to_string(), json!(pods.loaded(pod))));
+            return serve::json(StatusCode::OK, &loaded.collect());
+        }
+        (&Method::GET, ["journal"]) => {
+            return serve::json(StatusCode::OK, &json!(pods.journal.entries()));
+        }
+        (&Method::DELETE, ["journal"]) => {
+            pods.journal.clear();
+            Ok(())
+        }
+        (&Method::DELETE, ["pods", pod, "adapters"]) => match named(pod) {
+            Ok(Some(pod)) => {
+                pods.change(pod, Running::restart);
+                Ok(())
+            }
+            Ok(None) => Err("one pod at a time".to_owned()),
+            Err(error) => Err(error),
+        },
         (&Method::DELETE, ["pods", pod]) => named(pod).map(|pod| pods.clear(pod)),
         (&Method::PUT, ["pods", pod, what]) => named(pod).and_then(|pod| put(pods, pod, what, &body)),
         _ => Err("no such setting".to_owned()),
@@ -77,6 +102,7 @@ pub(super) async fn handle(pods: &Pods, request: Request<Incoming>) -> Response<
 fn put(pods: &Pods, pod: Option<IpAddr>, what: &str, body: &[u8]) -> Result<(), String> {
     match what {
         "load" => pods.load(pod, &read::<Load>(body)?),
+        "engine" => pods.engine(pod, read::<LoraEngine>(body)?),
         "page" => {
             let setting: PageSetting = read(body)?;
             let status = StatusCode::from_u16(setting.status).map_err(|error| error.to_string())?;

@@ -4,27 +4,45 @@
 //! A server on `0.0.0.0:PORT` answers for every address of the machine; the address that a connection
 //! was made to says which pod is meant. What a pod answers is set by code ([`Pods`]) or over HTTP under
 //! `/__fake/` (the pages of [`control`]). Requests are counted per pod and path, so a test can tell how
-//! often somebody asked. Other remote APIs of engines are further modules next to [`render`].
+//! often somebody asked. Pods can have an engine that loads adapters ([`lora`], behind a [`sidecar`] where
+//! wanted); what such pods are asked stands in a [`journal`]. A page that was set comes before the engine.
 
 pub mod control;
+pub mod journal;
+pub mod lora;
 pub mod render;
 pub mod serve;
+pub mod sidecar;
 pub mod state;
 
 #[cfg(test)]
 mod fake_engine_tests;
+#[cfg(test)]
+mod lora_tests;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use futures::{FutureExt, future::BoxFuture};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
-use self::serve::{Body, Handler, Hangup, Server, endless, text};
+use crate::clock::{Clock, SystemClock};
+
+use self::serve::{Body, Handler, Hangup, Server, endless, json, text};
 pub use self::{
+    journal::{Effect, Entry},
+    lora::{Call, LoraEngine, Refusal},
     render::{Engine, Load},
     state::{Fault, Page, Pods},
 };
+
+/// Largest body that is read.
+const BODY_BYTES: usize = 4 << 20;
 
 /// A running server; dropping it closes its port and its connections.
 #[derive(Debug)]
@@ -86,9 +104,17 @@ impl Handler for Answers {
             if request.uri().path().starts_with(control::PREFIX) {
                 return Ok(control::handle(&pods, request).await);
             }
-            let page = pods.asked(local.ip(), request.uri().path());
-            drop(request);
-            answer(page).await
+            let pod = local.ip().to_canonical();
+            let page = pods.asked(pod, request.uri().path());
+            if pods.starts(pod).is_none() {
+                drop(request);
+                return answer(page).await;
+            }
+            let (parts, body) = request.into_parts();
+            let number = pods.journal.begin(entry(pod, local.port(), &parts));
+            let answer = ask(&pods, pod, number, (&parts, body), page).await?;
+            pods.journal.amend(number, |entry| entry.status = Some(answer.status().as_u16()));
+            Ok(answer)
         }
         .boxed()
     }
@@ -96,6 +122,59 @@ impl Handler for Answers {
     fn resets(&self, local: SocketAddr) -> bool {
         self.0.resets(local.ip())
     }
+}
+
+fn entry(pod: IpAddr, port: u16, parts: &Parts) -> Entry {
+    let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Entry {
+        at: SystemClock.now(),
+        pod,
+        port,
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: None,
+        effect: None,
+        status: None,
+    }
+}
+
+async fn ask(
+    pods: &Pods,
+    pod: IpAddr,
+    number: usize,
+    (parts, body): (&Parts, Incoming),
+    page: Option<Page>,
+) -> Result<Response<Body>, Hangup> {
+    // An engine acts on whole requests only.
+    let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|_| Hangup)?.to_bytes();
+    pods.journal.amend(number, |entry| entry.body = Some(String::from_utf8_lossy(&body).into_owned()));
+    if page.is_some() {
+        return answer(page).await;
+    }
+    let header = |name| parts.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let asked = lora::Ask {
+        method: &parts.method,
+        path: parts.uri.path(),
+        authorization: header(header::AUTHORIZATION),
+        content_type: header(header::CONTENT_TYPE),
+        body: &body,
+    };
+    let (reply, starts) = pods.ask(pod, &asked).ok_or(Hangup)?;
+    pods.journal.amend(number, |entry| entry.effect = reply.effect);
+    let Ok(status) = StatusCode::from_u16(reply.status) else {
+        return std::future::pending().await;
+    };
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
+    if pods.starts(pod) != Some(starts) {
+        return Err(Hangup);
+    }
+    Ok(match reply.body.as_str() {
+        Some(said) => text(status, said.to_owned()),
+        None => json(status, &reply.body),
+    })
 }
 
 async fn answer(page: Option<Page>) -> Result<Response<Body>, Hangup> {
@@ -109,7 +188,7 @@ async fn answer(page: Option<Page>) -> Result<Response<Body>, Hangup> {
         Fault::None => {}
         Fault::Hang => std::future::pending().await,
         Fault::Reset => return Err(Hangup),
-        Fault::Endless => return Ok(endless()),
+        Fault::Endless => return Ok(endless(page.status)),
     }
     Ok(text(page.status, page.body))
 }

@@ -127,10 +127,12 @@ pub fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
 }
 
 /// An answer that never ends: valid lines, as fast as they are taken.
-pub fn endless() -> Response<Body> {
+pub fn endless(status: StatusCode) -> Response<Body> {
     let piece = Bytes::from("fake_noise{more=\"and more\"} 1\n".repeat(1024));
     let pieces = futures::stream::repeat(piece).map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
-    Response::new(StreamBody::new(pieces).boxed_unsync())
+    let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
+    *response.status_mut() = status;
+    response
 }
 
 fn self_signed() -> io::Result<TlsAcceptor> {

@@ -6,7 +6,13 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::render::Load;
+use crate::clock::{Clock, Instant, SystemClock};
+
+use super::{
+    journal::Journal,
+    lora::{Ask, LoraEngine, Reply, Running},
+    render::Load,
+};
 
 /// How an answer goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -63,12 +69,17 @@ impl Page {
 #[derive(Debug, Default)]
 pub struct Pods {
     state: Mutex<State>,
+    /// What engines with adapters were asked.
+    pub journal: Journal,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pages: BTreeMap<(Option<IpAddr>, String), Page>,
     counts: BTreeMap<IpAddr, BTreeMap<String, u64>>,
+    engines: BTreeMap<IpAddr, Running>,
+    /// What engines of other pods are like; `None`: they have none.
+    others: Option<LoraEngine>,
 }
 
 impl Pods {
@@ -82,7 +93,37 @@ impl Pods {
         self.set(pod, load.engine.path(), Page::ok(load.render()));
     }
 
-    /// Forgets what `pod` was told; its counts stay.
+    /// Gives `pod` an engine that loads adapters; one that it has changes and keeps what is loaded.
+    pub fn engine(&self, pod: Option<IpAddr>, like: LoraEngine) {
+        let mut state = self.state.lock();
+        match pod {
+            None => state.others = Some(like),
+            Some(pod) => match state.engines.get_mut(&pod) {
+                Some(engine) => engine.like = like,
+                None => drop(state.engines.insert(pod, Running::new(like))),
+            },
+        }
+    }
+
+    /// Changes the engine of `pod`. Without effect on a pod that has none.
+    pub fn change(&self, pod: IpAddr, change: impl FnOnce(&mut Running)) {
+        if let Some(engine) = self.state.lock().running(pod) {
+            change(engine);
+        }
+    }
+
+    /// What the engine of `pod` has loaded: names, with paths or URLs.
+    pub fn loaded(&self, pod: IpAddr) -> BTreeMap<String, String> {
+        let mut state = self.state.lock();
+        state.running(pod).map(|engine| engine.loaded(now()).clone()).unwrap_or_default()
+    }
+
+    /// The pods that have an engine so far: those that were given one and those that were asked.
+    pub fn engines(&self) -> Vec<IpAddr> {
+        self.state.lock().engines.keys().copied().collect()
+    }
+
+    /// Forgets what `pod` was told; its counts and its engine stay.
     pub fn clear(&self, pod: Option<IpAddr>) {
         self.state.lock().pages.retain(|(told, _), _| *told != pod);
     }
@@ -112,6 +153,18 @@ impl Pods {
         page(Some(pod)).or_else(|| page(None)).cloned()
     }
 
+    /// Asks the engine of `pod`, if it has one; also how often that was started.
+    pub(super) fn ask(&self, pod: IpAddr, ask: &Ask<'_>) -> Option<(Reply, u32)> {
+        let mut state = self.state.lock();
+        let engine = state.running(pod)?;
+        Some((engine.answer(ask, now()), engine.starts))
+    }
+
+    /// How often the engine of `pod` was started; `None`: it has none.
+    pub(super) fn starts(&self, pod: IpAddr) -> Option<u32> {
+        self.state.lock().running(pod).map(|engine| engine.starts)
+    }
+
     pub(super) fn resets(&self, pod: IpAddr) -> bool {
         let pod = pod.to_canonical();
         let state = self.state.lock();
@@ -120,6 +173,19 @@ impl Pods {
             .iter()
             .any(|((told, _), page)| page.fault == Fault::Reset && told.is_none_or(|told| told == pod))
     }
+}
+
+impl State {
+    fn running(&mut self, pod: IpAddr) -> Option<&mut Running> {
+        if let (false, Some(like)) = (self.engines.contains_key(&pod), &self.others) {
+            self.engines.insert(pod, Running::new(like.clone()));
+        }
+        self.engines.get_mut(&pod)
+    }
+}
+
+fn now() -> Instant {
+    SystemClock.instant()
 }
 
 fn slashed(path: &str) -> String {

@@ -29,6 +29,14 @@ pub(crate) fn own_program(name: &str) -> PathBuf {
     ask_where(Some(name))
 }
 
+/// A CRD of the Gateway API's standard channel, such as `httproutes`.
+///
+/// # Panics
+/// When `make tools` has not been run since `dev/gateway-api` changed.
+pub(crate) fn gateway_crd(plural: &str) -> PathBuf {
+    ask_where(Some("gateway-api")).join(format!("gateway.networking.k8s.io_{plural}.yaml"))
+}
+
 fn ask_where(own: Option<&str>) -> PathBuf {
     let script = repository().join("dev/tools.sh");
     let output = Command::new(&script)

@@ -13,12 +13,10 @@ use crate::{
         http::{Scheme, Target},
         metric_names,
     },
+    k8s::pod_facts::PodFacts,
 };
 
-use super::{
-    samples::{Item, Origin, Pick, Wanted},
-    stores::PodFacts,
-};
+use super::samples::{Item, Origin, Pick, Wanted};
 
 /// One entry for each metric source of `pa`, in order. `pods`: those of the namespace.
 pub(super) fn wanted_by(pa: &PodAutoscaler, selection: &PodSelection, pods: &[Arc<PodFacts>]) -> Vec<Wanted> {

@@ -8,12 +8,12 @@ use serde_json::json;
 use crate::{
     api::autoscaling::PodAutoscaler,
     controllers::pod_autoscaler::{snapshot::SampleError, targets},
+    k8s::pod_facts::PodFacts,
 };
 
 use super::{
     measure::{subject_of, wanted_by},
     samples::{Item, Origin, Pick, Wanted},
-    stores::PodFacts,
 };
 
 fn autoscaler(source: &serde_json::Value) -> PodAutoscaler {

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::core::{ApiResource, DynamicObject, Object};
-use serde::{Deserialize, de::IgnoredAny};
+use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -13,8 +10,14 @@ use crate::{
         autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler},
         keys,
     },
-    k8s::owner::{controller_of, group_of},
-    runtime::watches::{Store, Stored, WatchSpec, Watches, interner::Interner},
+    k8s::{
+        owner::{controller_of, group_of},
+        pod_facts::PodFacts,
+    },
+    runtime::{
+        pods,
+        watches::{Store, Stored, WatchSpec, Watches, interner::Interner},
+    },
 };
 
 /// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
@@ -57,11 +60,10 @@ impl Stores {
             let spec = WatchSpec::<DynamicObject>::all_of(resource.clone()).keeping(TargetFacts::keep);
             TargetStore { resource, store: watches.store(spec), builtin: *group == "apps" }
         });
-        let pods = WatchSpec::<WirePod>::all_of(resource("", "v1", "Pod", "pods"));
         Self {
             autoscalers: watches.store(WatchSpec::<PodAutoscaler>::all()),
             hpas: watches.store(WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa)),
-            pods: watches.store(pods.keeping(PodFacts::keep)),
+            pods: pods::store(watches),
             targets: targets.collect(),
         }
     }
@@ -84,70 +86,6 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
         api_version,
         kind: kind.to_owned(),
         plural: plural.to_owned(),
-    }
-}
-
-/// A pod as it comes over the wire, without what is not read.
-type WirePod = Object<IgnoredAny, WirePodStatus>;
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WirePodStatus {
-    #[serde(default)]
-    phase: String,
-    #[serde(default, rename = "podIP")]
-    pod_ip: Option<String>,
-}
-
-/// What passes read of a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::controllers::pod_autoscaler) struct PodFacts {
-    namespace: Box<str>,
-    /// Name.
-    pub(in crate::controllers::pod_autoscaler) name: Box<str>,
-    version: Box<str>,
-    /// Labels.
-    pub(in crate::controllers::pod_autoscaler) labels: BTreeMap<String, String>,
-    /// Phase Running and not being deleted.
-    pub(in crate::controllers::pod_autoscaler) running: bool,
-    /// Its address; `None`: it has none yet.
-    pub(in crate::controllers::pod_autoscaler) ip: Option<IpAddr>,
-}
-
-impl PodFacts {
-    fn keep(pod: WirePod, _: &Interner) -> Self {
-        let WirePod { metadata, status, .. } = pod;
-        let (phase, ip) = status.map(|status| (status.phase, status.pod_ip)).unwrap_or_default();
-        Self {
-            namespace: metadata.namespace.unwrap_or_default().into(),
-            name: metadata.name.unwrap_or_default().into(),
-            version: metadata.resource_version.unwrap_or_default().into(),
-            labels: metadata.labels.unwrap_or_default(),
-            running: phase == "Running" && metadata.deletion_timestamp.is_none(),
-            ip: ip.and_then(|ip| ip.parse().ok()),
-        }
-    }
-}
-
-#[cfg(test)]
-impl PodFacts {
-    /// What is kept of this pod.
-    pub(super) fn for_test(pod: &Value) -> Self {
-        Self::keep(serde_json::from_value(pod.clone()).unwrap_or_else(|e| panic!("{e}")), &Interner::new())
-    }
-}
-
-impl Stored for PodFacts {
-    fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn version(&self) -> &str {
-        &self.version
     }
 }
 

@@ -4,28 +4,7 @@ use serde_json::json;
 
 use crate::runtime::watches::Stored;
 
-use super::stores::{PodFacts, TargetFacts, autoscaler_of};
-
-#[test]
-fn pod_is_reduced_to_what_is_read() {
-    let pod = PodFacts::for_test(&json!({
-        "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7", "labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "c", "env": [{"name": "x", "value": "y"}]}]},
-        "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": []},
-    }));
-    assert_eq!((pod.namespace(), Stored::name(&pod), pod.version()), ("ns", "a", "7"));
-    assert!(pod.running);
-    assert_eq!(pod.ip, Some("10.0.0.1".parse().unwrap()));
-    assert_eq!(pod.labels["app"], "web");
-}
-
-#[test]
-fn pod_without_status_neither_runs_nor_has_an_address() {
-    for status in [json!(null), json!({}), json!({"phase": "Running", "podIP": "nonsense"})] {
-        let pod = PodFacts::for_test(&json!({"metadata": {"name": "a"}, "spec": {}, "status": status}));
-        assert_eq!(pod.ip, None);
-    }
-}
+use super::stores::{TargetFacts, autoscaler_of};
 
 #[test]
 fn target_keeps_what_says_how_it_is_scaled_and_nothing_else() {

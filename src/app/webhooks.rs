@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The webhook server of the process: listener, certificates, readiness.
+//!
+//! It serves on every replica, leader or not, whichever controllers are enabled, from the start on and until
+//! the process closes its listeners. Until there is a certificate every handshake fails, which the API server
+//! ignores as the failure policy of the webhooks says.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use parking_lot::{Mutex, RwLock};
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::consumers::WebhookSettings,
+    clock::SharedClock,
+    runtime::tasks::TaskSet,
+    server::{
+        Check, WebhookServer,
+        tls::{Certificate, ReadCounter},
+        webhooks::reach,
+    },
+    telemetry::{self, Metrics},
+    webhook::{self, HOOKS, metrics::WebhookMetrics},
+};
+
+/// How often the server asks itself, when it answered and when it did not.
+const REACH_PERIOD: Duration = Duration::from_secs(10);
+const REACH_RETRY: Duration = Duration::from_millis(500);
+
+const NO_CERTIFICATES: &str = "webhook certificates are not ready";
+const NOT_STARTED: &str = "webhook server has not been started yet";
+
+/// What readiness asks of the webhook server.
+pub(super) struct Webhooks {
+    settings: WebhookSettings,
+    certificates: Arc<Certificates>,
+    reached: Mutex<Result<(), String>>,
+}
+
+/// Tokens and tasks of the process that the server joins.
+pub(super) struct Place<'a> {
+    pub(super) servers: &'a TaskSet<()>,
+    /// From here on clients are asked to go elsewhere.
+    pub(super) shutdown: &'a CancellationToken,
+    /// From here on nobody is answered.
+    pub(super) closing: &'a CancellationToken,
+}
+
+impl Webhooks {
+    /// Not listening yet, and without certificates.
+    pub(super) fn new(settings: &WebhookSettings) -> Arc<Self> {
+        Arc::new(Self {
+            settings: settings.clone(),
+            certificates: Arc::default(),
+            reached: Mutex::new(Err(NOT_STARTED.to_owned())),
+        })
+    }
+
+    /// The check that `/readyz` makes.
+    pub(super) fn check(this: &Arc<Self>) -> Check {
+        let webhooks = Arc::clone(this);
+        Arc::new(move || webhooks.ready())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.certificates.ready()?;
+        self.reached.lock().clone()
+    }
+
+    /// Binds the listener and starts to serve.
+    ///
+    /// # Errors
+    /// The address is taken, or a metric family is.
+    pub(super) async fn start(
+        this: &Arc<Self>,
+        metrics: &Metrics,
+        clock: &SharedClock,
+        place: &Place<'_>,
+    ) -> anyhow::Result<()> {
+        let families = WebhookMetrics::register(metrics)?;
+        for hook in HOOKS {
+            let path = hook.path;
+            if hook.mutating {
+                tracing::info!(path, "Registering a mutating webhook");
+            } else {
+                tracing::info!(path, "Registering a validating webhook");
+            }
+        }
+        let WebhookSettings { host, port, enable_http2, .. } = &this.settings;
+        if !enable_http2 {
+            tracing::info!("disabling http/2");
+        }
+        tracing::info!("Starting webhook server");
+        let limits = webhook::Limits::default();
+        let router = webhook::router(families, Arc::clone(clock), limits, place.shutdown.clone());
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(&this.certificates);
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let server = WebhookServer::bind(&address, router, resolver, *enable_http2).await;
+        let server = server.context("unable to setup webhook")?;
+        let local = server.local_addr();
+        let (webhooks, closing) = (Arc::clone(this), place.closing.clone());
+        place.servers.spawn("webhook server", async move {
+            if let Err(error) = server.serve(closing).await {
+                tracing::error!(error = %telemetry::Chain(&error), "webhook server failed");
+                webhooks.set_reached(Err(&io::Error::other(error)));
+            }
+        });
+        if let Some(local) = local {
+            let (webhooks, closing) = (Arc::clone(this), place.closing.clone());
+            place.servers.spawn("reach of the webhook server", async move {
+                closing.run_until_cancelled(webhooks.keep_reaching(local)).await.unwrap_or_default();
+            });
+        }
+        Ok(())
+    }
+
+    /// Serves with what the files in `--webhook-cert-dir` hold, whenever that changes.
+    pub(super) fn read_files(this: &Arc<Self>, counter: ReadCounter, place: &Place<'_>) {
+        let folder = &this.settings.cert_dir;
+        let certificate = Arc::new(Certificate::mounted("webhook server", folder, counter));
+        let usable = Arc::clone(&certificate);
+        let ready = move || if usable.is_usable() { Ok(()) } else { Err(NO_CERTIFICATES.to_owned()) };
+        this.use_certificates(Arc::<Certificate>::clone(&certificate), Arc::new(ready));
+        let closing = place.closing.clone();
+        place.servers.spawn("certificate of the webhook server", async move {
+            closing.run_until_cancelled(certificate.keep_reading()).await.unwrap_or_default();
+        });
+    }
+
+    /// From the next handshake on serves what `resolver` yields; `ready` says whether the API server can
+    /// trust it.
+    pub(super) fn use_certificates(&self, resolver: Arc<dyn ResolvesServerCert>, ready: Check) {
+        *self.certificates.0.write() = Some(Provider { resolver, ready });
+    }
+
+    /// Asks itself again and again, so that `/readyz` can answer from memory.
+    async fn keep_reaching(&self, address: SocketAddr) {
+        loop {
+            // Without a certificate nobody can shake hands, and readiness says that first.
+            let period = if self.certificates.ready().is_ok() {
+                let reached = reach(address).await;
+                self.set_reached(reached.as_ref().copied());
+                if reached.is_ok() { REACH_PERIOD } else { REACH_RETRY }
+            } else {
+                REACH_RETRY
+            };
+            tokio::time::sleep(period).await;
+        }
+    }
+
+    fn set_reached(&self, reached: Result<(), &io::Error>) {
+        let unreachable = |error| format!("webhook server is not reachable: {error}");
+        *self.reached.lock() = reached.map_err(unreachable);
+    }
+}
+
+impl fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Webhooks").field(&self.settings).finish()
+    }
+}
+
+/// Where certificates come from: known only after the listener is up.
+#[derive(Default)]
+struct Certificates(RwLock<Option<Provider>>);
+
+struct Provider {
+    resolver: Arc<dyn ResolvesServerCert>,
+    ready: Check,
+}
+
+impl Certificates {
+    fn ready(&self) -> Result<(), String> {
+        let ready = self.0.read().as_ref().map(|provider| Arc::clone(&provider.ready));
+        ready.map_or_else(|| Err(NO_CERTIFICATES.to_owned()), |ready| ready())
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificates")
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let resolver = self.0.read().as_ref().map(|provider| Arc::clone(&provider.resolver))?;
+        resolver.resolve(hello)
+    }
+}

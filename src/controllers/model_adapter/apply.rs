@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Carries out the steps of a plan. Calls to engines are ordered here and made elsewhere.
+
+use std::sync::Arc;
+
+use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::{
+    api::{
+        keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
+        model::{ModelAdapter, ModelAdapterStatus},
+    },
+    clock::SharedClock,
+    cluster::{
+        error::{Thing, WriteError},
+        finalizers,
+        writer::{Change, Guard, Target, Writer},
+    },
+    k8s::conditions::Stated,
+    runtime::reconciler::Key,
+};
+
+use super::{
+    error::Error,
+    fetch::{Reads, SERVICE, SLICE},
+    ledger::{Order, Origin, What},
+    plan::Mark,
+    status,
+    steps::{PodTarget, Step},
+};
+
+/// What a term writes with.
+pub(super) struct Writes {
+    writer: Writer,
+    reads: Arc<Reads>,
+    clock: SharedClock,
+}
+
+/// How the steps of a plan went.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The object as stored now, if a step changed it.
+    pub(super) adapter: Option<Arc<ModelAdapter>>,
+    /// What the status has to say about the children; `None`: nothing went wrong.
+    pub(super) failed: Option<Stated>,
+    /// The API server will not have the Service as it is.
+    pub(super) refused: bool,
+    /// The object was let go.
+    pub(super) released: bool,
+    /// The first error, for the queue.
+    pub(super) error: Option<Error>,
+}
+
+impl Writes {
+    /// Writes with `writer`, and tells `reads` what its stores will show.
+    pub(super) fn new(writer: Writer, reads: Arc<Reads>, clock: SharedClock) -> Self {
+        Self { writer, reads, clock }
+    }
+
+    /// Stores what has to be stored before anything is loaded. Answers with the object as stored now.
+    ///
+    /// # Errors
+    /// [`Error::Step`].
+    pub(super) async fn mark(
+        &self,
+        key: &Key,
+        adapter: &ModelAdapter,
+        mark: &Mark,
+    ) -> Result<Arc<ModelAdapter>, Error> {
+        let attempt = "add the finalizer";
+        let Some(mut patch) = finalizers::addition(&adapter.metadata, FINALIZER) else {
+            return Ok(Arc::new(adapter.clone()));
+        };
+        if let Some(hash) = &mark.hash {
+            patch.0.push(annotation(&adapter.metadata, hash));
+        }
+        let stored = self.writer.json_patch(&target_of(adapter), patch).await;
+        let stored = stored.and_then(|object| parse(adapter, object));
+        let stored = stored.map_err(|source| Error::Step { attempt, source })?;
+        self.reads.wrote(key, &stored);
+        Ok(stored)
+    }
+
+    /// Writes the status of `adapter`, of which only the stored version may be replaced. Answers with the
+    /// object as stored now.
+    ///
+    /// # Errors
+    /// [`Error::Status`].
+    pub(super) async fn publish(
+        &self,
+        key: &Key,
+        adapter: &ModelAdapter,
+        status: ModelAdapterStatus,
+    ) -> Result<Arc<ModelAdapter>, Error> {
+        let mut object = adapter.clone();
+        object.status = Some(status);
+        let stored = self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)?;
+        self.reads.wrote(key, &stored);
+        Ok(stored)
+    }
+
+    /// Tries every step for `adapter`; what cannot be published is no reason not to load.
+    pub(super) async fn apply(&self, key: &Key, adapter: &ModelAdapter, steps: &[Step]) -> Report {
+        let mut report = Report::default();
+        for step in steps {
+            // Without a Service there is nothing that an EndpointSlice belongs to.
+            if matches!(step, Step::CreateSlice(_)) && report.failed.is_some() {
+                continue;
+            }
+            let Err((attempt, source)) = self.step(key, adapter, step, &mut report).await else { continue };
+            let news = is_news(&source);
+            match step {
+                Step::CreateService(_) | Step::PatchService { .. } => {
+                    let name = status::full_name(adapter);
+                    report.failed = news.then(|| status::service_failed(&name, &source.to_string()));
+                    report.refused = matches!(source, WriteError::Invalid { .. });
+                }
+                Step::CreateSlice(_) | Step::PatchSlice { .. } | Step::DeleteSlice { .. } if news => {
+                    report.failed.get_or_insert_with(status::slice_failed);
+                }
+                _ => {}
+            }
+            if !report.refused {
+                report.error.get_or_insert(Error::Step { attempt, source });
+            }
+        }
+        report
+    }
+
+    async fn step(
+        &self,
+        key: &Key,
+        adapter: &ModelAdapter,
+        step: &Step,
+        report: &mut Report,
+    ) -> Result<(), (&'static str, WriteError)> {
+        let owner = adapter.metadata.uid.as_deref().unwrap_or_default();
+        let named = |resource| Target { resource, ..target_of(adapter) };
+        let service = || named(ApiResource::erase::<Service>(&()));
+        let slice = || named(ApiResource::erase::<EndpointSlice>(&()));
+        match step {
+            Step::Load { pod, source, reload } => {
+                info!(step = "load", pod = %pod.facts.name, reload, "Loading adapter");
+                let what = What::Load { source: Arc::clone(source), reload: *reload };
+                self.order(key, adapter, pod, what);
+                Ok(())
+            }
+            Step::Unload { pod } => {
+                info!(step = "unload", pod = %pod.facts.name, "Unloading adapter");
+                self.order(key, adapter, pod, What::Unload);
+                Ok(())
+            }
+            Step::RecordHash { hash } => {
+                let attempt = "record what is loaded";
+                let stored = self.record(adapter, hash).await.map_err(|error| (attempt, error))?;
+                self.reads.wrote(key, &stored);
+                report.adapter = Some(stored);
+                Ok(())
+            }
+            Step::CreateService(service) => {
+                let created = self.create(owner, SERVICE, &**service).await;
+                created.map_err(|error| ("create the Service", error))
+            }
+            Step::CreateSlice(slice) => {
+                let created = self.create(owner, SLICE, &**slice).await;
+                created.map_err(|error| ("create the EndpointSlice", error))
+            }
+            Step::PatchService { uid, patch } => {
+                let patched = self.patch(owner, &service(), uid, patch).await;
+                patched.map_err(|error| ("patch the Service", error))
+            }
+            Step::PatchSlice { uid, patch } => {
+                let patched = self.patch(owner, &slice(), uid, patch).await;
+                patched.map_err(|error| ("patch the EndpointSlice", error))
+            }
+            Step::DeleteSlice { uid } => {
+                self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
+                let deleted = self.writer.delete(&slice(), uid).await;
+                if deleted.is_err() {
+                    self.reads.expected.lock().delete_failed(owner, uid);
+                }
+                deleted.map_err(|error| ("delete the EndpointSlice", error))
+            }
+            Step::Release => {
+                let target = target_of(adapter);
+                let removed = finalizers::remove(&self.writer, &target, &adapter.metadata, FINALIZER).await;
+                removed.map_err(|error| ("remove the finalizer", error))?;
+                report.released = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn order(&self, key: &Key, adapter: &ModelAdapter, pod: &PodTarget, what: What) {
+        self.reads.calls.order(Order {
+            key: key.clone(),
+            uid: adapter.metadata.uid.as_deref().unwrap_or_default().into(),
+            generation: adapter.metadata.generation,
+            origin: Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone() },
+            ready_since: pod.facts.ready_since,
+            what,
+        });
+    }
+
+    async fn record(&self, adapter: &ModelAdapter, hash: &str) -> Result<Arc<ModelAdapter>, WriteError> {
+        let patch = json!({"metadata": {"annotations": {LOADED_SPEC_HASH: hash}}});
+        let guard = Guard { uid: adapter.metadata.uid.as_deref(), version: None };
+        let stored = self.writer.patch(&target_of(adapter), "", Change::Merge(patch), guard).await?;
+        parse(adapter, stored)
+    }
+
+    async fn create<K>(&self, owner: &str, kind: &'static str, object: &K) -> Result<(), WriteError>
+    where
+        K: Resource + Serialize + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        // Before the call: the store may show the object before the answer is here.
+        self.reads.expected.lock().creating(owner, kind, self.clock.instant());
+        match self.writer.create(object).await {
+            Ok(created) => {
+                let uid = created.meta().uid.clone().unwrap_or_default();
+                self.reads.expected.lock().created(owner, kind, &uid, self.clock.instant());
+                info!(child_kind = kind, child = object.meta().name, "created");
+                Ok(())
+            }
+            Err(error) => {
+                // Unanswered, it may exist all the same.
+                if !matches!(error, WriteError::Other { .. }) {
+                    self.reads.expected.lock().create_failed(owner, kind);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn patch(&self, owner: &str, target: &Target, uid: &str, patch: &Value) -> Result<(), WriteError> {
+        let guard = Guard { uid: Some(uid), version: None };
+        let patched = self.writer.patch(target, "", Change::Merge(patch.clone()), guard).await?;
+        let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
+        self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
+        info!(child_kind = target.resource.kind, child = target.name, "patched");
+        Ok(())
+    }
+}
+
+/// Whether the status has to tell it. When somebody else was faster, the store will show what is so.
+fn is_news(error: &WriteError) -> bool {
+    match error {
+        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } | WriteError::NotLeading(_) => false,
+        WriteError::NotFound { .. }
+        | WriteError::Forbidden { .. }
+        | WriteError::Invalid { .. }
+        | WriteError::Other { .. } => true,
+    }
+}
+
+fn target_of(adapter: &ModelAdapter) -> Target {
+    Target {
+        resource: ApiResource::erase::<ModelAdapter>(&()),
+        namespace: adapter.metadata.namespace.clone(),
+        name: adapter.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn annotation(meta: &ObjectMeta, hash: &str) -> PatchOperation {
+    let (path, value) = match &meta.annotations {
+        Some(_) => (vec!["metadata", "annotations", LOADED_SPEC_HASH], json!(hash)),
+        None => (vec!["metadata", "annotations"], json!({LOADED_SPEC_HASH: hash})),
+    };
+    PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
+}
+
+fn parse(adapter: &ModelAdapter, object: DynamicObject) -> Result<Arc<ModelAdapter>, WriteError> {
+    let parsed = serde_json::to_value(object).and_then(serde_json::from_value);
+    parsed.map(Arc::new).map_err(|error| {
+        let target = target_of(adapter);
+        let (kind, namespace) = (target.resource.kind, target.namespace.unwrap_or_default());
+        WriteError::Invalid {
+            thing: Thing { kind, namespace, name: target.name },
+            message: error.to_string(),
+        }
+    })
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What passes of one adapter remember within a term. Losing it is harmless: what is loaded where, the engines
+//! say again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+
+/// Memory of one ModelAdapter; a fresh one knows nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Memory {
+    /// Failures in a row of a pod (by uid) that events have told of.
+    pub(super) told: BTreeMap<Box<str>, u32>,
+    /// Warnings that were sent: each is sent once.
+    pub(super) warned: BTreeSet<String>,
+    /// Pods (by uid) on which the adapter is not wanted any more.
+    pub(super) dropped: BTreeMap<Box<str>, Dropped>,
+    /// A Service that the API server will not take as it is.
+    pub(super) refused: Option<Refused>,
+    /// All instances were lost, and none has taken their place yet.
+    pub(super) recovering: bool,
+    /// When the deletion of the adapter was first seen.
+    pub(super) leaving_since: Option<Timestamp>,
+    /// Pods (by uid) that were asked to unload because of the deletion.
+    pub(super) dismissed: BTreeSet<Box<str>>,
+}
+
+/// A pod on which the adapter is not wanted any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Dropped {
+    /// Its state of readiness when it was last asked to unload; `None`: it was not asked yet.
+    pub(super) tried: Option<Option<Timestamp>>,
+}
+
+/// A Service that was refused for what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Generation of the ModelAdapter.
+    pub(super) generation: Option<i64>,
+    /// When it may be tried again.
+    pub(super) until: Timestamp,
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! First stage, for one replica without an instance: which pod, and which ones if it refuses. Pure.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use rand::{SeedableRng as _, rngs::SmallRng};
+
+use crate::clock::Timestamp;
+
+use super::{
+    card::PERIOD,
+    placement::{self, CAPACITY, Candidate, Measured},
+    plan::find,
+    settings::SchedulerPolicy,
+    snapshot::{Change, PodSeen, Snapshot},
+    status::{self, Draft},
+    steps::{Plan, Reservation},
+};
+
+/// How long a pod must be ready before it is chosen.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// Pods in the order in which they are tried. `None`: none is tried in this pass; the plan says why and when it
+/// goes on.
+pub(super) fn plan_place<'a>(
+    plan: &mut Plan,
+    seen: &'a Snapshot,
+    draft: &mut Draft,
+    now: Timestamp,
+) -> Option<Vec<&'a PodSeen>> {
+    let stored = seen.status();
+    let known = chosen_before(seen, status::stored_choice(&stored));
+    let first = match known {
+        Some(pod) => pod,
+        None => choose(plan, seen, draft, now)?,
+    };
+    let is_stored = status::stored_choice(&stored) == Some(first.name());
+    if !is_stored {
+        let name = status::full_name(&seen.adapter);
+        status::say_scheduled(draft, &name, first.name());
+        draft.phase(status::SCHEDULED);
+        let message = format!("ModelAdapter has selected 1 pods for scheduling: [{}]", first.name());
+        plan.tell(false, status::SCHEDULED, message);
+        if status::is_rescheduling(&stored) {
+            plan.remember.recovering = true;
+        }
+    }
+    if seen.chosen.as_deref() != Some(&*first.facts.uid) {
+        plan.reserve = Some(Reservation { pod: first.facts.name.clone(), uid: first.facts.uid.clone() });
+    }
+    if !is_stored {
+        // The choice is stored before anything is loaded: whoever takes over goes on with it.
+        plan.again = true;
+        return None;
+    }
+    let others = seen.pods.iter().filter(|pod| pod.facts.uid != first.facts.uid && may_host(seen, pod));
+    Some(std::iter::once(first).chain(others).collect())
+}
+
+/// The pod that was chosen already: it is being loaded, or has the adapter, or was told to.
+fn chosen_before<'a>(seen: &'a Snapshot, stored: Option<&str>) -> Option<&'a PodSeen> {
+    let is_loading = |pod: &&PodSeen| pod.engine.call == Some(Change::Load);
+    let loading = seen.pods.iter().find(is_loading);
+    let having = || seen.pods.iter().find(|pod| pod.has_it() && pod.engine.call.is_none());
+    let chosen = || seen.pods.iter().find(|pod| Some(&*pod.facts.uid) == seen.chosen.as_deref());
+    loading.or_else(having).or_else(chosen).or_else(|| find(&seen.pods, stored?).filter(|_| is_fresh(seen)))
+}
+
+/// Whether nothing was tried in this term: then what is stored is the choice of a predecessor.
+fn is_fresh(seen: &Snapshot) -> bool {
+    seen.pods.iter().all(|pod| pod.engine.failed.is_none() && pod.engine.loaded.is_none())
+}
+
+fn may_host(seen: &Snapshot, pod: &PodSeen) -> bool {
+    seen.policy != SchedulerPolicy::BinPack || pod.models < CAPACITY
+}
+
+fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Timestamp) -> Option<&'a PodSeen> {
+    let age = |pod: &PodSeen| pod.facts.ready_since.map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+    let stable = SignedDuration::try_from(STABLE).unwrap_or(SignedDuration::ZERO);
+    let (old, young): (Vec<&PodSeen>, Vec<&PodSeen>) = seen.pods.iter().partition(|pod| age(pod) >= stable);
+    if old.is_empty() {
+        let oldest = young.iter().map(|pod| age(pod)).max().unwrap_or(SignedDuration::ZERO);
+        let wait = Duration::try_from(stable - oldest).unwrap_or(Duration::ZERO);
+        plan.within(wait.min(STABLE));
+        let name = status::full_name(&seen.adapter);
+        let message = format!("ModelAdapter {name} waits until a pod has been ready for 5 seconds");
+        draft.instances(Vec::new());
+        draft.ready(false, status::POD_NOT_READY, message);
+        draft.phase(status::PENDING);
+        return None;
+    }
+    let candidates: Option<Vec<Candidate>> = old.iter().map(|pod| candidate(seen, pod)).collect();
+    // Measurements are under way; their end is a trigger.
+    let candidates = candidates?;
+    let pick = pick(seen, &candidates);
+    if pick.is_none() {
+        let message = format!("no pod has room: every candidate serves {CAPACITY} models or more");
+        draft.scheduled(false, status::UNSCHEDULABLE, message);
+        draft.phase(status::PENDING);
+        plan.within(PERIOD);
+    }
+    find(&seen.pods, &pick?.name)
+}
+
+fn candidate(seen: &Snapshot, pod: &PodSeen) -> Option<Candidate> {
+    let measured = if measures(seen.policy) { pod.measured? } else { Measured::Missing };
+    Some(Candidate { name: pod.name().to_owned(), models: pod.models, measured })
+}
+
+/// Whether a policy needs measurements.
+pub(super) fn measures(policy: SchedulerPolicy) -> bool {
+    matches!(policy, SchedulerPolicy::LeastLatency | SchedulerPolicy::LeastThroughput)
+}
+
+fn pick<'a>(seen: &Snapshot, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
+    match seen.policy {
+        SchedulerPolicy::Random => placement::random(candidates, &mut SmallRng::seed_from_u64(seen.draw)),
+        SchedulerPolicy::LeastAdapters => placement::least_adapters(candidates),
+        SchedulerPolicy::BinPack => placement::bin_pack(candidates),
+        SchedulerPolicy::LeastLatency => placement::least_latency(candidates),
+        SchedulerPolicy::LeastThroughput => placement::least_throughput(candidates),
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Placements under way: chosen pods that no status shows yet. Pure.
+//!
+//! Guard it with one lock that is held from counting models to reserving a pod: two adapters that are placed
+//! at the same time see each other.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{clock::Instant, runtime::reconciler::Key};
+
+/// How long a placement counts that no status shows.
+const ASSUMED: Duration = Duration::from_mins(1);
+
+/// All placements of one term.
+#[derive(Debug, Default)]
+pub(super) struct Placements(BTreeMap<Key, Placement>);
+
+#[derive(Debug)]
+struct Placement {
+    pod: Box<str>,
+    pod_uid: Box<str>,
+    since: Instant,
+}
+
+impl Placements {
+    /// The adapter is going to be on this pod.
+    pub(super) fn reserve(&mut self, key: &Key, pod: &str, pod_uid: &str, now: Instant) {
+        let placement = Placement { pod: pod.into(), pod_uid: pod_uid.into(), since: now };
+        self.0.insert(key.clone(), placement);
+    }
+
+    /// Uid of the pod that was chosen for the adapter; `None`: none was, or too long ago.
+    pub(super) fn chosen(&self, key: &Key, now: Instant) -> Option<&str> {
+        let placement = self.0.get(key)?;
+        placement.counts(now).then_some(&*placement.pod_uid)
+    }
+
+    /// Adapters that are assumed to be on pods of a namespace: names of adapter and pod.
+    pub(super) fn assumed_in<'a>(
+        &'a self,
+        namespace: &'a str,
+        now: Instant,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let from = Key::new(namespace, "");
+        let near = self.0.range(from..).take_while(move |(key, _)| key.namespace == namespace);
+        near.filter(move |(_, it)| it.counts(now)).map(|(key, it)| (key.name.as_str(), &*it.pod))
+    }
+
+    /// The adapter is gone, or a status shows where it is.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+}
+
+impl Placement {
+    fn counts(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < ASSUMED
+    }
+}

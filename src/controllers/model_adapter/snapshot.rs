@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The facts of a pass as plain data.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::ServicePort,
+    discovery::v1::{Endpoint as SliceEndpoint, EndpointPort},
+};
+
+use crate::{
+    api::model::{ModelAdapter, ModelAdapterStatus},
+    engine::endpoint::Endpoint,
+    k8s::pod_facts::PodFacts,
+};
+
+use super::{placement::Measured, settings::SchedulerPolicy};
+
+/// Built once per pass, never refreshed half-way.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    /// The object.
+    pub(super) adapter: Arc<ModelAdapter>,
+    /// How a pod is chosen.
+    pub(super) policy: SchedulerPolicy,
+    /// Pods that may host it now: selected, ready, staying, with an address. By name.
+    pub(super) pods: Vec<PodSeen>,
+    /// Other pods that host it, or may: instances and pods that this term had to do with. By name.
+    pub(super) outside: Vec<PodSeen>,
+    /// Uid of the pod that was chosen for it and that no status shows yet; `None`: none.
+    pub(super) chosen: Option<Box<str>>,
+    /// Source of randomness of this pass.
+    pub(super) draw: u64,
+    /// The Service with its name.
+    pub(super) service: ChildSeen<ServiceContent>,
+    /// The EndpointSlice with its name.
+    pub(super) slice: ChildSeen<SliceContent>,
+    /// False while an earlier write of ours to a child is not visible yet: no steps on children then.
+    pub(super) caught_up: bool,
+}
+
+/// A pod, and what is known of the adapter on it.
+#[derive(Debug, Clone)]
+pub(super) struct PodSeen {
+    /// The pod.
+    pub(super) facts: Arc<PodFacts>,
+    /// Whether the selector of the adapter matches it.
+    pub(super) selected: bool,
+    /// Where its adapters are managed; `Err`: it cannot be called, and why.
+    pub(super) endpoint: Result<Endpoint, String>,
+    /// Where the engine listens.
+    pub(super) port: u16,
+    /// Names of models on it without this adapter, placements under way included.
+    pub(super) models: usize,
+    /// What its metrics say; `None`: not known yet, and being asked for.
+    pub(super) measured: Option<Measured>,
+    /// What its engine says.
+    pub(super) engine: EngineSeen,
+}
+
+/// What an engine says about an adapter, and what is under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct EngineSeen {
+    /// Whether it lists the adapter.
+    pub(super) listed: Listed,
+    /// The change that is under way.
+    pub(super) call: Option<Change>,
+    /// The last attempt to load failed.
+    pub(super) failed: Option<Failed>,
+    /// Hash of what this term has loaded; `None`: nothing.
+    pub(super) loaded: Option<Arc<str>>,
+    /// Whether this term's last attempt to unload worked; `None`: there was none since the last load.
+    pub(super) unloaded: Option<bool>,
+}
+
+/// Whether an engine lists an adapter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// It was not asked yet, or has not answered yet.
+    #[default]
+    Unknown,
+    /// It answered.
+    Known(bool),
+    /// It could not be asked.
+    Failed(Failed),
+}
+
+/// A failure, and when the next attempt is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// What to tell people.
+    pub(super) error: String,
+    /// Failures in a row, from 1.
+    pub(super) failures: u32,
+    /// Wait until the next attempt; zero: it is due.
+    pub(super) retry_in: Duration,
+}
+
+/// A change of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A load.
+    Load,
+    /// An unload.
+    Unload,
+}
+
+/// An object with the name of the adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ChildSeen<C> {
+    /// There is none.
+    Absent,
+    /// Its controller is this adapter, by uid.
+    Ours {
+        /// Its uid.
+        uid: Box<str>,
+        /// Being deleted.
+        leaving: bool,
+        /// What it says.
+        content: Box<C>,
+    },
+    /// It belongs to somebody else.
+    Foreign,
+}
+
+/// What a Service of ours says, as far as we own it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ServiceContent {
+    /// Value of the label with the name of the adapter.
+    pub(super) name_label: Option<String>,
+    /// Value of the label with the base model.
+    pub(super) model_label: Option<String>,
+    /// Value of the annotation with the base model.
+    pub(super) model_annotation: Option<String>,
+    /// Its ports.
+    pub(super) ports: Vec<ServicePort>,
+}
+
+/// What an EndpointSlice of ours says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct SliceContent {
+    /// Value of the label with the name of the Service.
+    pub(super) service_label: Option<String>,
+    /// `IPv4` or `IPv6`.
+    pub(super) address_type: String,
+    /// Its endpoints.
+    pub(super) endpoints: Vec<SliceEndpoint>,
+    /// Its ports.
+    pub(super) ports: Vec<EndpointPort>,
+}
+
+impl Snapshot {
+    /// The stored status; an empty one before the first.
+    pub(super) fn status(&self) -> ModelAdapterStatus {
+        self.adapter.status.clone().unwrap_or_default()
+    }
+
+    /// Whether the spec asks for one pod, instead of all.
+    pub(super) fn is_single(&self) -> bool {
+        self.adapter.spec.replicas.is_some()
+    }
+
+    /// Whether it is being deleted.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.adapter.metadata.deletion_timestamp.is_some()
+    }
+}
+
+impl PodSeen {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.facts.name
+    }
+
+    /// Whether the engine is known to list the adapter.
+    pub(super) fn has_it(&self) -> bool {
+        self.engine.listed == Listed::Known(true)
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong in a pass, and when to come back.
+
+use std::time::Duration;
+
+use crate::{
+    cluster::error::WriteError,
+    runtime::reconciler::{Failure, Retry},
+};
+
+/// Wait after the first failure; doubles up to [`LONGEST`].
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// A change could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {attempt}")]
+pub(super) struct Error {
+    /// What was tried.
+    pub(super) attempt: &'static str,
+    /// Why not.
+    #[source]
+    pub(super) source: WriteError,
+    /// How often the key failed in a row before.
+    pub(super) before: u32,
+}
+
+impl Failure for Error {
+    fn retry(&self) -> Retry {
+        match &self.source {
+            WriteError::NotLeading(_) => Retry::TermOver,
+            // Somebody was faster: the store will show it.
+            WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Retry::Soon,
+            WriteError::NotFound { .. }
+            | WriteError::Forbidden { .. }
+            | WriteError::Invalid { .. }
+            | WriteError::Other { .. } => Retry::After(wait(self.before)),
+        }
+    }
+}
+
+/// 1 s · 2ⁿ after n failures, at most 5 minutes.
+fn wait(before: u32) -> Duration {
+    FIRST.saturating_mul(2_u32.saturating_pow(before.min(16))).min(LONGEST)
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the stores to the snapshots of passes. Everything is read from memory.
+
+use std::sync::Arc;
+
+use kube::core::DynamicObject;
+
+use crate::{
+    k8s::names::reference_grant_name_for,
+    runtime::{
+        reconciler::Key,
+        watches::{Store, Stored, WatchSpec, Watches},
+    },
+};
+
+use super::{
+    card::{ModelRouteSettings, http_routes, reference_grants, resource_of},
+    routes::{GrantFacts, RouteFacts},
+    snapshot::{GrantSnapshot, RouteSnapshot},
+    sources::{Source, SourceFacts, SourceKind},
+    triggers::{grant_key, keys_of},
+};
+
+/// Everything that passes read.
+#[derive(Debug, Clone)]
+pub(super) struct Stores {
+    /// Workloads by kind, in the order of [`SourceKind::ALL`]; metadata only.
+    pub(super) sources: Vec<(SourceKind, Store<SourceFacts>)>,
+    /// The HTTPRoutes in the namespace of the gateway.
+    pub(super) routes: Store<RouteFacts>,
+    /// All ReferenceGrants; metadata only.
+    pub(super) grants: Store<GrantFacts>,
+    /// Namespace of the gateway.
+    gateway: String,
+}
+
+impl Stores {
+    /// The stores; watches that nobody has asked for before start now.
+    pub(super) fn new(watches: &Watches, settings: &ModelRouteSettings) -> Self {
+        let gateway = settings.gateway_namespace.clone();
+        let all = |resource| WatchSpec::<DynamicObject>::all_of(resource).metadata_only();
+        let source = |kind: SourceKind| {
+            let spec = all(resource_of(&kind.kind())).keeping(SourceFacts::keep);
+            (kind, watches.store(spec))
+        };
+        let routes = WatchSpec::<DynamicObject>::in_namespace_of(http_routes(), &gateway);
+        Self {
+            sources: SourceKind::ALL.map(source).into(),
+            routes: watches.store(routes.keeping(RouteFacts::keep)),
+            grants: watches.store(all(reference_grants()).keeping(GrantFacts::keep)),
+            gateway,
+        }
+    }
+
+    /// What a pass for the route `name` looks at. `source_lost`: see the snapshot.
+    pub(super) fn route(&self, name: &str, source_lost: bool) -> RouteSnapshot {
+        let sources = self.sources.iter().flat_map(|(kind, store)| {
+            let kept = store.list_where(|source| source.route() == Some(name));
+            kept.into_iter().map(|facts| Source { kind: *kind, facts })
+        });
+        let route = self.routes.get(&self.gateway, name);
+        RouteSnapshot {
+            sources: sources.collect(),
+            origin_in_sight: route.as_ref().is_none_or(|route| self.in_sight(route.origin())),
+            last_use_of: route.as_ref().and_then(|route| self.last_use_of(route)),
+            source_lost,
+            route,
+        }
+    }
+
+    /// What a pass for the grant of a namespace looks at.
+    pub(super) fn grant(&self, namespace: &str, source_lost: bool) -> GrantSnapshot {
+        GrantSnapshot {
+            namespace: namespace.to_owned(),
+            needed: self.serves_a_model(namespace),
+            used: !self.ours_to(namespace).is_empty(),
+            source_lost,
+            grant: self.grants.get(namespace, &reference_grant_name_for(namespace)),
+        }
+    }
+
+    /// All keys: of the workloads there are, and of the routes that carry our marker.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let sources = self.sources.iter().flat_map(|(_, store)| store.list_where(|it| it.served.is_some()));
+        let of_sources = sources.flat_map(|source| keys_of(Some(&source), &self.gateway));
+        of_sources.chain(self.ours(|_| true)).collect()
+    }
+
+    /// Keys of the routes that were made for workloads of this kind.
+    pub(super) fn made_for(&self, kind: SourceKind) -> Vec<Key> {
+        self.ours(|route| route.origin() == Some(kind))
+    }
+
+    /// Whether anything stands behind the key.
+    pub(super) fn exists(&self, key: &Key) -> bool {
+        if key.namespace == self.gateway {
+            let serves = |source: &SourceFacts| source.route() == Some(&key.name);
+            return self.routes.contains(key)
+                || self.sources.iter().any(|(_, store)| !store.list_where(serves).is_empty());
+        }
+        self.grants.contains(key) || self.serves_a_model(&key.namespace)
+    }
+
+    fn in_sight(&self, origin: Option<SourceKind>) -> bool {
+        let Some(origin) = origin else { return true };
+        let store = self.sources.iter().find(|(kind, _)| *kind == origin).map(|(_, store)| store);
+        store.is_none_or(|store| store.is_served() && store.has_synced())
+    }
+
+    fn serves_a_model(&self, namespace: &str) -> bool {
+        self.sources.iter().any(|(_, store)| store.list_in(namespace).iter().any(|it| it.served.is_some()))
+    }
+
+    /// The grant that nothing but this route needs where it leads.
+    fn last_use_of(&self, route: &RouteFacts) -> Option<Arc<GrantFacts>> {
+        let (namespace, _) = route.backend()?;
+        let key = grant_key(namespace, &self.gateway)?;
+        let others = self.ours_to(namespace).into_iter().any(|it| it.name != route.name());
+        if others || self.serves_a_model(namespace) { None } else { self.grants.get_key(&key) }
+    }
+
+    /// Our routes that lead to a namespace.
+    fn ours_to(&self, namespace: &str) -> Vec<Key> {
+        self.ours(|route| route.backend().is_some_and(|(led_to, _)| led_to == namespace))
+    }
+
+    fn ours(&self, pick: impl Fn(&RouteFacts) -> bool) -> Vec<Key> {
+        let ours = self.routes.list_where(|route| route.marker().is_some() && pick(route));
+        ours.into_iter().map(|route| Key::new(route.namespace(), route.name())).collect()
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a term remembers; a restart starts empty. Pure; whoever shares it brings the lock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::{clock::Timestamp, runtime::reconciler::Key};
+
+/// First wait between two repairs of one route; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// A route that needed no repair for so long is repaired at once again.
+const CALM: Duration = Duration::from_mins(10);
+
+/// Memory of one term.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Routes and grants that a workload was seen to leave, until a pass has dealt with it.
+    lost: BTreeSet<Key>,
+    /// Repairs of what somebody else did to a route.
+    repairs: HashMap<Key, Repairs>,
+    /// Why a key was left alone when it was last looked at.
+    left_alone: HashMap<Key, &'static str>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Repairs {
+    last: Timestamp,
+    in_a_row: u32,
+}
+
+impl Memory {
+    /// A workload was seen to go, or to serve another model than before.
+    pub(super) fn lose(&mut self, key: Key) {
+        self.lost.insert(key);
+    }
+
+    /// Whether one was; it is forgotten.
+    pub(super) fn take_lost(&mut self, key: &Key) -> bool {
+        self.lost.remove(key)
+    }
+
+    /// How long to wait before the route is repaired (again), so that two programs that want different things
+    /// do not write as fast as they can. `None`: no more, and this repair counts.
+    pub(super) fn wait_to_repair(&mut self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let Some(repairs) = self.repairs.get_mut(key) else {
+            self.repairs.insert(key.clone(), Repairs { last: now, in_a_row: 1 });
+            return None;
+        };
+        let since = Duration::try_from(now.duration_since(repairs.last)).unwrap_or(Duration::ZERO);
+        if since >= CALM {
+            *repairs = Repairs { last: now, in_a_row: 1 };
+            return None;
+        }
+        let factor = 2_u32.saturating_pow(repairs.in_a_row.saturating_sub(1).min(16));
+        let wait = FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT);
+        if since < wait {
+            return Some(wait.saturating_sub(since));
+        }
+        *repairs = Repairs { last: now, in_a_row: repairs.in_a_row.saturating_add(1) };
+        None
+    }
+
+    /// Notes why a key is left alone, if it is. Whether that is news.
+    pub(super) fn is_news(&mut self, key: &Key, left_alone: Option<&'static str>) -> bool {
+        match left_alone {
+            Some(why) => self.left_alone.insert(key.clone(), why) != Some(why),
+            None => {
+                self.left_alone.remove(key);
+                false
+            }
+        }
+    }
+
+    /// The key stands for nothing any more.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.lost.remove(key);
+        self.repairs.remove(key);
+        self.left_alone.remove(key);
+    }
+}

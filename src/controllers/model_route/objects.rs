@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The HTTPRoute and the ReferenceGrant that we want. Pure.
+
+use std::time::Duration;
+
+use gateway_api::{
+    httproutes::{
+        HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesMatches,
+        HttpRouteRulesMatchesHeaders, HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesPath,
+        HttpRouteRulesMatchesPathType, HttpRouteRulesTimeouts, HttpRouteSpec,
+    },
+    referencegrants::{ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo},
+};
+use ring::digest;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::keys::{MANAGED_BY_LABEL, model_route},
+    k8s::names::reference_grant_name_for,
+    runtime::watches::Stored,
+};
+
+use super::{
+    card::{GATEWAY_GROUP, ModelRouteSettings, http_routes, reference_grants},
+    paths::{Paths, paths_for},
+    sources::{Served, Source},
+    status,
+};
+
+/// Longest time-out that a route can say: its number has at most five digits.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(99_999);
+/// Bytes of the hash in a marker.
+const HASH_BYTES: usize = 8;
+
+/// The HTTPRoute of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    /// Name.
+    pub(super) name: String,
+    /// Namespace: the gateway's.
+    pub(super) namespace: String,
+    /// Namespace of the Service behind it.
+    pub(super) backend_namespace: String,
+    /// Its spec.
+    pub(super) spec: Value,
+    /// Whether it carries the label of the console.
+    pub(super) console: bool,
+    /// Annotations of the console that it carries, in the order of [`model_route::CONSOLE_ANNOTATIONS`].
+    pub(super) console_annotations: [Option<String>; 2],
+    /// Its marker: a hash of what it was made from, and the kind of the workload.
+    pub(super) marker: String,
+    /// What is wrong with the workload's metadata, for people.
+    pub(super) advice: Vec<String>,
+}
+
+impl Wanted {
+    /// The route to `source`; `None`: it serves no model.
+    pub(super) fn of(source: &Source, settings: &ModelRouteSettings) -> Option<Self> {
+        let served = source.served()?;
+        let namespace = source.facts.namespace();
+        let paths = paths_for(&served.paths);
+        let spec = build_spec(served, namespace, &paths, settings);
+        let advice = status::advice(served, &paths);
+        let mut hashed = spec.to_string();
+        for part in served.console_annotations.iter().flatten().chain(&advice) {
+            hashed.push('\n');
+            hashed.push_str(part);
+        }
+        let marker = format!("{}.{}", hash(&format!("{hashed}\n{}", served.console)), source.kind.kind().kind);
+        Some(Self {
+            name: served.route.clone(),
+            namespace: settings.gateway_namespace.clone(),
+            backend_namespace: namespace.to_owned(),
+            spec,
+            console: served.console,
+            console_annotations: served.console_annotations.clone(),
+            marker,
+            advice,
+        })
+    }
+
+    /// The object to create.
+    pub(super) fn object(&self) -> Value {
+        let mut metadata = json!({"name": self.name, "namespace": self.namespace});
+        let mut annotations = Map::new();
+        for (key, value) in model_route::CONSOLE_ANNOTATIONS.iter().zip(&self.console_annotations) {
+            if let Some(value) = value {
+                annotations.insert((*key).to_owned(), json!(value));
+            }
+        }
+        annotations.insert(model_route::SPEC_HASH.to_owned(), json!(self.marker));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("annotations".to_owned(), Value::Object(annotations));
+            if self.console {
+                metadata.insert("labels".to_owned(), json!({MANAGED_BY_LABEL: model_route::CONSOLE}));
+            }
+        }
+        let resource = http_routes();
+        json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": metadata, "spec": self.spec,
+        })
+    }
+}
+
+/// The ReferenceGrant of a namespace.
+pub(super) fn build_grant(namespace: &str, settings: &ModelRouteSettings) -> Value {
+    let spec = ReferenceGrantSpec {
+        from: vec![ReferenceGrantFrom {
+            group: GATEWAY_GROUP.to_owned(),
+            kind: "HTTPRoute".to_owned(),
+            namespace: settings.gateway_namespace.clone(),
+        }],
+        to: vec![ReferenceGrantTo { group: String::new(), kind: "Service".to_owned(), name: None }],
+    };
+    let resource = reference_grants();
+    json!({
+        "apiVersion": resource.api_version, "kind": resource.kind,
+        "metadata": {"name": reference_grant_name_for(namespace), "namespace": namespace},
+        "spec": spec,
+    })
+}
+
+fn build_spec(served: &Served, namespace: &str, paths: &Paths, settings: &ModelRouteSettings) -> Value {
+    let timeout = settings.request_timeout.min(LONGEST_TIMEOUT).as_secs();
+    let rule = HttpRouteRules {
+        matches: Some(paths.matched.iter().map(|path| build_match(path, &served.model)).collect()),
+        backend_refs: Some(vec![HttpRouteRulesBackendRefs {
+            name: served.service.clone(),
+            namespace: Some(namespace.to_owned()),
+            port: Some(i32::from(served.port)),
+            ..HttpRouteRulesBackendRefs::default()
+        }]),
+        timeouts: Some(HttpRouteRulesTimeouts {
+            request: Some(format!("{timeout}s")),
+            ..HttpRouteRulesTimeouts::default()
+        }),
+        ..HttpRouteRules::default()
+    };
+    let spec = HttpRouteSpec {
+        parent_refs: Some(vec![HttpRouteParentRefs {
+            name: settings.gateway_name.clone(),
+            namespace: Some(settings.gateway_namespace.clone()),
+            ..HttpRouteParentRefs::default()
+        }]),
+        rules: Some(vec![rule]),
+        ..HttpRouteSpec::default()
+    };
+    json!(spec)
+}
+
+fn build_match(path: &str, model: &str) -> HttpRouteRulesMatches {
+    HttpRouteRulesMatches {
+        path: Some(HttpRouteRulesMatchesPath {
+            r#type: Some(HttpRouteRulesMatchesPathType::PathPrefix),
+            value: Some(path.to_owned()),
+        }),
+        headers: Some(vec![HttpRouteRulesMatchesHeaders {
+            r#type: Some(HttpRouteRulesMatchesHeadersType::Exact),
+            name: "model".to_owned(),
+            value: model.to_owned(),
+        }]),
+        ..HttpRouteRulesMatches::default()
+    }
+}
+
+/// The first [`HASH_BYTES`] of the SHA-256 as hexadecimal digits.
+fn hash(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}

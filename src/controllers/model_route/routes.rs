@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is read of HTTPRoutes and ReferenceGrants. Pure.
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::{
+    api::keys::{MANAGED_BY_LABEL, model_route},
+    k8s::names::{reference_grant_name_for, route_name_for},
+    runtime::watches::{Stored, interner::Interner},
+};
+
+use super::{card::ModelRouteSettings, sources::SourceKind};
+
+/// What a store keeps of an HTTPRoute, whoever made it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RouteFacts {
+    namespace: String,
+    name: String,
+    /// Version.
+    pub(super) version: String,
+    /// All but the version.
+    pub(super) content: Content,
+}
+
+/// What passes read of an HTTPRoute.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Content {
+    /// Uid.
+    pub(super) uid: String,
+    /// Whether it is being deleted.
+    pub(super) leaving: bool,
+    /// Its label [`MANAGED_BY_LABEL`].
+    pub(super) managed_by: Option<String>,
+    /// Its annotations.
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Its spec, as stored.
+    pub(super) spec: Value,
+}
+
+impl RouteFacts {
+    /// Reduces an HTTPRoute.
+    pub(super) fn keep(object: DynamicObject, _: &Interner) -> Self {
+        let DynamicObject { metadata, mut data, .. } = object;
+        Self {
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            version: metadata.resource_version.unwrap_or_default(),
+            content: Content {
+                uid: metadata.uid.unwrap_or_default(),
+                leaving: metadata.deletion_timestamp.is_some(),
+                managed_by: metadata.labels.and_then(|mut labels| labels.remove(MANAGED_BY_LABEL)),
+                annotations: metadata.annotations.unwrap_or_default(),
+                spec: data.get_mut("spec").map(Value::take).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// What our marker on it says; `None`: it carries none, so it is not ours.
+    pub(super) fn marker(&self) -> Option<&str> {
+        self.content.annotations.get(model_route::SPEC_HASH).map(String::as_str)
+    }
+
+    /// The kind of the workload that our marker names; `None`: no marker, or it names none.
+    pub(super) fn origin(&self) -> Option<SourceKind> {
+        SourceKind::named(self.marker()?.rsplit_once('.')?.1)
+    }
+
+    /// Namespace and Service that its first rule leads to first.
+    pub(super) fn backend(&self) -> Option<(&str, &str)> {
+        let backend = self.content.spec.pointer("/rules/0/backendRefs/0")?;
+        let namespace = backend.get("namespace").and_then(Value::as_str).unwrap_or(&self.namespace);
+        Some((namespace, backend.get("name")?.as_str()?))
+    }
+
+    /// Whether it has the shape that AIBrix gives to routes of a model of this route's name: one rule, the
+    /// model's header alone in every match, attached to the gateway alone. Such routes go with their last
+    /// workload, by whomever they were made.
+    pub(super) fn is_generated_shape(&self, settings: &ModelRouteSettings) -> bool {
+        let spec = &self.content.spec;
+        let single = |list: Option<&Value>| match list.and_then(Value::as_array).map(Vec::as_slice) {
+            Some([one]) => Some(one.clone()),
+            Some(_) | None => None,
+        };
+        let attached = single(spec.get("parentRefs")).is_some_and(|parent| {
+            let namespace = parent.get("namespace").and_then(Value::as_str).unwrap_or(&self.namespace);
+            parent.get("name").and_then(Value::as_str) == Some(&settings.gateway_name)
+                && namespace == settings.gateway_namespace
+        });
+        let Some(rule) = single(spec.get("rules")) else { return false };
+        let matches = rule.get("matches").and_then(Value::as_array).cloned().unwrap_or_default();
+        let model = |it: &Value| {
+            let header = single(it.get("headers"))?;
+            let exact = header.get("type").is_none_or(|it| it == "Exact");
+            let named = header.get("name").and_then(Value::as_str)?.eq_ignore_ascii_case("model");
+            let value = header.get("value")?.as_str()?;
+            (exact && named && route_name_for(value) == self.name).then(|| value.to_owned())
+        };
+        attached && !matches.is_empty() && matches.iter().all(|it| model(it).is_some())
+    }
+}
+
+impl Stored for RouteFacts {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+/// What a store keeps of a ReferenceGrant: that it is there. Its content is left alone, whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GrantFacts {
+    /// Namespace.
+    pub(super) namespace: String,
+    /// Name.
+    pub(super) name: String,
+    version: String,
+    /// Uid.
+    pub(super) uid: String,
+}
+
+impl GrantFacts {
+    /// Reduces the metadata of a ReferenceGrant.
+    pub(super) fn keep(object: DynamicObject, _: &Interner) -> Self {
+        let meta = object.metadata;
+        Self {
+            namespace: meta.namespace.unwrap_or_default(),
+            name: meta.name.unwrap_or_default(),
+            version: meta.resource_version.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default(),
+        }
+    }
+
+    /// Whether it has the name of the one that we make in its namespace.
+    pub(super) fn has_our_name(&self) -> bool {
+        self.name == reference_grant_name_for(&self.namespace)
+    }
+}
+
+impl Stored for GrantFacts {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+#[cfg(test)]
+impl RouteFacts {
+    /// What is kept of this object.
+    pub(super) fn for_test(object: &Value) -> std::sync::Arc<Self> {
+        let object = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}"));
+        std::sync::Arc::new(Self::keep(object, &Interner::new()))
+    }
+}
+
+#[cfg(test)]
+impl GrantFacts {
+    /// What is kept of this object.
+    pub(super) fn for_test(object: &Value) -> std::sync::Arc<Self> {
+        let object = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}"));
+        std::sync::Arc::new(Self::keep(object, &Interner::new()))
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Loading and unloading adapters: the APIs of vLLM and `SGLang`, which differ in their paths only.
+//!
+//! | | load | unload |
+//! |---|---|---|
+//! | vLLM | `POST /v1/load_lora_adapter` | `POST /v1/unload_lora_adapter` |
+//! | SGLang | `POST /load_lora_adapter` | `POST /unload_lora_adapter` |
+//!
+//! The runtime sidecar has a file of its own.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::Serialize;
+
+use crate::{fence::Fence, validation::artifact_url::engine_path};
+
+use super::{
+    call::{Call, CallError, Exchange},
+    endpoint::{Dialect, Endpoint},
+    http::EngineClient,
+    runtime_sidecar,
+};
+
+/// Longest time for unloading.
+pub const UNLOAD_TIME: Duration = Duration::from_secs(10);
+
+/// What to load under which name. Credentials and settings are printed nowhere.
+#[derive(Clone, Copy)]
+pub enum Load<'a> {
+    /// From what the engine finds by itself: a path, or a repository of the hub.
+    Path {
+        /// Name of the adapter.
+        name: &'a str,
+        /// As the engine takes it.
+        path: &'a str,
+    },
+    /// From an artifact URL as users write it. A sidecar downloads it; an engine gets
+    /// [`engine_path`] of it, and neither credentials nor settings.
+    Artifact {
+        /// Name of the adapter.
+        name: &'a str,
+        /// `spec.artifactURL`.
+        url: &'a str,
+        /// What the Secret holds; `None`: no Secret is named.
+        credentials: Option<&'a BTreeMap<String, String>>,
+        /// `spec.additionalConfig`; `None`: absent.
+        additional: Option<&'a BTreeMap<String, String>>,
+    },
+}
+
+impl fmt::Debug for Load<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Path { name, .. } | Self::Artifact { name, .. } => name,
+        };
+        f.debug_struct("Load").field("name", name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PathBody<'a> {
+    pub(super) lora_name: &'a str,
+    pub(super) lora_path: &'a str,
+}
+
+#[derive(Serialize)]
+struct NameBody<'a> {
+    lora_name: &'a str,
+}
+
+impl EngineClient {
+    /// Loads an adapter, which may take as long as `timeout`. Returns when the engine says that it serves it.
+    ///
+    /// # Errors
+    /// [`CallError`]. After `Timeout`, `Transport` and `Fenced` the engine may still be loading: only its
+    /// list of models tells.
+    pub async fn load_lora(
+        &self,
+        fence: &Fence,
+        endpoint: &Endpoint,
+        load: &Load<'_>,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        let body = match endpoint.dialect {
+            Dialect::Vllm | Dialect::Sglang => direct_body(load)?,
+            Dialect::Sidecar => runtime_sidecar::load_body(load),
+        };
+        let path = endpoint.dialect.load_path();
+        let exchange = Exchange::new(Call::Load, endpoint, path, timeout)?.masked(|mask| match load {
+            Load::Path { path, .. } => mask.url(path),
+            Load::Artifact { url, credentials, additional, .. } => {
+                mask.url(url);
+                let secrets = credentials.iter().chain(additional).flat_map(|map| map.values());
+                secrets.for_each(|value| mask.secret(value));
+            }
+        });
+        exchange.change(self, fence, body).await
+    }
+
+    /// Unloads an adapter.
+    ///
+    /// # Errors
+    /// [`CallError`]. `Status` is also what engines answer for an adapter that is not loaded.
+    pub async fn unload_lora(&self, fence: &Fence, endpoint: &Endpoint, name: &str) -> Result<(), CallError> {
+        let body = match endpoint.dialect {
+            Dialect::Vllm | Dialect::Sglang => json(&NameBody { lora_name: name }),
+            Dialect::Sidecar => runtime_sidecar::unload_body(name),
+        };
+        let path = endpoint.dialect.unload_path();
+        Exchange::new(Call::Unload, endpoint, path, UNLOAD_TIME)?.change(self, fence, body).await
+    }
+}
+
+fn direct_body(load: &Load<'_>) -> Result<Vec<u8>, CallError> {
+    let (name, path) = match load {
+        Load::Path { name, path } => (name, *path),
+        Load::Artifact { name, url, .. } => (name, engine_path(url)?),
+    };
+    Ok(json(&PathBody { lora_name: name, lora_path: path }))
+}
+
+/// Texts and maps of texts always have a JSON form.
+pub(super) fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}

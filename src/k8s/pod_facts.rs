@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is kept of a pod: the union of what controllers read, so that one watch of all pods serves them all.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use jiff::Timestamp;
+use kube::core::Object;
+use serde::Deserialize;
+
+use crate::api::keys::{MODEL_NAME, MODEL_PORT_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim};
+
+/// A pod as it comes over the wire, without what is not read.
+pub type WirePod = Object<WirePodSpec, WirePodStatus>;
+
+/// The spec of a [`WirePod`].
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct WirePodSpec {
+    #[serde(default)]
+    containers: Vec<WireContainer>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct WireContainer {
+    #[serde(default)]
+    name: String,
+}
+
+/// The status of a [`WirePod`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WirePodStatus {
+    #[serde(default)]
+    phase: String,
+    #[serde(default, rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(default)]
+    conditions: Option<Vec<WireCondition>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireCondition {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    last_transition_time: Option<Timestamp>,
+}
+
+/// What controllers read of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Namespace.
+    pub namespace: Box<str>,
+    /// Name.
+    pub name: Box<str>,
+    /// Uid.
+    pub uid: Box<str>,
+    /// `resourceVersion`.
+    pub version: Box<str>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The base model, where only an annotation names it; `None` beside a label that does.
+    annotated_model: Option<Box<str>>,
+    /// Served names of the ModelClaims that are bound to the pod with a port.
+    pub claimed_models: Vec<Box<str>>,
+    /// Phase Running and not being deleted.
+    pub running: bool,
+    /// Phase Succeeded or Failed: it will never serve again.
+    pub finished: bool,
+    /// Being deleted.
+    pub leaving: bool,
+    /// Since when its condition `Ready` is true, the epoch where that is not told; `None`: it is not ready.
+    pub ready_since: Option<Timestamp>,
+    /// Its address; `None`: it has none yet.
+    pub ip: Option<IpAddr>,
+    /// Whether it has the container of the runtime sidecar.
+    pub has_sidecar: bool,
+}
+
+/// The value of an annotation that binds a pod to a ModelClaim.
+#[derive(Deserialize)]
+struct Binding {
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    port: i64,
+}
+
+impl PodFacts {
+    /// What is kept of `pod`.
+    pub fn of(pod: WirePod) -> Self {
+        let WirePod { metadata, spec, status, .. } = pod;
+        let WirePodStatus { phase, pod_ip, conditions } = status.unwrap_or_default();
+        let leaving = metadata.deletion_timestamp.is_some();
+        let labels = metadata.labels.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        let labelled = labels.get(MODEL_NAME).is_some_and(|model| !model.is_empty());
+        let annotated = annotations.get(MODEL_NAME).filter(|model| !labelled && !model.is_empty());
+        let claimed = annotations.iter().filter(|(key, _)| key.starts_with(model_claim::BINDING_PREFIX));
+        let ready = conditions.into_iter().flatten().find(|it| it.kind == "Ready" && it.status == "True");
+        Self {
+            namespace: metadata.namespace.unwrap_or_default().into(),
+            name: metadata.name.unwrap_or_default().into(),
+            uid: metadata.uid.unwrap_or_default().into(),
+            version: metadata.resource_version.unwrap_or_default().into(),
+            annotated_model: annotated.map(|model| model.as_str().into()),
+            claimed_models: claimed.filter_map(|(_, binding)| bound_model(binding)).collect(),
+            labels,
+            running: phase == "Running" && !leaving,
+            finished: matches!(phase.as_str(), "Succeeded" | "Failed"),
+            leaving,
+            ready_since: ready.map(|ready| ready.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
+            ip: pod_ip.and_then(|ip| ip.parse().ok()),
+            has_sidecar: spec.containers.iter().any(|container| container.name == SIDECAR_CONTAINER),
+        }
+    }
+
+    /// The base model: the label if it says something, else the annotation; `None`: the pod names none.
+    pub fn base_model(&self) -> Option<&str> {
+        let label = self.labels.get(MODEL_NAME).map(String::as_str).filter(|model| !model.is_empty());
+        label.or(self.annotated_model.as_deref())
+    }
+
+    /// The port of the engine that the label names; `None`: no label, or one that is no port.
+    pub fn engine_port(&self) -> Option<u16> {
+        self.port_label(MODEL_PORT_LABEL)
+    }
+
+    /// The port that this label names; `None`: no label, or one that is no port.
+    pub fn port_label(&self, label: &str) -> Option<u16> {
+        self.labels.get(label)?.parse::<u16>().ok().filter(|port| *port > 0)
+    }
+}
+
+#[cfg(test)]
+impl PodFacts {
+    /// What is kept of this pod.
+    pub(crate) fn for_test(pod: &serde_json::Value) -> Self {
+        Self::of(serde_json::from_value(pod.clone()).unwrap_or_else(|e| panic!("{e}")))
+    }
+}
+
+fn bound_model(binding: &str) -> Option<Box<str>> {
+    let Binding { model, port } = serde_json::from_str(binding).ok()?;
+    (port > 0 && !model.is_empty()).then(|| model.into())
+}

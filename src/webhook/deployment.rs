@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reviews of Deployments: one that asks for it gets the runtime sidecar, every other passes untouched.
+//!
+//! The webhook has no selector, so every Deployment of the cluster comes by. DIFFERS: AIBrix takes away
+//! every field that its own types do not know; here only what injection adds is ever named.
+
+use json_patch::{Patch, jsonptr::PointerBuf};
+use serde_json::Value;
+
+use crate::api::keys::sidecar;
+
+use super::{
+    review::{Operation, Request, Verdict},
+    sidecar_injection::{Sidecar, annotation, injection},
+};
+
+/// Path that the API server calls to fill in defaults.
+pub const MUTATING_PATH: &str = "/mutate-apps-v1-deployment";
+/// Path that it calls to validate.
+pub const VALIDATING_PATH: &str = "/validate-apps-v1-deployment";
+
+/// Injects where the annotation of the Deployment itself is exactly `true`.
+pub fn mutate(request: &Request) -> Verdict {
+    match request.operation {
+        Operation::Create | Operation::Update => {}
+        Operation::Delete | Operation::Connect => return Verdict::Allow,
+    }
+    let deployment: Value = match request.object_of("apps", "v1", "Deployment") {
+        Ok(deployment) => deployment,
+        Err(verdict) => return verdict,
+    };
+    if annotation(&deployment, sidecar::INJECTION) != Some("true") {
+        return Verdict::Allow;
+    }
+    let path = PointerBuf::from_tokens(["spec", "template", "spec"]);
+    let Some(pod) = deployment.pointer(path.as_str()) else { return Verdict::Allow };
+    let wanted =
+        Sidecar::asked_for(annotation(&deployment, sidecar::IMAGE), annotation(&deployment, sidecar::ENGINE));
+    Verdict::Change(Patch(injection(&path, pod, wanted)))
+}
+
+/// Accepts everything. The path exists because installed configurations call it.
+pub fn validate(_: &Request) -> Verdict {
+    Verdict::Allow
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reviews of StormServices: the runtime sidecar for those that ask for it, and specs that cannot work are
+//! refused. They need no type of ours and no controller.
+
+use json_patch::{Patch, jsonptr::PointerBuf};
+use serde_json::Value;
+
+use crate::{
+    api::keys::{ORCHESTRATION_GROUP, sidecar},
+    validation::{
+        field_error::{FieldError, aggregate_message},
+        storm_service::{creation_errors, update_errors, update_warnings},
+    },
+};
+
+use super::{
+    review::{Operation, Request, Verdict},
+    sidecar_injection::{Sidecar, annotation, injection},
+};
+
+/// Path that the API server calls to fill in defaults.
+pub const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1-stormservice";
+/// Path that it calls to validate.
+pub const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-stormservice";
+
+const VERSION: &str = "v1alpha1";
+const KIND: &str = "StormService";
+
+/// Injects into every role where the annotation of the StormService is anything but `false`.
+pub fn mutate(request: &Request) -> Verdict {
+    match request.operation {
+        Operation::Create | Operation::Update => {}
+        Operation::Delete | Operation::Connect => return Verdict::Allow,
+    }
+    let service: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
+        Ok(service) => service,
+        Err(verdict) => return verdict,
+    };
+    // DIFFERS: AIBrix injects for `false` as well.
+    if annotation(&service, sidecar::INJECTION).is_none_or(|value| value.eq_ignore_ascii_case("false")) {
+        return Verdict::Allow;
+    }
+    let Some(template) = service.pointer("/spec/template") else { return Verdict::Allow };
+    let wanted =
+        Sidecar::asked_for(annotation(&service, sidecar::IMAGE), annotation(template, sidecar::ENGINE));
+    let roles = template.pointer("/spec/roles").and_then(Value::as_array);
+    let mut operations = Vec::new();
+    for (place, role) in roles.into_iter().flatten().enumerate() {
+        if let Some(pod) = role.pointer("/template/spec") {
+            let place = place.to_string();
+            let path = ["spec", "template", "spec", "roles", &place, "template", "spec"];
+            operations.extend(injection(&PointerBuf::from_tokens(path), pod, wanted));
+        }
+    }
+    Verdict::Change(Patch(operations))
+}
+
+/// Judges the new object of a creation, and what a change makes worse.
+pub fn validate(request: &Request) -> Verdict {
+    let judge = match request.operation {
+        Operation::Create => creation,
+        Operation::Update => update,
+        Operation::Delete | Operation::Connect => return Verdict::Allow,
+    };
+    match request.object_of::<Value>(ORCHESTRATION_GROUP, VERSION, KIND) {
+        Ok(service) => judge(request, &service),
+        Err(verdict) => verdict,
+    }
+}
+
+fn creation(request: &Request, service: &Value) -> Verdict {
+    let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(&request.name);
+    refuse(&creation_errors(name, service)).unwrap_or(Verdict::Allow)
+}
+
+fn update(request: &Request, service: &Value) -> Verdict {
+    refuse(&update_errors(&request.old_object, service))
+        .unwrap_or_else(|| Verdict::Warn(update_warnings(service)))
+}
+
+fn refuse(errors: &[FieldError]) -> Option<Verdict> {
+    (!errors.is_empty()).then(|| Verdict::Deny(aggregate_message(errors)))
+}

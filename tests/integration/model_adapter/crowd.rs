@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Many adapters of engines that are dead: they wait, nobody else does.
+
+use std::time::Duration;
+
+use crate::support::wait::instant;
+
+use super::{
+    scene::{Call, Scene, counts, said},
+    world::{ALONE, SOON, World},
+};
+
+/// Adapters of the dead engines.
+const MANY: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adapters_of_dead_engines_delay_nobody() {
+    let world = World::with(&ALONE).await;
+    let quiet = Scene::new(&world.plane, "alive").await;
+    quiet.pod("web-0").await;
+    let dead = Scene::new(&world.plane, "dead").await;
+    let hanging = dead.pod("web-0").await;
+    let refusing = dead.pod("web-1").await;
+    for call in [Call::Models, Call::Load, Call::Unload] {
+        dead.silence(hanging, call);
+    }
+    dead.stop(refusing).await;
+    for n in 0..MANY {
+        dead.create(&dead.adapter(&format!("a-{n}"))).await;
+    }
+    let mut longest = Duration::ZERO;
+    for name in ["x", "y", "z"] {
+        let from = instant();
+        quiet.run(&quiet.adapter(name), &["web-0"]).await;
+        longest = longest.max(from.elapsed());
+    }
+    assert!(longest < Duration::from_secs(5), "it took {longest:?}");
+    // They say what is wrong, all of them.
+    for n in [0, MANY / 2, MANY - 1] {
+        let it = dead.adapter(&format!("a-{n}"));
+        let seen = dead.until_said(&it, "Ready", "False/ModelAdapterLoadingError", 3 * SOON).await;
+        assert_eq!(counts(&seen), (2, 2, 0));
+    }
+    // Deletion of one is bounded, whatever the others wait for.
+    let one = dead.adapter("a-1");
+    let from = instant();
+    dead.delete(&one).await;
+    dead.until_gone(&one, Duration::from_secs(40)).await;
+    assert!(from.elapsed() < Duration::from_secs(31), "it took {:?}", from.elapsed());
+    // The engines come back, and everybody is served without a restart.
+    dead.accept(hanging);
+    dead.serve(refusing).await;
+    for n in [0, 2, MANY - 1] {
+        let it = dead.adapter(&format!("a-{n}"));
+        dead.until_on(&it, &["web-0", "web-1"], Duration::from_mins(6)).await;
+    }
+    let alive = quiet.get(&quiet.adapter("x")).await.expect("it is there");
+    assert_eq!(said(&alive, "Ready"), "True/ModelAdapterAvailable");
+}
