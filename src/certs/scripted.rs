@@ -135,21 +135,16 @@ impl Server {
 
     /// A replica of this server, and the requests that it makes.
     pub(super) fn replica(&self) -> (Certificates, ScriptedApi) {
-        let api = self.api();
-        (self.replica_with(&api, Arc::new(SystemClock)), api)
-    }
-
-    pub(super) fn replica_with(&self, api: &ScriptedApi, clock: SharedClock) -> Certificates {
+        let (api, clock): (_, SharedClock) = (self.api(), Arc::new(SystemClock));
         let metrics = Metrics::new().unwrap();
         let runtime = RuntimeMetrics::register(metrics.registry()).unwrap();
         let watches = Watches::new(api.client(), Arc::clone(&clock), runtime, false);
-        Certificates::start(settings(true), api.client(), watches, clock)
+        (Certificates::start(settings(), api.client(), watches, clock), api)
     }
 }
 
-pub(super) fn settings(managed: bool) -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
-        managed,
         cert_dir: "/nowhere/serving-certs".into(),
         names: Names { namespace: "aibrix-system".to_owned(), service: "aibrix-webhook-service".to_owned() },
         secret_name: "aibrix-webhook-server-cert".to_owned(),

@@ -14,6 +14,7 @@
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 
+mod certificates;
 mod election;
 mod harness;
 mod model_adapter;
