@@ -65,13 +65,11 @@ impl Memory {
 
     /// Notes why a key is left alone, if it is. Whether that is news.
     pub(super) fn is_news(&mut self, key: &Key, left_alone: Option<&'static str>) -> bool {
-        match left_alone {
-            Some(why) => self.left_alone.insert(key.clone(), why) != Some(why),
-            None => {
-                self.left_alone.remove(key);
-                false
-            }
+        if let Some(why) = left_alone {
+            return self.left_alone.insert(key.clone(), why) != Some(why);
         }
+        self.left_alone.remove(key);
+        false
     }
 
     /// The key stands for nothing any more.

@@ -129,8 +129,7 @@ fn without_sources(seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan 
     if !ours {
         return Plan::default();
     }
-    let delete =
-        Step::DeleteRoute { name: route.name().to_owned(), uid: route.content.uid.clone() };
+    let delete = Step::DeleteRoute { name: route.name().to_owned(), uid: route.content.uid.clone() };
     // The route last: while it is there, a restart knows that there is something to tidy up.
     let steps = last_use(seen).into_iter().chain([delete]).collect();
     Plan { steps, ..Plan::default() }
@@ -181,8 +180,8 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
     }
     let mut annotations = Map::new();
     let console = model_route::CONSOLE_ANNOTATIONS.into_iter().zip(want.console_annotations.clone());
-    let marker = marked.then(|| (model_route::SPEC_HASH, Some(want.marker.clone())));
-    for (key, wanted) in console.chain(marker) {
+    let mark = marked.then(|| (model_route::SPEC_HASH, Some(want.marker.clone())));
+    for (key, wanted) in console.chain(mark) {
         if content.annotations.get(key) != wanted.as_ref() {
             annotations.insert(key.to_owned(), json!(wanted));
         }

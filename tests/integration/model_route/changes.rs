@@ -37,8 +37,10 @@ async fn a_route_follows_the_labels_and_annotations_of_its_workload() {
     assert_eq!(paths(&grown).len(), 12);
     objects::patch(&client, &it, &labels(json!({"app.kubernetes.io/managed-by": "aibrix-console"}))).await;
     let marked = "/metadata/labels/app.kubernetes.io~1managed-by";
-    until(&client, &ours, "the console's label follows", |it| it.pointer(marked) == Some(&json!("aibrix-console")))
-        .await;
+    until(&client, &ours, "the console's label follows", |it| {
+        it.pointer(marked) == Some(&json!("aibrix-console"))
+    })
+    .await;
     // Back to what it was.
     let none = annotations(json!({key: null, "model.aibrix.ai/service-name": null}));
     objects::patch(&client, &it, &none).await;
@@ -223,5 +225,8 @@ async fn reserved_routes_are_neither_altered_nor_deleted_nor_made() {
     objects::delete(&client, &web).await;
     until_gone(&client, &grant(&ns)).await;
     stay(&client, &[&reserved], WHILE).await;
-    assert_eq!(objects::get(&client, &reserved).await.expect("there")["spec"]["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        objects::get(&client, &reserved).await.expect("there")["spec"]["rules"].as_array().unwrap().len(),
+        1
+    );
 }

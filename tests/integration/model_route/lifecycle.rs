@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{
-    ALONE, LEASE, MARKER, SOON, WHILE, backend, crd, deployment, grant, hand_written, install, labelled, plane,
-    route, standalone, start, stay, until, until_gone, until_served, until_there, workload,
+    ALONE, LEASE, MARKER, SOON, WHILE, backend, crd, deployment, grant, hand_written, install, labelled,
+    plane, route, standalone, start, stay, until, until_gone, until_served, until_there, workload,
 };
 use crate::support::{
     ControlPlane, Options, eventually,
@@ -108,7 +108,9 @@ async fn kinds_that_are_absent_are_waited_for_and_used_when_they_come() {
     let plane = ControlPlane::start(Options::bare()).await;
     let client = plane.client().await;
     // Not even our own CRDs.
-    plane.apply_kustomization(&crate::support::tools::repository().join("deploy/kustomize/overlays/release")).await;
+    plane
+        .apply_kustomization(&crate::support::tools::repository().join("deploy/kustomize/overlays/release"))
+        .await;
     plane.apply_kustomization(&standalone()).await;
     let ns = plane.namespace("late").await;
     let manager = start(&plane, &[]).await;
@@ -162,7 +164,10 @@ async fn kinds_that_are_absent_are_waited_for_and_used_when_they_come() {
     .await;
     plane.install_gateway_api().await;
     eventually(2 * PROBED, "its routes are made again", async || {
-        objects::get(&client, &route(&format!("{ns}-router"))).await.map(drop).ok_or_else(|| "no route".to_owned())
+        objects::get(&client, &route(&format!("{ns}-router")))
+            .await
+            .map(drop)
+            .ok_or_else(|| "no route".to_owned())
     })
     .await;
     until_there(&client, &grant(&ns)).await;
@@ -265,7 +270,11 @@ async fn only_the_leader_writes_and_another_goes_on_when_it_dies() {
     leads(&client, other, Duration::from_secs(40)).await;
     objects::create(&client, &deployment(&ns, "late", &format!("{ns}-late"))).await;
     until_there(&client, &route(&format!("{ns}-late-router"))).await;
-    assert_eq!(until_there(&client, &route(&format!("{ns}-1-router"))).await, before, "the heir changes nothing");
+    assert_eq!(
+        until_there(&client, &route(&format!("{ns}-1-router"))).await,
+        before,
+        "the heir changes nothing"
+    );
     who_wrote_without_lease(plane.audit().entries()).assert_clean();
 }
 
@@ -406,7 +415,10 @@ async fn nothing_is_asked_or_written_at_rest_and_workloads_come_as_metadata() {
     let status = json!({"status": {"observedGeneration": 1, "replicas": 0}});
     let deployments = kube::Api::<k8s_openapi::api::apps::v1::Deployment>::namespaced(client.clone(), &ns);
     let merge = kube::api::Patch::Merge(&status);
-    deployments.patch_status("web-0", &kube::api::PatchParams::default(), &merge).await.expect("write a status");
+    deployments
+        .patch_status("web-0", &kube::api::PatchParams::default(), &merge)
+        .await
+        .expect("write a status");
     let passes = "controller_runtime_reconcile_time_seconds_count{controller=\"model-route-controller\"}";
     let before = manager.metric(passes).await.expect("metrics");
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -414,10 +426,18 @@ async fn nothing_is_asked_or_written_at_rest_and_workloads_come_as_metadata() {
     let asked: Vec<_> = log
         .since(mark)
         .iter()
-        .filter(|it| it.caller.is_some() && !it.is_lease() && it.verb != "watch" && !it.uri.ends_with("limit=1"))
+        .filter(|it| {
+            it.caller.is_some() && !it.is_lease() && it.verb != "watch" && !it.uri.ends_with("limit=1")
+        })
         .filter(|it| it.code != 404) // kinds that this cluster has not are asked for each half minute
         .map(|it| (it.verb.clone(), it.uri.clone()))
         .collect();
     assert!(asked.is_empty(), "{asked:?}");
-    assert_eq!(until_there(&client, &route(&format!("{ns}-0-router"))).await["metadata"]["annotations"].as_object().map(serde_json::Map::len), Some(1), "{MARKER}");
+    assert_eq!(
+        until_there(&client, &route(&format!("{ns}-0-router"))).await["metadata"]["annotations"]
+            .as_object()
+            .map(serde_json::Map::len),
+        Some(1),
+        "{MARKER}"
+    );
 }

@@ -61,7 +61,9 @@ async fn a_deployment_gets_the_route_and_the_grant_that_aibrix_makes() {
     assert_eq!(seen["spec"], spec);
     assert_eq!(seen["metadata"].get("labels"), None);
     assert_eq!(others(&seen), json!({}));
-    assert!(seen["metadata"].get("ownerReferences").is_none() && seen["metadata"].get("finalizers").is_none());
+    assert!(
+        seen["metadata"].get("ownerReferences").is_none() && seen["metadata"].get("finalizers").is_none()
+    );
     let seen = until_there(&client, &grant("default")).await;
     let spec = json!({
         "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "aibrix-system"}],
@@ -92,7 +94,8 @@ async fn a_name_that_only_an_annotation_can_hold_and_the_marks_of_the_console_ar
         assert_eq!(it["headers"], json!([{"type": "Exact", "name": "model", "value": "/models/mock"}]));
     }
     assert_eq!(seen["metadata"]["labels"], json!({"app.kubernetes.io/managed-by": "aibrix-console"}));
-    let copied = json!({"console.aibrix.ai/deployment-id": "17", "console.aibrix.ai/deployment-name": "Mine"});
+    let copied =
+        json!({"console.aibrix.ai/deployment-id": "17", "console.aibrix.ai/deployment-name": "Mine"});
     assert_eq!(others(&seen), copied);
 }
 
@@ -148,7 +151,8 @@ async fn routes_have_the_names_that_the_gateway_looks_for() {
 /// The hash in a route's name, reckoned apart from the code under test.
 fn hash(model: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, model.as_bytes());
-    hash.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    let number = hash.as_ref()[..6].iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:012x}")
 }
 
 // scenario: model-adapter-and-router 57
@@ -156,10 +160,14 @@ fn hash(model: &str) -> String {
 async fn a_port_that_is_none_becomes_8000_and_is_told() {
     let plane = &world().await.plane;
     let (client, ns) = (plane.client().await, plane.namespace("ports").await);
-    for (name, label) in [("none", None), ("word", Some("abc")), ("large", Some("70000")), ("zero", Some("0"))] {
+    for (name, label) in
+        [("none", None), ("word", Some("abc")), ("large", Some("70000")), ("zero", Some("0"))]
+    {
         let model = format!("{ns}-{name}");
         let mut it = deployment(&ns, name, &model);
-        it["metadata"]["labels"]["model.aibrix.ai/port"] = json!(label);
+        let labels = it["metadata"]["labels"].as_object_mut().expect("labels");
+        labels.remove("model.aibrix.ai/port");
+        labels.extend(label.map(|label| ("model.aibrix.ai/port".to_owned(), json!(label))));
         objects::create(&client, &it).await;
         let seen = until_there(&client, &route(&format!("{model}-router"))).await;
         assert_eq!(backend(&seen), (ns.clone(), model, 8000));
@@ -198,11 +206,15 @@ async fn the_request_time_out_and_the_gateway_come_from_the_environment() {
         assert_eq!(seen["spec"]["rules"][0]["timeouts"]["request"], want, "{env:?}");
         let parent = &seen["spec"]["parentRefs"][0];
         let gateway = if elsewhere { ("eg", "gateways") } else { ("aibrix-eg", "aibrix-system") };
-        assert_eq!((parent["name"].as_str(), parent["namespace"].as_str()), (Some(gateway.0), Some(gateway.1)));
+        assert_eq!(
+            (parent["name"].as_str(), parent["namespace"].as_str()),
+            (Some(gateway.0), Some(gateway.1))
+        );
         // What it has made with the value before follows.
         if n == 1 {
             let first = route(&format!("{ns}-0-router"));
-            until(&client, &first, "120s", |it| it["spec"]["rules"][0]["timeouts"]["request"] == "120s").await;
+            until(&client, &first, "120s", |it| it["spec"]["rules"][0]["timeouts"]["request"] == "120s")
+                .await;
         }
         manager.sigterm();
         assert_eq!(manager.wait_exit(SOON).await, Some(0), "{}", manager.log());
@@ -285,6 +297,7 @@ async fn a_service_that_cannot_exist_is_told_once() {
     // A repair is no new reason to tell it.
     objects::delete(&client, &route(&format!("{model}-router"))).await;
     let fixed = annotated(it.clone(), "model.aibrix.ai/service-name", "web");
-    objects::patch(&client, &it, &json!({"metadata": {"annotations": fixed["metadata"]["annotations"]}})).await;
+    objects::patch(&client, &it, &json!({"metadata": {"annotations": fixed["metadata"]["annotations"]}}))
+        .await;
     until(&client, &route(&format!("{model}-router")), "it leads to web", |it| backend(it).1 == "web").await;
 }

@@ -187,7 +187,12 @@ pub(super) fn hand_written(name: &str, model: &str, ns: &str) -> Value {
 }
 
 /// Waits until `object` is there, as `holds` wants it.
-pub(super) async fn until(client: &Client, object: &Value, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(super) async fn until(
+    client: &Client,
+    object: &Value,
+    what: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Value {
     eventually(SOON, what, async || {
         let seen = objects::get(client, object).await.ok_or("it is not there")?;
         if holds(&seen) { Ok(seen) } else { Err(seen.to_string()) }
@@ -247,7 +252,8 @@ pub(super) async fn warnings(client: &Client, workload: &Value) -> Result<Vec<St
     let events: Api<Event> = Api::namespaced(client.clone(), &text("namespace"));
     let kind = workload["kind"].as_str().unwrap_or_default();
     let fields = format!("involvedObject.kind={kind},involvedObject.name={}", text("name"));
-    let list = events.list(&ListParams::default().fields(&fields)).await.map_err(|error| error.to_string())?;
+    let list =
+        events.list(&ListParams::default().fields(&fields)).await.map_err(|error| error.to_string())?;
     let said = |it: Event| {
         assert_eq!(it.type_.as_deref(), Some("Warning"));
         assert_eq!(it.source.and_then(|it| it.component).as_deref(), Some("model-route-controller"));
@@ -260,7 +266,8 @@ pub(super) async fn warnings(client: &Client, workload: &Value) -> Result<Vec<St
 pub(super) async fn until_warned(client: &Client, workload: &Value, text: &str) {
     eventually(SOON, &format!("a warning {text:?}"), async || {
         let warnings = warnings(client, workload).await?;
-        let told = warnings.iter().filter(|it| it.starts_with("InvalidRouteConfig: ") && it.contains(text)).count();
+        let told =
+            warnings.iter().filter(|it| it.starts_with("InvalidRouteConfig: ") && it.contains(text)).count();
         if told == 1 { Ok(()) } else { Err(format!("{warnings:?}")) }
     })
     .await;
