@@ -285,6 +285,28 @@ async fn the_gateways_namespace_needs_no_grant_and_a_workload_without_model_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_the_api_server_does_not_take_is_told_once() {
+    let plane = &world().await.plane;
+    let (client, ns) = (plane.client().await, plane.namespace("long").await);
+    // Longer than the name of any Service.
+    let it = annotated(workload("Deployment", &ns, "web"), "model.aibrix.ai/name", &"long/".repeat(60));
+    objects::create(&client, &it).await;
+    until_warned(&client, &it, "the API server refuses the route: ").await;
+    let more = deployment(&ns, "more", &ns);
+    objects::create(&client, &more).await;
+    until_there(&client, &route(&format!("{ns}-router"))).await;
+    // It is tried again every now and then, and not told again.
+    stay(&client, &[&route(&format!("{ns}-router"))], 2 * WHILE).await;
+    assert_eq!(warnings(&client, &it).await.map(|it| it.len()), Ok(1));
+    let fix = json!({"metadata": {"annotations": {"model.aibrix.ai/service-name": "web"}}});
+    objects::patch(&client, &it, &fix).await;
+    let mut found = route("");
+    found["metadata"]["name"] =
+        json!(format!("{}-{}-router", "long-".repeat(46) + "lon", hash(&"long/".repeat(60))));
+    until(&client, &found, "it is made", |it| backend(it).1 == "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_cannot_exist_is_told_once() {
     let plane = &world().await.plane;
     let (client, ns) = (plane.client().await, plane.namespace("dot").await);
