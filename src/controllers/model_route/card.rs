@@ -22,8 +22,7 @@ const REFERENCE_GRANT: Kind =
     Kind { group: GATEWAY_GROUP, version: "v1beta1", kind: "ReferenceGrant", plural: "referencegrants" };
 
 /// Constants of the controller.
-pub static CARD: Card =
-    Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT], loops: &[LOOP] };
+pub static CARD: Card = Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT], loops: &[LOOP] };
 
 /// Constants of its only loop.
 pub(super) const LOOP: LoopCard = LoopCard {
@@ -72,7 +71,7 @@ pub(super) fn http_routes() -> ApiResource {
     resource_of(&HTTP_ROUTE)
 }
 
-/// How ReferenceGrants are reached.
+/// How objects of kind ReferenceGrant are reached.
 pub(super) fn reference_grants() -> ApiResource {
     resource_of(&REFERENCE_GRANT)
 }
