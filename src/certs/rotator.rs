@@ -14,7 +14,9 @@ use crate::{
 };
 
 use super::{
-    Settings, bundle::{self, Known}, files,
+    Settings,
+    bundle::{self, Known},
+    files,
     issue::{self, IssueError, PemPair, Terms},
     memory::Memory,
     pace::{self, Pace},
@@ -46,6 +48,9 @@ enum ChangeError {
     /// The look has become too old to act upon, or what it saw is gone.
     #[error("took too long, looks again")]
     Stale,
+    /// Cannot be, as long as the API server checks what it stores.
+    #[error("a webhook configuration has entries that take no CA")]
+    Unwritable,
     #[error("the task that makes certificates ended early")]
     Interrupted,
 }
@@ -98,6 +103,8 @@ struct State {
     memory: Memory,
     /// CA and server certificate behind [`Memory::candidate`].
     candidate: Option<(PemPair, PemPair)>,
+    /// Nobody knows whether an attempt to store it had an effect.
+    maybe_stored: bool,
     /// The random delay before a CA is made is over.
     delayed: bool,
     failures: u32,
@@ -162,8 +169,9 @@ impl Rotator {
         self.serve(&look, &plan);
         if plan.drop_candidate {
             tracing::debug!("another replica's CA is in the Secret, ours is dropped");
+            let dropped = self.state.memory.candidate.take().filter(|_| !self.state.maybe_stored);
+            self.state.memory.abandoned.extend(dropped.map(|it| it.print));
             self.state.candidate = None;
-            self.state.memory.candidate = None;
         }
         if !matches!(plan.step, Some(Step::MakeAuthority(_))) {
             self.state.delayed = false;
@@ -182,9 +190,7 @@ impl Rotator {
         let mut known = Known::new();
         let configurations = objects.configurations.iter().map(|(title, seen)| {
             let entries = match seen {
-                Seen::There(object) => {
-                    Seen::There(bundle::read(object, &self.settings.names, &mut known))
-                }
+                Seen::There(object) => Seen::There(bundle::read(object, &self.settings.names, &mut known)),
                 Seen::Absent => Seen::Absent,
                 Seen::Unknown(cause) => Seen::Unknown(cause.clone()),
             };
@@ -193,8 +199,7 @@ impl Rotator {
         let configurations: Vec<_> = configurations.collect();
         let trusted: Vec<CertificateDer<'static>> = known.values().cloned().collect();
         let dns_name = self.settings.names.dns_name();
-        let secret =
-            objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
+        let secret = objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
         if let Some(certificate) = secret.as_ref().and_then(|it| it.authority.clone()) {
             known.insert(x509::Print::of(&certificate), certificate);
         }
@@ -267,8 +272,10 @@ impl Rotator {
         });
         let (ca, server) = made.await?;
         let certificate = x509::certificates(ca.certificate.as_bytes()).into_iter().next();
-        self.state.memory.candidate = certificate.as_ref().and_then(x509::authority_of);
+        let facts = certificate.as_ref().and_then(x509::authority_of).ok_or(ChangeError::Stale)?;
+        self.state.memory.candidate = Some(facts);
         self.state.candidate = Some((ca, server));
+        self.state.maybe_stored = false;
         Ok(())
     }
 
@@ -316,6 +323,7 @@ impl Rotator {
             }
             Err(error) => {
                 let error = ChangeError::from(error);
+                self.state.maybe_stored |= !error.is_race() && !error.is_refusal();
                 if error.is_refusal() {
                     let works = self.state.memory.serving.is_some_and(|it| self.clock.now() <= it.not_after);
                     let bar = if works { BARRED } else { pace::LONGEST };
@@ -350,25 +358,35 @@ impl Rotator {
     }
 
     async fn write_bundles(&self, publication: &Publication, look: &Look) -> Result<(), ChangeError> {
-        let mut first_error = None;
+        let (mut written, mut first_error) = (false, None);
         for (place, positions) in &publication.entries {
-            let Some((title, Seen::There(object))) = look.objects.configurations.get(*place) else { continue };
+            let Some((title, Seen::There(object))) = look.objects.configurations.get(*place) else {
+                continue;
+            };
             let mut object = object.clone();
             if !bundle::write(&mut object, positions, &publication.authorities, &look.known) {
                 continue;
             }
             // Both are tried: trouble with one must not keep clients of the other waiting.
             match self.store.replace(*place, &object).await {
-                Ok(()) => tracing::info!(
-                    webhooks = title,
-                    entries = positions.len(),
-                    authorities = publication.authorities.len(),
-                    "CA certs are injected to webhooks"
-                ),
+                Ok(()) => {
+                    written = true;
+                    tracing::info!(
+                        webhooks = title,
+                        entries = positions.len(),
+                        authorities = publication.authorities.len(),
+                        "CA certs are injected to webhooks"
+                    );
+                }
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        match first_error {
+            Some(error) => Err(error.into()),
+            // Never without a pause.
+            None if !written => Err(ChangeError::Unwritable),
+            None => Ok(()),
+        }
     }
 
     /// Logs what is wrong once for each cause, and says how to go on.
