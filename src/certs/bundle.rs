@@ -96,7 +96,9 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
 pub fn write(configuration: &mut Value, positions: &[usize], want: &[Print], known: &Known) -> bool {
     let pem: String = want.iter().filter_map(|print| known.get(print)).map(x509::pem_of).collect();
     let Ok(bundle) = serde_json::to_value(ByteString(pem.into_bytes())) else { return false };
-    let Some(webhooks) = configuration.get_mut("webhooks").and_then(Value::as_array_mut) else { return false };
+    let Some(webhooks) = configuration.get_mut("webhooks").and_then(Value::as_array_mut) else {
+        return false;
+    };
     let mut changed = false;
     for (at, entry) in webhooks.iter_mut().enumerate() {
         if !positions.contains(&at) {

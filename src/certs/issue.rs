@@ -92,7 +92,11 @@ impl Terms {
         Self::lasting(SERVER_LIFE, now, random)
     }
 
-    fn lasting(life: Duration, now: Timestamp, random: &mut impl rand::CryptoRng) -> Result<Self, IssueError> {
+    fn lasting(
+        life: Duration,
+        now: Timestamp,
+        random: &mut impl rand::CryptoRng,
+    ) -> Result<Self, IssueError> {
         let clock = |_| IssueError::Clock(now);
         let mut serial = vec![0; 16];
         random.fill_bytes(&mut serial);

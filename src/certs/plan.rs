@@ -228,9 +228,10 @@ fn want(
 ) -> Vec<Print> {
     let changing = matches!(held.renewal, Renewal::Authority(_));
     // A CA that is to be replaced is worth publishing as long as its server certificate works.
-    let from_secret = held.authority.map(|it| it.print).filter(|print| {
-        !changing || held.pair.is_some_and(|pair| pair.authority == Some(*print))
-    });
+    let from_secret = held
+        .authority
+        .map(|it| it.print)
+        .filter(|print| !changing || held.pair.is_some_and(|pair| pair.authority == Some(*print)));
     let candidate = candidate.map(|it| it.print);
     let needed = [from_secret, serving.and_then(|pair| pair.authority), candidate];
     let mut want: Vec<Print> = Vec::new();

@@ -103,14 +103,14 @@ pub fn judge(data: &Data, dns_name: &str, trusted: &[CertificateDer<'static>], n
     let known = authority.as_ref().and_then(x509::authority_of);
     let server = x509::pair(entry(SERVER_CERTIFICATE), entry(SERVER_KEY));
 
-    let renewal = match fault_of_authority(authority.as_ref(), entry(CA_CERTIFICATE), entry(CA_KEY), [now, later])
-    {
-        Some(reason) => Renewal::Authority(reason),
-        None => match fault_of_server(&server, authority.as_ref(), dns_name, [now, later]) {
-            Some(reason) => Renewal::Server(reason),
-            None => Renewal::Nothing,
-        },
-    };
+    let renewal =
+        match fault_of_authority(authority.as_ref(), entry(CA_CERTIFICATE), entry(CA_KEY), [now, later]) {
+            Some(reason) => Renewal::Authority(reason),
+            None => match fault_of_server(&server, authority.as_ref(), dns_name, [now, later]) {
+                Some(reason) => Renewal::Server(reason),
+                None => Renewal::Nothing,
+            },
+        };
     let served = server.ok().and_then(|pair| {
         let leaf = pair.cert.first()?;
         let accepts = |ca: &&CertificateDer<'static>| x509::check_server(leaf, ca, dns_name, &[now]).is_ok();

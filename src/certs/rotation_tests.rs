@@ -91,7 +91,9 @@ fn half_filled_secret_gets_what_it_lacks() {
 
 #[test]
 fn garbage_is_replaced() {
-    for garbage in [&b"garbage"[..], b"\xff\xfe\x00", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+    for garbage in
+        [&b"garbage"[..], b"\xff\xfe\x00", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+    {
         assert_eq!(of_authority(&with("ca.crt", garbage), NOW), "ca.crt cannot be parsed");
         assert!(of_authority(&with("ca.key", garbage), NOW).starts_with("ca.key "));
         assert_eq!(of_server(&with("tls.crt", garbage), NOW), "tls.crt cannot be parsed");

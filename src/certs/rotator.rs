@@ -14,7 +14,9 @@ use crate::{
 };
 
 use super::{
-    Settings, bundle::{self, Known}, files,
+    Settings,
+    bundle::{self, Known},
+    files,
     issue::{self, IssueError, PemPair, Terms},
     memory::Memory,
     pace::{self, Pace},
@@ -182,9 +184,7 @@ impl Rotator {
         let mut known = Known::new();
         let configurations = objects.configurations.iter().map(|(title, seen)| {
             let entries = match seen {
-                Seen::There(object) => {
-                    Seen::There(bundle::read(object, &self.settings.names, &mut known))
-                }
+                Seen::There(object) => Seen::There(bundle::read(object, &self.settings.names, &mut known)),
                 Seen::Absent => Seen::Absent,
                 Seen::Unknown(cause) => Seen::Unknown(cause.clone()),
             };
@@ -193,8 +193,7 @@ impl Rotator {
         let configurations: Vec<_> = configurations.collect();
         let trusted: Vec<CertificateDer<'static>> = known.values().cloned().collect();
         let dns_name = self.settings.names.dns_name();
-        let secret =
-            objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
+        let secret = objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
         if let Some(certificate) = secret.as_ref().and_then(|it| it.authority.clone()) {
             known.insert(x509::Print::of(&certificate), certificate);
         }
@@ -349,7 +348,9 @@ impl Rotator {
     async fn write_bundles(&self, publication: &Publication, look: &Look) -> Result<(), ChangeError> {
         let mut first_error = None;
         for (place, positions) in &publication.entries {
-            let Some((title, Seen::There(object))) = look.objects.configurations.get(*place) else { continue };
+            let Some((title, Seen::There(object))) = look.objects.configurations.get(*place) else {
+                continue;
+            };
             let mut object = object.clone();
             if !bundle::write(&mut object, positions, &publication.authorities, &look.known) {
                 continue;

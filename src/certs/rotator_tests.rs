@@ -54,7 +54,11 @@ async fn empty_secret_is_filled_and_its_ca_published_once() {
     accepted(&server, &certificates).await.unwrap();
     tokio::time::sleep(Duration::from_hours(13)).await;
     let writes = server.writes();
-    assert_eq!((count(&writes, SECRET), count(&writes, "configuration"), writes.len()), (1, 2, 3), "{writes:?}");
+    assert_eq!(
+        (count(&writes, SECRET), count(&writes, "configuration"), writes.len()),
+        (1, 2, 3),
+        "{writes:?}"
+    );
     assert!(api.log().iter().all(|it| it.starts_with("GET ") || it.starts_with("PUT ")), "other verbs");
     let kept = server.0.lock().configurations[0].clone().unwrap();
     assert_eq!(kept["webhooks"][0]["newField"], 7, "fields that nobody knows survive");
@@ -133,7 +137,10 @@ async fn ca_changes_without_a_moment_in_which_a_client_fails() {
         assert_ne!(after.get(key), data(&ca, &own).get(key), "{key} has changed");
     }
     assert!(bundles.contains(&2), "old and new were trusted at the same time: {bundles:?}");
-    assert!(server.bundles().iter().all(|bundle| *bundle == text(&after, "ca.crt")), "only the new one is left");
+    assert!(
+        server.bundles().iter().all(|bundle| *bundle == text(&after, "ca.crt")),
+        "only the new one is left"
+    );
 
     let world = server.0.lock();
     let stored = world.writes.iter().find(|(_, write)| write.contains(SECRET)).unwrap().0;

@@ -158,7 +158,8 @@ impl World {
         if self.forbidden.iter().any(|(verb, part)| method == *verb && path.contains(part)) {
             return Answer::failure(403, "Forbidden", &format!("cannot {method} {path}"));
         }
-        let place = CONFIGURATIONS.iter().position(|(plural, name)| path == format!("{GROUP}/{plural}/{name}"));
+        let place =
+            CONFIGURATIONS.iter().position(|(plural, name)| path == format!("{GROUP}/{plural}/{name}"));
         let version = (self.version + 1).to_string();
         let object = match (method, path, place) {
             ("POST", SECRETS, _) if self.secret.is_some() => return Answer::already_exists(),

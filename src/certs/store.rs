@@ -66,7 +66,8 @@ impl Store {
     pub(super) fn new(client: Client, settings: &Settings) -> Self {
         let secret = Named::of::<Secret>(Some(&settings.names.namespace), &settings.secret_name);
         let mutating = Named::of::<MutatingWebhookConfiguration>(None, &settings.mutating_configuration);
-        let validating = Named::of::<ValidatingWebhookConfiguration>(None, &settings.validating_configuration);
+        let validating =
+            Named::of::<ValidatingWebhookConfiguration>(None, &settings.validating_configuration);
         let writer = Writer::new(client.clone());
         Self { client, writer, secret, configurations: [mutating, validating] }
     }
@@ -144,8 +145,7 @@ fn title(object: &Named) -> String {
 
 /// A configuration that is being deleted counts as gone.
 fn staying(seen: Seen<Value>) -> Seen<Value> {
-    let leaving =
-        seen.there().is_some_and(|object| object.pointer("/metadata/deletionTimestamp").is_some());
+    let leaving = seen.there().is_some_and(|object| object.pointer("/metadata/deletionTimestamp").is_some());
     if leaving { Seen::Absent } else { seen }
 }
 

@@ -66,10 +66,15 @@ pub(super) fn go_server() -> PemPair {
 
 /// Data of a Secret.
 pub(super) fn data(ca: &PemPair, server: &PemPair) -> BTreeMap<String, Vec<u8>> {
-    [("ca.crt", &ca.certificate), ("ca.key", &ca.key), ("tls.crt", &server.certificate), ("tls.key", &server.key)]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.clone().into_bytes()))
-        .collect()
+    [
+        ("ca.crt", &ca.certificate),
+        ("ca.key", &ca.key),
+        ("tls.crt", &server.certificate),
+        ("tls.key", &server.key),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.clone().into_bytes()))
+    .collect()
 }
 
 pub(super) fn days(days: u64) -> Duration {

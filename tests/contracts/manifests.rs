@@ -22,8 +22,10 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
 ];
 
 /// Controllers with a kustomization of their own, which renames by a prefix.
-pub(crate) const STANDALONE: &[(&str, &str)] =
-    &[("pod-autoscaler-controller", "aibrix-autoscaling-"), ("model-route-controller", "aibrix-model-route-")];
+pub(crate) const STANDALONE: &[(&str, &str)] = &[
+    ("pod-autoscaler-controller", "aibrix-autoscaling-"),
+    ("model-route-controller", "aibrix-model-route-"),
+];
 
 /// The kustomization of one controller alone.
 pub(crate) fn standalone(controller: &str) -> String {

@@ -132,7 +132,7 @@ fn the_service_leads_to_the_port_that_the_manager_listens_on() {
         let open = json!({"name": "webhook-server", "containerPort": settings.port, "protocol": "TCP"});
         assert!(ports.contains(&open), "{ports:?}");
     }
-    for standalone in ["overlays/standalone/pod-autoscaler-controller"] {
+    for standalone in crate::manifests::KUSTOMIZATIONS.iter().filter(|it| it.contains("standalone")) {
         let objects = render(standalone);
         let pod = deployment(&objects)["spec"]["template"].clone();
         assert_eq!(pod["metadata"]["labels"].get("aibrix.ai/serves-webhooks"), None, "{standalone}");

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-use super::{NAME, ModelAdapterSettings};
+use super::{ModelAdapterSettings, NAME};
 
 pub(super) const ADAPTERS: &str = "/apis/model.aibrix.ai/v1alpha1/modeladapters";
 pub(super) const PODS: &str = "/api/v1/pods";

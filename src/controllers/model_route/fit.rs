@@ -94,8 +94,7 @@ pub(super) fn patch_between(have: &Value, fitted: &Value) -> Value {
     let nothing = Map::new();
     let (have, fitted) = (have.as_object().unwrap_or(&nothing), fitted.as_object().unwrap_or(&nothing));
     let changed = fitted.iter().filter(|(key, value)| have.get(*key) != Some(value));
-    let mut patch: Map<String, Value> =
-        changed.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut patch: Map<String, Value> = changed.map(|(key, value)| (key.clone(), value.clone())).collect();
     let gone = have.keys().filter(|key| !fitted.contains_key(*key));
     patch.extend(gone.map(|key| (key.clone(), Value::Null)));
     Value::Object(patch)
@@ -129,7 +128,8 @@ fn fitted_object(have: Option<&Map<String, Value>>, want: &Map<String, Value>, s
 
 /// The element of a stored list that stands for the wanted one.
 fn counterpart<'a>(have: &'a [Value], place: usize, want: &Value, shape: &Shape) -> Option<&'a Value> {
-    let same = |it: &&Value| shape.identity.is_empty() || it.pointer(shape.identity) == want.pointer(shape.identity);
+    let same =
+        |it: &&Value| shape.identity.is_empty() || it.pointer(shape.identity) == want.pointer(shape.identity);
     let here = have.get(place).filter(same);
     if shape.identity.is_empty() { here } else { here.or_else(|| have.iter().find(same)) }
 }

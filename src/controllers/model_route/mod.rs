@@ -114,8 +114,11 @@ impl ModelRouteController {
                 }
                 affected.keys
             };
-            built =
-                if kind.is_builtin() { built.trigger(store, keys) } else { built.trigger_if_served(store, keys) };
+            built = if kind.is_builtin() {
+                built.trigger(store, keys)
+            } else {
+                built.trigger_if_served(store, keys)
+            };
         }
         let (listed, existing, seen) = (stores.clone(), stores.clone(), stores.clone());
         let wake = built.enqueue();

@@ -66,7 +66,8 @@ impl Wanted {
             hashed.push('\n');
             hashed.push_str(part);
         }
-        let marker = format!("{}.{}", hash(&format!("{hashed}\n{}", served.console)), source.kind.kind().kind);
+        let marker =
+            format!("{}.{}", hash(&format!("{hashed}\n{}", served.console)), source.kind.kind().kind);
         Some(Self {
             name: served.route.clone(),
             namespace: settings.gateway_namespace.clone(),

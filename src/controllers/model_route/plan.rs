@@ -129,8 +129,7 @@ fn without_sources(seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan 
     if !ours {
         return Plan::default();
     }
-    let delete =
-        Step::DeleteRoute { name: route.name().to_owned(), uid: route.content.uid.clone() };
+    let delete = Step::DeleteRoute { name: route.name().to_owned(), uid: route.content.uid.clone() };
     // The route last: while it is there, a restart knows that there is something to tidy up.
     let steps = last_use(seen).into_iter().chain([delete]).collect();
     Plan { steps, ..Plan::default() }

@@ -193,7 +193,8 @@ impl World {
             Act::Edit { model, marker } => {
                 let Some(route) = self.routes.get_mut(&route_name_for(MODELS[*model])) else { return };
                 if *marker {
-                    route["metadata"]["annotations"]["model.aibrix.ai/route-spec-hash"] = json!("x.Deployment");
+                    route["metadata"]["annotations"]["model.aibrix.ai/route-spec-hash"] =
+                        json!("x.Deployment");
                 } else {
                     route["spec"]["rules"][0]["backendRefs"][0]["port"] = json!(1);
                 }

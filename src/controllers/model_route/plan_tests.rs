@@ -2,9 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cases::{
-        defaulted, deployment, hand_written, of_kind, seen, seen_grant, settings, stored, workload,
-    },
+    cases::{defaulted, deployment, hand_written, of_kind, seen, seen_grant, settings, stored, workload},
     objects::Wanted,
     plan::{FOREIGN, OUT_OF_SIGHT, Plan, RESERVED, Step, plan_grant, plan_route},
     snapshot::{GrantSnapshot, RouteSnapshot},
@@ -167,7 +165,10 @@ fn a_route_that_is_not_ours_goes_only_when_a_workload_is_seen_to_go_and_it_has_t
         ("/spec/rules/0/matches/0/headers/0/value", json!("n")),
         ("/spec/rules/0/matches/0/headers/0/name", json!("x")),
         ("/spec/rules/0/matches/0/headers/0/type", json!("RegularExpression")),
-        ("/spec/rules/0/matches/0/headers", json!([{"name": "model", "value": "m"}, {"name": "b", "value": "c"}])),
+        (
+            "/spec/rules/0/matches/0/headers",
+            json!([{"name": "model", "value": "m"}, {"name": "b", "value": "c"}]),
+        ),
     ] {
         let mut route = good.clone();
         *route.pointer_mut(place).unwrap() = value;

@@ -33,7 +33,11 @@ fn a_workload_wakes_its_route_and_the_grant_of_its_namespace() {
     let gone = of_source(&change(Some(&one), None), GATEWAY);
     assert_eq!(gone, Affected { keys: keys.clone(), lost: keys });
     let home = workload(GATEWAY, "d", "m", 0);
-    assert_eq!(of_source(&change(None, Some(&home)), GATEWAY).keys, [route("m")], "no grant for the gateway's");
+    assert_eq!(
+        of_source(&change(None, Some(&home)), GATEWAY).keys,
+        [route("m")],
+        "no grant for the gateway's"
+    );
 }
 
 #[test]

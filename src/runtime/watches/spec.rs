@@ -48,15 +48,7 @@ impl<K: Resource> WatchSpec<K> {
     /// Like [`Self::all`], for a Rust type that stands for several kinds.
     pub fn all_of(dyntype: K::DynamicType) -> Self {
         let api = |client: Client, _: Option<&str>, dyntype: &K::DynamicType| Api::all_with(client, dyntype);
-        Self {
-            dyntype,
-            namespace: None,
-            labels: None,
-            fields: None,
-            metadata_only: false,
-            api,
-            keep: whole,
-        }
+        Self { dyntype, namespace: None, labels: None, fields: None, metadata_only: false, api, keep: whole }
     }
 
     /// The objects of one namespace, asked for in that namespace: needs no cluster-wide permission.
