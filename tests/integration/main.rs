@@ -14,9 +14,11 @@
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 
+mod certificates;
 mod election;
 mod harness;
 mod model_adapter;
+mod model_route;
 mod oracle;
 mod pod_autoscaler;
 mod process;
