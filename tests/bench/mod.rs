@@ -9,6 +9,7 @@
 //! [`subject::ARGS`], to compare.
 
 pub(crate) mod adapters;
+pub(crate) mod admission;
 pub(crate) mod autoscalers;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
@@ -35,7 +36,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 8] = [
+pub(crate) const ALL: [Measurement; 9] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -83,6 +84,12 @@ pub(crate) const ALL: [Measurement; 8] = [
         about: "resident memory with 10,000 pods and 500 adapters",
         limit: Duration::from_mins(15),
         run: |subject| adapters::measure_memory(subject).boxed_local(),
+    },
+    Measurement {
+        name: "admission",
+        about: "answers of one replica to 200 admission reviews a second",
+        limit: Duration::from_mins(5),
+        run: |subject| admission::measure(subject).boxed_local(),
     },
 ];
 
