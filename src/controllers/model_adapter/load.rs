@@ -58,7 +58,9 @@ pub(super) fn plan_load<'a>(
     draft.instances(instances.iter().map(|pod| pod.name().to_owned()).collect());
     tell(plan, seen, &instances, order);
     for (pod, standing) in &standings {
-        if let (Standing::Failed(failed), true) = (standing, pod.endpoint.is_ok()) {
+        // The end of a list is news by itself, and when it is due nothing can be done before it has come.
+        let is_load = !matches!(pod.engine.listed, Listed::Failed(_));
+        if let (Standing::Failed(failed), true, true) = (standing, pod.endpoint.is_ok(), is_load) {
             plan.within(failed.retry_in);
         }
     }

@@ -189,11 +189,7 @@ impl Scene {
     ) -> Value {
         eventually(within, what, async || {
             let seen = self.get(object).await.ok_or("it is not there")?;
-            if holds(&seen) {
-                Ok(seen)
-            } else {
-                Err(format!("spec {} status {}", seen["spec"], seen["status"]))
-            }
+            if holds(&seen) { Ok(seen) } else { Err(brief(&seen)) }
         })
         .await
     }
