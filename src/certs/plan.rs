@@ -55,8 +55,12 @@ pub const OVERLAP: Duration = Duration::from_mins(10);
 pub const FRESH: Duration = Duration::from_mins(1);
 /// Time between two looks when nothing happens.
 pub const PERIOD: Duration = Duration::from_hours(12);
-/// CAs in a bundle besides those that have a reason to be there.
-const MOST_EXTRAS: usize = 8;
+/// CAs in a bundle besides those that have a reason to be there; what exceeds them is taken out after
+/// [`OVERLAP`] also while the Secret is broken.
+const MANY_EXTRAS: usize = 8;
+/// With so many nobody adds another one: replicas that make a CA and die at once, again and again, must not fill
+/// the configurations.
+const MOST_EXTRAS: usize = 32;
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// A change to make.
@@ -242,11 +246,12 @@ fn want(
                 continue;
             }
             if !needed.contains(&Some(authority.print)) {
-                if !is_alive(authority, now) || extras == MOST_EXTRAS {
+                if !is_alive(authority, now) {
                     continue;
                 }
-                // While the Secret is broken the old CA may be all that there is.
-                if !changing && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
+                // While the Secret is broken the old CA, the first one, may be all that there is.
+                let over = !changing || extras >= MANY_EXTRAS;
+                if over && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
                     continue;
                 }
                 wait.until_wall(authority.not_after, now);
@@ -255,6 +260,7 @@ fn want(
             want.push(authority.print);
         }
     }
+    let candidate = candidate.filter(|_| extras < MOST_EXTRAS);
     for print in [from_secret, candidate].into_iter().flatten() {
         if !want.contains(&print) {
             want.push(print);

@@ -230,6 +230,9 @@ impl Rotator {
                 tracing::info!(source = ?source, not_after = %facts.not_after, "serving webhook certificate");
             }
         }
+        if plan.standing.is_ok() && self.served.readiness().is_err() {
+            tracing::info!("certs ready");
+        }
         self.served.stand(plan.standing.clone());
     }
 
@@ -396,7 +399,10 @@ impl Rotator {
                 Round::Failed
             }
             None if unknown => Round::Failed,
-            None => Round::Rests(wait),
+            None => {
+                tracing::debug!(look_again_s = wait.as_secs(), "no cert refresh needed");
+                Round::Rests(wait)
+            }
         };
         // A refusal that we wait out is no news, and not over either.
         let barred = self.state.memory.barred_until.is_some_and(|until| look.at < until);

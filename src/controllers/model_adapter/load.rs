@@ -58,9 +58,8 @@ pub(super) fn plan_load<'a>(
     draft.instances(instances.iter().map(|pod| pod.name().to_owned()).collect());
     tell(plan, seen, &instances, order);
     for (pod, standing) in &standings {
-        // The end of a list is news by itself, and when it is due nothing can be done before it has come.
-        let is_load = !matches!(pod.engine.listed, Listed::Failed(_));
-        if let (Standing::Failed(failed), true, true) = (standing, pod.endpoint.is_ok(), is_load) {
+        // The end of a list is a trigger; of an attempt that waits, only time is.
+        if let (Standing::Failed(failed), Listed::Known(_)) = (standing, &pod.engine.listed) {
             plan.within(failed.retry_in);
         }
     }

@@ -2,6 +2,8 @@
 //! What a pass does, from what it saw and remembers: place → load → publish. Pure: same inputs, same plan; on a
 //! world that already matches, no steps.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use crate::{
     api::{
         keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
@@ -76,7 +78,10 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
         return plan;
     }
     let stored = seen.status();
-    let keep: Vec<&PodSeen> = stored.instances.iter().filter_map(|name| find(&seen.pods, name)).collect();
+    // Whoever wrote a name twice: one pod is one instance.
+    let mut named = BTreeSet::new();
+    let instances = stored.instances.iter().filter(|name| named.insert(name.as_str()));
+    let keep: Vec<&PodSeen> = instances.filter_map(|name| find(&seen.pods, name)).collect();
     for pod in seen.outside.iter().filter(|pod| stored.instances.iter().any(|name| name == pod.name())) {
         plan.remember.dropped.entry(pod.facts.uid.clone()).or_default();
     }
@@ -189,5 +194,5 @@ pub(super) fn find<'a>(pods: &'a [PodSeen], name: &str) -> Option<&'a PodSeen> {
 /// Starts to unload the adapter from a pod that can be called.
 pub(super) fn unload(pod: &PodSeen) -> Option<Step> {
     let endpoint = pod.endpoint.clone().ok()?;
-    Some(Step::Unload { pod: PodTarget { facts: std::sync::Arc::clone(&pod.facts), endpoint } })
+    Some(Step::Unload { pod: PodTarget { facts: Arc::clone(&pod.facts), endpoint } })
 }

@@ -13,6 +13,7 @@
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
+//! | [`authority`], [`reviews`] | a CA for webhooks whose certificates the test makes; asking a webhook as the API server does |
 //! | [`probes`] | the seven controllers, their Leases, and the loops that stand in for some |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
@@ -41,6 +42,7 @@
 )]
 
 pub(crate) mod audit;
+pub(crate) mod authority;
 pub(crate) mod control_plane;
 pub(crate) mod holders;
 pub(crate) mod http;
@@ -55,6 +57,7 @@ pub(crate) mod ports;
 pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod reviews;
 pub(crate) mod takes;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
