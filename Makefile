@@ -31,7 +31,7 @@ cluster: tools ## a control plane with the manager's CRDs and roles, and a shell
 	$(CARGO) build --locked --bins --example cluster
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example cluster -- $(CMD)
 
-demo: tools ## three managers, fake engines, an autoscaler at work and a Lease that moves
+demo: tools ## three managers, fake engines, an autoscaler at work, a LoRA and a Lease that move
 	$(CARGO) build --locked --bins --examples
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
 
