@@ -14,6 +14,8 @@ T            ?=
 # make faults
 FAULTS       ?= 200
 SEED         ?=
+PLANES       ?= 1
+LEASE        ?= 15
 # make bench: another manager's binary, and which measurements (all: none named)
 MANAGER      ?=
 ONLY         ?=
@@ -52,6 +54,7 @@ bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures
 	$(CARGO) build --locked --example bench
 	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --example bench -- $(ONLY)
 
-faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
+faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n PLANES=4 LEASE=5
 	$(CARGO) build --locked --release --test faults
-	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --quiet --release --test faults
+	FAULTS=$(FAULTS) SEED=$(SEED) PLANES=$(PLANES) LEASE=$(LEASE) \
+		$(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture

@@ -15,7 +15,7 @@ use super::{
     Action, Event, Stage, Surroundings, Timing, Why,
 };
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     Standby,
     Leading(Term),
@@ -24,7 +24,7 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Term {
     /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
     deadline: Instant,
@@ -35,7 +35,7 @@ struct Term {
     asked: Option<(Why, Instant)>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Release {
     /// By then the Lease has expired by itself.
     until: Instant,
@@ -44,7 +44,7 @@ struct Release {
 }
 
 /// Which request is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Busy {
     Reading,
     /// Acquiring or renewing, since.
@@ -53,7 +53,7 @@ enum Busy {
 }
 
 /// When a standby that gave its Lease away may try again.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Pause {
     until: Instant,
     /// Not needed when no other member could take over.
@@ -61,7 +61,7 @@ struct Pause {
 }
 
 /// Whether to lead at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Will {
     /// The controller may run.
     wanted: bool,
@@ -70,8 +70,9 @@ struct Will {
     shutdown: bool,
 }
 
-/// The elector's mind.
-#[derive(Debug, Clone, PartialEq)]
+/// The elector's mind. A value, which can be compared, copied and hashed: `tests/election_model` explores what
+/// it may come to.
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Core {
     me: String,
     timing: Timing,
@@ -86,6 +87,8 @@ pub struct Core {
 
     phase: Phase,
     busy: Option<Busy>,
+    /// The watch has shown something new since the request under way began: its answer may be older.
+    overtaken: bool,
     not_before: Instant,
     read_at: Instant,
     pause: Option<Pause>,
@@ -106,6 +109,7 @@ impl Core {
             will: Will { wanted: false, open, shutdown: false },
             phase: Phase::Standby,
             busy: None,
+            overtaken: false,
             not_before: now,
             // The watch gets a moment to come up before anything is read without it.
             read_at: now + timing.retry_period,
@@ -188,14 +192,14 @@ impl Core {
             Event::Tick => {}
             Event::Watched(sight) => {
                 self.watching = true;
-                self.see(sight, Source::Watch, now);
+                self.overtaken |= self.see(sight, Source::Watch, now) == Novelty::Changed;
             }
             Event::WatchBroken => self.watching = false,
             Event::Read(read) => {
                 self.busy = None;
                 self.read_at = now + self.timing.retry(around.jitter);
                 if let Ok((sight, at)) = read {
-                    self.see(sight, Source::Answer, at);
+                    self.see(sight, self.source_of_answers(), at);
                 }
             }
             Event::Attempted(ended) => self.attempted(ended, now, around, actions),
@@ -214,8 +218,15 @@ impl Core {
         }
     }
 
-    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
-        match self.seen.saw(sight, source, at) {
+    /// An answer is newer than everything that was seen before its request. What the watch has shown since may
+    /// be newer still, and the watch does not show it again.
+    fn source_of_answers(&self) -> Source {
+        if self.overtaken { Source::Watch } else { Source::Answer }
+    }
+
+    fn see(&mut self, sight: Sight, source: Source, at: Instant) -> Novelty {
+        let novelty = self.seen.saw(sight, source, at);
+        match novelty {
             Novelty::Changed => {
                 self.reread = false;
                 let sound = self.seen.holder() == Some(self.me.as_str())
@@ -231,6 +242,7 @@ impl Core {
             // The watch lags behind our own requests. It will catch up; until then it proves nothing.
             Novelty::Stale => self.reread = true,
         }
+        novelty
     }
 
     fn check_rivals(&mut self, actions: &mut Vec<Action>) {
@@ -268,7 +280,7 @@ impl Core {
         };
         let showed = !ended.seen.is_empty();
         for (sight, at) in ended.seen {
-            self.see(sight, Source::Answer, at);
+            self.see(sight, self.source_of_answers(), at);
         }
         let retry_at = now.max(started + self.timing.retry(around.jitter));
         self.read_at = retry_at;
@@ -311,6 +323,9 @@ impl Core {
             Phase::Standby if now >= deadline => {
                 // Answered too late to be of any use (a frozen process): try again.
             }
+            Phase::Standby if !self.seen.is_open_to(&self.me, now) => {
+                // Written over the claim of another, which had appeared meanwhile: wait until that ends.
+            }
             Phase::Standby if contends => {
                 self.pause = None;
                 self.phase = Phase::Leading(renewed);
@@ -327,7 +342,7 @@ impl Core {
     fn released(&mut self, ended: Exchanged<ReleaseEnd>, now: Instant, actions: &mut Vec<Action>) {
         self.busy = None;
         for (sight, at) in ended.seen {
-            self.see(sight, Source::Answer, at);
+            self.see(sight, self.source_of_answers(), at);
         }
         match ended.end {
             ReleaseEnd::Released => self.settle(true, actions),
@@ -403,7 +418,7 @@ impl Core {
             Next::Nothing => bound,
             Next::At(moment) => Some(bound.map_or(moment, |bound| bound.min(moment))),
             Next::Now(action, busy) => {
-                self.busy = Some(busy);
+                (self.busy, self.overtaken) = (Some(busy), false);
                 actions.push(action);
                 bound
             }

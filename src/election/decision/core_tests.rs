@@ -164,6 +164,35 @@ fn answer_that_comes_too_late_does_not_begin_a_term() {
 }
 
 #[test]
+fn lease_won_over_a_claim_that_appeared_meanwhile_is_not_led_before_that_claim_ends() {
+    let mut stage = Play::standing();
+    assert!(attempts(&stage.step(Event::Watched(Sight::Absent(None)))), "its create is on the way");
+    stage.at(0.1).step(Event::Watched(lease(1, "other")));
+    stage.step(Event::Watched(Sight::Absent(Some("2".into()))));
+    let actions = stage.at(0.2).won(3);
+    assert!(!actions.iter().any(|it| matches!(it, Action::Begin { .. })), "the other may be working: {actions:?}");
+    assert!(attempts(&stage.at(15.1).step(Event::Tick)), "its claim has ended");
+    let begins = stage.won(4);
+    assert!(begins.iter().any(|it| matches!(it, Action::Begin { .. })), "{begins:?}");
+}
+
+#[test]
+fn answer_that_the_watch_has_overtaken_does_not_hide_a_release() {
+    let mut stage = Play::standing();
+    stage.step(Event::Watched(lease(1, "other")));
+    stage.at(15.0).step(Event::Tick);
+    assert_eq!(stage.failed(), []);
+    let look = stage.at(17.2).step(Event::Tick);
+    assert!(matches!(look.as_slice(), [Action::Attempt { read: true, .. }]), "{look:?}");
+    // Its read shows the Lease held, and comes back after the watch has shown the release.
+    stage.step(Event::Watched(lease(3, "")));
+    let seen = vec![(lease(2, "other"), stage.now)];
+    stage.step(Event::Attempted(Exchanged { seen, end: AttemptEnd::HeldByOther }));
+    assert!(stage.core.seen().is_released(), "{:?}", stage.core.seen());
+    assert!(attempts(&stage.at(19.4).step(Event::Tick)), "no whole lease duration later");
+}
+
+#[test]
 fn validity_counts_from_before_the_request_was_sent() {
     let mut stage = Play::leading();
     stage.at(5.0).step(Event::Tick);
