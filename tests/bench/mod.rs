@@ -9,6 +9,7 @@
 //! [`subject::ARGS`], to compare.
 
 pub(crate) mod autoscalers;
+pub(crate) mod elections;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
 pub(crate) mod memory;
@@ -34,7 +35,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 6] = [
+pub(crate) const ALL: [Measurement; 7] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -64,6 +65,12 @@ pub(crate) const ALL: [Measurement; 6] = [
         about: "requests that elections make at rest",
         limit: Duration::from_mins(5),
         run: |subject| lease_traffic::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "elections",
+        about: "seven controllers on three replicas: spread, requests, hand-over, also with 10,000 pods",
+        limit: Duration::from_mins(30),
+        run: |_| elections::measure().boxed_local(),
     },
     Measurement {
         name: "autoscalers",

@@ -126,7 +126,8 @@ impl Candidate {
                 Action::Attempt { read, until } => self.begin(Purpose::Attempt, read, until, now),
                 Action::Release { read, until } => self.begin(Purpose::Release, read, until, now),
                 Action::Begin { valid_until, .. } => {
-                    self.right = Right::Until(if late { now + self.timing.lease_duration } else { valid_until });
+                    self.right =
+                        Right::Until(if late { now + self.timing.lease_duration } else { valid_until });
                 }
                 Action::Extend { valid_until } => {
                     self.right.extend(if late { now + self.timing.lease_duration } else { valid_until });
@@ -140,7 +141,8 @@ impl Candidate {
     fn begin(&mut self, purpose: Purpose, read: bool, until: Instant, now: Instant) {
         let view = self.core.seen().clone();
         let read = read || !view.is_known();
-        let exchange = Exchange { purpose, view, seen: Vec::new(), until, sent: now, way: Way::Asking, slow: false };
+        let exchange =
+            Exchange { purpose, view, seen: Vec::new(), until, sent: now, way: Way::Asking, slow: false };
         if read {
             self.exchange = Some(exchange);
         } else {

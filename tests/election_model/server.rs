@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The API server of the model: one Lease, compare-and-swap, and everything that a watch will deliver.
 
-use aibrix_controller_manager::{
-    clock::Timestamp,
-    election::observation::Sight,
-};
+use aibrix_controller_manager::{clock::Timestamp, election::observation::Sight};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},

@@ -258,7 +258,9 @@ impl World {
     }
 
     fn may_steal(&self, state: &State, n: usize) -> bool {
-        let (Some(lead), Some(one)) = (self.broken.remote_time, state.candidates.get(n)) else { return false };
+        let (Some(lead), Some(one)) = (self.broken.remote_time, state.candidates.get(n)) else {
+            return false;
+        };
         let renewed = one.seen().lease().and_then(|it| it.spec.as_ref()?.renew_time.as_ref().map(|it| it.0));
         let own = wall(self.clock(n, state.at)) + self.step * lead;
         one.exchange.is_none()
@@ -354,7 +356,8 @@ impl World {
             }
             Step::Kill(n) => {
                 state.budget.killed -= 1;
-                if let Way::Writing(write) = &state.candidates.get(n)?.exchange.as_ref().map_or(Way::Lost, |it| it.way.clone())
+                if let Way::Writing(write) =
+                    &state.candidates.get(n)?.exchange.as_ref().map_or(Way::Lost, |it| it.way.clone())
                 {
                     state.server.strays.push(write.clone());
                 }

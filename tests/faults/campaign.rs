@@ -115,7 +115,9 @@ impl Campaign {
         match within_deadline(CONVERGENCE, async || self.works().await).await {
             Ok(()) => story.converged = Some(now()),
             Err(seen) => {
-                story.wrong.push(format!("not everything works {CONVERGENCE:?} after the last fault: {seen}"));
+                story
+                    .wrong
+                    .push(format!("not everything works {CONVERGENCE:?} after the last fault: {seen}"));
             }
         }
         story
@@ -203,7 +205,9 @@ impl Campaign {
             }
             (Hits::Replica | Hits::Proxied, None) => return Err("there is no replica to hit".to_owned()),
             (Hits::All, _) => {
-                strike::api_server(&self.plane, &self.client, fault.kind, fault.lasts).await.map_err(words)?;
+                strike::api_server(&self.plane, &self.client, fault.kind, fault.lasts)
+                    .await
+                    .map_err(words)?;
             }
             (Hits::Lease, _) => {
                 strike::lease(&self.client, fault.kind, name, self.settings.theft()).await.map_err(words)?;

@@ -159,7 +159,9 @@ fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {
 fn judge_children(entries: &[Entry], judgement: &mut Judgement) {
     judgement.children = doubles::children_made(entries);
     for Doubled { parent, made, by } in doubles::made_twice(entries, CHILDREN) {
-        judgement.violations.push(format!("made twice: {parent} has {made} children of {CHILDREN}, by {by:?}"));
+        judgement
+            .violations
+            .push(format!("made twice: {parent} has {made} children of {CHILDREN}, by {by:?}"));
     }
 }
 
@@ -178,7 +180,9 @@ fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, ju
         judgement.longest_silence = judgement.longest_silence.max(silence.lasted);
         if silence.lasted > lease + PATIENCE {
             let seconds = silence.lasted.as_secs_f64();
-            judgement.violations.push(format!("{name} had no leader for {seconds:.1} s after {}", silence.after));
+            judgement
+                .violations
+                .push(format!("{name} had no leader for {seconds:.1} s after {}", silence.after));
         }
     }
     let held = || changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder));

@@ -218,7 +218,8 @@ impl fmt::Display for Kind {
 
 impl Fault {
     fn draw(random: &mut StdRng, scope: &Scope) -> Self {
-        let kinds: Vec<_> = WEIGHTS.iter().filter(|(kind, _)| scope.faketime || !kind.needs_faketime()).collect();
+        let kinds: Vec<_> =
+            WEIGHTS.iter().filter(|(kind, _)| scope.faketime || !kind.needs_faketime()).collect();
         let (kind, _) = kinds.choose_weighted(random, |it| it.1).expect("some weight is not zero");
         let lasts = kind.lasts(random, scope.lease);
         // The first controller is no probe loop, which could be told to panic.
@@ -237,7 +238,9 @@ impl Fault {
             // A panic is ordered by an edit.
             (Hits::All, _) => other.kind != Kind::Panicked,
             (_, Hits::All) => self.kind != Kind::Panicked,
-            (Hits::Replica | Hits::Proxied | Hits::Lease, Hits::Replica | Hits::Proxied | Hits::Lease) => true,
+            (Hits::Replica | Hits::Proxied | Hits::Lease, Hits::Replica | Hits::Proxied | Hits::Lease) => {
+                true
+            }
         }
     }
 }

@@ -170,7 +170,10 @@ fn lease_won_over_a_claim_that_appeared_meanwhile_is_not_led_before_that_claim_e
     stage.at(0.1).step(Event::Watched(lease(1, "other")));
     stage.step(Event::Watched(Sight::Absent(Some("2".into()))));
     let actions = stage.at(0.2).won(3);
-    assert!(!actions.iter().any(|it| matches!(it, Action::Begin { .. })), "the other may be working: {actions:?}");
+    assert!(
+        !actions.iter().any(|it| matches!(it, Action::Begin { .. })),
+        "the other may be working: {actions:?}"
+    );
     assert!(attempts(&stage.at(15.1).step(Event::Tick)), "its claim has ended");
     let begins = stage.won(4);
     assert!(begins.iter().any(|it| matches!(it, Action::Begin { .. })), "{begins:?}");
