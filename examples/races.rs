@@ -90,18 +90,18 @@ async fn series(plane: &ControlPlane, rule: &str, candidates: usize, races: usiz
     let leases: Api<Lease> = Api::namespaced(client, NS);
     let mut log = plane.audit();
     let mark = log.mark();
-    let mut racers = Vec::new();
+    let mut field = Vec::new();
     for n in 0..candidates {
-        racers.push(Racer::start(plane, rule, &format!("racer-{n}")).await?);
+        field.push(Racer::start(plane, rule, &format!("racer-{n}")).await?);
     }
     let mut tally = Tally::default();
     for race in 0..races {
         let name = format!("{rule}-{candidates}-{race}");
         create_expired(&leases, &name).await?;
-        for answer in try_join_all(racers.iter_mut().map(|it| it.ask(&name))).await? {
+        for answer in try_join_all(field.iter_mut().map(|it| it.ask(&name))).await? {
             ensure!(answer == "ready", "a racer says {answer:?}");
         }
-        let answers = try_join_all(racers.iter_mut().map(|it| it.ask("go"))).await?;
+        let answers = try_join_all(field.iter_mut().map(|it| it.ask("go"))).await?;
         match answers.iter().filter(|it| *it == "won").count() {
             0 => tally.none += 1,
             1 => tally.one += 1,

@@ -159,7 +159,7 @@ impl Candidate {
             Purpose::Release => mine && exchange.view.is_open_to(&self.name, now),
         };
         if !writes {
-            self.end(exchange, now, None);
+            self.end_with(exchange, now, None, false);
             return;
         }
         let releases = exchange.purpose == Purpose::Release;
@@ -191,7 +191,7 @@ impl Candidate {
                 if let Outcome::Stored(sight) = &outcome {
                     exchange.seen.push((sight.clone(), now));
                 }
-                self.end_with(exchange, now, Some(outcome), late);
+                self.end_with(exchange, now, Some(&outcome), late);
             }
             Way::Asking | Way::Writing(_) | Way::Lost => {
                 self.exchange = Some(exchange);
@@ -201,11 +201,7 @@ impl Candidate {
         true
     }
 
-    fn end(&mut self, exchange: Exchange, now: Instant, outcome: Option<Outcome>) {
-        self.end_with(exchange, now, outcome, false);
-    }
-
-    fn end_with(&mut self, exchange: Exchange, now: Instant, outcome: Option<Outcome>, late: bool) {
+    fn end_with(&mut self, exchange: Exchange, now: Instant, outcome: Option<&Outcome>, late: bool) {
         let Exchange { purpose, seen, sent, .. } = exchange;
         let failed = |attempt| LockError { attempt, code: Some(404), cause: "not found".to_owned() };
         let event = match purpose {

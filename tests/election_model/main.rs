@@ -19,6 +19,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 

@@ -242,10 +242,10 @@ impl World {
         }
         steps.extend((0..state.server.strays.len()).map(Step::Stray));
         if matches!(state.server.now(), Sight::Present(_)) {
-            if left.deleted > 0 && self.all_saw_the_holder(state) {
+            if left.deleted > 0 && Self::all_saw_the_holder(state) {
                 steps.push(Step::Delete);
             }
-            if left.emptied > 0 && self.all_saw_the_holder(state) {
+            if left.emptied > 0 && Self::all_saw_the_holder(state) {
                 steps.push(Step::Empty);
             }
         }
@@ -253,7 +253,7 @@ impl World {
 
     /// A candidate that is born while a held Lease is gone cannot know of its holder; nor one whose watch has
     /// not shown it yet. That is the price of a protocol whose whole memory is the Lease, not a defect.
-    fn all_saw_the_holder(&self, state: &State) -> bool {
+    fn all_saw_the_holder(state: &State) -> bool {
         state.candidates.iter().all(|it| it.watched == state.server.states() && it.seen().holder().is_some())
     }
 
@@ -293,19 +293,6 @@ impl World {
         let late = self.broken.late;
         match step {
             Step::Pass => state.at += 1,
-            Step::Freeze(n) => {
-                state.budget.frozen -= 1;
-                state.candidates.get_mut(n)?.frozen = true;
-            }
-            Step::Thaw(n) => state.candidates.get_mut(n)?.frozen = false,
-            Step::Slow(n) => {
-                state.budget.slow -= 1;
-                state.candidates.get_mut(n)?.exchange.as_mut()?.slow = true;
-            }
-            Step::Lag(n) => {
-                state.budget.lagging -= 1;
-                state.candidates.get_mut(n)?.lags = true;
-            }
             Step::Wake(n) => state.candidates.get_mut(n)?.step(Event::Tick, self.clock(n, at), late),
             Step::Watch(n) => {
                 let one = state.candidates.get_mut(n)?;
@@ -340,19 +327,41 @@ impl World {
                 let write = state.server.strays.remove(which);
                 let _: Outcome = state.server.write(&write, !self.broken.no_swap);
             }
-            Step::Break(n) => {
-                state.budget.broken -= 1;
-                let (one, states) = (state.candidates.get_mut(n)?, state.server.states());
-                one.step(Event::WatchBroken, self.clock(n, at), late);
-                // The next list skips what came in between.
-                one.watched = states - 1;
-            }
             Step::Leave(n) => {
                 let one = state.candidates.get_mut(n)?;
                 if one.stage() == Stage::Leading {
                     state.budget.left -= 1;
                 }
                 one.leave(self.clock(n, at));
+            }
+            _ => return self.go_wrong(state, step),
+        }
+        Some(())
+    }
+
+    /// What is done to processes, watches and Leases.
+    fn go_wrong(&self, state: &mut State, step: Step) -> Option<()> {
+        let (at, late) = (state.at, self.broken.late);
+        match step {
+            Step::Freeze(n) => {
+                state.budget.frozen -= 1;
+                state.candidates.get_mut(n)?.frozen = true;
+            }
+            Step::Thaw(n) => state.candidates.get_mut(n)?.frozen = false,
+            Step::Slow(n) => {
+                state.budget.slow -= 1;
+                state.candidates.get_mut(n)?.exchange.as_mut()?.slow = true;
+            }
+            Step::Lag(n) => {
+                state.budget.lagging -= 1;
+                state.candidates.get_mut(n)?.lags = true;
+            }
+            Step::Break(n) => {
+                state.budget.broken -= 1;
+                let (one, states) = (state.candidates.get_mut(n)?, state.server.states());
+                one.step(Event::WatchBroken, self.clock(n, at), late);
+                // The next list skips what came in between.
+                one.watched = states - 1;
             }
             Step::Kill(n) => {
                 state.budget.killed -= 1;
@@ -377,6 +386,7 @@ impl World {
                 let one = state.candidates.get_mut(n)?;
                 one.steal(self.clock(n, at), |write| server.write(write, true));
             }
+            _ => return None,
         }
         Some(())
     }

@@ -136,8 +136,9 @@ impl Campaign {
                 }
             };
             let victims = self.victims(&round.faults, &held);
+            let outage = round.faults.iter().any(|it| it.kind.hits() == Hits::All);
             let inflicted = round.faults.iter().zip(&victims).map(|(fault, victim)| {
-                Box::pin(self.inflict(*fault, victim.map(|it| &self.replicas[it]), &held))
+                Box::pin(self.inflict(*fault, victim.map(|it| &self.replicas[it]), &held, outage))
             });
             let mut done = Vec::new();
             for result in join_all(inflicted).await {
@@ -182,6 +183,7 @@ impl Campaign {
         fault: Fault,
         victim: Option<&Replica>,
         held: &BTreeMap<String, String>,
+        outage: bool,
     ) -> Result<Done, String> {
         let from = now();
         let of_victim = |holder: &str| victim.is_some_and(|it| it.with(|one| one.is(holder)));
@@ -201,7 +203,7 @@ impl Campaign {
                 strike::panic(&self.client, victim, CONTROLLERS[fault.lease]).await.map_err(words)?;
             }
             (Hits::Replica | Hits::Proxied, Some(victim)) => {
-                strike::replica(&self.plane, victim, fault.kind, fault.lasts).await?;
+                strike::replica(&self.plane, victim, fault.kind, fault.lasts, outage).await?;
             }
             (Hits::Replica | Hits::Proxied, None) => return Err("there is no replica to hit".to_owned()),
             (Hits::All, _) => {

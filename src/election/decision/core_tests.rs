@@ -341,6 +341,31 @@ fn giving_way_needs_no_pause_when_nobody_else_could_take_over() {
         stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
         let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
         assert_eq!(attempts(&stage.step(Event::Released(released))), at_once);
-        assert!(at_once || stage.wakes_after() == Some(60.0));
+        assert!(at_once || stage.wakes_after() == Some(15.0));
     }
+}
+
+/// After an outage that was too long for all of them, every replica may give way at the same moment.
+#[test]
+fn lease_that_nobody_takes_after_giving_way_is_taken_back_after_a_lease_duration() {
+    let pause = Duration::from_mins(1);
+    let gave_way = || {
+        let mut stage = Play::leading();
+        stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
+        let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
+        stage.step(Event::Released(released));
+        stage
+    };
+    let mut unwanted = gave_way();
+    assert_eq!(unwanted.at(14.9).step(Event::Tick), []);
+    assert!(attempts(&unwanted.at(15.0).step(Event::Tick)));
+    let mut taken = gave_way();
+    taken.at(1.0).step(Event::Watched(lease(13, "other")));
+    taken.at(10.0).step(Event::Watched(lease(14, "")));
+    assert_eq!(taken.at(24.9).step(Event::Tick), [], "somebody could work until now");
+    assert!(attempts(&taken.at(25.0).step(Event::Tick)));
+    let mut held = gave_way();
+    held.at(1.0).step(Event::Watched(lease(13, "other")));
+    assert_eq!(held.at(20.0).step(Event::Tick), [], "expired, but the pause goes on");
+    assert!(attempts(&held.at(60.0).step(Event::Tick)));
 }

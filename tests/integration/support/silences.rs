@@ -26,12 +26,17 @@ pub(crate) struct Silence {
 /// `excused` are times in which nobody of ours could lead: no API server, no permission, a stranger who holds
 /// the Lease. They may overlap. A leader renews three times per lease duration, so a Lease that nobody of
 /// ours wrote for longer than the lease duration and a moment had no leader who could know that it leads.
+/// Changes by anybody else count as its beginning, too: nobody who watches can tell whether the holder knows
+/// of them, so everybody waits for a whole lease duration from there (section 4 of the specification).
 pub(crate) fn silences(changes: &[Change], excused: &[Span]) -> Vec<Silence> {
     let excused = merged(excused);
-    let held: Vec<&Change> =
-        changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder)).collect();
+    let by_holder = |it: &&Change| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder);
+    let held: Vec<&Change> = changes.iter().filter(by_holder).collect();
     let silence = |pair: &[&Change]| {
-        let span = (pair[0].received, pair[1].received);
+        let (from, until) = (pair[0].received, pair[1].received);
+        let edits = changes.iter().filter(|it| it.writer.is_none()).map(|it| it.received);
+        let last = edits.filter(|it| from < *it && *it < until).max();
+        let span = (last.unwrap_or(from), until);
         let lasted = length(span).saturating_sub(excused.iter().map(|it| overlap(span, *it)).sum());
         Silence { after: span.0, lasted }
     };
