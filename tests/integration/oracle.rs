@@ -10,7 +10,7 @@ use crate::support::{
     audit::{AuditLog, Caller, Entry},
     doubles::{children_made, made_twice},
     engines::{Asked, asked_without_lease},
-    leases::{self, Change, NOTICE, Verdict},
+    leases::{self, Change, Verdict, notice},
     silences::{holder_at, silences},
     takes::{EarlyTake, taken_early},
 };
@@ -180,7 +180,8 @@ fn robbed_holder_has_a_moment_to_learn_of_it_and_not_longer() {
     for rob in [Story::rob as fn(Story, f64, &str) -> Story, |story, at, _| story.delete_lease(at)] {
         let soon = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(3.0, A);
         assert_eq!((soon.violations(), soon.verdict().in_notice.len()), (0, 1));
-        let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(2.2 + NOTICE.as_secs_f64(), A);
+        let end = 2.2 + notice(Duration::from_secs(15)).as_secs_f64();
+        let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(end, A);
         assert_eq!((late.violations(), late.verdict().in_notice.len()), (1, 0));
     }
 }
