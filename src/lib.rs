@@ -12,7 +12,7 @@
 //! | 1 pure | [`k8s`] [`validation`] | async, clients, clocks, logging, randomness, locks |
 //! | 2 I/O | [`cluster`] [`engine`] [`election`] | decisions about our kinds |
 //! | 3 frame | [`runtime`] | names of kinds, controllers or Lease ids |
-//! | 4 features | [`controllers`] [`webhook`] [`server`] | each other |
+//! | 4 features | [`controllers`] [`webhook`] [`certs`] [`server`] | each other |
 //! | 5 host | [`manager`] | concrete controllers: it sees `dyn Controller` and `Card` |
 //! | 6 wiring | [`app`] [`cli`] | logic |
 //!

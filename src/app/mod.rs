@@ -90,7 +90,9 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let place = Place { servers: &servers, shutdown: &shutdown, closing: &closing };
     if let Some(webhooks) = &webhooks {
         Webhooks::start(webhooks, &metrics, &clock, &place).await?;
-        Webhooks::read_files(webhooks, certificate_reads(&metrics)?, &place);
+        if !webhooks.manages_certificates() {
+            Webhooks::read_files(webhooks, certificate_reads(&metrics)?, &place);
+        }
     } else {
         tracing::info!("webhook setup skipped due to --disable-webhook flag");
     }
@@ -103,6 +105,10 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let clients = Clients::new(&settings.client, &requests).await?;
     tracing::info!("{}", clients.source());
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
+    let managed = webhooks.as_ref().filter(|webhooks| webhooks.manages_certificates());
+    // Held until the end: whoever answers reviews has to show certificates.
+    let certificates =
+        managed.map(|webhooks| webhooks.manage_certificates(clients.process(), host.watches.clone(), &clock));
     let elections = Elections::start(&settings, &host)?;
     report.follow(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
 
@@ -126,7 +132,9 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         servers,
         report,
     };
-    Ok(stop(parts, &mut signals).await)
+    let code = stop(parts, &mut signals).await;
+    drop(certificates);
+    Ok(code)
 }
 
 fn life_name(life: &Life) -> String {
@@ -144,6 +152,7 @@ struct Host {
     clock: SharedClock,
     metrics: Metrics,
     clients: Clients,
+    watches: Watches,
     states: Arc<States>,
     election_metrics: election::Metrics,
     controllers: Vec<Arc<dyn Controller>>,
@@ -170,7 +179,7 @@ impl Host {
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
-        let mut deps = Deps::new(watches, runtime_metrics, metrics, Arc::clone(clock), &agent)?;
+        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, Arc::clone(clock), &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
         deps.model_route = Arc::new(settings.model_route.clone());
         deps.model_adapter = settings.model_adapter.clone();
@@ -192,7 +201,7 @@ impl Host {
             warm_standby: warm,
         };
         let (clock, metrics, clients) = (Arc::clone(clock), metrics.clone(), clients.clone());
-        Ok(Self { clock, metrics, clients, states, election_metrics, controllers, life })
+        Ok(Self { clock, metrics, clients, watches, states, election_metrics, controllers, life })
     }
 }
 

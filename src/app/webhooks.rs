@@ -16,9 +16,10 @@ use rustls::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    certs::{self, bundle::Names},
     cli::consumers::WebhookSettings,
     clock::SharedClock,
-    runtime::tasks::TaskSet,
+    runtime::{tasks::TaskSet, watches::Watches},
     server::{
         Check, WebhookServer,
         tls::{Certificate, ReadCounter},
@@ -117,6 +118,42 @@ impl Webhooks {
             });
         }
         Ok(())
+    }
+
+    /// Whether the certificates are ours to make, rotate and publish.
+    pub(super) fn manages_certificates(&self) -> bool {
+        self.settings.manage_certs
+    }
+
+    /// Makes, rotates and publishes certificates from now on, and serves with them. `client` has no fence: every
+    /// replica may.
+    pub(super) fn manage_certificates(
+        &self,
+        client: kube::Client,
+        watches: Watches,
+        clock: &SharedClock,
+    ) -> Arc<certs::Certificates> {
+        let WebhookSettings {
+            cert_dir,
+            namespace,
+            service_name,
+            secret_name,
+            mutating_configuration,
+            validating_configuration,
+            ..
+        } = self.settings.clone();
+        let settings = certs::Settings {
+            cert_dir,
+            names: Names { namespace, service: service_name },
+            secret_name,
+            mutating_configuration,
+            validating_configuration,
+        };
+        let certificates = certs::Certificates::start(settings, client, watches, Arc::clone(clock));
+        let certificates = Arc::new(certificates);
+        let ready = Arc::clone(&certificates);
+        self.use_certificates(certificates.resolver(), Arc::new(move || ready.readiness()));
+        certificates
     }
 
     /// Serves with what the files in `--webhook-cert-dir` hold, whenever that changes.

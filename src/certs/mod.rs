@@ -14,8 +14,8 @@
 //!
 //! # Deliberately absent
 //! Patches and creates that AIBrix's roles do not grant (an absent Secret is created where a role allows it);
-//! entries of a configuration that belong to another Service; extra keys in the Secret. With
-//! `--manage-webhook-certs=false` also every request to the API server: the mounted files are all there is.
+//! entries of a configuration that belong to another Service; extra keys in the Secret; and the mode in which
+//! somebody else manages certificates (`--manage-webhook-certs=false`): the server reads files then.
 //!
 //! # Who else writes these objects
 //! A Go manager during an upgrade or after a rollback (it takes our certificates as they are, and publishes the
@@ -28,7 +28,7 @@
 //! | [`bundle`] | the `caBundle`s of a configuration |
 //! | [`snapshot`], [`memory`], [`plan`] | the facts of a look, what is remembered, what follows |
 //! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
-//! | `rotator`, `served` | the task; what handshakes get |
+//! | `rotator`, `pace`, `served` | the task and its waits; what handshakes get |
 
 pub mod bundle;
 mod files;
@@ -87,9 +87,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Which objects hold the certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Make, rotate and publish certificates; otherwise the files are served as they are.
-    pub managed: bool,
-    /// Folder with `tls.crt` and `tls.key`.
+    /// Folder where the Secret may be mounted: the last resort.
     pub cert_dir: PathBuf,
     /// Service in the certificate, and the namespace of Service and Secret.
     pub names: Names,
@@ -108,7 +106,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Starts to manage certificates, or to follow the files. `client` writes without a fence: no Lease is
+    /// Starts to manage certificates. `client` writes without a fence: no Lease is
     /// needed. To be called within the async runtime; returns at once, before anything was read.
     pub fn start(settings: Settings, client: Client, watches: Watches, clock: SharedClock) -> Self {
         let served = Arc::new(Served::new(Arc::clone(&clock)));
@@ -117,17 +115,11 @@ impl Certificates {
         let shown = Arc::clone(&served);
         tasks.spawn("webhook certificates", async move {
             loop {
-                let run = async {
-                    if settings.managed {
-                        let store = Store::new(client.clone(), &settings);
-                        let watching = Watching::new(&watches, &settings);
-                        Rotator::new(&settings, store, &shown, &clock, watching).run().await;
-                    } else {
-                        files::follow(&settings.cert_dir, &shown, &clock).await;
-                    }
-                };
-                // All state begins anew, which is always allowed.
-                if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+                let store = Store::new(client.clone(), &settings);
+                let watching = Watching::new(&watches, &settings);
+                let rotator = Rotator::new(&settings, store, &shown, &clock, watching);
+                // All state begins anew after a panic, which is always allowed.
+                if let Err(panic) = AssertUnwindSafe(rotator.run()).catch_unwind().await {
                     let message = panic_message(panic.as_ref());
                     tracing::error!(panic = message, "the management of webhook certificates failed");
                 }
@@ -142,8 +134,8 @@ impl Certificates {
         Arc::clone(&self.served) as Arc<dyn ResolvesServerCert>
     }
 
-    /// Whether a usable certificate is in memory, and with managed certificates whether every configuration that
-    /// exists carries its CA. Answers from memory.
+    /// Whether a usable certificate is in memory and every configuration that exists carries its CA. Answers from
+    /// memory.
     ///
     /// # Errors
     /// Why not, beginning with `webhook certificates are not ready`.

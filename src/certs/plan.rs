@@ -22,7 +22,7 @@
 //! - a wait of step 5 that begins anew lasts longer, which trusts the old CA longer: the safe side.
 //!
 //! Two replicas may do this at the same time: the Secret is written by compare-and-swap, so one candidate wins,
-//! and the other is dropped by its maker and taken out by step 5. A candidate cannot be taken out before its
+//! and the other is dropped by its maker, who takes it out at once, or by step 5. A candidate cannot be taken out before its
 //! maker has given it up: step 3 is taken on a look that is younger than [`FRESH`] and still finds it in all
 //! entries, and [`OVERLAP`] is longer than [`SETTLE`], [`FRESH`] and the longest request together.
 //!
@@ -55,8 +55,12 @@ pub const OVERLAP: Duration = Duration::from_mins(10);
 pub const FRESH: Duration = Duration::from_mins(1);
 /// Time between two looks when nothing happens.
 pub const PERIOD: Duration = Duration::from_hours(12);
-/// CAs in a bundle besides those that have a reason to be there.
-const MOST_EXTRAS: usize = 8;
+/// CAs in a bundle besides those that have a reason to be there; what exceeds them is taken out after
+/// [`OVERLAP`] also while the Secret is broken.
+const MANY_EXTRAS: usize = 8;
+/// With so many nobody adds another one: replicas that make a CA and die at once, again and again, must not fill
+/// the configurations.
+const MOST_EXTRAS: usize = 32;
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// A change to make.
@@ -242,11 +246,12 @@ fn want(
                 continue;
             }
             if !needed.contains(&Some(authority.print)) {
-                if !is_alive(authority, now) || extras == MOST_EXTRAS {
+                if !is_alive(authority, now) || memory.abandoned.contains(&authority.print) {
                     continue;
                 }
-                // While the Secret is broken the old CA may be all that there is.
-                if !changing && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
+                // While the Secret is broken the old CA, the first one, may be all that there is.
+                let over = !changing || extras >= MANY_EXTRAS;
+                if over && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
                     continue;
                 }
                 wait.until_wall(authority.not_after, now);
@@ -255,6 +260,7 @@ fn want(
             want.push(authority.print);
         }
     }
+    let candidate = candidate.filter(|_| extras < MOST_EXTRAS);
     for print in [from_secret, candidate].into_iter().flatten() {
         if !want.contains(&print) {
             want.push(print);

@@ -25,12 +25,17 @@ fn pair(leaf: u8, authority: Print) -> Pair {
     Pair { leaf: Print::numbered(leaf), authority: Some(authority), not_after: NOW + days(300) }
 }
 
+/// The server certificate that belongs to this CA.
+fn own(ca: Print) -> Pair {
+    pair(if ca == OLD { 10 } else { 11 }, ca)
+}
+
 fn reason() -> Reason {
     Reason { key: CA_CERTIFICATE, fault: Fault::Missing }
 }
 
 fn held(renewal: Renewal, ca: Option<Print>) -> Held {
-    Held { renewal, authority: ca.map(authority), pair: ca.map(|ca| pair(10, ca)) }
+    Held { renewal, authority: ca.map(authority), pair: ca.map(own) }
 }
 
 fn sound(ca: Print) -> Seen<Held> {
@@ -64,7 +69,7 @@ fn at_once(seen: &Snapshot, memory: Memory) -> Plan {
 }
 
 fn serving(ca: Print) -> Memory {
-    Memory { serving: Some(pair(10, ca)), ..Memory::default() }
+    Memory { serving: Some(own(ca)), ..Memory::default() }
 }
 
 fn all(prints: &[Print]) -> Option<Step> {
@@ -106,7 +111,7 @@ fn first_ca_is_stored_without_a_wait_because_nobody_trusts_another() {
 fn stored_ca_is_published_in_every_entry() {
     let plan = at_once(&looked(sound(NEW), &[], &[]), Memory::default());
     assert_eq!(plan.step, all(&[NEW]));
-    assert_eq!(plan.serve, Some((Source::Secret, pair(10, NEW))));
+    assert_eq!(plan.serve, Some((Source::Secret, own(NEW))));
     assert_eq!(plan.standing, Err("mutating does not carry the CA".to_owned()));
 }
 
@@ -159,21 +164,21 @@ fn new_certificate_is_served_when_its_ca_has_been_trusted_for_a_while() {
     let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
     let plan = at_once(&seen, serving(OLD));
     assert_eq!((plan.serve, plan.step, plan.wait), (None, None, SETTLE));
-    assert_eq!(after(&seen, serving(OLD), SETTLE).serve, Some((Source::Secret, pair(10, NEW))));
+    assert_eq!(after(&seen, serving(OLD), SETTLE).serve, Some((Source::Secret, own(NEW))));
 }
 
 #[test]
 fn replica_that_starts_serves_what_the_secret_holds_at_once() {
     let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
     let plan = at_once(&seen, Memory::default());
-    assert_eq!((plan.serve, plan.standing), (Some((Source::Secret, pair(10, NEW))), Ok(())));
+    assert_eq!((plan.serve, plan.standing), (Some((Source::Secret, own(NEW))), Ok(())));
 }
 
 #[test]
 fn certificate_whose_ca_nobody_trusts_any_more_is_replaced_at_once() {
     // A Go manager has rotated: it publishes the new CA alone.
     let plan = at_once(&looked(sound(NEW), &[NEW], &[NEW]), serving(OLD));
-    assert_eq!(plan.serve, Some((Source::Secret, pair(10, NEW))));
+    assert_eq!(plan.serve, Some((Source::Secret, own(NEW))));
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn certificate_from_the_same_ca_is_served_at_once() {
     let mut memory = serving(OLD);
     memory.serving = Some(pair(9, OLD));
     let plan = at_once(&looked(sound(OLD), &[OLD], &[OLD]), memory);
-    assert_eq!(plan.serve, Some((Source::Secret, pair(10, OLD))));
+    assert_eq!(plan.serve, Some((Source::Secret, own(OLD))));
 }
 
 #[test]
@@ -245,6 +250,13 @@ fn candidate_of_the_loser_of_a_race_is_dropped() {
 }
 
 #[test]
+fn candidate_that_lost_is_taken_out_at_once() {
+    let mut memory = serving(NEW);
+    memory.abandoned.insert(OTHER);
+    assert_eq!(at_once(&looked(sound(NEW), &[NEW, OTHER], &[OTHER, NEW]), memory).step, all(&[NEW]));
+}
+
+#[test]
 fn refused_write_is_not_tried_again_at_once_and_nothing_is_published_for_it() {
     let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD], &[OLD]);
     let mut memory = serving(OLD);
@@ -286,16 +298,18 @@ fn mounted_files_are_the_last_resort() {
     assert_eq!(at_once(&seen, serving(OLD)).serve, None, "what is served stays");
     seen.secret = sound(OLD);
     let plan = at_once(&seen, Memory { serving: Some(pair(20, OLD)), ..Memory::default() });
-    assert_eq!(plan.serve, Some((Source::Secret, pair(10, OLD))), "the Secret comes first");
+    assert_eq!(plan.serve, Some((Source::Secret, own(OLD))), "the Secret comes first");
 }
 
 #[test]
-fn bundle_with_many_strangers_is_bounded() {
-    let strangers: Vec<Print> = (100..140).map(Print::numbered).collect();
-    let plan = at_once(&looked(sound(OLD), &strangers, &[OLD]), serving(OLD));
-    let Some(Step::Publish(publication)) = plan.step else { panic!("{plan:?}") };
-    assert!(publication.authorities.contains(&OLD));
-    assert_eq!(publication.authorities.len(), 9);
+fn full_bundle_gets_no_further_candidate() {
+    let strangers: Vec<Print> = (100..132).map(Print::numbered).collect();
+    let seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &strangers, &strangers);
+    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    assert_eq!(at_once(&seen, memory.clone()).step, None);
+    // What came last is taken out in time, which makes room; the first ones may be needed.
+    let want: Vec<Print> = strangers.iter().copied().take(8).chain([NEW]).collect();
+    assert_eq!(after(&seen, memory, OVERLAP).step, all(&want));
 }
 
 #[test]

@@ -195,22 +195,22 @@ mod properties {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic_and_none_pass_for_a_certificate(
-            key in prop_oneof!["ca.crt", "ca.key", "tls.crt", "tls.key"],
+            key in prop::sample::select(vec!["ca.crt", "ca.key", "tls.crt", "tls.key"]),
             bytes in proptest::collection::vec(any::<u8>(), 0..600),
         ) {
             let mut data = sound();
-            data.insert(key, bytes);
+            data.insert(key.to_owned(), bytes);
             prop_assert_ne!(judge(&data, DNS_NAME, &[], NOW).held.renewal, Renewal::Nothing);
         }
 
         #[test]
         fn flipped_bits_never_make_it_panic(
-            key in prop_oneof!["ca.crt", "ca.key", "tls.crt", "tls.key"],
+            key in prop::sample::select(vec!["ca.crt", "ca.key", "tls.crt", "tls.key"]),
             at in any::<prop::sample::Index>(),
             bit in 0..8_u8,
         ) {
             let mut data = sound();
-            let bytes = data.get_mut(&key).unwrap();
+            let bytes = data.get_mut(key).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let _ = judge(&data, DNS_NAME, &[], NOW);

@@ -93,6 +93,16 @@ impl Server {
         self.0.lock().secret.as_ref().map(data_of).unwrap_or_default()
     }
 
+    /// Lets every entry trust this CA.
+    pub(super) fn publish(&self, ca: &PemPair) {
+        let bundle = json!(ByteString(ca.certificate.clone().into_bytes()));
+        for configuration in self.0.lock().configurations.iter_mut().flatten() {
+            for entry in configuration["webhooks"].as_array_mut().unwrap() {
+                entry["clientConfig"]["caBundle"] = bundle.clone();
+            }
+        }
+    }
+
     /// CAs that each entry trusts, as texts of PEM.
     pub(super) fn bundles(&self) -> Vec<String> {
         let world = self.0.lock();
@@ -125,21 +135,16 @@ impl Server {
 
     /// A replica of this server, and the requests that it makes.
     pub(super) fn replica(&self) -> (Certificates, ScriptedApi) {
-        let api = self.api();
-        (self.replica_with(&api, Arc::new(SystemClock)), api)
-    }
-
-    pub(super) fn replica_with(&self, api: &ScriptedApi, clock: SharedClock) -> Certificates {
+        let (api, clock): (_, SharedClock) = (self.api(), Arc::new(SystemClock));
         let metrics = Metrics::new().unwrap();
         let runtime = RuntimeMetrics::register(metrics.registry()).unwrap();
         let watches = Watches::new(api.client(), Arc::clone(&clock), runtime, false);
-        Certificates::start(settings(true), api.client(), watches, clock)
+        (Certificates::start(settings(), api.client(), watches, clock), api)
     }
 }
 
-pub(super) fn settings(managed: bool) -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
-        managed,
         cert_dir: "/nowhere/serving-certs".into(),
         names: Names { namespace: "aibrix-system".to_owned(), service: "aibrix-webhook-service".to_owned() },
         secret_name: "aibrix-webhook-server-cert".to_owned(),

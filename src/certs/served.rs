@@ -34,11 +34,6 @@ impl Served {
         *self.current.write() = Some((pair, not_after));
     }
 
-    /// Whether there is something to serve.
-    pub(super) fn is_serving(&self) -> bool {
-        self.current.read().is_some()
-    }
-
     /// Says whether clients accept it, and otherwise why not.
     pub(super) fn stand(&self, standing: Result<(), String>) {
         *self.standing.write() = standing;

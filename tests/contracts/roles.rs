@@ -2,6 +2,7 @@
 //! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
 
 use aibrix_controller_manager::controllers;
+use serde_json::{Value, json};
 
 use crate::{
     grants::{Grants, excess, missing, of_cards, of_role, of_text},
@@ -128,16 +129,28 @@ fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
     }
 }
 
+/// What a role grants on objects of these names; it must restrict every rule to them.
+fn of_named(mut role: Value, names: &[&str]) -> Grants {
+    for rule in role["rules"].as_array_mut().expect("a role has rules") {
+        let rule = rule.as_object_mut().expect("a rule");
+        assert_eq!(rule.remove("resourceNames"), Some(json!(names)), "{rule:?}");
+    }
+    of_role(&role)
+}
+
 #[test]
 fn webhooks_alone_may_keep_certificates_and_nothing_else() {
     let objects = render("overlays/webhook-only");
-    let granted = of_role(&object(&objects, "ClusterRole", "aibrix-webhook-controller-manager-role"));
+    let role = object(&objects, "ClusterRole", "aibrix-webhook-controller-manager-role");
+    let names = ["aibrix-mutating-webhook-configuration", "aibrix-validating-webhook-configuration"];
+    let granted = of_named(role, &names);
     let configurations = "admissionregistration.k8s.io \
          mutatingwebhookconfigurations,validatingwebhookconfigurations get,list,update,watch";
     assert_eq!(granted, of_text(configurations));
     let secrets = object(&objects, "Role", "aibrix-webhook-controller-manager-certificate-role");
-    assert_eq!(of_role(&secrets), of_text("core secrets get,list,update,watch"));
     assert_eq!(secrets["metadata"]["namespace"], "aibrix-system", "in its own namespace only");
+    let granted_there = of_named(secrets, &["aibrix-webhook-server-cert"]);
+    assert_eq!(granted_there, of_text("core secrets get,list,update,watch"));
     assert_eq!(missing(&combined(), &granted), NONE);
 }
 

@@ -14,6 +14,7 @@
     reason = "test code, which clippy recognises only inside of test functions"
 )]
 
+mod certificates;
 mod election;
 mod harness;
 mod model_adapter;
@@ -22,4 +23,5 @@ mod oracle;
 mod pod_autoscaler;
 mod process;
 mod support;
+mod webhook;
 mod writer;

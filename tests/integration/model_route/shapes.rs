@@ -151,7 +151,8 @@ async fn routes_have_the_names_that_the_gateway_looks_for() {
 /// The hash in a route's name, reckoned apart from the code under test.
 fn hash(model: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, model.as_bytes());
-    hash.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    let number = hash.as_ref()[..6].iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:012x}")
 }
 
 // scenario: model-adapter-and-router 57
@@ -164,7 +165,9 @@ async fn a_port_that_is_none_becomes_8000_and_is_told() {
     {
         let model = format!("{ns}-{name}");
         let mut it = deployment(&ns, name, &model);
-        it["metadata"]["labels"]["model.aibrix.ai/port"] = json!(label);
+        let labels = it["metadata"]["labels"].as_object_mut().expect("labels");
+        labels.remove("model.aibrix.ai/port");
+        labels.extend(label.map(|label| ("model.aibrix.ai/port".to_owned(), json!(label))));
         objects::create(&client, &it).await;
         let seen = until_there(&client, &route(&format!("{model}-router"))).await;
         assert_eq!(backend(&seen), (ns.clone(), model, 8000));
@@ -279,6 +282,28 @@ async fn the_gateways_namespace_needs_no_grant_and_a_workload_without_model_noth
     for absent in [grant(NAMESPACE), grant(&ns), route("silent-router")] {
         assert!(objects::get(&client, &absent).await.is_none(), "{absent}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_the_api_server_does_not_take_is_told_once() {
+    let plane = &world().await.plane;
+    let (client, ns) = (plane.client().await, plane.namespace("long").await);
+    // Longer than the name of any Service.
+    let it = annotated(workload("Deployment", &ns, "web"), "model.aibrix.ai/name", &"long/".repeat(60));
+    objects::create(&client, &it).await;
+    until_warned(&client, &it, "the API server refuses the route: ").await;
+    let more = deployment(&ns, "more", &ns);
+    objects::create(&client, &more).await;
+    until_there(&client, &route(&format!("{ns}-router"))).await;
+    // It is tried again every now and then, and not told again.
+    stay(&client, &[&route(&format!("{ns}-router"))], 2 * WHILE).await;
+    assert_eq!(warnings(&client, &it).await.map(|it| it.len()), Ok(1));
+    let fix = json!({"metadata": {"annotations": {"model.aibrix.ai/service-name": "web"}}});
+    objects::patch(&client, &it, &fix).await;
+    let mut found = route("");
+    found["metadata"]["name"] =
+        json!(format!("{}-{}-router", "long-".repeat(46) + "lon", hash(&"long/".repeat(60))));
+    until(&client, &found, "it is made", |it| backend(it).1 == "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! The manager's binary as a process of the test.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -35,8 +36,25 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     /// The address on which it serves metrics and probes.
     pub(crate) address: String,
-    /// Its ports for metrics and for probes; free ones when `None`.
-    pub(crate) ports: Option<(u16, u16)>,
+    /// Its ports for metrics, probes and webhooks; free ones when `None`.
+    pub(crate) ports: Option<Ports>,
+}
+
+/// Where a manager listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) metrics: u16,
+    pub(crate) probes: u16,
+    pub(crate) webhooks: u16,
+}
+
+impl Ports {
+    /// Those of the shipped manifests.
+    pub(crate) const SHIPPED: Self = Self { metrics: 8080, probes: 8081, webhooks: 9443 };
+
+    fn free() -> Self {
+        Self { metrics: free_port(), probes: free_port(), webhooks: free_port() }
+    }
 }
 
 impl Launch {
@@ -65,7 +83,7 @@ impl Launch {
             log: plane.new_path(&format!("{pod_name}.log")),
             args,
             address: address.to_owned(),
-            ports: Some((8080, 8081)),
+            ports: Some(Ports::SHIPPED),
             ..Self::new(plane, &[]).await
         }
     }
@@ -82,17 +100,23 @@ impl Launch {
     /// # Panics
     /// When the binary cannot be started.
     pub(crate) fn start(&self) -> Manager {
-        let (metrics, probes) = self.ports.unwrap_or_else(|| (free_port(), free_port()));
+        let ports = self.ports.unwrap_or_else(Ports::free);
+        let Ports { metrics, probes, webhooks } = ports;
         let mut args = self.args.clone();
         args.push(format!("--kubeconfig={}", self.kubeconfig.display()));
         args.push(format!("--metrics-bind-address={}:{metrics}", self.address));
         args.push(format!("--health-probe-bind-address={}:{probes}", self.address));
+        // Other binaries need not know these, and serve none in tests.
+        if self.binary.is_none() {
+            args.push(format!("--webhook-host={}", self.address));
+            args.push(format!("--webhook-port={webhooks}"));
+        }
         let mut env: Vec<(&str, String)> = vec![("POD_NAME", self.pod_name.clone())];
         env.extend(self.env.iter().map(|(key, value)| (key.as_str(), value.clone())));
         let binary = self.binary.clone().unwrap_or_else(binary);
         let process = Process::spawn(&binary, args, &env, &self.log)
             .unwrap_or_else(|error| panic!("start a manager: {error:#}"));
-        Manager { process, pod_name: self.pod_name.clone(), address: self.address.clone(), metrics, probes }
+        Manager { process, pod_name: self.pod_name.clone(), address: self.address.clone(), ports }
     }
 }
 
@@ -102,8 +126,7 @@ pub(crate) struct Manager {
     process: Process,
     pod_name: String,
     address: String,
-    metrics: u16,
-    probes: u16,
+    ports: Ports,
 }
 
 impl Manager {
@@ -120,6 +143,11 @@ impl Manager {
     /// Whether the holder of a Lease is this process.
     pub(crate) fn is(&self, holder: &str) -> bool {
         holder.strip_prefix(&self.pod_name).is_some_and(|rest| rest.starts_with('_'))
+    }
+
+    /// Where it answers admission reviews.
+    pub(crate) fn webhooks(&self) -> SocketAddr {
+        SocketAddr::new(self.address.parse().expect("an address"), self.ports.webhooks)
     }
 
     /// Its process id.
@@ -150,7 +178,7 @@ impl Manager {
     /// # Errors
     /// No answer.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
-        http::get(&format!("http://{}:{}{path}", self.address, self.probes)).await
+        http::get(&format!("http://{}:{}{path}", self.address, self.ports.probes)).await
     }
 
     /// Waits until `/readyz` answers 200.
@@ -170,7 +198,7 @@ impl Manager {
     /// # Errors
     /// No answer.
     pub(crate) async fn metrics(&self) -> Result<String> {
-        Ok(http::get(&format!("http://{}:{}/metrics", self.address, self.metrics)).await?.body)
+        Ok(http::get(&format!("http://{}:{}/metrics", self.address, self.ports.metrics)).await?.body)
     }
 
     /// The value of the series that is written `series`, such as `up{name="x"}`, labels as printed; `None`

@@ -36,7 +36,8 @@ const P256_KEY: [u8; 26] = [
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-fn pem(label: &str, der: &[u8]) -> Result<String> {
+/// DER as PEM.
+pub(super) fn pem(label: &str, der: &[u8]) -> Result<String> {
     let base64 = serde_json::to_value(ByteString(der.to_vec()))?;
     let base64 = base64.as_str().unwrap_or_default();
     Ok(format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n"))
