@@ -265,7 +265,8 @@ impl World {
             .pods
             .iter()
             .filter(|pod| plan.watch.contains(&pod.facts.uid))
-            .map(|pod| Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().unwrap() })
+            .filter_map(|pod| Some((pod.facts.uid.clone(), pod.endpoint.clone().ok()?)))
+            .map(|(pod, endpoint)| Origin { pod, endpoint })
             .collect();
         self.ledger.watch(&key, origins, self.instant());
         for step in plan.steps.clone() {

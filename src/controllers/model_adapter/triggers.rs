@@ -75,7 +75,7 @@ fn matters(change: &Change<PodFacts>) -> bool {
             is_usable(old) != is_usable(new)
                 || old.uid != new.uid
                 || old.leaving != new.leaving
-                || old.life != new.life
+                || old.is_finished() != new.is_finished()
                 || (is_usable(new) && differs(old, new))
         }
         // What was never usable is no loss, and what is not usable yet no gain.
