@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    api::model::ModelAdapter,
+    api::model::{ModelAdapter, ModelAdapterSpec},
     clock::{Clock, Instant, SystemClock},
     engine::endpoint::{Dialect, Endpoint, Token},
     runtime::reconciler::Key,
@@ -31,8 +31,7 @@ fn key(name: &str) -> Key {
 }
 
 fn source() -> Arc<Source> {
-    let (metadata, spec) = Default::default();
-    Arc::new(Source::of(&ModelAdapter { metadata, spec, status: None }))
+    Arc::new(Source::of(&ModelAdapter::new("sql", ModelAdapterSpec::default())))
 }
 
 fn order(name: &str, pod: &str, what: What) -> Order {
