@@ -138,11 +138,11 @@ impl ModelAdapterController {
         let clock = Arc::clone(&term.clock);
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
         let prometheus = self.settings.metrics.prometheus.clone();
-        let scores = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
+        let readings = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
         let reads = Arc::new(Reads::new(
             stores.clone(),
             Arc::clone(&calls),
-            Arc::clone(&scores),
+            Arc::clone(&readings),
             self.settings.clone(),
             Arc::clone(&clock),
         ));
@@ -162,7 +162,7 @@ impl ModelAdapterController {
         built
             .on_malformed(&stores.adapters, move |object| malformed.publish(about_malformed(object)))
             .alongside("engine calls", async move { calls.run(&engines, |key| wake.add(key)).await })
-            .alongside("measurements", async move { scores.run(&meter, |key| measured.add(key)).await })
+            .alongside("measurements", async move { readings.run(&meter, |key| measured.add(key)).await })
             .build(ModelAdapterLoop {
                 writes: Writes::new(Writer::new(client), Arc::clone(&reads), Arc::clone(&clock)),
                 reads,

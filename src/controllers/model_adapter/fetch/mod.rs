@@ -49,7 +49,7 @@ pub(super) struct Reads {
     /// From engines.
     pub(super) calls: Arc<Calls>,
     /// Measurements.
-    pub(super) scores: Arc<Scores>,
+    pub(super) readings: Arc<Scores>,
     /// Own writes to children that the stores do not show yet.
     pub(super) expected: Mutex<Expectations>,
     settings: ModelAdapterSettings,
@@ -63,12 +63,12 @@ impl Reads {
     pub(super) fn new(
         stores: Stores,
         calls: Arc<Calls>,
-        scores: Arc<Scores>,
+        readings: Arc<Scores>,
         settings: ModelAdapterSettings,
         clock: SharedClock,
     ) -> Self {
         let (expected, written) = (Mutex::new(Expectations::new(LAG)), Mutex::default());
-        Self { stores, calls, scores, expected, settings, written, clock }
+        Self { stores, calls, readings, expected, settings, written, clock }
     }
 
     /// The object, in its newest version known here; `None`: it is gone.
@@ -136,7 +136,7 @@ impl Reads {
     fn measure(&self, key: &Key, pods: &mut [PodSeen], placements: &Placements, now: Instant) {
         if measures(self.settings.policy) && placements.chosen(key, now).is_none() {
             for pod in pods {
-                pod.measured = self.scores.ask(key, &pod.facts);
+                pod.measured = self.readings.ask(key, &pod.facts);
             }
         }
     }
