@@ -57,7 +57,7 @@ pub mod model_adapter {
 
 /// What the model claim controller leaves behind.
 pub mod model_claim {
-    /// Annotations of a pod, one for each ModelClaim that is bound to it: what it serves, and where.
+    /// Annotations of a pod, one for each claim that is bound to it: what it serves, and where.
     pub const BINDING_PREFIX: &str = "modelclaim.aibrix.ai/";
 }
 

@@ -48,6 +48,27 @@ struct WireCondition {
     last_transition_time: Option<Timestamp>,
 }
 
+/// How far a pod has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodLife {
+    /// It has not started yet, or nobody knows.
+    Waiting,
+    /// It has started.
+    Running,
+    /// It has ended and will never serve again.
+    Finished,
+}
+
+impl PodLife {
+    fn of(phase: &str) -> Self {
+        match phase {
+            "Running" => Self::Running,
+            "Succeeded" | "Failed" => Self::Finished,
+            _ => Self::Waiting,
+        }
+    }
+}
+
 /// What controllers read of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
@@ -63,12 +84,10 @@ pub struct PodFacts {
     pub labels: BTreeMap<String, String>,
     /// The base model, where only an annotation names it; `None` beside a label that does.
     annotated_model: Option<Box<str>>,
-    /// Served names of the ModelClaims that are bound to the pod with a port.
+    /// Served names of the model claims that are bound to the pod with a port.
     pub claimed_models: Vec<Box<str>>,
-    /// Phase Running and not being deleted.
-    pub running: bool,
-    /// Phase Succeeded or Failed: it will never serve again.
-    pub finished: bool,
+    /// How far it has come.
+    pub life: PodLife,
     /// Being deleted.
     pub leaving: bool,
     /// Since when its condition `Ready` is true, the epoch where that is not told; `None`: it is not ready.
@@ -79,7 +98,7 @@ pub struct PodFacts {
     pub has_sidecar: bool,
 }
 
-/// The value of an annotation that binds a pod to a ModelClaim.
+/// The value of an annotation that binds a pod to a model claim.
 #[derive(Deserialize)]
 struct Binding {
     #[serde(default)]
@@ -108,13 +127,22 @@ impl PodFacts {
             annotated_model: annotated.map(|model| model.as_str().into()),
             claimed_models: claimed.filter_map(|(_, binding)| bound_model(binding)).collect(),
             labels,
-            running: phase == "Running" && !leaving,
-            finished: matches!(phase.as_str(), "Succeeded" | "Failed"),
+            life: PodLife::of(&phase),
             leaving,
             ready_since: ready.map(|ready| ready.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
             ip: pod_ip.and_then(|ip| ip.parse().ok()),
             has_sidecar: spec.containers.iter().any(|container| container.name == SIDECAR_CONTAINER),
         }
+    }
+
+    /// Whether it has started and is not being deleted.
+    pub fn is_running(&self) -> bool {
+        self.life == PodLife::Running && !self.leaving
+    }
+
+    /// Whether it has ended and will never serve again.
+    pub fn is_finished(&self) -> bool {
+        self.life == PodLife::Finished
     }
 
     /// The base model: the label if it says something, else the annotation; `None`: the pod names none.

@@ -13,7 +13,7 @@ fn pod_is_reduced_to_what_is_read() {
         "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": []},
     }));
     assert_eq!((pod.namespace(), Stored::name(&pod), pod.version(), &*pod.uid), ("ns", "a", "7", "u"));
-    assert!(pod.running && !pod.leaving && !pod.finished && !pod.has_sidecar);
+    assert!(pod.is_running() && !pod.leaving && !pod.is_finished() && !pod.has_sidecar);
     assert_eq!((pod.ip, pod.ready_since), (Some("10.0.0.1".parse().unwrap()), None));
     assert_eq!(pod.labels["app"], "web");
 }
@@ -68,7 +68,7 @@ fn sidecar_ports_and_the_end_of_a_pod_are_seen() {
             "initContainers": [{"name": "other"}]},
         "status": {"phase": "Failed"},
     }));
-    assert!(pod.has_sidecar && pod.leaving && pod.finished && !pod.running);
+    assert!(pod.has_sidecar && pod.leaving && pod.is_finished() && !pod.is_running());
     assert_eq!(pod.engine_port(), Some(9000));
     assert_eq!(["x", "y", "z", "none"].map(|label| pod.port_label(label)), [None; 4]);
     let init = json!({"metadata": {"name": "a"}, "spec": {"initContainers": [{"name": "aibrix-runtime"}]}});

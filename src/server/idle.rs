@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A stream that ends when nothing has moved on it for a while.
+//! A stream that ends when nothing has moved on it for a while, or when the head of a request takes too long.
 
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,18 +14,24 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::progress::Progress;
+
 /// Fails with [`io::ErrorKind::TimedOut`] when no byte was read or written for the limit: a peer that
-/// neither asks nor takes its answer keeps nothing open.
+/// neither asks nor takes its answer keeps nothing open. The same when a head that has begun is not complete
+/// within its own limit: a byte now and then is no sign of life.
 #[derive(Debug)]
 pub(super) struct IdleTimeout<S> {
     stream: S,
     limit: Duration,
     deadline: Pin<Box<Sleep>>,
+    head: HeadTimeout,
 }
 
 impl<S> IdleTimeout<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, deadline: Box::pin(sleep(limit)) }
+    /// `limit` without a byte, `head` for the head of a request.
+    pub(super) fn new(stream: S, limit: Duration, head: Duration, progress: Arc<Progress>) -> Self {
+        let head = HeadTimeout { limit: head, progress, running: None };
+        Self { stream, limit, deadline: Box::pin(sleep(limit)), head }
     }
 
     /// Passes on what the stream says; while it says nothing the deadline runs, otherwise it moves.
@@ -48,7 +55,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let moved = buffer.filled().len() > before;
+        if self.head.is_over(context, moved) && poll.is_pending() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         self.watch(context, poll)
     }
 }
@@ -71,5 +83,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_shutdown(context);
         self.watch(context, poll)
+    }
+}
+
+/// How long the head that is awaited may still take.
+#[derive(Debug)]
+struct HeadTimeout {
+    limit: Duration,
+    progress: Arc<Progress>,
+    /// The head that has begun, and until when it has to be complete.
+    running: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl HeadTimeout {
+    /// Whether the head has not come in time. `moved`: bytes have come just now.
+    fn is_over(&mut self, context: &mut Context<'_>, moved: bool) -> bool {
+        let Some(awaited) = self.progress.awaited_head() else {
+            self.running = None;
+            return false;
+        };
+        let begun = self.running.as_ref().is_some_and(|(head, _)| *head == awaited);
+        // A client that has connected to ask something does so; afterwards it may wait.
+        if !begun && (moved || awaited == 0) {
+            self.running = Some((awaited, Box::pin(sleep(self.limit))));
+        } else if !begun {
+            self.running = None;
+        }
+        self.running.as_mut().is_some_and(|(_, deadline)| deadline.as_mut().poll(context).is_ready())
     }
 }

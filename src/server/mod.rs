@@ -14,6 +14,7 @@ pub mod debug;
 mod idle;
 pub mod metrics;
 pub mod probes;
+mod progress;
 mod serve;
 pub mod tls;
 pub mod webhooks;

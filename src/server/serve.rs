@@ -1,17 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Accepts connections and answers requests, within limits.
 
-use std::{
-    collections::VecDeque,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse as _};
 use hyper::{body::Incoming, service::service_fn};
@@ -28,14 +18,18 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::idle::IdleTimeout;
+use super::{
+    idle::IdleTimeout,
+    progress::{Progress, UnderWay},
+};
 
 /// What one client may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// For a TLS handshake.
     pub(super) handshake: Duration,
-    /// For the head of a request, from its first byte or from the end of the last answer.
+    /// For the head of a request of HTTP/1, from its first byte; for that of the first one, from the moment
+    /// at which the connection is up.
     pub(super) head: Duration,
     /// Without a byte in either direction.
     pub(super) idle: Duration,
@@ -105,9 +99,9 @@ impl Server {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         connections.make_room(self.limits.connections);
-                        let use_ = Arc::new(Use::default());
-                        let connection = self.connection(stream, stop.clone(), Arc::clone(&use_));
-                        connections.add(connection, use_);
+                        let progress = Arc::new(Progress::default());
+                        let connection = self.connection(stream, stop.clone(), Arc::clone(&progress));
+                        connections.add(connection, progress);
                     }
                     Err(error) if passes(&error) => {
                         tracing::debug!(address = self.address, error = %error, "could not accept a connection");
@@ -129,22 +123,22 @@ impl Server {
         &self,
         stream: TcpStream,
         stop: CancellationToken,
-        use_: Arc<Use>,
+        progress: Arc<Progress>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, router, limits) = (self.tls.clone(), self.router.clone(), self.limits);
         async move {
             // Small answers: waiting for more to send only delays them. Without it they are late, not lost.
             stream.set_nodelay(true).unwrap_or_default();
-            let stream = IdleTimeout::new(stream, limits.idle);
+            let stream = IdleTimeout::new(stream, limits.idle, limits.head, Arc::clone(&progress));
             let Some(tls) = tls else {
-                use_.established.store(true, Ordering::Relaxed);
-                return answer(stream, false, router, limits, stop, use_).await;
+                progress.established(true);
+                return answer(stream, false, router, limits, stop, progress).await;
             };
             match tokio::time::timeout(limits.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    use_.established.store(true, Ordering::Relaxed);
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    answer(stream, http2, router, limits, stop, use_).await;
+                    progress.established(!http2);
+                    answer(stream, http2, router, limits, stop, progress).await;
                 }
                 Ok(Err(error)) => tracing::debug!(error = %error, "tls handshake failed"),
                 Err(_) => tracing::debug!("tls handshake timed out"),
@@ -153,59 +147,23 @@ impl Server {
     }
 }
 
-/// What a connection is good for at the moment.
-#[derive(Debug, Default)]
-struct Use {
-    /// Through its handshake.
-    established: AtomicBool,
-    /// Requests under way.
-    requests: AtomicUsize,
-}
-
-impl Use {
-    /// 0: none yet; 1: it may ask something; 2: it is being answered.
-    fn rank(&self) -> u8 {
-        match (self.established.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed)) {
-            (false, _) => 0,
-            (true, 0) => 1,
-            (true, _) => 2,
-        }
-    }
-}
-
-/// Counts a request while it is under way, however that ends.
-struct UnderWay(Arc<Use>);
-
-impl UnderWay {
-    fn new(of: &Arc<Use>) -> Self {
-        of.requests.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(of))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The connections of a server, oldest first.
 #[derive(Debug, Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    handles: VecDeque<(AbortHandle, Arc<Use>)>,
+    handles: VecDeque<(AbortHandle, Arc<Progress>)>,
 }
 
 impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static, use_: Arc<Use>) {
-        self.handles.push_back((self.tasks.spawn(connection), use_));
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static, progress: Arc<Progress>) {
+        self.handles.push_back((self.tasks.spawn(connection), progress));
     }
 
     /// Ends connections until one more fits: slow clients must not keep new ones out, and clients that
     /// cannot even shake hands must not end the others.
     fn make_room(&mut self, limit: usize) {
         while self.handles.len() >= limit.max(1) {
-            let ranks = self.handles.iter().map(|(_, use_)| use_.rank()).enumerate();
+            let ranks = self.handles.iter().map(|(_, progress)| progress.rank()).enumerate();
             let Some((place, _)) = ranks.min_by_key(|(_, rank)| *rank) else { return };
             if let Some((least, _)) = self.handles.remove(place) {
                 least.abort();
@@ -230,17 +188,18 @@ async fn answer<S>(
     router: Router,
     limits: Limits,
     stop: CancellationToken,
-    use_: Arc<Use>,
+    progress: Arc<Progress>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.head_bytes);
+    // The library's own limit would run while a connection only waits for the next request.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.head_bytes);
     let header_list = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).max_header_list_size(header_list);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, under_way) = (router.clone(), UnderWay::new(&use_));
+        let (router, under_way) = (router.clone(), UnderWay::new(&progress));
         async move {
             // The buffer of the connection may hold up to twice as much before it refuses a head.
             if head_bytes(&request) > limits.head_bytes {

@@ -9,7 +9,8 @@ pub mod lease_store;
 pub mod metrics_api;
 pub mod probe;
 pub mod scripted_api;
-pub mod stored_api;
+#[cfg(test)]
+pub(crate) mod stored_api;
 
 #[cfg(test)]
 mod metrics_api_tests;

@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub struct StoredApi {
+pub(crate) struct StoredApi {
     /// The side that watches see.
-    pub watched: ScriptedApi,
+    pub(crate) watched: ScriptedApi,
     objects: Arc<Mutex<BTreeMap<(String, String), Value>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -32,14 +32,14 @@ impl Debug for StoredApi {
 
 impl StoredApi {
     /// Stores an object, such as in `/api/v1/pods`, and returns it as stored.
-    pub fn put(&self, collection: &str, mut object: Value) -> Value {
+    pub(crate) fn put(&self, collection: &str, mut object: Value) -> Value {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let known = self.get(collection, &name);
         let meta = &mut object["metadata"];
         if meta["uid"].is_null() {
             meta["uid"] = match &known {
                 Some(known) => known["metadata"]["uid"].clone(),
-                None => json!(format!("uid-{name}")),
+                None => json!(format!("{}-{name}", collection.rsplit('/').next().unwrap_or_default())),
             };
         }
         let bare = |object: &Value| (object["spec"].clone(), object["metadata"]["deletionTimestamp"].clone());
@@ -55,18 +55,18 @@ impl StoredApi {
     }
 
     /// The object, if there is one.
-    pub fn get(&self, collection: &str, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, collection: &str, name: &str) -> Option<Value> {
         self.objects.lock().get(&(collection.to_owned(), name.to_owned())).cloned()
     }
 
     /// All objects of a collection.
-    pub fn list(&self, collection: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
         let objects = self.objects.lock();
         objects.iter().filter(|((of, _), _)| of == collection).map(|(_, object)| object.clone()).collect()
     }
 
     /// Changes an object as a user would: merge patch.
-    pub fn change(&self, collection: &str, name: &str, patch: &Value) {
+    pub(crate) fn change(&self, collection: &str, name: &str, patch: &Value) {
         if let Some(mut object) = self.get(collection, name) {
             json_patch::merge(&mut object, patch);
             self.put(collection, object);
@@ -74,13 +74,13 @@ impl StoredApi {
     }
 
     /// Removes an object, whatever its finalizers.
-    pub fn remove(&self, collection: &str, name: &str) {
+    pub(crate) fn remove(&self, collection: &str, name: &str) {
         self.objects.lock().remove(&(collection.to_owned(), name.to_owned()));
         self.watched.delete(collection, "ns", name);
     }
 
     /// Deletes an object: with finalizers it stays until the last of them is gone.
-    pub fn delete(&self, collection: &str, name: &str) {
+    pub(crate) fn delete(&self, collection: &str, name: &str) {
         let Some(object) = self.get(collection, name) else { return };
         if has_finalizers(&object) {
             let patch = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
@@ -91,17 +91,17 @@ impl StoredApi {
     }
 
     /// Method and path of everything that was asked besides lists and watches, in order.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().clone()
     }
 
     /// Forgets what was asked.
-    pub fn forget_asked(&self) {
+    pub(crate) fn forget_asked(&self) {
         self.asked.lock().clear();
     }
 
     /// A client that may write.
-    pub fn client(&self) -> kube::Client {
+    pub(crate) fn client(&self) -> kube::Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
@@ -177,7 +177,7 @@ impl StoredApi {
     ///
     /// # Errors
     /// What there was instead, after ten seconds.
-    pub async fn wait<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> Result<T, String> {
+    pub(crate) async fn wait<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> Result<T, String> {
         let found = async {
             loop {
                 if let Some(found) = look(self) {

@@ -9,7 +9,9 @@
 //! [`subject::ARGS`], to compare.
 
 pub(crate) mod adapters;
+pub(crate) mod admission;
 pub(crate) mod autoscalers;
+pub(crate) mod elections;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
 pub(crate) mod memory;
@@ -35,7 +37,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 8] = [
+pub(crate) const ALL: [Measurement; 10] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -67,6 +69,12 @@ pub(crate) const ALL: [Measurement; 8] = [
         run: |subject| lease_traffic::measure(subject).boxed_local(),
     },
     Measurement {
+        name: "elections",
+        about: "seven controllers on three replicas: spread, requests, hand-over, also with 10,000 pods",
+        limit: Duration::from_mins(30),
+        run: |_| elections::measure().boxed_local(),
+    },
+    Measurement {
         name: "autoscalers",
         about: "200 autoscalers at rest, and when the load doubles",
         limit: Duration::from_mins(20),
@@ -83,6 +91,12 @@ pub(crate) const ALL: [Measurement; 8] = [
         about: "resident memory with 10,000 pods and 500 adapters",
         limit: Duration::from_mins(15),
         run: |subject| adapters::measure_memory(subject).boxed_local(),
+    },
+    Measurement {
+        name: "admission",
+        about: "answers of one replica to 200 admission reviews a second",
+        limit: Duration::from_mins(5),
+        run: |subject| admission::measure(subject).boxed_local(),
     },
 ];
 

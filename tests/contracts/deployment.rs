@@ -42,6 +42,9 @@ fn services_and_budgets_tell_the_pods_of_different_deployments_apart() {
         ("overlays/release", "overlays/standalone/model-route-controller"),
         ("overlays/webhook-only", "overlays/standalone/model-route-controller"),
         ("overlays/standalone/pod-autoscaler-controller", "overlays/standalone/model-route-controller"),
+        ("overlays/standalone/model-adapter-controller", "overlays/standalone/model-route-controller"),
+        ("overlays/standalone/model-adapter-controller", "overlays/standalone/pod-autoscaler-controller"),
+        ("overlays/release", "overlays/standalone/model-adapter-controller"),
     ];
     for (one, other) in pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
         let labels = |kustomization| pod(kustomization)["metadata"]["labels"].clone();

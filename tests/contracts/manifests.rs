@@ -19,12 +19,14 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
     "overlays/webhook-only",
     "overlays/standalone/pod-autoscaler-controller",
     "overlays/standalone/model-route-controller",
+    "overlays/standalone/model-adapter-controller",
 ];
 
 /// Controllers with a kustomization of their own, which renames by a prefix.
 pub(crate) const STANDALONE: &[(&str, &str)] = &[
     ("pod-autoscaler-controller", "aibrix-autoscaling-"),
     ("model-route-controller", "aibrix-model-route-"),
+    ("model-adapter-controller", "aibrix-lora-"),
 ];
 
 /// The kustomization of one controller alone.

@@ -75,6 +75,7 @@ fn one_entry_under_images_changes_the_image() {
         ("base", "controller"),
         ("overlays/standalone/pod-autoscaler-controller", "controller"),
         ("overlays/standalone/model-route-controller", "controller"),
+        ("overlays/standalone/model-adapter-controller", "controller"),
         ("overlays/release", "aibrix/controller-manager"),
     ] {
         let text = read(&format!("deploy/kustomize/{file}/kustomization.yaml"));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::understood,
-    manifests::{args, deployment, kustomize, object, render, root},
+    manifests::{args, deployment, documents, kustomize, object, render, root},
 };
 
 const KUSTOMIZATIONS: [&str; 4] = ["base", "overlays/release", "overlays/dev", "overlays/webhook-only"];
@@ -132,7 +132,7 @@ fn the_service_leads_to_the_port_that_the_manager_listens_on() {
         let open = json!({"name": "webhook-server", "containerPort": settings.port, "protocol": "TCP"});
         assert!(ports.contains(&open), "{ports:?}");
     }
-    for standalone in ["overlays/standalone/pod-autoscaler-controller"] {
+    for standalone in crate::manifests::KUSTOMIZATIONS.iter().filter(|it| it.contains("standalone")) {
         let objects = render(standalone);
         let pod = deployment(&objects)["spec"]["template"].clone();
         assert_eq!(pod["metadata"]["labels"].get("aibrix.ai/serves-webhooks"), None, "{standalone}");
@@ -164,19 +164,24 @@ fn the_manager_keeps_the_objects_that_are_shipped_with_it() {
     }
 }
 
-#[test]
-fn match_conditions_can_be_added_to_the_webhooks_of_deployments() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("match-conditions");
+/// The release with one of the optional components.
+fn release_with(component: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(component);
     std::fs::create_dir_all(&folder).expect("a folder");
     let up = "../".repeat(folder.strip_prefix(root()).map_or(0, |below| below.components().count()));
     // A build folder elsewhere has no relative way to the manifests that kustomize would take.
     let base = if up.is_empty() { root().display().to_string() + "/" } else { up };
     let text = format!(
         "resources: [{base}deploy/kustomize/overlays/release]\n\
-         components: [{base}deploy/kustomize/components/deployment-match-conditions]\n"
+         components: [{base}deploy/kustomize/components/{component}]\n"
     );
     std::fs::write(folder.join("kustomization.yaml"), text).expect("write");
-    let objects = crate::manifests::documents(&kustomize(&folder));
+    documents(&kustomize(&folder))
+}
+
+#[test]
+fn match_conditions_can_be_added_to_the_webhooks_of_deployments() {
+    let objects = release_with("deployment-match-conditions");
     for configuration in CONFIGURATIONS {
         for entry in entries(&objects, configuration) {
             let deployments = entry["rules"][0]["resources"] == json!(["deployments"]);
@@ -186,5 +191,26 @@ fn match_conditions_can_be_added_to_the_webhooks_of_deployments() {
                               'model.aibrix.ai/sidecar-injection' in object.metadata.annotations";
             assert!(condition.is_none_or(|it| it == expression), "{condition:?}");
         }
+    }
+}
+
+#[test]
+fn cert_manager_can_make_the_certificates() {
+    let objects = release_with("cert-manager");
+    let settings = settings(&objects);
+    assert!(!settings.manage_certs);
+    let certificate = object(&objects, "Certificate", "aibrix-webhook-server-cert");
+    let namespace = json!(settings.namespace);
+    assert_eq!(certificate["metadata"]["namespace"], namespace);
+    // The Secret that the pods mount.
+    assert_eq!(certificate["spec"]["secretName"], json!(settings.secret_name));
+    let name = format!("{}.{}.svc", settings.service_name, settings.namespace);
+    assert_eq!(certificate["spec"]["dnsNames"], json!([name]));
+    let issuer = certificate["spec"]["issuerRef"]["name"].as_str().expect("an issuer");
+    assert_eq!(object(&objects, "Issuer", issuer)["metadata"]["namespace"], namespace);
+    for (kind, name) in CONFIGURATIONS {
+        let configuration = object(&objects, kind, name);
+        let from = &configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+        assert_eq!(*from, json!(format!("{}/aibrix-webhook-server-cert", settings.namespace)));
     }
 }

@@ -18,6 +18,7 @@ mod certificates;
 mod election;
 mod harness;
 mod model_adapter;
+mod model_route;
 mod oracle;
 mod pod_autoscaler;
 mod process;

@@ -129,7 +129,13 @@ impl Writes {
                 Step::CreateSlice(_) | Step::PatchSlice { .. } | Step::DeleteSlice { .. } if news => {
                     report.failed.get_or_insert_with(status::slice_failed);
                 }
-                _ => {}
+                Step::Load { .. }
+                | Step::Unload { .. }
+                | Step::RecordHash { .. }
+                | Step::CreateSlice(_)
+                | Step::PatchSlice { .. }
+                | Step::DeleteSlice { .. }
+                | Step::Release => {}
             }
             if !report.refused {
                 report.error.get_or_insert(Error::Step { attempt, source });

@@ -49,29 +49,29 @@ pub(super) fn plan_dropped(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSe
             }
             Fate::Unload => {
                 plan.steps.extend(unload(pod));
-                plan.remember.dropped.insert(uid, Dropped { tried: Some(pod.facts.ready_since) });
+                plan.remember
+                    .dropped
+                    .insert(uid, Dropped { asked: true, ready_since: pod.facts.ready_since });
             }
         }
     }
 }
 
 fn fate(seen: &Snapshot, pod: &PodSeen, before: &Dropped, wanted: bool, instances: &[&PodSeen]) -> Fate {
-    if wanted || pod.facts.finished {
+    if wanted || pod.facts.is_finished() {
         return Fate::Settled;
     }
     if pod.engine.call.is_some() {
         return Fate::Waits;
     }
-    if before.tried.is_some() && pod.engine.unloaded == Some(true) {
+    if before.asked && pod.engine.unloaded == Some(true) {
         return Fate::Settled;
     }
     // A pod that is selected may be needed again, unless another one does its work.
     let needless = !pod.selected || (seen.is_single() && !instances.is_empty());
     let callable = !pod.facts.leaving && pod.facts.ip.is_some() && pod.endpoint.is_ok();
-    let tried = match before.tried {
-        None => false,
-        // Once more each time that it becomes ready.
-        Some(since) => pod.facts.ready_since.is_none() || since == pod.facts.ready_since,
-    };
+    // Once more each time that it becomes ready.
+    let anew = pod.facts.ready_since.is_some() && pod.facts.ready_since != before.ready_since;
+    let tried = before.asked && !anew;
     if needless && callable && !tried { Fate::Unload } else { Fate::Waits }
 }

@@ -68,6 +68,6 @@ fn is_target(seen: &Snapshot, pod: &PodSeen, memory: &Memory) -> bool {
         || (engine.loaded.is_some() && engine.unloaded != Some(true))
         || memory.dropped.contains_key(&pod.facts.uid)
         || memory.dismissed.contains(&pod.facts.uid);
-    let callable = !pod.facts.finished && pod.facts.ip.is_some() && pod.endpoint.is_ok();
+    let callable = !pod.facts.is_finished() && pod.facts.ip.is_some() && pod.endpoint.is_ok();
     callable && (is_instance || chosen || attempted || pod.has_it())
 }

@@ -196,6 +196,10 @@ struct Attempt {
     call: Option<(u64, Change)>,
     loaded: Option<Arc<str>>,
     unloaded: Option<bool>,
+    /// When the engine said that it has loaded it, and from what; `None`: a list has shown it since.
+    claimed: Option<(Instant, Arc<str>)>,
+    /// It said so before, and it was not so: its list is believed from now on, and nothing else.
+    lied: bool,
 }
 
 /// Whom a question is about.
@@ -259,6 +263,11 @@ impl Ledger {
     fn unwatch(&mut self, key: &Key, origin: &Arc<Origin>) {
         let Some(lists) = self.origins.get_mut(origin) else { return };
         lists.watchers.remove(key);
+        let attempt = self.adapters.get_mut(key).and_then(|adapter| adapter.pods.get_mut(&origin.pod));
+        if let Some(attempt) = attempt.filter(|attempt| attempt.is_unconfirmed()) {
+            // Nobody will look whether it is so.
+            (attempt.call, attempt.claimed) = (None, None);
+        }
         if !lists.watchers.is_empty() {
             return;
         }
@@ -428,6 +437,15 @@ impl Ledger {
             State::UnderWay { since } => since,
             State::Due(_) => now,
         };
+        let proofs: Vec<(Key, Result<bool, String>)> = match &models {
+            Models::Known(names) => {
+                let shows = |key: &Key| names.contains(&key.name);
+                lists.watchers.keys().map(|key| (key.clone(), Ok(shows(key)))).collect()
+            }
+            Models::Unknown { error, .. } => {
+                lists.watchers.keys().map(|key| (key.clone(), Err(error.clone()))).collect()
+            }
+        };
         let wait = match models {
             Models::Known(names) => {
                 let mut names: BTreeSet<String> = names.into_iter().collect();
@@ -453,7 +471,15 @@ impl Ledger {
         lists.state = State::Due(due);
         let lane = if lists.slow { &mut self.slow_due } else { &mut self.due };
         lane.insert((due, number), Arc::clone(origin));
-        lists.news()
+        let mut news = lists.news();
+        for (key, proof) in proofs {
+            let adapter = self.adapters.get_mut(&key);
+            let attempt = adapter.and_then(|adapter| adapter.pods.get_mut(&origin.pod));
+            if attempt.is_some_and(|attempt| attempt.prove(proof, since, now)) && !news.contains(&key) {
+                news.push(key);
+            }
+        }
+        news
     }
 
     /// A change has ended. Returns the adapters to which that is news.
@@ -467,6 +493,12 @@ impl Ledger {
         attempt.call = None;
         match (&order.what, ended) {
             (What::Load { source, .. }, Ended::Well) => {
+                attempt.claimed = Some((now, Arc::clone(&source.hash)));
+                if attempt.lied {
+                    attempt.call = Some((number, Change::Load));
+                    self.look_again(order, now);
+                    return Vec::new();
+                }
                 (attempt.failures, attempt.error, attempt.retry_at) = (0, None, None);
                 (attempt.loaded, attempt.unloaded) = (Some(Arc::clone(&source.hash)), None);
                 self.edit(order, true);
@@ -554,6 +586,43 @@ impl Lists {
         };
         let news = self.watchers.iter().filter(|(_, watcher)| is_news(watcher));
         news.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl Attempt {
+    /// Whether a load has ended well by the word of an engine whose word is not taken.
+    fn is_unconfirmed(&self) -> bool {
+        self.lied && self.claimed.is_some() && matches!(self.call, Some((_, Change::Load)))
+    }
+
+    /// Compares what an engine said with a list that was asked for at `since`. Returns whether that is news.
+    fn prove(&mut self, listed: Result<bool, String>, since: Instant, now: Instant) -> bool {
+        let waits = self.is_unconfirmed();
+        let Some((_, hash)) = self.claimed.take_if(|(at, _)| *at <= since) else { return false };
+        let is_known = listed.is_ok();
+        let error = match listed {
+            Ok(true) => {
+                self.lied = false;
+                if waits {
+                    (self.call, self.loaded, self.unloaded) = (None, Some(hash), None);
+                    (self.failures, self.error, self.retry_at) = (0, None, None);
+                }
+                return waits;
+            }
+            Ok(false) => "the engine said that it has loaded the adapter, and does not list it".to_owned(),
+            Err(error) => error,
+        };
+        if waits {
+            self.call = None;
+            self.failures = self.failures.saturating_add(1);
+            self.error = Some(error);
+            self.retry_at = Some(now + delay_after(LoadFailure::Transient, self.failures));
+        }
+        if waits || is_known {
+            // It may have restarted in between: that is not held against it, but seen.
+            (self.lied, self.loaded) = (true, None);
+        }
+        waits
     }
 }
 

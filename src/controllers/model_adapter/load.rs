@@ -58,7 +58,8 @@ pub(super) fn plan_load<'a>(
     draft.instances(instances.iter().map(|pod| pod.name().to_owned()).collect());
     tell(plan, seen, &instances, order);
     for (pod, standing) in &standings {
-        if let (Standing::Failed(failed), true) = (standing, pod.endpoint.is_ok()) {
+        // The end of a list is a trigger; of an attempt that waits, only time is.
+        if let (Standing::Failed(failed), Listed::Known(_)) = (standing, &pod.engine.listed) {
             plan.within(failed.retry_in);
         }
     }
@@ -223,5 +224,5 @@ fn say_failed(draft: &mut Draft, standings: &[(&PodSeen, Standing<'_>)], settled
         return;
     }
     draft.phase(status::FAILED);
-    draft.ready(false, status::LOADING_ERROR, format!("Loading failed on all pods: {}", errors.join("; ")));
+    draft.ready(false, status::LOADING_ERROR, &format!("Loading failed on all pods: {}", errors.join("; ")));
 }

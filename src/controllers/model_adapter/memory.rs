@@ -28,8 +28,10 @@ pub(super) struct Memory {
 /// A pod on which the adapter is not wanted any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// Its state of readiness when it was last asked to unload; `None`: it was not asked yet.
-    pub(super) tried: Option<Option<Timestamp>>,
+    /// It was asked to unload.
+    pub(super) asked: bool,
+    /// Since when it was ready then; `None`: it was not.
+    pub(super) ready_since: Option<Timestamp>,
 }
 
 /// A Service that was refused for what it is.

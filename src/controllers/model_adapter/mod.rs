@@ -37,6 +37,7 @@ mod snapshot;
 mod source;
 mod status;
 mod steps;
+mod survey;
 mod triggers;
 
 #[cfg(test)]
@@ -44,11 +45,29 @@ mod controller_tests;
 #[cfg(test)]
 mod led;
 #[cfg(test)]
+mod ledger_tests;
+#[cfg(test)]
 mod load_retry_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
 mod placement_tests;
+#[cfg(test)]
+mod plan_place_tests;
+#[cfg(test)]
+mod plan_property_tests;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod publish_tests;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod source_tests;
+#[cfg(test)]
+mod survey_tests;
+#[cfg(test)]
+mod triggers_tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,7 +92,13 @@ use self::{
     apply::Writes,
     card::{CARD, LOOP, NAME},
     events::about_malformed,
-    fetch::{Reads, engines::Engines, runner::Calls, stores::Stores},
+    fetch::{
+        Reads,
+        engines::Engines,
+        runner::Calls,
+        scores::{Meter, Scores},
+        stores::Stores,
+    },
     reconcile::ModelAdapterLoop,
 };
 
@@ -112,9 +137,12 @@ impl ModelAdapterController {
         let client = term.client.0.clone();
         let clock = Arc::clone(&term.clock);
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
+        let prometheus = self.settings.metrics.prometheus.clone();
+        let scores = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
         let reads = Arc::new(Reads::new(
             stores.clone(),
             Arc::clone(&calls),
+            Arc::clone(&scores),
             self.settings.clone(),
             Arc::clone(&clock),
         ));
@@ -127,11 +155,14 @@ impl ModelAdapterController {
                 triggers::of_pod(change, |namespace| adapters.list_in(namespace))
             });
         let (malformed, wake) = (recorder.clone(), built.enqueue());
+        let measured = built.enqueue();
+        let meter = Meter::new(self.engine.clone(), client.clone(), self.settings.policy, prometheus);
         let engines =
             Engines { engine: self.engine.clone(), client: client.clone(), fence: term.fence.clone() };
         built
             .on_malformed(&stores.adapters, move |object| malformed.publish(about_malformed(object)))
             .alongside("engine calls", async move { calls.run(&engines, |key| wake.add(key)).await })
+            .alongside("measurements", async move { scores.run(&meter, |key| measured.add(key)).await })
             .build(ModelAdapterLoop {
                 writes: Writes::new(Writer::new(client), Arc::clone(&reads), Arc::clone(&clock)),
                 reads,

@@ -87,7 +87,7 @@ fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Times
         let name = status::full_name(&seen.adapter);
         let message = format!("ModelAdapter {name} waits until a pod has been ready for 5 seconds");
         draft.instances(Vec::new());
-        draft.ready(false, status::POD_NOT_READY, message);
+        draft.ready(false, status::POD_NOT_READY, &message);
         draft.phase(status::PENDING);
         return None;
     }

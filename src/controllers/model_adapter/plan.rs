@@ -2,6 +2,8 @@
 //! What a pass does, from what it saw and remembers: place → load → publish. Pure: same inputs, same plan; on a
 //! world that already matches, no steps.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use crate::{
     api::{
         keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
@@ -71,12 +73,15 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
     if let Err(problem) = selector_of(&seen.adapter) {
         let mut draft = Draft::of(&seen.adapter, now);
         draft.phase(status::FAILED);
-        draft.ready(false, status::VALIDATION_FAILED, problem);
+        draft.ready(false, status::VALIDATION_FAILED, &problem);
         plan.status = Some(draft.status);
         return plan;
     }
     let stored = seen.status();
-    let keep: Vec<&PodSeen> = stored.instances.iter().filter_map(|name| find(&seen.pods, name)).collect();
+    // Whoever wrote a name twice: one pod is one instance.
+    let mut named = BTreeSet::new();
+    let instances = stored.instances.iter().filter(|name| named.insert(name.as_str()));
+    let keep: Vec<&PodSeen> = instances.filter_map(|name| find(&seen.pods, name)).collect();
     for pod in seen.outside.iter().filter(|pod| stored.instances.iter().any(|name| name == pod.name())) {
         plan.remember.dropped.entry(pod.facts.uid.clone()).or_default();
     }
@@ -103,8 +108,7 @@ fn plan_lost(plan: &mut Plan, seen: &Snapshot, now: Timestamp) {
     if seen.pods.is_empty() {
         say_unavailable(&mut draft, seen);
     } else {
-        let message = "Adapter pod removed, migrating to new pod".to_owned();
-        draft.ready(false, status::MIGRATING, message);
+        draft.ready(false, status::MIGRATING, "Adapter pod removed, migrating to new pod");
     }
     plan.steps.extend(publish::empty_slice(seen));
     plan.status = Some(draft.status);
@@ -146,13 +150,11 @@ fn plan_hosted(plan: &mut Plan, seen: &Snapshot, keep: &[&PodSeen], now: Timesta
     } else if let [only, ..] = keep {
         vec![*only]
     } else {
-        match plan_place(plan, seen, &mut draft, now) {
-            Some(order) => order,
-            None => {
-                plan.status = Some(draft.status);
-                return;
-            }
-        }
+        let Some(order) = plan_place(plan, seen, &mut draft, now) else {
+            plan.status = Some(draft.status);
+            return;
+        };
+        order
     };
     plan.watch = order.iter().map(|pod| pod.facts.uid.clone()).collect();
     let instances = plan_load(plan, seen, &mut draft, &order, keep);
@@ -181,7 +183,7 @@ fn counted(seen: &Snapshot, now: Timestamp) -> Draft {
 fn say_unavailable(draft: &mut Draft, seen: &Snapshot) {
     let name = status::full_name(&seen.adapter);
     let message = format!("ModelAdapter {name} has no ready pods matching its selector");
-    draft.ready(false, status::UNAVAILABLE, message);
+    draft.ready(false, status::UNAVAILABLE, &message);
     draft.phase(status::PENDING);
 }
 
@@ -192,5 +194,5 @@ pub(super) fn find<'a>(pods: &'a [PodSeen], name: &str) -> Option<&'a PodSeen> {
 /// Starts to unload the adapter from a pod that can be called.
 pub(super) fn unload(pod: &PodSeen) -> Option<Step> {
     let endpoint = pod.endpoint.clone().ok()?;
-    Some(Step::Unload { pod: PodTarget { facts: std::sync::Arc::clone(&pod.facts), endpoint } })
+    Some(Step::Unload { pod: PodTarget { facts: Arc::clone(&pod.facts), endpoint } })
 }

@@ -97,8 +97,8 @@ impl Draft {
         conditions::upsert(&mut self.status.conditions, stated, self.generation, self.now);
     }
 
-    pub(super) fn ready(&mut self, holds: bool, reason: &'static str, message: String) {
-        self.say(Stated { kind: READY, holds, reason, message: cut(&message, MESSAGE_BYTES) });
+    pub(super) fn ready(&mut self, holds: bool, reason: &'static str, message: &str) {
+        self.say(Stated { kind: READY, holds, reason, message: cut(message, MESSAGE_BYTES) });
     }
 
     pub(super) fn scheduled(&mut self, holds: bool, reason: &'static str, message: String) {
@@ -211,7 +211,7 @@ pub(super) fn conclude(
         None if serves => {
             draft.heal(RESOURCE_CREATED, RESOURCE_CREATED, "Service and EndpointSlice exist");
             draft.phase(RUNNING);
-            draft.ready(true, AVAILABLE, format!("ModelAdapter {} is ready", full_name(adapter)));
+            draft.ready(true, AVAILABLE, &format!("ModelAdapter {} is ready", full_name(adapter)));
         }
         None => {}
     }

@@ -75,7 +75,7 @@ fn matters(change: &Change<PodFacts>) -> bool {
             is_usable(old) != is_usable(new)
                 || old.uid != new.uid
                 || old.leaving != new.leaving
-                || old.finished != new.finished
+                || old.life != new.life
                 || (is_usable(new) && differs(old, new))
         }
         // What was never usable is no loss, and what is not usable yet no gain.
@@ -94,7 +94,7 @@ fn differs(old: &PodFacts, new: &PodFacts) -> bool {
 
 /// Whether a pod can host adapters now: ready, staying, with an address.
 pub(super) fn is_usable(pod: &PodFacts) -> bool {
-    pod.ready_since.is_some() && !pod.leaving && !pod.finished && pod.ip.is_some()
+    pod.ready_since.is_some() && !pod.leaving && !pod.is_finished() && pod.ip.is_some()
 }
 
 /// Whether the selector matches these labels; one that cannot be read matches none.

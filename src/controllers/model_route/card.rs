@@ -71,7 +71,7 @@ pub(super) fn http_routes() -> ApiResource {
     resource_of(&HTTP_ROUTE)
 }
 
-/// How ReferenceGrants are reached.
+/// How objects of kind ReferenceGrant are reached.
 pub(super) fn reference_grants() -> ApiResource {
     resource_of(&REFERENCE_GRANT)
 }

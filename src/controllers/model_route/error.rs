@@ -25,6 +25,13 @@ pub(super) struct Error {
     pub(super) before: u32,
 }
 
+impl Error {
+    /// What the API server says is wrong with the object itself; `None`: it failed for another reason.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        if let WriteError::Invalid { message, .. } = &self.source { Some(message) } else { None }
+    }
+}
+
 impl Failure for Error {
     fn retry(&self) -> Retry {
         match &self.source {

@@ -28,7 +28,7 @@ pub(super) struct Stores {
     pub(super) sources: Vec<(SourceKind, Store<SourceFacts>)>,
     /// The HTTPRoutes in the namespace of the gateway.
     pub(super) routes: Store<RouteFacts>,
-    /// All ReferenceGrants; metadata only.
+    /// Each ReferenceGrant; metadata only.
     pub(super) grants: Store<GrantFacts>,
     /// Namespace of the gateway.
     gateway: String,

@@ -23,6 +23,8 @@ pub(super) struct Memory {
     repairs: HashMap<Key, Repairs>,
     /// Why a key was left alone when it was last looked at.
     left_alone: HashMap<Key, &'static str>,
+    /// Why the API server did not take a route when it was last offered.
+    refusals: HashMap<Key, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +67,20 @@ impl Memory {
 
     /// Notes why a key is left alone, if it is. Whether that is news.
     pub(super) fn is_news(&mut self, key: &Key, left_alone: Option<&'static str>) -> bool {
-        match left_alone {
-            Some(why) => self.left_alone.insert(key.clone(), why) != Some(why),
-            None => {
-                self.left_alone.remove(key);
-                false
-            }
+        if let Some(why) = left_alone {
+            return self.left_alone.insert(key.clone(), why) != Some(why);
         }
+        self.left_alone.remove(key);
+        false
+    }
+
+    /// Notes why the API server did not take a route; `None`: it took it. Whether that is news.
+    pub(super) fn is_refusal_news(&mut self, key: &Key, refusal: Option<&str>) -> bool {
+        let Some(refusal) = refusal else {
+            self.refusals.remove(key);
+            return false;
+        };
+        self.refusals.insert(key.clone(), refusal.to_owned()).as_deref() != Some(refusal)
     }
 
     /// The key stands for nothing any more.
@@ -79,5 +88,6 @@ impl Memory {
         self.lost.remove(key);
         self.repairs.remove(key);
         self.left_alone.remove(key);
+        self.refusals.remove(key);
     }
 }

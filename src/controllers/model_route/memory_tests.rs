@@ -46,4 +46,9 @@ fn why_something_is_left_alone_is_told_once() {
     assert!(memory.is_news(&key, Some("b")));
     assert!(!memory.is_news(&key, None));
     assert!(memory.is_news(&key, Some("b")));
+    assert!(memory.is_refusal_news(&key, Some("bad port")));
+    assert!(!memory.is_refusal_news(&key, Some("bad port")));
+    assert!(memory.is_refusal_news(&key, Some("bad path")));
+    assert!(!memory.is_refusal_news(&key, None));
+    assert!(memory.is_refusal_news(&key, Some("bad path")));
 }

@@ -29,7 +29,7 @@ use super::{
 
 /// Longest time-out that a route can say: its number has at most five digits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(99_999);
-/// Bytes of the hash in a marker.
+/// Bytes of the hash in a marker: as many as a number has.
 const HASH_BYTES: usize = 8;
 
 /// The HTTPRoute of a model.
@@ -168,5 +168,7 @@ fn build_match(path: &str, model: &str) -> HttpRouteRulesMatches {
 /// The first [`HASH_BYTES`] of the SHA-256 as hexadecimal digits.
 fn hash(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let start = hash.as_ref().iter().take(HASH_BYTES);
+    let number = start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
 }

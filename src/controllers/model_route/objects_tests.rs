@@ -26,7 +26,7 @@ fn without_marker(mut object: Value) -> Value {
 #[test]
 fn a_route_is_built_as_aibrix_builds_it() {
     let object = without_marker(want(&deployment(&workload("default", "d", "llama2-7b", 0))).object());
-    let matched = |path: &str| {
+    let for_path = |path: &str| {
         json!({
             "path": {"type": "PathPrefix", "value": path},
             "headers": [{"type": "Exact", "name": "model", "value": "llama2-7b"}],
@@ -45,7 +45,7 @@ fn a_route_is_built_as_aibrix_builds_it() {
         "/v1/audio/transcriptions",
         "/v1/audio/translations",
     ]
-    .map(matched);
+    .map(for_path);
     let want = json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": "llama2-7b-router", "namespace": "aibrix-system", "annotations": {}},

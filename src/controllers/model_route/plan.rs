@@ -66,6 +66,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What to tell once all of them are made.
     pub(super) events: Vec<EventDraft>,
+    /// The workload that the steps are for.
+    pub(super) primary: Option<Source>,
     /// Whether the steps only undo what somebody else did to a route that we had made like this.
     pub(super) repair: bool,
     /// Why nothing is done though something is wanted.
@@ -148,7 +150,7 @@ fn kept_as_wanted(
     let left = if moves { last_use(seen) } else { None };
     let steps = left.into_iter().chain([patched(route, patch)]).collect();
     if marker == want.marker {
-        return Plan { steps, repair: true, ..Plan::default() };
+        return Plan { steps, repair: true, primary: Some(primary.clone()), ..Plan::default() };
     }
     Plan { steps, ..told(primary, want) }
 }
@@ -166,7 +168,7 @@ fn patched(route: &RouteFacts, patch: Value) -> Step {
 fn told(primary: &Source, want: &Wanted) -> Plan {
     let advice = Some(&want.advice).filter(|advice| !advice.is_empty());
     let events = advice.map(|advice| status::event(primary, advice)).into_iter().collect();
-    Plan { events, ..Plan::default() }
+    Plan { events, primary: Some(primary.clone()), ..Plan::default() }
 }
 
 /// What of the route is not as wanted; `None`: nothing. `marked`: the marker counts, too.
@@ -180,8 +182,8 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
     }
     let mut annotations = Map::new();
     let console = model_route::CONSOLE_ANNOTATIONS.into_iter().zip(want.console_annotations.clone());
-    let marker = marked.then(|| (model_route::SPEC_HASH, Some(want.marker.clone())));
-    for (key, wanted) in console.chain(marker) {
+    let mark = marked.then(|| (model_route::SPEC_HASH, Some(want.marker.clone())));
+    for (key, wanted) in console.chain(mark) {
         if content.annotations.get(key) != wanted.as_ref() {
             annotations.insert(key.to_owned(), json!(wanted));
         }

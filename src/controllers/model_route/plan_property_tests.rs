@@ -211,7 +211,7 @@ impl World {
 
     fn serve(&mut self, place: usize, model: Option<usize>, bad: bool) {
         let ns = NAMESPACES[place % NAMESPACES.len()];
-        let kind = if place % 2 == 0 { SourceKind::Deployment } else { SourceKind::RayClusterFleet };
+        let kind = if place.is_multiple_of(2) { SourceKind::Deployment } else { SourceKind::RayClusterFleet };
         let before = self.workloads.remove(&place);
         if let Some(model) = model {
             let age = u32::try_from(place * 7 % 5).unwrap();

@@ -18,6 +18,8 @@ use super::{
     fetch::Stores,
     memory::Memory,
     plan::{Step, plan_grant, plan_route},
+    sources::Source,
+    status,
 };
 
 /// The loop of a term.
@@ -58,12 +60,23 @@ impl ModelRouteLoop {
         if let Some(wait) = wait {
             return Ok(Outcome::RequeueAfter(wait));
         }
-        self.apply(&plan.steps, pass).await?;
+        let applied = self.apply(&plan.steps, pass).await;
+        self.tell_refusal(key, plan.primary.as_ref(), applied.as_ref().err());
+        applied?;
         lost.pending = false;
         for event in plan.events {
             self.recorder.publish(event);
         }
         Ok(Outcome::Done)
+    }
+
+    /// Tells people why the API server does not take the route of their workload, once per cause.
+    fn tell_refusal(&self, key: &Key, primary: Option<&Source>, failed: Option<&Error>) {
+        let refusal = failed.and_then(Error::refusal);
+        let news = self.memory.lock().is_refusal_news(key, refusal);
+        if let (true, Some(refusal), Some(primary)) = (news, refusal, primary) {
+            self.recorder.publish(status::event(primary, &[status::refusal(refusal)]));
+        }
     }
 
     async fn grant(&self, key: &Key, pass: &Pass, lost: &mut Lost<'_>) -> Result<Outcome, Error> {

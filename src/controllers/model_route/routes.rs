@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is read of HTTPRoutes and ReferenceGrants. Pure.
+//! What is read of an HTTPRoute or a ReferenceGrant. Pure.
 
 use std::collections::BTreeMap;
 
@@ -58,8 +58,12 @@ impl RouteFacts {
         }
     }
 
-    /// What our marker on it says; `None`: it carries none, so it is not ours.
+    /// What our marker on it says; `None`: it carries none, so it is not ours. The routes of the installation
+    /// never are.
     pub(super) fn marker(&self) -> Option<&str> {
+        if model_route::RESERVED_ROUTES.contains(&self.name.as_str()) {
+            return None;
+        }
         self.content.annotations.get(model_route::SPEC_HASH).map(String::as_str)
     }
 

@@ -19,6 +19,8 @@ use super::{
 const INVALID_ROUTE_CONFIG: &str = "InvalidRouteConfig";
 /// Refused paths that a message names.
 const NAMED_PATHS: usize = 5;
+/// Longest part of a message that repeats what the API server says, in bytes.
+const REFUSAL_BYTES: usize = 512;
 /// Longest part of a message that repeats what a user wrote, in bytes.
 const QUOTED_BYTES: usize = 64;
 
@@ -49,6 +51,11 @@ pub(super) fn advice(served: &Served, paths: &Paths) -> Vec<String> {
         ));
     }
     advice
+}
+
+/// What is wrong with a workload whose route the API server does not take as it is.
+pub(super) fn refusal(message: &str) -> String {
+    format!("the API server refuses the route: {}", text::cut(message, REFUSAL_BYTES))
 }
 
 /// The event with this advice, on the workload.

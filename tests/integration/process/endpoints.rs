@@ -58,7 +58,7 @@ async fn probes_answer_as_go_managers_do() {
 async fn metrics_have_the_names_labels_and_buckets_that_dashboards_use() {
     let plane = plane().await;
     let client = plane.client().await;
-    let manager = Manager::start(&plane, &["--probe-loops", "--disable-webhook"]).await;
+    let manager = Manager::start(&plane, &["--probe-loops"]).await;
     wait_held(&client, SOON, &default_leases(), &[&manager]).await;
     let text = manager.metrics().await.expect("metrics");
     for result in ["success", "error", "requeue", "requeue_after"] {
@@ -82,6 +82,14 @@ async fn metrics_have_the_names_labels_and_buckets_that_dashboards_use() {
         "workqueue_longest_running_processor_seconds{controller=\"podautoscaler\",name=\"podautoscaler\"} ",
         "workqueue_queue_duration_seconds_bucket{controller=\"podautoscaler\",name=\"podautoscaler\",le=\"",
         "workqueue_work_duration_seconds_count{controller=\"podautoscaler\",name=\"podautoscaler\"} ",
+        "controller_runtime_webhook_requests_total{code=\"200\",webhook=\"/mutate-apps-v1-deployment\"} 0",
+        "controller_runtime_webhook_requests_total{code=\"500\",webhook=\"/mutate-apps-v1-deployment\"} 0",
+        "controller_runtime_webhook_requests_in_flight{webhook=\"/validate-apps-v1-deployment\"} 0",
+        "controller_runtime_webhook_latency_seconds_bucket{webhook=\"/mutate-apps-v1-deployment\",le=\"0.005\"}",
+        "controller_runtime_webhook_latency_seconds_bucket{webhook=\"/mutate-apps-v1-deployment\",le=\"10\"}",
+        "controller_runtime_webhook_panics_total 0",
+        "certwatcher_read_certificate_total ",
+        "certwatcher_read_certificate_errors_total ",
         "process_cpu_seconds_total ",
         "process_resident_memory_bytes ",
         "process_virtual_memory_bytes ",

@@ -50,6 +50,7 @@ fn combined_role() -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn controller_without_its_crd_waits_alone_and_starts_when_it_comes() {
     let plane = ControlPlane::start(Options::bare()).await;
+    plane.install_gateway_api().await;
     plane.apply_kustomization(&repository().join("deploy/kustomize/overlays/release")).await;
     allow_probes(&plane).await;
     let client = plane.client().await;

@@ -20,7 +20,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ControlPlane, kubeconfig, objects, tools::repository, wait::eventually};
+use super::{
+    ControlPlane, kubeconfig, objects,
+    tools::{gateway_crd, repository},
+    wait::eventually,
+};
 
 /// Namespace of the manager.
 pub(crate) const NAMESPACE: &str = "aibrix-system";
@@ -46,7 +50,7 @@ impl ControlPlane {
             .unwrap_or_else(|error| panic!("apply the kustomization {path}: {error:#}"));
     }
 
-    /// Applies a folder of CRDs and waits until all CRDs of the cluster are served.
+    /// Applies a file or folder of CRDs and waits until all CRDs of the cluster are served.
     pub(crate) async fn apply_crds(&self, dir: &Path) {
         self.apply(dir).await;
         let crds: Api<CustomResourceDefinition> = Api::all(self.client().await);
@@ -59,9 +63,22 @@ impl ControlPlane {
         .await;
     }
 
-    /// Installs what a user installs: the shipped CRDs and the overlay `release`. With
+    /// Installs the CRDs of the Gateway API that the manager's routes need.
+    pub(crate) async fn install_gateway_api(&self) {
+        for plural in ["referencegrants", "httproutes"] {
+            self.apply_crds(&gateway_crd(plural)).await;
+        }
+    }
+
+    /// Installs what a user installs: the Gateway API, the shipped CRDs and the overlay `release`. With
     /// kube-controller-manager the Deployment makes pods too, which kwok pretends to run.
     pub(crate) async fn install_manager(&self) {
+        self.install_gateway_api().await;
+        self.install_manager_alone().await;
+    }
+
+    /// The same without the Gateway API.
+    pub(crate) async fn install_manager_alone(&self) {
         self.apply_crds(&repository().join("deploy/crds")).await;
         self.apply_kustomization(&repository().join("deploy/kustomize/overlays/release")).await;
     }

@@ -3,10 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::world::{Scene, world};
+use super::world::{Scene, endpoint, launch, plane, wait_called, world};
 use crate::support::{
+    Options,
+    authority::Authority,
     objects,
     reviews::{Reviewer, creation},
+    tools::repository,
 };
 
 const INJECTION: &str = "model.aibrix.ai/sidecar-injection";
@@ -134,4 +137,40 @@ async fn fields_that_nobody_here_knows_survive() {
     let path = "/mutate-orchestration-aibrix-ai-v1alpha1-stormservice";
     let answer = reviewer.ask(path, &creation(&storm)).await.expect("an answer");
     assert_eq!((&answer["allowed"], answer.get("patch")), (&json!(true), None), "{answer}");
+}
+
+/// The optional component: an API server from 1.30 on asks about no other Deployment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn match_conditions_keep_other_deployments_away() {
+    let plane = plane(Options::bare()).await;
+    let client = plane.client().await;
+    let ns = plane.namespace("conditions").await;
+    let address = endpoint(&client).await;
+    let (authority, folder) = (Authority::new(), plane.dir().join("webhook-certs"));
+    authority.write_certificate(&folder);
+    let manager = launch(&plane, &client, &folder, "only", &address).await.start();
+    manager.wait_ready().await;
+
+    // A kustomization takes others by relative ways only.
+    let own = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("with-match-conditions");
+    std::fs::create_dir_all(&own).expect("a folder");
+    let up = "../".repeat(own.strip_prefix(repository()).expect("below the repository").components().count());
+    let text = format!(
+        "resources: [{up}deploy/kustomize/overlays/webhook-only]\n\
+         components: [{up}deploy/kustomize/components/deployment-match-conditions]\n"
+    );
+    std::fs::write(own.join("kustomization.yaml"), text).expect("write");
+    plane.apply_kustomization(&own).await;
+    authority.publish(&client).await;
+    wait_called(&client).await;
+
+    let mut plain = objects::deployment(&ns, "plain", 0);
+    objects::create(&client, &plain).await;
+    plain["metadata"] = json!({"name": "noted", "namespace": ns, "annotations": {"note": "x"}});
+    objects::create(&client, &plain).await;
+    plain["metadata"] = json!({"name": "asking", "namespace": ns, "annotations": {INJECTION: "true"}});
+    let stored = json!(objects::create(&client, &plain).await);
+    assert_eq!(pod(&stored)["containers"][0]["name"], "aibrix-runtime");
+    let series = format!("controller_runtime_webhook_requests_total{{code=\"200\",webhook=\"{MUTATE}\"}}");
+    assert_eq!(manager.metric(&series).await.expect("metrics"), Some(1.0), "it was asked about one");
 }

@@ -3,14 +3,8 @@
 
 use serde_json::json;
 
-use super::world::{launch, plane, rejects_change, wait_called};
-use crate::support::{
-    Options,
-    authority::{Authority, SERVICE},
-    install::NAMESPACE,
-    kubelet::Kubelet,
-    objects,
-};
+use super::world::{endpoint, launch, plane, rejects_change, wait_called};
+use crate::support::{Options, authority::Authority, objects};
 
 // scenario: model-adapter-and-router 8
 // scenario: storm-service 46
@@ -20,16 +14,8 @@ async fn outage_lets_everything_in_and_what_is_in_stays_editable() {
     let plane = plane(Options::bare()).await;
     let client = plane.client().await;
     let ns = plane.namespace("outage").await;
-    // The Service has an endpoint at which nobody listens yet.
-    let address = Kubelet::next_address();
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": format!("{SERVICE}-test"), "namespace": NAMESPACE,
-            "labels": {"kubernetes.io/service-name": SERVICE, "endpointslice.kubernetes.io/managed-by": "test"}},
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-        "ports": [{"port": 9443, "protocol": "TCP", "name": ""}],
-    });
-    objects::create(&client, &slice).await;
+    // Nobody listens there yet.
+    let address = endpoint(&client).await;
 
     let meta = |name: &str| json!({"name": name, "namespace": ns});
     let adapter = json!({

@@ -15,9 +15,10 @@ use tokio::sync::OnceCell;
 
 use crate::support::{
     ControlPlane, Options,
-    authority::Authority,
+    authority::{Authority, SERVICE},
     eventually,
     install::NAMESPACE,
+    kubelet::Kubelet,
     manager::{Launch, Manager, Ports},
     objects,
     tools::repository,
@@ -99,6 +100,20 @@ async fn pods(client: &Client) -> Vec<(String, String)> {
         if found.len() == 2 { Ok(found) } else { Err(format!("{found:?}")) }
     })
     .await
+}
+
+/// Gives the Service an endpoint where nothing makes any, and returns its address.
+pub(super) async fn endpoint(client: &Client) -> String {
+    let address = Kubelet::next_address();
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": format!("{SERVICE}-test"), "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": SERVICE, "endpointslice.kubernetes.io/managed-by": "test"}},
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"port": 9443, "protocol": "TCP", "name": ""}],
+    });
+    objects::create(client, &slice).await;
+    address
 }
 
 /// The manager of such a pod, with the shipped arguments, but for its certificates.

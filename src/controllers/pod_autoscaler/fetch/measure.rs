@@ -22,7 +22,7 @@ use super::samples::{Item, Origin, Pick, Wanted};
 pub(super) fn wanted_by(pa: &PodAutoscaler, selection: &PodSelection, pods: &[Arc<PodFacts>]) -> Vec<Wanted> {
     let namespace = pa.metadata.namespace.as_deref().unwrap_or_default();
     // Pods that have not started or are leaving say nothing about load.
-    let pods = pods.iter().filter(|pod| pod.running && selection.matches(&pod.labels));
+    let pods = pods.iter().filter(|pod| pod.is_running() && selection.matches(&pod.labels));
     let pods: Vec<&PodFacts> = pods.map(Arc::as_ref).collect();
     pa.spec.metrics_sources.iter().map(|source| wanted(source, namespace, selection, &pods)).collect()
 }

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    api::model::ModelAdapter,
+    clock::{Clock, Instant, SystemClock},
+    engine::endpoint::{Dialect, Endpoint, Token},
+    runtime::reconciler::Key,
+};
+
+use super::{
+    ledger::{Asked, Call, Ended, Job, Ledger, Models, Order, Origin, What},
+    load_retry::LoadFailure,
+    snapshot::{Change, EngineSeen, Listed},
+    source::Source,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn endpoint(host: &str, token: Option<&str>) -> Endpoint {
+    let token = token.map(|token| Token::new(token).unwrap());
+    Endpoint { host: host.to_owned(), port: 8000, dialect: Dialect::Vllm, token }
+}
+
+fn origin(pod: &str) -> Origin {
+    Origin { pod: pod.into(), endpoint: endpoint("10.0.0.1", None) }
+}
+
+fn key(name: &str) -> Key {
+    Key::new("ns", name)
+}
+
+fn source() -> Arc<Source> {
+    let (metadata, spec) = Default::default();
+    Arc::new(Source::of(&ModelAdapter { metadata, spec, status: None }))
+}
+
+fn order(name: &str, pod: &str, what: What) -> Order {
+    Order { key: key(name), uid: "u".into(), generation: None, origin: origin(pod), ready_since: None, what }
+}
+
+fn load(reload: bool) -> What {
+    What::Load { source: source(), reload }
+}
+
+fn seen(ledger: &mut Ledger, name: &str, pod: &str, now: Instant) -> EngineSeen {
+    let (key, endpoint) = (key(name), endpoint("10.0.0.1", None));
+    let asked =
+        Asked { key: &key, uid: "u", generation: None, pod, ready_since: None, endpoint: Some(&endpoint) };
+    ledger.seen(asked, now)
+}
+
+/// Starts all that is due and ends each list with these models.
+fn list_all(ledger: &mut Ledger, models: &[&str], now: Instant) -> (usize, Vec<Key>) {
+    let (mut lists, mut news) = (0, Vec::new());
+    while let Some(job) = ledger.next_job(now) {
+        let Call::List { origin, slow } = job.call else { panic!("a change is due") };
+        let models = Models::Known(models.iter().map(|it| (*it).to_owned()).collect());
+        news.extend(ledger.listed_all(job.number, &origin, slow, models, now));
+        lists += 1;
+    }
+    news.sort();
+    (lists, news)
+}
+
+fn next_change(ledger: &mut Ledger, now: Instant) -> (u64, Arc<Order>) {
+    match ledger.next_job(now) {
+        Some(Job { number, call: Call::Change(order) }) => (number, order),
+        other => panic!("no change is due: {other:?}"),
+    }
+}
+
+#[test]
+fn adapters_of_a_pod_share_one_list_a_period() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    for number in 0..10 {
+        ledger.watch(&key(&format!("lora-{number}")), [origin("a")], start);
+    }
+    assert_eq!(list_all(&mut ledger, &[], start).0, 1);
+    let mut lists = 0;
+    for second in 1..=60 {
+        lists += list_all(&mut ledger, &[], start + SECOND * second).0;
+    }
+    assert_eq!(lists, 6);
+}
+
+#[test]
+fn each_token_has_a_list_of_its_own() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    let with = |token| Origin { pod: "a".into(), endpoint: endpoint("10.0.0.1", Some(token)) };
+    ledger.watch(&key("one"), [with("x")], start);
+    ledger.watch(&key("two"), [with("y")], start);
+    ledger.watch(&key("three"), [with("x")], start);
+    assert_eq!(list_all(&mut ledger, &[], start).0, 2);
+}
+
+#[test]
+fn only_those_hear_of_a_list_to_whom_it_is_news() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    for name in ["here", "there"] {
+        ledger.watch(&key(name), [origin("a")], start);
+    }
+    assert_eq!(list_all(&mut ledger, &["here"], start).1, [key("here"), key("there")]);
+    for name in ["here", "there"] {
+        let listed = seen(&mut ledger, name, "a", start).listed;
+        assert_eq!(listed, Listed::Known(name == "here"));
+    }
+    assert_eq!(list_all(&mut ledger, &["here"], start + SECOND * 10).1, []);
+    assert_eq!(list_all(&mut ledger, &[], start + SECOND * 20).1, [key("here")]);
+}
+
+#[test]
+fn a_list_that_nobody_looks_at_is_not_asked_for() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    ledger.watch(&key("one"), [origin("a"), origin("b")], start);
+    ledger.watch(&key("one"), [origin("b")], start);
+    assert_eq!(list_all(&mut ledger, &[], start).0, 1);
+    ledger.forget(&key("one"));
+    assert_eq!((list_all(&mut ledger, &[], start + SECOND * 60).0, ledger.next_moment()), (0, None));
+}
+
+#[test]
+fn nothing_is_ordered_beside_a_load_but_what_takes_its_place() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    ledger.order(order("sql", "a", load(false)));
+    ledger.order(order("sql", "a", load(false)));
+    let (number, under_way) = next_change(&mut ledger, start);
+    assert!(ledger.next_job(start).is_none());
+    ledger.order(order("sql", "a", load(true)));
+    assert!(ledger.next_job(start).is_none());
+    assert_eq!(ledger.order(order("sql", "a", What::Unload)), Some(number));
+    assert_eq!(seen(&mut ledger, "sql", "a", start).call, Some(Change::Unload));
+    // The end of what was aborted says nothing any more.
+    assert_eq!(ledger.changed(number, &under_way, &Ended::Well, start), []);
+    let (number, unload) = next_change(&mut ledger, start);
+    assert_eq!(ledger.changed(number, &unload, &Ended::Well, start), [key("sql")]);
+    assert_eq!(seen(&mut ledger, "sql", "a", start).unloaded, Some(true));
+}
+
+#[test]
+fn a_load_that_ended_during_a_list_is_not_lost() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    ledger.watch(&key("sql"), [origin("a")], start);
+    ledger.order(order("sql", "a", load(false)));
+    let (number, order) = next_change(&mut ledger, start);
+    let list = ledger.next_job(start).unwrap();
+    ledger.changed(number, &order, &Ended::Well, start + SECOND);
+    let Call::List { origin, slow } = list.call else { panic!("no list") };
+    ledger.listed_all(list.number, &origin, slow, Models::Known(Vec::new()), start + SECOND * 2);
+    assert_eq!(seen(&mut ledger, "sql", "a", start).listed, Listed::Known(true));
+}
+
+#[test]
+fn a_failed_load_is_looked_at_again_soon() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    ledger.watch(&key("sql"), [origin("a")], start);
+    list_all(&mut ledger, &[], start);
+    ledger.order(order("sql", "a", load(false)));
+    let (number, order) = next_change(&mut ledger, start);
+    let ended = Ended::Badly { kind: LoadFailure::Lasting, error: "no".into(), answered: true };
+    ledger.changed(number, &order, &ended, start);
+    let failed = seen(&mut ledger, "sql", "a", start).failed.unwrap();
+    assert_eq!((failed.failures, failed.retry_in), (1, SECOND * 10));
+    assert_eq!(ledger.next_moment(), Some(start + SECOND));
+    list_all(&mut ledger, &["sql"], start + SECOND);
+    assert_eq!(seen(&mut ledger, "sql", "a", start).listed, Listed::Known(true));
+}
+
+#[test]
+fn silent_engines_do_not_take_the_room_of_others() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    let pods: Vec<String> = (0..1000).map(|number| format!("pod-{number}")).collect();
+    for pod in &pods {
+        ledger.watch(&key(pod), [origin(pod)], start);
+    }
+    let silent = || Models::Unknown { error: "no answer".into(), silent: true };
+    let mut now = start;
+    while let Some(job) = ledger.next_job(now) {
+        let Call::List { origin, slow } = job.call else { panic!("no list") };
+        ledger.listed_all(job.number, &origin, slow, silent(), now);
+    }
+    now += SECOND * 10;
+    let mut under_way = 0;
+    while ledger.next_job(now).is_some() {
+        under_way += 1;
+    }
+    assert!((1..=128).contains(&under_way), "{under_way}");
+    ledger.watch(&key("sql"), [origin("healthy")], now);
+    let job = ledger.next_job(now).unwrap();
+    assert!(matches!(job.call, Call::List { origin, slow: false } if *origin.pod == *"healthy"));
+}
+
+#[test]
+fn loads_that_hang_on_one_pod_leave_room_for_other_pods() {
+    let (mut ledger, start) = (Ledger::default(), SystemClock.instant());
+    for number in 0..100 {
+        ledger.order(order(&format!("lora-{number}"), "hung", load(false)));
+    }
+    ledger.order(order("sql", "healthy", load(false)));
+    let mut on: BTreeMap<Box<str>, usize> = BTreeMap::new();
+    while let Some(Job { call: Call::Change(order), .. }) = ledger.next_job(start) {
+        *on.entry(order.origin.pod.clone()).or_default() += 1;
+    }
+    assert_eq!(on, [("hung".into(), 8), ("healthy".into(), 1)].into());
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whatever happens, in whatever order: the end is the same, and the end is quiet.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    load_retry::LoadFailure, memory::Memory, plan::plan, settings::SchedulerPolicy, simulated::World,
+};
+
+/// What may happen.
+#[derive(Debug, Clone)]
+enum Happens {
+    /// A pod becomes ready or stops being so.
+    Readiness(usize, bool),
+    /// A pod is being deleted, or is back.
+    Leaving(usize, bool),
+    /// A pod is selected or not.
+    Label(usize, bool),
+    /// An engine forgets everything.
+    Restart(usize),
+    /// An engine refuses, or does not.
+    Refuses(usize, Option<bool>),
+    /// An engine cannot be asked, or can.
+    Unreachable(usize, bool),
+    /// The spec asks for one or for all.
+    Replicas(bool),
+    /// Another artifact.
+    Artifact(u8),
+    /// Somebody else leads.
+    TakeOver,
+    /// One pass.
+    Pass,
+    /// Calls are made.
+    Calls,
+    /// Time passes.
+    Sleep(u64),
+}
+
+const PODS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let pod = 0..PODS.len();
+    prop_oneof![
+        (pod.clone(), any::<bool>()).prop_map(|(pod, is)| Happens::Readiness(pod, is)),
+        (pod.clone(), any::<bool>()).prop_map(|(pod, is)| Happens::Leaving(pod, is)),
+        (pod.clone(), any::<bool>()).prop_map(|(pod, is)| Happens::Label(pod, is)),
+        pod.clone().prop_map(Happens::Restart),
+        (pod.clone(), any::<Option<bool>>()).prop_map(|(pod, is)| Happens::Refuses(pod, is)),
+        (pod, any::<bool>()).prop_map(|(pod, is)| Happens::Unreachable(pod, is)),
+        any::<bool>().prop_map(Happens::Replicas),
+        any::<u8>().prop_map(Happens::Artifact),
+        Just(Happens::TakeOver),
+        Just(Happens::Pass),
+        Just(Happens::Pass),
+        Just(Happens::Calls),
+        Just(Happens::Calls),
+        (0_u64..30).prop_map(Happens::Sleep),
+    ]
+}
+
+fn apply(world: &mut World, happens: &Happens) {
+    let since = world.now();
+    match happens {
+        Happens::Readiness(pod, is) => {
+            world.change_pod(PODS[*pod], |pod| pod.ready_since = is.then_some(since));
+        }
+        Happens::Leaving(pod, is) => world.change_pod(PODS[*pod], |pod| pod.leaving = *is),
+        Happens::Label(pod, is) => world.change_pod(PODS[*pod], |pod| {
+            let app = if *is { "base" } else { "other" };
+            pod.labels.insert("app".into(), app.into());
+        }),
+        Happens::Restart(pod) => world.engine(PODS[*pod]).models.clear(),
+        Happens::Refuses(pod, is) => {
+            let kind = |lasting| if lasting { LoadFailure::Lasting } else { LoadFailure::Transient };
+            world.engine(PODS[*pod]).refuses = is.map(|lasting| (kind(lasting), "no".into()));
+        }
+        Happens::Unreachable(pod, is) => world.engine(PODS[*pod]).unreachable = *is,
+        Happens::Replicas(one) => world.edit("sql", |adapter| adapter.spec.replicas = one.then_some(1)),
+        Happens::Artifact(number) => {
+            world.edit("sql", |adapter| adapter.spec.artifact_url = format!("s3://loras/{number}"));
+        }
+        Happens::TakeOver => world.take_over(),
+        Happens::Pass => drop(world.pass("sql")),
+        Happens::Calls => drop(world.call_engines()),
+        Happens::Sleep(seconds) => world.sleep(*seconds),
+    }
+}
+
+fn world(policy: SchedulerPolicy) -> World {
+    let mut world = World::with_policy(policy);
+    world.pods(&PODS);
+    world.adapter("sql", &json!({}));
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn when_the_world_heals_the_adapter_serves_and_nothing_more_is_done(
+        history in proptest::collection::vec(happens(), 0..40),
+        fills in any::<bool>(),
+    ) {
+        let policy = if fills { SchedulerPolicy::BinPack } else { SchedulerPolicy::LeastAdapters };
+        let mut world = world(policy);
+        for happens in &history {
+            apply(&mut world, happens);
+        }
+        let since = world.now() - SignedDuration::from_secs(60);
+        for pod in PODS {
+            world.change_pod(pod, |pod| {
+                (pod.ready_since, pod.leaving) = (Some(since), false);
+                pod.labels.insert("app".into(), "base".into());
+            });
+            let engine = world.engine(pod);
+            (engine.refuses, engine.unreachable) = (None, false);
+        }
+        world.run(320);
+        let status = world.status("sql");
+        let one = world.adapters["sql"].adapter.spec.replicas.is_some();
+        prop_assert_eq!(&status.phase, "Running");
+        prop_assert_eq!(status.instances.len(), if one { 1 } else { 4 });
+        let url = world.adapters["sql"].adapter.spec.artifact_url.clone();
+        let overtaken = history.iter().any(|it| matches!(it, Happens::TakeOver | Happens::Restart(_)));
+        for pod in &status.instances {
+            let loaded = world.engines[pod].models.get("sql").cloned();
+            prop_assert!(loaded.is_some());
+            // What a predecessor loaded at the last moment, nobody can tell apart.
+            prop_assert!(overtaken || loaded.as_ref() == Some(&url), "{:?}", loaded);
+        }
+        let before = (world.writes, world.calls.len(), world.events.len());
+        world.run(60);
+        prop_assert_eq!((world.writes, world.calls.len(), world.events.len()), before);
+    }
+
+    #[test]
+    fn the_order_of_pods_does_not_matter(history in proptest::collection::vec(happens(), 0..20)) {
+        let mut ahead = world(SchedulerPolicy::LeastAdapters);
+        let mut back = world(SchedulerPolicy::LeastAdapters);
+        back.pods.reverse();
+        for happens in &history {
+            apply(&mut ahead, happens);
+            apply(&mut back, happens);
+        }
+        let (now, one, another) = (ahead.now(), ahead.look("sql"), back.look("sql"));
+        let memory = ahead.adapters["sql"].memory.clone();
+        prop_assert_eq!(plan(&one, &memory, now), plan(&another, &memory, now));
+    }
+
+    #[test]
+    fn no_stored_status_confuses_a_plan(
+        phase in "[A-Za-z]{0,8}",
+        instances in proptest::collection::vec("[a-e]", 0..6),
+        reason in prop_oneof!["[A-Z][a-z]{0,8}", Just("Scheduled".to_owned()), Just("Rescheduling".to_owned())],
+        message in "[\\[\\]a-e]{0,6}",
+        one in any::<bool>(),
+    ) {
+        let mut world = world(SchedulerPolicy::LeastAdapters);
+        world.edit("sql", |adapter| {
+            adapter.spec.replicas = one.then_some(1);
+            let status = json!({"phase": phase, "instances": instances, "conditions": [
+                {"type": "Scheduled", "status": "True", "reason": reason, "message": message,
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+            adapter.status = Some(serde_json::from_value(status).unwrap());
+        });
+        let seen = world.look("sql");
+        drop(plan(&seen, &Memory::default(), world.now()));
+        world.run(20);
+        let status = world.status("sql");
+        prop_assert_eq!(status.phase.as_str(), "Running");
+        prop_assert_eq!(status.instances.len(), if one { 1 } else { 4 });
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+use serde_json::{Value, json};
+
+use crate::api::model::ModelAdapter;
+
+use super::{
+    objects::{build_endpoint_slice, build_service},
+    publish::{service_patch, slice_patch},
+    simulated::World,
+    snapshot::{ChildSeen, ServiceContent, SliceContent},
+    steps::Step,
+};
+
+fn adapter(spec: &Value) -> ModelAdapter {
+    serde_json::from_value(json!({"metadata": {"name": "sql", "namespace": "ns", "uid": "u"}, "spec": spec}))
+        .unwrap()
+}
+
+fn content(adapter: &ModelAdapter) -> ServiceContent {
+    let service = build_service(adapter, 8000);
+    let labels = service.metadata.labels.unwrap();
+    ServiceContent {
+        name_label: labels.get("adapter.model.aibrix.ai/name").cloned(),
+        model_label: labels.get("model.aibrix.ai/name").cloned(),
+        model_annotation: service.metadata.annotations.and_then(|it| it.get("model.aibrix.ai/name").cloned()),
+        ports: service.spec.unwrap().ports.unwrap(),
+    }
+}
+
+#[test]
+fn a_service_changes_only_where_it_differs() {
+    let have = content(&adapter(&json!({"baseModel": "llama"})));
+    let patch = |spec: Value, port| service_patch(&have, &build_service(&adapter(&spec), port));
+    assert_eq!(patch(json!({"baseModel": "llama"}), 8000), None);
+    let model = "model.aibrix.ai/name";
+    assert_eq!(
+        patch(json!({"baseModel": "qwen"}), 8000),
+        Some(json!({"metadata": {"labels": {model: "qwen"}}}))
+    );
+    assert_eq!(patch(json!({}), 8000), Some(json!({"metadata": {"labels": {model: null}}})));
+    assert_eq!(
+        patch(json!({"baseModel": "org/llama"}), 8000),
+        Some(json!({"metadata": {"labels": {model: null}, "annotations": {model: "org/llama"}}}))
+    );
+    let ports = json!([{"name": "http", "port": 8000, "targetPort": 9000, "protocol": "TCP"}]);
+    assert_eq!(patch(json!({"baseModel": "llama"}), 9000), Some(json!({"spec": {"ports": ports}})));
+}
+
+#[test]
+fn a_slice_changes_only_where_it_differs() {
+    let adapter = adapter(&json!({}));
+    let ips = |text: &str| vec![text.parse().unwrap()];
+    let have = build_endpoint_slice(&adapter, &ips("10.0.0.1"), 8000);
+    let content = SliceContent {
+        service_label: Some("sql".into()),
+        address_type: have.address_type.clone(),
+        endpoints: have.endpoints.clone(),
+        ports: have.ports.clone().unwrap(),
+    };
+    assert_eq!(slice_patch(&content, &have), None);
+    let want = build_endpoint_slice(&adapter, &ips("10.0.0.2"), 8000);
+    let patch = slice_patch(&content, &want).unwrap();
+    assert_eq!(patch, json!({"endpoints": [{"addresses": ["10.0.0.2"]}]}));
+    let bare = SliceContent { service_label: None, ..content };
+    let patch = slice_patch(&bare, &have).unwrap();
+    assert_eq!(patch, json!({"metadata": {"labels": {"kubernetes.io/service-name": "sql"}}}));
+}
+
+#[test]
+fn another_family_of_addresses_takes_another_slice() {
+    let mut world = World::new();
+    world.pods(&["a"]);
+    world.adapter("sql", &json!({}));
+    world.settle();
+    world.change_pod("a", |pod| pod.ip = Some("fd00::1".parse().unwrap()));
+    assert!(world.pass("sql").steps.contains(&Step::DeleteSlice { uid: "slice".into() }));
+    world.settle();
+    let ChildSeen::Ours { content, .. } = &world.adapters["sql"].slice else { panic!("no slice") };
+    assert_eq!((content.address_type.as_str(), content.endpoints.len()), ("IPv6", 1));
+}
+
+#[test]
+fn while_a_write_is_not_visible_yet_children_are_left_alone() {
+    let mut world = World::new();
+    world.pods(&["a"]);
+    world.adapter("sql", &json!({}));
+    world.settle();
+    let mut seen = world.look("sql");
+    (seen.service, seen.slice, seen.caught_up) = (ChildSeen::Absent, ChildSeen::Absent, false);
+    let memory = world.adapters["sql"].memory.clone();
+    assert_eq!(super::plan::plan(&seen, &memory, world.now()).steps, []);
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A world for planner tests: adapters, pods, engines and children that do what plans say, in simulated time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::{
+    api::model::{ModelAdapter, ModelAdapterStatus},
+    clock::{Clock, Instant, SystemClock, Timestamp},
+    cluster,
+    k8s::pod_facts::PodFacts,
+    runtime::reconciler::Key,
+};
+
+use super::{
+    ledger::{Call, Ended, Ledger, Models, Order, Origin, What},
+    load_retry::LoadFailure,
+    memory::Memory,
+    placement::Measured,
+    placements::Placements,
+    plan::{plan, plan_base, plan_mark},
+    settings::{ModelAdapterSettings, SchedulerPolicy},
+    snapshot::{ChildSeen, ServiceContent, SliceContent, Snapshot},
+    source::Source,
+    status::conclude,
+    steps::{EventDraft, Plan, Step},
+    survey::{About, count_models, survey},
+};
+
+/// What an engine does.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Engine {
+    pub(super) models: BTreeMap<String, String>,
+    /// Refuses every load in these words.
+    pub(super) refuses: Option<(LoadFailure, String)>,
+    /// Cannot be asked.
+    pub(super) unreachable: bool,
+    /// Loads do not come to an end.
+    pub(super) slow: bool,
+    /// Says that it has loaded, and has not.
+    pub(super) lies: bool,
+}
+
+/// One adapter, as stored and as remembered.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) adapter: ModelAdapter,
+    pub(super) memory: Memory,
+    pub(super) service: ChildSeen<ServiceContent>,
+    pub(super) slice: ChildSeen<SliceContent>,
+    /// Statuses in the order in which they were written.
+    pub(super) history: Vec<ModelAdapterStatus>,
+}
+
+pub(super) struct World {
+    pub(super) adapters: BTreeMap<String, Stored>,
+    pub(super) pods: Vec<PodFacts>,
+    pub(super) engines: HashMap<String, Engine>,
+    pub(super) measured: HashMap<String, Measured>,
+    pub(super) settings: ModelAdapterSettings,
+    pub(super) ledger: Ledger,
+    pub(super) placements: Placements,
+    pub(super) events: Vec<EventDraft>,
+    /// Changes of engines: pod, what, source.
+    pub(super) calls: Vec<(String, &'static str, String)>,
+    /// Status and metadata writes.
+    pub(super) writes: usize,
+    pub(super) draw: u64,
+    begin: Instant,
+    passed: Duration,
+    /// Loads that slow engines hold.
+    held: Vec<(u64, Arc<Order>)>,
+}
+
+pub(super) const START: &str = "2026-06-01T12:00:00Z";
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            adapters: BTreeMap::new(),
+            pods: Vec::new(),
+            engines: HashMap::new(),
+            measured: HashMap::new(),
+            settings: ModelAdapterSettings::default(),
+            ledger: Ledger::default(),
+            placements: Placements::default(),
+            events: Vec::new(),
+            calls: Vec::new(),
+            writes: 0,
+            draw: 0,
+            begin: SystemClock.instant(),
+            passed: Duration::ZERO,
+            held: Vec::new(),
+        }
+    }
+
+    pub(super) fn with_policy(policy: SchedulerPolicy) -> Self {
+        let mut world = Self::new();
+        world.settings.policy = policy;
+        world
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let start: Timestamp = START.parse().unwrap();
+        start + SignedDuration::try_from(self.passed).unwrap()
+    }
+
+    fn instant(&self) -> Instant {
+        self.begin + self.passed
+    }
+
+    /// A pod that has been ready for this many seconds, with an engine of its own.
+    pub(super) fn pod(&mut self, name: &str, ready_for: i64, labels: &Value) {
+        let number = self.pods.len() + 1;
+        let since = self.now() - SignedDuration::from_secs(ready_for);
+        self.pods.push(PodFacts::for_test(&json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-{number}"), "labels": labels},
+            "spec": {}, "status": {"phase": "Running", "podIP": format!("10.0.{}.{}", number / 250, number % 250 + 1),
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since.to_string()}]},
+        })));
+        self.engines.insert(name.to_owned(), Engine::default());
+    }
+
+    /// Pods `a`, `b`, … of the application `base` that have long been ready.
+    pub(super) fn pods(&mut self, names: &[&str]) {
+        for name in names {
+            self.pod(name, 3600, &json!({"app": "base"}));
+        }
+    }
+
+    pub(super) fn change_pod(&mut self, name: &str, change: impl FnOnce(&mut PodFacts)) {
+        change(self.pods.iter_mut().find(|pod| *pod.name == *name).unwrap());
+    }
+
+    pub(super) fn engine(&mut self, name: &str) -> &mut Engine {
+        self.engines.get_mut(name).unwrap()
+    }
+
+    pub(super) fn adapter(&mut self, name: &str, spec: &Value) {
+        let mut object = json!({
+            "apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelAdapter",
+            "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1},
+            "spec": {"artifactURL": format!("s3://loras/{name}"), "podSelector": {"matchLabels": {"app": "base"}}},
+        });
+        json_patch::merge(&mut object["spec"], spec);
+        let stored = Stored {
+            adapter: serde_json::from_value(object).unwrap(),
+            memory: Memory::default(),
+            service: ChildSeen::Absent,
+            slice: ChildSeen::Absent,
+            history: Vec::new(),
+        };
+        self.adapters.insert(name.to_owned(), stored);
+    }
+
+    pub(super) fn edit(&mut self, name: &str, edit: impl FnOnce(&mut ModelAdapter)) {
+        let adapter = &mut self.adapters.get_mut(name).unwrap().adapter;
+        edit(adapter);
+        adapter.metadata.generation = adapter.metadata.generation.map(|it| it + 1);
+    }
+
+    /// Begins a new term: nothing is remembered, and what is under way is lost.
+    pub(super) fn take_over(&mut self) {
+        (self.ledger, self.placements) = (Ledger::default(), Placements::default());
+        self.held.clear();
+        for stored in self.adapters.values_mut() {
+            stored.memory = Memory::default();
+        }
+    }
+
+    pub(super) fn status(&self, name: &str) -> ModelAdapterStatus {
+        self.adapters[name].adapter.status.clone().unwrap_or_default()
+    }
+
+    pub(super) fn phases(&self, name: &str) -> Vec<&str> {
+        let mut phases: Vec<&str> = self.adapters[name].history.iter().map(|it| it.phase.as_str()).collect();
+        phases.dedup();
+        phases
+    }
+
+    /// Status, reason and message of a condition.
+    pub(super) fn condition(&self, name: &str, kind: &str) -> Option<(String, String, String)> {
+        let status = self.status(name);
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+        Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+    }
+
+    pub(super) fn reasons(&self) -> Vec<&str> {
+        self.events.iter().map(|event| event.reason).collect()
+    }
+
+    /// What a pass for the adapter would see now.
+    pub(super) fn look(&mut self, name: &str) -> Snapshot {
+        let key = Key::new("ns", name);
+        let now = self.instant();
+        let stored = self.adapters[name].clone();
+        let near: Vec<Arc<PodFacts>> = self.pods.iter().cloned().map(Arc::new).collect();
+        let about =
+            About { key: &key, adapter: &stored.adapter, memory: &stored.memory, settings: &self.settings };
+        let (mut pods, outside) = survey(about, &near, &mut self.ledger, now);
+        let others: Vec<Arc<ModelAdapter>> =
+            self.adapters.values().map(|stored| Arc::new(stored.adapter.clone())).collect();
+        count_models(&key, &mut pods, &others, &self.placements, now);
+        for pod in &mut pods {
+            pod.measured = self.measured.get(pod.name()).copied();
+        }
+        Snapshot {
+            policy: self.settings.policy,
+            pods,
+            outside,
+            chosen: self.placements.chosen(&key, now).map(Box::from),
+            draw: self.draw,
+            service: stored.service,
+            slice: stored.slice,
+            caught_up: true,
+            adapter: Arc::new(stored.adapter),
+        }
+    }
+
+    /// One pass. Returns its last plan.
+    pub(super) fn pass(&mut self, name: &str) -> Plan {
+        let (adapter, now) = (self.adapters[name].adapter.clone(), self.now());
+        if let Some(mark) = plan_mark(&adapter, &Source::of(&adapter).hash) {
+            let meta = &mut self.adapters.get_mut(name).unwrap().adapter.metadata;
+            meta.finalizers.get_or_insert_default().push("adapter.model.aibrix.ai/finalizer".into());
+            let annotations = meta.annotations.get_or_insert_default();
+            annotations
+                .extend(mark.hash.map(|hash| ("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash)));
+            self.writes += 1;
+        }
+        if let Some(status) = plan_base(&adapter, now) {
+            self.write(name, status);
+        }
+        for _ in 0..6 {
+            let plan = self.round(name);
+            if !plan.again {
+                return plan;
+            }
+        }
+        panic!("plans follow plans without end: {:#?}", self.look(name));
+    }
+
+    fn write(&mut self, name: &str, status: ModelAdapterStatus) {
+        let stored = self.adapters.get_mut(name).unwrap();
+        stored.history.push(status.clone());
+        stored.adapter.status = Some(status);
+        self.writes += 1;
+    }
+
+    fn round(&mut self, name: &str) -> Plan {
+        let seen = self.look(name);
+        let memory = self.adapters[name].memory.clone();
+        let mut plan = plan(&seen, &memory, self.now());
+        let key = Key::new("ns", name);
+        if let Some(chosen) = &plan.reserve {
+            self.placements.reserve(&key, &chosen.pod, &chosen.uid, self.instant());
+        }
+        let origins: Vec<Origin> = seen
+            .pods
+            .iter()
+            .filter(|pod| plan.watch.contains(&pod.facts.uid))
+            .map(|pod| Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().unwrap() })
+            .collect();
+        self.ledger.watch(&key, origins, self.instant());
+        for step in plan.steps.clone() {
+            self.carry_out(name, step);
+        }
+        if !self.adapters.contains_key(name) {
+            return plan;
+        }
+        self.adapters.get_mut(name).unwrap().memory = plan.remember.clone();
+        self.events.append(&mut plan.events);
+        if let Some(status) = plan.status.take() {
+            let adapter = self.adapters[name].adapter.clone();
+            let status = conclude(&adapter, status, plan.serves, None, self.now());
+            if !cluster::status::same(&adapter.status.unwrap_or_default(), &status) {
+                self.write(name, status);
+            }
+        }
+        plan
+    }
+
+    fn carry_out(&mut self, name: &str, step: Step) {
+        let stored = self.adapters.get_mut(name).unwrap();
+        let ours = |uid: &str| Box::<str>::from(uid);
+        match step {
+            Step::Load { pod, source, reload } => self.order(name, &pod, What::Load { source, reload }),
+            Step::Unload { pod } => self.order(name, &pod, What::Unload),
+            Step::RecordHash { hash } => {
+                let annotations = stored.adapter.metadata.annotations.get_or_insert_default();
+                annotations.insert("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash.to_string());
+                self.writes += 1;
+            }
+            Step::CreateService(service) => {
+                let label = |key: &str| service.metadata.labels.as_ref()?.get(key).cloned();
+                let content = Box::new(ServiceContent {
+                    name_label: label("adapter.model.aibrix.ai/name"),
+                    model_label: label("model.aibrix.ai/name"),
+                    model_annotation: None,
+                    ports: service.spec.clone().unwrap().ports.unwrap(),
+                });
+                stored.service = ChildSeen::Ours { uid: ours("service"), leaving: false, content };
+                self.writes += 1;
+            }
+            Step::CreateSlice(slice) => {
+                let content = Box::new(SliceContent {
+                    service_label: slice.metadata.labels.unwrap().remove("kubernetes.io/service-name"),
+                    address_type: slice.address_type,
+                    endpoints: slice.endpoints,
+                    ports: slice.ports.unwrap(),
+                });
+                stored.slice = ChildSeen::Ours { uid: ours("slice"), leaving: false, content };
+                self.writes += 1;
+            }
+            Step::PatchSlice { patch, .. } => {
+                let ChildSeen::Ours { content, .. } = &mut stored.slice else { panic!("no slice of ours") };
+                if let Some(endpoints) = patch.get("endpoints") {
+                    content.endpoints = serde_json::from_value(endpoints.clone()).unwrap();
+                }
+                if let Some(ports) = patch.get("ports") {
+                    content.ports = serde_json::from_value(ports.clone()).unwrap();
+                }
+                self.writes += 1;
+            }
+            Step::DeleteSlice { .. } => {
+                stored.slice = ChildSeen::Absent;
+                self.writes += 1;
+            }
+            Step::PatchService { .. } => self.writes += 1,
+            Step::Release => {
+                self.adapters.remove(name);
+                self.ledger.forget(&Key::new("ns", name));
+                self.placements.forget(&Key::new("ns", name));
+            }
+        }
+    }
+
+    fn order(&mut self, name: &str, pod: &super::steps::PodTarget, what: What) {
+        let metadata = &self.adapters[name].adapter.metadata;
+        self.ledger.order(Order {
+            key: Key::new("ns", name),
+            uid: metadata.uid.clone().unwrap().into(),
+            generation: metadata.generation,
+            origin: Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone() },
+            ready_since: pod.facts.ready_since,
+            what,
+        });
+    }
+
+    /// Makes the calls that are due. Returns the adapters to which that is news.
+    pub(super) fn call_engines(&mut self) -> BTreeSet<String> {
+        let mut news = BTreeSet::new();
+        while let Some(job) = self.ledger.next_job(self.instant()) {
+            let keys = match job.call {
+                Call::List { origin, slow } => {
+                    let models = match self.engine_of(&origin.pod) {
+                        Some(engine) if !engine.unreachable => {
+                            let names = engine.models.keys().cloned();
+                            Models::Known(std::iter::once("base".to_owned()).chain(names).collect())
+                        }
+                        _ => Models::Unknown {
+                            error: "failed to get models: connection refused".into(),
+                            silent: false,
+                        },
+                    };
+                    self.ledger.listed_all(job.number, &origin, slow, models, self.instant())
+                }
+                Call::Change(order) => {
+                    let is_slow = self.engine_of(&order.origin.pod).is_some_and(|engine| engine.slow);
+                    if is_slow && matches!(order.what, What::Load { .. }) {
+                        self.held.push((job.number, order));
+                        continue;
+                    }
+                    self.change(job.number, &order)
+                }
+            };
+            news.extend(keys.into_iter().map(|key| key.name));
+        }
+        news
+    }
+
+    /// Lets the loads that slow engines hold come to their end.
+    pub(super) fn release_held(&mut self) -> BTreeSet<String> {
+        let held = std::mem::take(&mut self.held);
+        let ends = held.into_iter().flat_map(|(number, order)| self.change(number, &order));
+        ends.map(|key| key.name).collect()
+    }
+
+    fn engine_of(&mut self, uid: &str) -> Option<&mut Engine> {
+        let pod = self.pods.iter().find(|pod| *pod.uid == *uid)?;
+        self.engines.get_mut(&*pod.name)
+    }
+
+    fn change(&mut self, number: u64, order: &Order) -> Vec<Key> {
+        let pod = self.pods.iter().find(|pod| pod.uid == order.origin.pod).map(|pod| pod.name.to_string());
+        let pod = pod.unwrap_or_default();
+        let name = order.key.name.clone();
+        let ended = match self.engines.get_mut(&pod) {
+            None => refused(LoadFailure::Transient, "connection refused", false),
+            Some(engine) if engine.unreachable => {
+                refused(LoadFailure::Transient, "connection refused", false)
+            }
+            Some(engine) => match &order.what {
+                What::Unload => {
+                    self.calls.push((pod, "unload", String::new()));
+                    engine.models.remove(&name);
+                    Ended::Well
+                }
+                What::Load { source, reload } => {
+                    if *reload {
+                        self.calls.push((pod.clone(), "unload", String::new()));
+                        engine.models.remove(&name);
+                    }
+                    self.calls.push((pod, "load", source.url.clone()));
+                    match &engine.refuses {
+                        Some((kind, text)) => refused(*kind, text, true),
+                        None if engine.models.contains_key(&name) => {
+                            refused(LoadFailure::Lasting, "already loaded", true)
+                        }
+                        None if engine.lies => Ended::Well,
+                        None => {
+                            engine.models.insert(name, source.url.clone());
+                            Ended::Well
+                        }
+                    }
+                }
+            },
+        };
+        self.ledger.changed(number, order, &ended, self.instant())
+    }
+
+    /// Passes and calls until nothing is left to do at this moment.
+    pub(super) fn settle(&mut self) {
+        let mut due: BTreeSet<String> = self.adapters.keys().cloned().collect();
+        for _ in 0..100 {
+            for name in std::mem::take(&mut due) {
+                if self.adapters.contains_key(&name) {
+                    self.pass(&name);
+                }
+            }
+            due.extend(self.call_engines());
+            if due.is_empty() {
+                return;
+            }
+        }
+        panic!("it does not settle: {due:?} {:#?}", self.calls);
+    }
+
+    /// Lets time pass, second by second, with a pass each.
+    pub(super) fn run(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.passed += Duration::from_secs(1);
+            self.settle();
+        }
+    }
+
+    /// Lets time pass in which nobody does anything.
+    pub(super) fn sleep(&mut self, seconds: u64) {
+        self.passed += Duration::from_secs(seconds);
+    }
+}
+
+fn refused(kind: LoadFailure, text: &str, answered: bool) -> Ended {
+    Ended::Badly { kind, error: text.to_owned(), answered }
+}

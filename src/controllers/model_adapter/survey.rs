@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the pods of a namespace to those that matter to one adapter, with what is known of it there. Pure.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    api::{
+        keys::{
+            DEFAULT_ENGINE_PORT, ENGINE_LABEL,
+            model_adapter::{DEBUG_PORT, SIDECAR_PORT},
+        },
+        model::ModelAdapter,
+    },
+    clock::Instant,
+    engine::endpoint::{Dialect, Endpoint, Token, TokenError},
+    k8s::pod_facts::PodFacts,
+    runtime::reconciler::Key,
+};
+
+use super::{
+    ledger::{Asked, Ledger},
+    memory::Memory,
+    placements::Placements,
+    plan::selector_of,
+    settings::ModelAdapterSettings,
+    snapshot::PodSeen,
+    source::token_of,
+    status::stored_choice,
+    triggers::is_usable,
+};
+
+/// Whom a survey is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// Its key.
+    pub(super) key: &'a Key,
+    /// The adapter.
+    pub(super) adapter: &'a ModelAdapter,
+    /// What is remembered of it.
+    pub(super) memory: &'a Memory,
+    /// How pods are called.
+    pub(super) settings: &'a ModelAdapterSettings,
+}
+
+/// Pods that may host the adapter now, and others that host it or had to do with it; both by name. `near`: the
+/// pods of its namespace.
+pub(super) fn survey(
+    about: About<'_>,
+    near: &[Arc<PodFacts>],
+    ledger: &mut Ledger,
+    now: Instant,
+) -> (Vec<PodSeen>, Vec<PodSeen>) {
+    let About { key, adapter, memory, settings } = about;
+    let selector = selector_of(adapter).ok();
+    let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
+    let token = token_of(adapter);
+    let status = adapter.status.clone().unwrap_or_default();
+    let choice = stored_choice(&status);
+    let mut known: BTreeSet<Box<str>> = ledger.touched(key, uid).into_iter().collect();
+    known.extend(memory.dropped.keys().chain(&memory.dismissed).cloned());
+    let (mut pods, mut outside) = (Vec::new(), Vec::new());
+    for facts in near {
+        let selected = selector.as_ref().is_some_and(|selector| selector.matches(&facts.labels));
+        let usable = selected && is_usable(facts);
+        let matters = || {
+            known.contains(&facts.uid)
+                || choice == Some(&*facts.name)
+                || status.instances.iter().any(|name| **name == *facts.name)
+        };
+        if !usable && !matters() {
+            continue;
+        }
+        let endpoint = endpoint_of(facts, settings, &token);
+        let asked = Asked {
+            key,
+            uid,
+            generation: adapter.metadata.generation,
+            pod: &facts.uid,
+            ready_since: facts.ready_since,
+            endpoint: endpoint.as_ref().ok(),
+        };
+        let engine = ledger.seen(asked, now);
+        let port = facts.engine_port().unwrap_or(DEFAULT_ENGINE_PORT);
+        let facts = Arc::clone(facts);
+        let seen = PodSeen { facts, selected, endpoint, port, models: 0, measured: None, engine };
+        if usable { pods.push(seen) } else { outside.push(seen) }
+    }
+    ledger.retain(key, |pod| near.iter().any(|facts| *facts.uid == *pod));
+    pods.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
+    outside.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
+    (pods, outside)
+}
+
+/// Counts models of pods: base model, claims, other adapters by their status, and placements under way.
+/// `others`: the adapters of the namespace.
+pub(super) fn count_models(
+    key: &Key,
+    pods: &mut [PodSeen],
+    others: &[Arc<ModelAdapter>],
+    placements: &Placements,
+    now: Instant,
+) {
+    let mut models: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for facts in pods.iter().map(|pod| &pod.facts) {
+        let own = facts.claimed_models.iter().map(|model| &**model).chain(facts.base_model());
+        models.insert(&facts.name, own.collect());
+    }
+    let mut hosts = |adapter, pod| {
+        if let Some(models) = models.get_mut(pod)
+            && adapter != key.name
+        {
+            models.insert(adapter);
+        }
+    };
+    for other in others {
+        let name = other.metadata.name.as_deref().unwrap_or_default();
+        let instances = other.status.iter().flat_map(|status| &status.instances);
+        instances.for_each(|pod| hosts(name, pod.as_str()));
+    }
+    placements.assumed_in(&key.namespace, now).for_each(|(adapter, pod)| hosts(adapter, pod));
+    let counts: HashMap<Box<str>, usize> =
+        models.iter().map(|(pod, models)| (Box::from(*pod), models.len())).collect();
+    for pod in pods {
+        pod.models = counts.get(&pod.facts.name).copied().unwrap_or(0);
+    }
+}
+
+/// Where the adapters of a pod are managed.
+fn endpoint_of(
+    pod: &PodFacts,
+    settings: &ModelAdapterSettings,
+    token: &Result<Option<Token>, TokenError>,
+) -> Result<Endpoint, String> {
+    let token = token.clone().map_err(|error| error.to_string())?;
+    let ip = pod.ip.ok_or("the pod has no IP address")?;
+    let sidecar = settings.runtime_sidecar && pod.has_sidecar;
+    let engine = Dialect::of_engine(pod.labels.get(ENGINE_LABEL).map(String::as_str));
+    let (port, dialect) = if sidecar {
+        (SIDECAR_PORT, Dialect::Sidecar)
+    } else {
+        (pod.engine_port().unwrap_or(DEFAULT_ENGINE_PORT), engine)
+    };
+    if settings.debug_mode {
+        return Ok(Endpoint { host: "localhost".to_owned(), port: DEBUG_PORT, dialect, token });
+    }
+    Ok(Endpoint { host: ip.to_string(), port, dialect, token })
+}
