@@ -107,9 +107,8 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
     let managed = webhooks.as_ref().filter(|webhooks| webhooks.manages_certificates());
     // Held until the end: whoever answers reviews has to show certificates.
-    let certificates = managed.map(|webhooks| {
-        webhooks.manage_certificates(clients.process(), host.watches.clone(), &clock)
-    });
+    let certificates =
+        managed.map(|webhooks| webhooks.manage_certificates(clients.process(), host.watches.clone(), &clock));
     let elections = Elections::start(&settings, &host)?;
     report.follow(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
 

@@ -42,7 +42,6 @@ fn configuration() -> Value {
     })
 }
 
-// scenario: manager-and-deployment 36
 #[test]
 fn entries_are_ours_by_service_or_because_they_are_empty() {
     let mut known = Known::new();

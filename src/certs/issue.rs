@@ -19,7 +19,7 @@ use rsa::{
         der::pem::{self, LineEnding},
     },
 };
-use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 
 use super::x509::{AUTHORITY_NAME, pem_of};
 
@@ -143,12 +143,9 @@ pub fn server(
     terms: &Terms,
     random: &mut impl rand::CryptoRng,
 ) -> Result<PemPair, IssueError> {
-    let unreadable = |error: &dyn fmt::Display| IssueError::AuthorityKey(error.to_string());
-    let ca_key = PrivateKey::from_pkcs1_pem(&ca.key).map_err(|error| unreadable(&error))?;
-    let ca_key = signing_key(&ca_key)?;
-    let ca_certificate = rustls::pki_types::CertificateDer::from_pem_slice(ca.certificate.as_bytes())
+    let ca_certificate = CertificateDer::from_pem_slice(ca.certificate.as_bytes())
         .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
-    let issuer = Issuer::from_ca_cert_der(&ca_certificate, ca_key)?;
+    let issuer = issuer(&ca_certificate, &ca.key)?;
     let (key, pkcs1) = new_key(random)?;
     let mut params = params(terms, dns_name)?;
     params.distinguished_name = DistinguishedName::new();
@@ -159,6 +156,19 @@ pub fn server(
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, &issuer)?;
     Ok(PemPair { certificate: pem_of(certificate.der()), key: pkcs1 })
+}
+
+/// A CA that is ready to sign.
+///
+/// # Errors
+/// [`IssueError::AuthorityKey`] and [`IssueError::Certificate`]: this CA can sign nothing here.
+pub(super) fn issuer(
+    certificate: &CertificateDer<'_>,
+    key: &str,
+) -> Result<Issuer<'static, KeyPair>, IssueError> {
+    let key = PrivateKey::from_pkcs1_pem(key.trim());
+    let key = signing_key(&key.map_err(|error| IssueError::AuthorityKey(error.to_string()))?)?;
+    Ok(Issuer::from_ca_cert_der(certificate, key)?)
 }
 
 fn printable(text: &str) -> Result<DnValue, IssueError> {

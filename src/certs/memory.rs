@@ -19,6 +19,8 @@ type Since = BTreeMap<Print, Instant>;
 pub struct Memory {
     /// A CA of our making that is in no Secret yet.
     pub candidate: Option<Authority>,
+    /// CAs of our making that never were in a Secret: nobody has their keys, so nobody serves by them.
+    pub abandoned: BTreeSet<Print>,
     /// What we serve.
     pub serving: Option<Pair>,
     /// The API server will not take our Secret; until then we do not try again.

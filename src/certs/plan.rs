@@ -22,7 +22,7 @@
 //! - a wait of step 5 that begins anew lasts longer, which trusts the old CA longer: the safe side.
 //!
 //! Two replicas may do this at the same time: the Secret is written by compare-and-swap, so one candidate wins,
-//! and the other is dropped by its maker and taken out by step 5. A candidate cannot be taken out before its
+//! and the other is dropped by its maker, who takes it out at once, or by step 5. A candidate cannot be taken out before its
 //! maker has given it up: step 3 is taken on a look that is younger than [`FRESH`] and still finds it in all
 //! entries, and [`OVERLAP`] is longer than [`SETTLE`], [`FRESH`] and the longest request together.
 //!
@@ -246,7 +246,7 @@ fn want(
                 continue;
             }
             if !needed.contains(&Some(authority.print)) {
-                if !is_alive(authority, now) {
+                if !is_alive(authority, now) || memory.abandoned.contains(&authority.print) {
                     continue;
                 }
                 // While the Secret is broken the old CA, the first one, may be all that there is.

@@ -186,7 +186,8 @@ impl World {
         let plan = plan(&seen, &own.memory, now, instant);
         if plan.drop_candidate {
             own.candidate = None;
-            own.memory.candidate = None;
+            let dropped = own.memory.candidate.take();
+            own.memory.abandoned.extend(dropped.map(|it| it.print));
         }
         if let Some((_, pair)) = plan.serve {
             own.serving = known.into_iter().find(|leaf| Print::numbered(leaf.number) == pair.leaf);
@@ -387,7 +388,7 @@ fn lives() -> impl Strategy<Value = (Duration, [i64; 3])> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     // scenario: manager-and-deployment 34
     #[test]

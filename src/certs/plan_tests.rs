@@ -250,6 +250,13 @@ fn candidate_of_the_loser_of_a_race_is_dropped() {
 }
 
 #[test]
+fn candidate_that_lost_is_taken_out_at_once() {
+    let mut memory = serving(NEW);
+    memory.abandoned.insert(OTHER);
+    assert_eq!(at_once(&looked(sound(NEW), &[NEW, OTHER], &[OTHER, NEW]), memory).step, all(&[NEW]));
+}
+
+#[test]
 fn refused_write_is_not_tried_again_at_once_and_nothing_is_published_for_it() {
     let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD], &[OLD]);
     let mut memory = serving(OLD);

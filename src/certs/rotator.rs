@@ -48,6 +48,9 @@ enum ChangeError {
     /// The look has become too old to act upon, or what it saw is gone.
     #[error("took too long, looks again")]
     Stale,
+    /// Cannot be, as long as the API server checks what it stores.
+    #[error("a webhook configuration has entries that take no CA")]
+    Unwritable,
     #[error("the task that makes certificates ended early")]
     Interrupted,
 }
@@ -100,6 +103,8 @@ struct State {
     memory: Memory,
     /// CA and server certificate behind [`Memory::candidate`].
     candidate: Option<(PemPair, PemPair)>,
+    /// Nobody knows whether an attempt to store it had an effect.
+    maybe_stored: bool,
     /// The random delay before a CA is made is over.
     delayed: bool,
     failures: u32,
@@ -164,8 +169,9 @@ impl Rotator {
         self.serve(&look, &plan);
         if plan.drop_candidate {
             tracing::debug!("another replica's CA is in the Secret, ours is dropped");
+            let dropped = self.state.memory.candidate.take().filter(|_| !self.state.maybe_stored);
+            self.state.memory.abandoned.extend(dropped.map(|it| it.print));
             self.state.candidate = None;
-            self.state.memory.candidate = None;
         }
         if !matches!(plan.step, Some(Step::MakeAuthority(_))) {
             self.state.delayed = false;
@@ -266,8 +272,10 @@ impl Rotator {
         });
         let (ca, server) = made.await?;
         let certificate = x509::certificates(ca.certificate.as_bytes()).into_iter().next();
-        self.state.memory.candidate = certificate.as_ref().and_then(x509::authority_of);
+        let facts = certificate.as_ref().and_then(x509::authority_of).ok_or(ChangeError::Stale)?;
+        self.state.memory.candidate = Some(facts);
         self.state.candidate = Some((ca, server));
+        self.state.maybe_stored = false;
         Ok(())
     }
 
@@ -315,6 +323,7 @@ impl Rotator {
             }
             Err(error) => {
                 let error = ChangeError::from(error);
+                self.state.maybe_stored |= !error.is_race() && !error.is_refusal();
                 if error.is_refusal() {
                     let works = self.state.memory.serving.is_some_and(|it| self.clock.now() <= it.not_after);
                     let bar = if works { BARRED } else { pace::LONGEST };
@@ -349,7 +358,7 @@ impl Rotator {
     }
 
     async fn write_bundles(&self, publication: &Publication, look: &Look) -> Result<(), ChangeError> {
-        let mut first_error = None;
+        let (mut written, mut first_error) = (false, None);
         for (place, positions) in &publication.entries {
             let Some((title, Seen::There(object))) = look.objects.configurations.get(*place) else {
                 continue;
@@ -360,16 +369,24 @@ impl Rotator {
             }
             // Both are tried: trouble with one must not keep clients of the other waiting.
             match self.store.replace(*place, &object).await {
-                Ok(()) => tracing::info!(
-                    webhooks = title,
-                    entries = positions.len(),
-                    authorities = publication.authorities.len(),
-                    "CA certs are injected to webhooks"
-                ),
+                Ok(()) => {
+                    written = true;
+                    tracing::info!(
+                        webhooks = title,
+                        entries = positions.len(),
+                        authorities = publication.authorities.len(),
+                        "CA certs are injected to webhooks"
+                    );
+                }
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        match first_error {
+            Some(error) => Err(error.into()),
+            // Never without a pause.
+            None if !written => Err(ChangeError::Unwritable),
+            None => Ok(()),
+        }
     }
 
     /// Logs what is wrong once for each cause, and says how to go on.

@@ -12,10 +12,13 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     sign::CertifiedKey,
 };
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert, ring::RSA_PKCS1_2048_8192_SHA256};
+use webpki::{
+    EndEntityCert, KeyUsage, anchor_from_trusted_cert,
+    ring::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512},
+};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Name};
 
-use super::issue::encode_pem;
+use super::issue::{encode_pem, issuer};
 
 /// Name of a CA of ours: its common name and its DNS name.
 pub const AUTHORITY_NAME: &str = "aibrix-ca";
@@ -154,7 +157,9 @@ pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), Fault> {
     let name = ServerName::try_from(AUTHORITY_NAME).map_err(|error| Fault::Unfit(error.to_string()))?;
     own.verify_is_valid_for_subject_name(&name).map_err(|_| Fault::OtherName(AUTHORITY_NAME.to_owned()))?;
     let (signed, signature) = (parsed.tbs_certificate.as_ref(), parsed.signature_value.as_ref());
-    own.verify_signature(RSA_PKCS1_2048_8192_SHA256, signed, signature).map_err(|_| Fault::NotSigned)
+    let algorithms = [RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512];
+    let verifies = algorithms.iter().any(|it| own.verify_signature(*it, signed, signature).is_ok());
+    if verifies { Ok(()) } else { Err(Fault::NotSigned) }
 }
 
 /// The library that writes certificates knows names of one attribute at each step only, each kind once.
@@ -169,7 +174,7 @@ fn can_be_named(name: &X509Name<'_>) -> bool {
     })
 }
 
-/// That a key is an RSA key in PKCS#1 and belongs to the certificate.
+/// That a key is an RSA key in PKCS#1, belongs to the certificate, and can sign for it here.
 pub fn check_authority_key(certificate: &CertificateDer<'_>, key: &[u8]) -> Result<(), Fault> {
     let text = std::str::from_utf8(key).map_err(|_| Fault::Unparsable)?;
     if !text.contains("-----BEGIN") {
@@ -182,7 +187,10 @@ pub fn check_authority_key(certificate: &CertificateDer<'_>, key: &[u8]) -> Resu
     };
     let same = |ours: &[u8], theirs: &[u8]| strip(ours) == strip(theirs);
     let fits = same(&key.n_bytes(), public.modulus) && same(&key.e_bytes(), public.exponent);
-    if fits { Ok(()) } else { Err(Fault::NotAPair) }
+    if !fits {
+        return Err(Fault::NotAPair);
+    }
+    issuer(certificate, text).map(drop).map_err(|error| Fault::Unfit(error.to_string()))
 }
 
 /// A number without leading zeros.

@@ -45,13 +45,16 @@ async fn empty_secret_becomes_a_ready_server_that_clients_of_every_entry_trust()
     // Enough with the shipped role: nothing but reads and whole writes, and no more of them than needed.
     let mut audit = world.plane.audit();
     let own: Vec<_> = audit.entries().iter().filter(|it| it.user.contains("controller-manager")).collect();
-    let on = |resource: &str| own.iter().filter(|it| it.resource().starts_with(resource));
     for resource in ["secrets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
-        let verbs: BTreeSet<&str> = on(resource).map(|it| it.verb.as_str()).collect();
-        assert!(verbs.is_subset(&BTreeSet::from(["get", "list", "watch", "update"])), "{resource}: {verbs:?}");
-        let refused: Vec<_> = on(resource).filter(|it| it.code == 403).map(|it| &it.uri).collect();
+        let on: Vec<_> = own.iter().filter(|it| it.resource().starts_with(resource)).collect();
+        let verbs: BTreeSet<&str> = on.iter().map(|it| it.verb.as_str()).collect();
+        assert!(
+            verbs.is_subset(&BTreeSet::from(["get", "list", "watch", "update"])),
+            "{resource}: {verbs:?}"
+        );
+        let refused: Vec<_> = on.iter().filter(|it| it.code == 403).map(|it| &it.uri).collect();
         assert!(refused.is_empty(), "{refused:?}");
-        assert_eq!(on(resource).filter(|it| it.is_write()).count(), 1, "writes of {resource}");
+        assert_eq!(on.iter().filter(|it| it.is_write()).count(), 1, "writes of {resource}");
     }
 }
 
@@ -63,7 +66,13 @@ async fn certificates_have_the_contents_that_a_go_manager_makes_and_reads() {
     let data = world.data().await;
     let name = dns_name();
     let cases = [
-        ("ca", "O=aibrix, CN=aibrix-ca", "aibrix-ca", "Digital Signature, Key Encipherment, Key Cert Sign", true),
+        (
+            "ca",
+            "O=aibrix, CN=aibrix-ca",
+            "aibrix-ca",
+            "Digital Signature, Key Encipherment, Key Cert Sign",
+            true,
+        ),
         ("tls", &*format!("CN={name}"), &*name, "Digital Signature, Key Encipherment", false),
     ];
     for (pair, subject, dns, usages, is_ca) in cases {

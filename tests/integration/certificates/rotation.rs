@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     clients::{Clients, connect, shown},
-    world::{SOON, Span, World, certificates, days_left, good},
+    world::{SOON, Span, World, certificates, days_left, good, with_server},
 };
 use crate::support::{eventually, manager::Manager, wait::throughout};
 
@@ -41,11 +41,12 @@ async fn changed(world: &World, key: &str, old: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_certificate_with_89_days_left_is_renewed_alone() {
     let world = Arc::new(World::new().await);
-    let old = good(days_left(2000), days_left(89));
-    world.set_data(&old).await;
-    world.publish(&old["ca.crt"]).await;
+    let sound = good(days_left(2000), days_left(160));
+    world.set_data(&sound).await;
     let managers = world.ready_managers(2).await;
     let clients = Clients::start(&world, &managers);
+    let old = with_server(&sound, days_left(89));
+    world.set_data(&old).await;
     changed(&world, "tls.crt", &old["tls.crt"]).await;
     all_show(&managers, &world).await;
     let asked = clients.finish().await;
@@ -104,6 +105,9 @@ async fn ca_that_is_about_to_expire_is_dropped_when_it_has() {
     all_show(&managers, &world).await;
     let new = world.data().await;
     eventually(SOON, "the old CA is dropped", async || world.all_hold(&new["ca.crt"]).await).await;
+    for manager in &managers {
+        shown(manager, &new["ca.crt"]).await.expect("accepted by who trusts the new one alone");
+    }
     let asked = clients.finish().await;
     println!("{asked} handshakes until the old CA was gone");
 }

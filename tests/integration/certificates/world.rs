@@ -140,7 +140,9 @@ impl World {
     pub(super) async fn all_hold(&self, pem: &str) -> Result<(), String> {
         let bundles = self.bundles().await;
         match bundles.iter().find(|(_, bundle)| bundle != pem) {
-            Some((name, other)) => Err(format!("{name} holds {} certificates", other.matches("BEGIN").count())),
+            Some((name, other)) => {
+                Err(format!("{name} holds {} certificates", other.matches("BEGIN").count()))
+            }
             None if bundles.is_empty() => Err("no entries".to_owned()),
             None => Ok(()),
         }
@@ -172,7 +174,7 @@ pub(super) fn days_left(days: i64) -> Span {
     Span(-200 * 86_400, days * 86_400)
 }
 
-/// What a Go manager writes: serial numbers 0 and 1, PKCS#1.
+/// What a Go manager writes: serial numbers 0 and 1, PKCS#1; the server's for `name`.
 pub(super) fn certificates(ca: Span, server: Span, name: &str) -> Data {
     let terms = |Span(from, until): Span, serial: u8| Terms {
         not_before: now() + jiff::SignedDuration::from_secs(from),
@@ -189,6 +191,21 @@ pub(super) fn certificates(ca: Span, server: Span, name: &str) -> Data {
         ("tls.key", own.key),
     ];
     entries.map(|(key, text)| (key.to_owned(), text)).into()
+}
+
+/// A server certificate by the CA in these data, in place of theirs.
+pub(super) fn with_server(data: &Data, Span(from, until): Span) -> Data {
+    let ca = PemPair { certificate: data["ca.crt"].clone(), key: data["ca.key"].clone() };
+    let terms = Terms {
+        not_before: now() + jiff::SignedDuration::from_secs(from),
+        not_after: now() + jiff::SignedDuration::from_secs(until),
+        serial: vec![1],
+    };
+    let own = issue::server(&ca, &dns_name(), &terms, &mut rand::rng()).expect("a certificate");
+    let mut data = data.clone();
+    data.insert("tls.crt".to_owned(), own.certificate);
+    data.insert("tls.key".to_owned(), own.key);
+    data
 }
 
 /// The same for the Service's name.
