@@ -14,12 +14,16 @@ T            ?=
 # make faults
 FAULTS       ?= 200
 SEED         ?=
+PLANES       ?= 1
+LEASE        ?= 15
+# make races
+RACES        ?= 10000
 # make bench: another manager's binary, and which measurements (all: none named)
 MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test check bench faults fmt build-tests
+.PHONY: help tools cluster demo test check bench faults races timeline fmt build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +35,7 @@ cluster: tools ## a control plane with the manager's CRDs and roles, and a shell
 	$(CARGO) build --locked --bins --example cluster
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example cluster -- $(CMD)
 
-demo: tools ## three managers, fake engines, an autoscaler at work and a Lease that moves
+demo: tools ## three managers, fake engines, an autoscaler at work, a LoRA and a Lease that move
 	$(CARGO) build --locked --bins --examples
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
 
@@ -49,9 +53,18 @@ fmt: ## format the sources
 
 bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager, ONLY=name one thing
 	$(CARGO) build --locked --release --bins
-	$(CARGO) build --locked --example bench
+	$(CARGO) build --locked --bins --example bench
 	MANAGER=$(MANAGER) $(SANDBOX) $(CARGO) run --offline --quiet --example bench -- $(ONLY)
 
-faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n
+faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=n PLANES=4 LEASE=5
 	$(CARGO) build --locked --release --test faults
-	FAULTS=$(FAULTS) SEED=$(SEED) $(SANDBOX) $(CARGO) test --offline --quiet --release --test faults
+	FAULTS=$(FAULTS) SEED=$(SEED) PLANES=$(PLANES) LEASE=$(LEASE) \
+		$(SANDBOX) $(CARGO) test --offline --release --test faults -- --nocapture
+
+races: tools ## processes that race for expired Leases, with and without the guard: RACES=10000
+	$(CARGO) build --locked --example races
+	$(SANDBOX) $(CARGO) run --offline --quiet --example races -- $(RACES)
+
+timeline: tools ## draw docs/hand-over.svg anew: who led when, while leaders are terminated, killed and frozen
+	$(CARGO) build --locked --bins --example timeline
+	$(SANDBOX) $(CARGO) run --offline --quiet --example timeline -- docs/hand-over.svg

@@ -2,8 +2,9 @@
 //! `make demo`: the main job on real input.
 //!
 //! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
-//! answer at real pod addresses; an autoscaler follows their load, and a Lease moves between managers when
-//! its holder is told to stop. Ends by itself, with an error when something did not happen.
+//! answer at real pod addresses; an autoscaler follows their load, a LoRA is loaded and moves when its pod
+//! dies, and a Lease moves between managers when its holder is told to stop. Ends by itself, with an error
+//! when something did not happen.
 #![allow(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -16,11 +17,11 @@ use std::{
     time::Duration,
 };
 
-use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load};
+use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load, LoraEngine};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use support::{
-    ControlPlane, Options, eventually,
+    ControlPlane, Options, eventually, http,
     install::NAMESPACE,
     leases,
     manager::{Launch, Manager, binary},
@@ -48,6 +49,7 @@ async fn main() -> Result<()> {
     say("engines: one process answers on port 8000 of every pod's address");
     let engine = FakeEngine::start(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000))).await?;
     engine.pods.load(None, &load(10.0));
+    engine.pods.engine(None, LoraEngine { base: "llama".to_owned(), ..LoraEngine::default() });
 
     let args = plane.shipped_arguments().await;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -60,6 +62,7 @@ async fn main() -> Result<()> {
     println!("    the pod autoscaler's Lease went to {}", managers[holder].pod_name());
 
     autoscale(&plane, &client, &engine).await?;
+    adapt(&plane, &client).await?;
     hand_over(&plane, &client, &managers, holder).await?;
 
     say("asking the other managers to stop");
@@ -115,6 +118,66 @@ async fn autoscale(plane: &ControlPlane, client: &kube::Client, engine: &FakeEng
         .await?;
     println!("{}", indent(&events));
     ensure!(events.contains("SuccessfulRescale"), "an event tells of the rescale");
+    Ok(())
+}
+
+/// A LoRA is loaded on one of the pods, and on another one when that dies.
+async fn adapt(plane: &ControlPlane, client: &kube::Client) -> Result<()> {
+    say("a LoRA: a ModelAdapter of one replica on the pods of that Deployment");
+    let adapter = json!({
+        "apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelAdapter",
+        "metadata": {"name": "sql", "namespace": NS},
+        "spec": {
+            "baseModel": "llama", "replicas": 1, "artifactURL": "huggingface://demo/llama-sql-lora",
+            "podSelector": {"matchLabels": {"app": "llama"}},
+        },
+    });
+    objects::create(client, &adapter).await;
+    let first = wait_for_instance(client, &adapter, None).await;
+    show_adapter(plane, client, &first).await?;
+
+    say(&format!("its pod {first} dies"));
+    let died = instant();
+    plane.kubectl(&["delete", "pod", "-n", NS, &first, "--wait=false"]).await?;
+    let second = wait_for_instance(client, &adapter, Some(&first)).await;
+    println!("    loaded on {second} after {:.1} s", died.elapsed().as_secs_f64());
+    show_adapter(plane, client, &second).await
+}
+
+/// The pod on which the adapter runs, another one than `not`.
+async fn wait_for_instance(client: &kube::Client, adapter: &Value, not: Option<&str>) -> String {
+    eventually(MINUTE, "the adapter runs", async || {
+        let seen = objects::get(client, adapter).await.ok_or("the adapter is gone")?;
+        let status = &seen["status"];
+        let on = status["instances"][0].as_str().filter(|on| Some(*on) != not);
+        match on {
+            Some(on) if status["phase"] == "Running" => Ok(on.to_owned()),
+            Some(_) | None => Err(status.to_string()),
+        }
+    })
+    .await
+}
+
+/// The adapter by its status, its engine and its EndpointSlice.
+async fn show_adapter(plane: &ControlPlane, client: &kube::Client, on: &str) -> Result<()> {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": on, "namespace": NS}});
+    let pod = objects::get(client, &pod).await.context("the pod is there")?;
+    let ip = pod["status"]["podIP"].as_str().context("the pod has an address")?;
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "sql", "namespace": NS}});
+    eventually(MINUTE, "the EndpointSlice leads to the pod", async || {
+        let seen = objects::get(client, &slice).await.ok_or("there is no slice")?;
+        let leads = seen["endpoints"].as_array().is_some_and(|all| all.len() == 1)
+            && seen["endpoints"][0]["addresses"] == json!([ip]);
+        if leads { Ok(()) } else { Err(seen["endpoints"].to_string()) }
+    })
+    .await;
+    println!("{}", indent(&plane.kubectl(&["get", "modeladapters,endpointslices", "-n", NS]).await?));
+    let url = format!("http://{ip}:8000/v1/models");
+    let models = http::get(&url).await?.json();
+    let ids: Vec<_> = models["data"].as_array().into_iter().flatten().map(|it| it["id"].clone()).collect();
+    println!("    GET {url}: {}", json!(ids));
+    ensure!(ids == ["llama", "sql"], "the engine lists base model and adapter");
     Ok(())
 }
 

@@ -18,14 +18,40 @@ use crate::clock::{Instant, SharedClock};
 #[error("not leading: the right to write of this term has ended")]
 pub struct NotLeading;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Right {
+/// The right itself, without clock and locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right {
     /// Valid while the monotonic clock is before this moment.
     Until(Instant),
     /// Election is off (`--leader-elect=false`): always valid.
     Always,
     /// Over for good.
     Ended,
+}
+
+impl Right {
+    /// Whether a change may be sent at `now`, and until when it must have been answered (`None`: no bound).
+    ///
+    /// # Errors
+    /// [`NotLeading`] when the right has ended.
+    pub fn check(self, now: Instant) -> Result<Option<Instant>, NotLeading> {
+        match self {
+            Self::Until(moment) if now < moment => Ok(Some(moment)),
+            Self::Always => Ok(None),
+            Self::Until(_) | Self::Ended => Err(NotLeading),
+        }
+    }
+
+    /// Moves the end to a later moment; false when nothing changed. One that has ended stays ended.
+    pub fn extend(&mut self, valid_until: Instant) -> bool {
+        match self {
+            Self::Until(moment) if *moment < valid_until => {
+                *moment = valid_until;
+                true
+            }
+            Self::Until(_) | Self::Always | Self::Ended => false,
+        }
+    }
 }
 
 /// Read side: may a change be sent now? Cheap to clone.
@@ -63,11 +89,8 @@ impl Fence {
         if self.right.has_changed().is_err() {
             return Err(NotLeading);
         }
-        match *self.right.borrow() {
-            Right::Until(moment) if self.clock.instant() < moment => Ok(Some(moment)),
-            Right::Always => Ok(None),
-            Right::Until(_) | Right::Ended => Err(NotLeading),
-        }
+        let right = *self.right.borrow();
+        right.check(self.clock.instant())
     }
 
     /// Until when the right lasts as known now; `None` when it has ended or has no bound.
@@ -108,13 +131,7 @@ impl fmt::Debug for Fence {
 impl FenceKeeper {
     /// Moves the end of the right after a successful renewal. Without effect once revoked.
     pub fn extend(&self, valid_until: Instant) {
-        self.right.send_if_modified(|right| match right {
-            Right::Until(moment) if *moment < valid_until => {
-                *moment = valid_until;
-                true
-            }
-            Right::Until(_) | Right::Always | Right::Ended => false,
-        });
+        self.right.send_if_modified(|right| right.extend(valid_until));
     }
 
     /// Ends the right for good.

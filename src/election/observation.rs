@@ -10,9 +10,14 @@
 //! duration. The holder may not have noticed yet and may be working, so such a change never shortens
 //! its claim: the claim is taken to have been renewed at that very moment with the duration that the
 //! holder itself had written last. Only a release by the rules (no holder, duration of one second)
-//! and a write by another holder end a claim early.
+//! ends a claim early. Another holder who appears before that has robbed the first, who may still be working:
+//! both claims count until they end, also for the robber itself. (A create that was on its way while the
+//! Lease was made, led and deleted would otherwise make two leaders: found by `tests/election_model`.)
 
-use std::time::Duration;
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
@@ -41,7 +46,7 @@ pub enum Sight {
 /// How trustworthy the order of a [`Sight`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A watch: may lag behind what our own requests have already shown.
+    /// A watch, or an answer that a watch has overtaken: may lag behind what has been seen already.
     Watch,
     /// The answer to a request that was sent after everything that was seen before.
     Answer,
@@ -59,7 +64,7 @@ pub enum Novelty {
 }
 
 /// Who may be leading, as far as known from here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Claim {
     holder: String,
     lasts: Duration,
@@ -78,18 +83,21 @@ pub enum Chance {
 }
 
 /// Everything that is known of one Lease.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Observation {
     /// `None`: nothing has been seen yet.
     sight: Option<Sight>,
     first_observed: Instant,
     claim: Option<Claim>,
+    /// Claims that had not ended when another holder appeared without a release in between. Whoever they
+    /// belong to may not know yet. Empty unless somebody meddles with the Lease.
+    robbed: Vec<Claim>,
 }
 
 impl Observation {
     /// Nothing has been seen yet.
     pub fn new(now: Instant) -> Self {
-        Self { sight: None, first_observed: now, claim: None }
+        Self { sight: None, first_observed: now, claim: None, robbed: Vec::new() }
     }
 
     /// Takes over what was seen at `at`.
@@ -102,7 +110,13 @@ impl Observation {
                 return Novelty::Stale;
             }
         }
-        self.claim = self.claim_after(&sight, at);
+        let claim = self.claim_after(&sight, at);
+        if let Some(claim) = &claim {
+            let robbed = self.claim.take().into_iter().filter(|before| before.holder != claim.holder);
+            self.robbed.extend(robbed);
+            self.robbed.retain(|it| at < it.ends() && it.holder != claim.holder);
+        }
+        self.claim = claim;
         self.sight = Some(sight);
         self.first_observed = at;
         Novelty::Changed
@@ -197,10 +211,12 @@ impl Observation {
         if !self.is_known() {
             return None;
         }
-        Some(match &self.claim {
+        let chance = match &self.claim {
             Some(claim) if claim.holder != me => Chance::Expires(claim.ends()),
             Some(_) | None => Chance::Free(self.first_observed),
-        })
+        };
+        let robbed = self.robbed.iter().filter(|it| it.holder != me).map(Claim::ends).max();
+        Some(robbed.filter(|until| *until > chance.from()).map_or(chance, Chance::Expires))
     }
 
     /// Whether `me` may try to acquire now.
@@ -219,6 +235,7 @@ impl Observation {
     /// Stops respecting the claim though it has not ended: its holder is known to be gone.
     pub fn disregard_claim(&mut self) {
         self.claim = None;
+        self.robbed.clear();
     }
 
     /// Whoever holds the Lease by name and by time.
@@ -240,6 +257,19 @@ impl Chance {
         match self {
             Self::Free(moment) | Self::Expires(moment) => moment,
         }
+    }
+}
+
+/// By what decisions depend on; labels and the like do not count.
+impl Hash for Sight {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (std::mem::discriminant(self), self.version()).hash(state);
+        let Self::Present(lease) = self else { return };
+        lease.metadata.uid.hash(state);
+        let Some(spec) = &lease.spec else { return };
+        spec.holder_identity.hash(state);
+        (spec.lease_duration_seconds, spec.lease_transitions).hash(state);
+        spec.renew_time.as_ref().map(|time| time.0).hash(state);
     }
 }
 

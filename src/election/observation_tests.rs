@@ -171,3 +171,21 @@ fn validity_ends_before_anybody_may_take_over() {
         assert_eq!(valid_until(at, &lease), at + Duration::from_millis(valid_ms), "{stored}");
     }
 }
+
+#[test]
+fn holder_that_was_robbed_is_respected_by_its_robber_too() {
+    let at = start();
+    // Made by "other", deleted by hand, and then made by "me", whose request had been on its way.
+    let gone = Sight::Absent(Some("2".into()));
+    let meddled = seen(&[(0, held("1", "other", 1)), (1, gone), (2, held("3", "me", 1))], at);
+    assert_eq!(meddled.holder(), Some("me"));
+    assert!(!meddled.is_open_to("me", at + after(15)), "counted from the deletion");
+    assert!(meddled.is_open_to("me", at + after(16)));
+    assert!(!meddled.is_open_to("third", at + after(16)), "for others the later claim counts");
+    // What ran out or was given back was not robbed.
+    let expired = seen(&[(0, held("1", "other", 1)), (15, held("2", "me", 1))], at);
+    assert!(expired.is_open_to("me", at + after(15)));
+    let free = sight("2", &json!({ "holderIdentity": "", "leaseDurationSeconds": 1 }));
+    let released = seen(&[(0, held("1", "other", 1)), (1, free), (2, held("3", "me", 1))], at);
+    assert!(released.is_open_to("me", at + after(2)));
+}

@@ -17,7 +17,10 @@ use kube::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Instant, SharedClock, Timestamp};
+use crate::{
+    clock::{Instant, SharedClock, Timestamp},
+    cluster::client::WatchBackoff,
+};
 
 use super::{
     conflict::COMPONENT_LABEL,
@@ -217,7 +220,9 @@ impl Presence {
 
     fn watch(&self) -> BoxStream<'static, watcher::Result<watcher::Event<Lease>>> {
         let members = format!("{COMPONENT_LABEL}={MEMBER},{}={}", MANAGED_BY.0, MANAGED_BY.1);
-        watcher(self.api.clone(), watcher::Config::default().labels(&members)).default_backoff().boxed()
+        watcher(self.api.clone(), watcher::Config::default().labels(&members))
+            .backoff(WatchBackoff::default())
+            .boxed()
     }
 
     async fn renew(&self, name: &str, leaving: bool, limit: Duration) {

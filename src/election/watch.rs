@@ -14,6 +14,8 @@ use kube::{
     },
 };
 
+use crate::cluster::client::WatchBackoff;
+
 use super::observation::Sight;
 
 /// What a watch on one Lease delivers.
@@ -28,7 +30,7 @@ pub(super) enum Glimpse {
 /// Watches the Lease `name` for ever.
 pub(super) fn watch_lease(api: Api<Lease>, name: &str) -> BoxStream<'static, Glimpse> {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let events = watcher(api, only).default_backoff();
+    let events = watcher(api, only).backoff(WatchBackoff::default());
     // What the list under way has shown so far.
     let listed: Option<Box<Lease>> = None;
     events

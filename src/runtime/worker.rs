@@ -142,7 +142,9 @@ impl<R: Reconciler> Worker<R> {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
-                Some(()) = passes.next() => {}
+                // Passes that never wait and come back at once must not keep the thread from what else runs
+                // on it, elections above all.
+                Some(()) = passes.next() => tokio::task::consume_budget().await,
                 taken = self.queue.take(), if passes.len() < at_once => match taken {
                     Some(taken) => passes.push(self.pass(taken)),
                     None => break,

@@ -43,7 +43,7 @@ pub(crate) async fn measure(subject: &Subject) -> Result<Vec<Figure>> {
 pub(crate) async fn fill(plane: &ControlPlane) -> Result<()> {
     let client = plane.client().await;
     objects::create(&client, &objects::namespace(NS)).await;
-    create_pods(&client).await
+    create_pods(&client, NS).await
 }
 
 /// Resident memory of a fresh process that leads and is at rest, and its peak.
@@ -58,8 +58,12 @@ async fn resident(subject: &Subject, plane: &ControlPlane) -> Result<(u64, u64)>
     Ok((used.resident_bytes, used.peak_bytes))
 }
 
-async fn create_pods(client: &Client) -> Result<()> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), NS);
+/// Creates 10,000 pods in the namespace `ns`.
+///
+/// # Errors
+/// One could not be created.
+pub(crate) async fn create_pods(client: &Client, ns: &str) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), ns);
     let created = (0..PODS).map(|n| {
         let pods = pods.clone();
         async move {

@@ -11,6 +11,7 @@
 pub(crate) mod adapters;
 pub(crate) mod admission;
 pub(crate) mod autoscalers;
+pub(crate) mod elections;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
 pub(crate) mod memory;
@@ -36,7 +37,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 9] = [
+pub(crate) const ALL: [Measurement; 10] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -66,6 +67,12 @@ pub(crate) const ALL: [Measurement; 9] = [
         about: "requests that elections make at rest",
         limit: Duration::from_mins(5),
         run: |subject| lease_traffic::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "elections",
+        about: "seven controllers on three replicas: spread, requests, hand-over, also with 10,000 pods",
+        limit: Duration::from_mins(30),
+        run: |_| elections::measure().boxed_local(),
     },
     Measurement {
         name: "autoscalers",

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The judgement: what the audit log says about a campaign.
 //!
-//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes)); in here they meet the
-//! story of what was done, for three reasons: only a controller whose Lease was edited may be a moment late to
-//! notice, only times with a healthy replica and an API server count as leaderless, and hand-over times belong
-//! to the fault that caused them.
+//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes),
+//! [`silences`], [`doubles`]), which is tried on doctored logs in `tests/integration/oracle.rs`. In here they
+//! meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a moment
+//! late to notice, only times with a healthy replica and an API server count as leaderless, and hand-over times
+//! belong to the fault that caused them.
 //!
 //! Known limit: an API server that is killed between storing a Lease and writing its line into the log leaves
 //! a term without a beginning. It would show as a violation right after that restart; none has been seen.
@@ -14,19 +15,24 @@ use std::{collections::BTreeMap, time::Duration};
 use aibrix_controller_manager::clock::Timestamp;
 
 use crate::{
-    campaign::{Done, Story},
+    campaign::{CONVERGENCE, Done, Story},
+    load::CHILDREN,
     plan::{Hits, Kind},
     support::{
         audit::Entry,
+        doubles::{self, Doubled},
         install::NAMESPACE,
-        leases::{self, Change, NOTICE},
+        leases::{self, Change, notice},
         probes::{CONTROLLERS, default_lease},
+        silences::{Span, holder_at, length, silences},
         takes::taken_early,
     },
 };
 
-/// The default lease duration and two seconds: nobody may lead for no longer than that.
-const LONGEST_GAP: Duration = Duration::from_secs(17);
+/// Nobody may lead for no longer than the lease duration and this.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A new binding of a role counts when the API server's own watch has seen it.
+const GRANT: Duration = Duration::from_secs(1);
 
 /// What is said at the end.
 #[derive(Debug, Default)]
@@ -37,6 +43,8 @@ pub(crate) struct Judgement {
     pub(crate) judged: usize,
     /// Writes within the notice of an edited Lease.
     pub(crate) in_notice: usize,
+    /// Children that were made, each once.
+    pub(crate) children: usize,
     /// Takes of a Lease that somebody had deleted or emptied, by a process that started too late to have seen
     /// whose it was. It cannot know better, and the robbed holder has its notice, in which it must stop.
     pub(crate) takes_by_newcomers: usize,
@@ -45,20 +53,46 @@ pub(crate) struct Judgement {
     pub(crate) longest_silence: Duration,
     /// The longest time in which no term of anybody ran.
     pub(crate) longest_gap: Duration,
-    /// By kind: times until another process held a Lease of the victim; for edits and restarts of the API
-    /// server, until the Lease was held again.
+    /// By kind: times until another process held a Lease of the victim; for edits and what hits all, until
+    /// the Lease was held again.
     pub(crate) hand_overs: BTreeMap<Kind, Vec<Duration>>,
     /// By kind: Leases of victims that kept them.
     pub(crate) kept: BTreeMap<Kind, usize>,
+    /// By kind: faults.
+    pub(crate) faults: BTreeMap<Kind, usize>,
 }
 
-/// A stretch of time.
-type Span = (Timestamp, Timestamp);
+impl Judgement {
+    /// Of two campaigns together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.violations.extend(other.violations);
+        self.judged += other.judged;
+        self.in_notice += other.in_notice;
+        self.children += other.children;
+        self.takes_by_newcomers += other.takes_by_newcomers;
+        self.longest_silence = self.longest_silence.max(other.longest_silence);
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
+        for (kind, times) in other.hand_overs {
+            self.hand_overs.entry(kind).or_default().extend(times);
+        }
+        for (kind, count) in other.kept {
+            *self.kept.entry(kind).or_default() += count;
+        }
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self
+    }
+}
 
-/// Judges the whole log of a campaign.
-pub(crate) fn judge(entries: &[Entry], story: &Story) -> Judgement {
+/// Judges the whole log of a campaign whose Leases last `lease`.
+pub(crate) fn judge(entries: &[Entry], story: &Story, lease: Duration) -> Judgement {
     let mut judgement = Judgement { violations: story.wrong.clone(), ..Judgement::default() };
-    judge_writes(entries, story, &mut judgement);
+    for done in &story.done {
+        *judgement.faults.entry(done.fault.kind).or_default() += 1;
+    }
+    judge_writes(entries, story, notice(lease), &mut judgement);
+    judge_children(entries, &mut judgement);
     let history = leases::history(entries);
     for controller in CONTROLLERS {
         let name = default_lease(controller);
@@ -76,7 +110,8 @@ pub(crate) fn judge(entries: &[Entry], story: &Story) -> Judgement {
                 take.by, take.at, take.from, take.until
             ));
         }
-        judge_gaps(&name, changes, story, &mut judgement);
+        judge_gaps(&name, changes, story, lease, &mut judgement);
+        judge_end(&name, changes, story, &mut judgement);
         for done in &story.done {
             measure(&name, changes, done, &mut judgement);
         }
@@ -92,7 +127,7 @@ fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
     own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
 }
 
-fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {
+fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &mut Judgement) {
     let verdict = leases::who_wrote_without_lease(entries);
     judgement.judged = verdict.judged;
     judgement.in_notice = verdict.in_notice.len();
@@ -113,7 +148,7 @@ fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {
             done.fault.kind.hits() == Hits::Lease
                 && done.leases.contains_key(&lease)
                 && done.from <= entry.received
-                && entry.received <= done.until + NOTICE
+                && entry.received <= done.until + notice
         });
         if !edited {
             judgement.violations.push(said(entry, "robbed by nobody"));
@@ -121,28 +156,53 @@ fn judge_writes(entries: &[Entry], story: &Story, judgement: &mut Judgement) {
     }
 }
 
-/// Between two writes of a Lease by those of ours that hold it must not lie more than [`LONGEST_GAP`]: two
-/// replicas at most are hit at a time, so one is always healthy.
-fn judge_gaps(name: &str, changes: &[Change], story: &Story, judgement: &mut Judgement) {
-    let outages =
-        story.done.iter().filter(|it| it.fault.kind == Kind::ApiServer).map(|it| (it.from, it.until));
+fn judge_children(entries: &[Entry], judgement: &mut Judgement) {
+    judgement.children = doubles::children_made(entries);
+    for Doubled { parent, made, by } in doubles::made_twice(entries, CHILDREN) {
+        judgement
+            .violations
+            .push(format!("made twice: {parent} has {made} children of {CHILDREN}, by {by:?}"));
+    }
+}
+
+/// Between two writes of a Lease by those of ours that hold it must not lie more than the lease duration and
+/// [`PATIENCE`]: two replicas at most are hit at a time, so one is always healthy.
+fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, judgement: &mut Judgement) {
+    let outages = story.done.iter().filter(|it| it.fault.kind.hits() == Hits::All);
+    let outages = outages.map(|it| match it.fault.kind {
+        Kind::Forbidden => (it.from, it.until + GRANT),
+        _ => (it.from, it.until),
+    });
     let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
     let excused: Vec<Span> = outages.chain(strangers).collect();
-    let held: Vec<&Change> =
-        changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder)).collect();
-    for pair in held.windows(2) {
-        let span = (pair[0].received, pair[1].received);
-        let silence = length(span).saturating_sub(excused.iter().map(|it| overlap(span, *it)).sum());
-        judgement.longest_silence = judgement.longest_silence.max(silence);
-        if silence > LONGEST_GAP {
-            let seconds = silence.as_secs_f64();
-            judgement.violations.push(format!("{name} had no leader for {seconds:.1} s after {}", span.0));
+    for silence in silences(changes, &excused) {
+        judgement.longest_silence = judgement.longest_silence.max(silence.lasted);
+        if silence.lasted > lease + PATIENCE {
+            let seconds = silence.lasted.as_secs_f64();
+            judgement
+                .violations
+                .push(format!("{name} had no leader for {seconds:.1} s after {}", silence.after));
         }
     }
-    if let (Some(first), Some(last)) = (held.first(), held.last()) {
+    let held = || changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder));
+    if let (Some(first), Some(last)) = (held().next(), held().next_back()) {
         let longest = leases::gaps(changes, first.received, last.received).first().copied();
         judgement.longest_gap = judgement.longest_gap.max(longest.unwrap_or_default());
+    }
+}
+
+/// Whoever leads in the end was seen to lead by the campaign, which looks at Leases; the log has to say so too. A
+/// Lease that goes to a less loaded replica at that moment had a holder just before.
+fn judge_end(name: &str, changes: &[Change], story: &Story, judgement: &mut Judgement) {
+    match story.converged {
+        Some(moment)
+            if [0, 1, 2].iter().all(|it| holder_at(changes, moment - Duration::from_secs(*it)).is_none()) =>
+        {
+            judgement.violations.push(format!("{name} has no holder when everything is said to work"));
+        }
+        Some(_) => {}
+        None => judgement.violations.push(format!("{name}: not within {CONVERGENCE:?} of the last fault")),
     }
 }
 
@@ -150,8 +210,8 @@ fn judge_gaps(name: &str, changes: &[Change], story: &Story, judgement: &mut Jud
 fn measure(name: &str, changes: &[Change], done: &Done, judgement: &mut Judgement) {
     let Some(before) = done.leases.get(name) else { return };
     let kind = done.fault.kind;
-    let hits_replica = kind.hits() == Hits::Replica;
-    let from = if kind == Kind::ApiServer { done.until } else { done.from };
+    let hits_replica = matches!(kind.hits(), Hits::Replica | Hits::Proxied);
+    let from = if kind.hits() == Hits::All { done.until } else { done.from };
     let held_again = changes.iter().position(|it| {
         it.received >= from
             && it.received <= done.settled
@@ -169,12 +229,4 @@ fn measure(name: &str, changes: &[Change], done: &Done, judgement: &mut Judgemen
         .filter(|it| it.received >= from && it.holder.is_empty() && it.writer.as_ref() == Some(before));
     let from = released.map_or(from, |it| it.received);
     judgement.hand_overs.entry(kind).or_default().push(length((from, changes[at].finished)));
-}
-
-fn length((from, until): Span) -> Duration {
-    until.duration_since(from).try_into().unwrap_or_default()
-}
-
-fn overlap(a: Span, b: Span) -> Duration {
-    length((a.0.max(b.0), a.1.min(b.1)))
 }

@@ -5,6 +5,9 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
+/// The lease duration for which the lengths in here are meant; another one stretches them.
+const USUAL_LEASE: Duration = Duration::from_secs(15);
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -14,6 +17,8 @@ pub(crate) enum Kind {
     Terminated,
     /// SIGSTOP for a while.
     Frozen,
+    /// The controller of a Lease panics.
+    Panicked,
     /// Connections to the API server end and new ones are refused, for a while.
     Cut,
     /// Connections stay open and nothing comes back.
@@ -24,8 +29,22 @@ pub(crate) enum Kind {
     Slow,
     /// 1 kB/s, for a while.
     Throttled,
-    /// The API server is killed, and started again after a while.
-    ApiServer,
+    /// What watches of children deliver is held back, for a while.
+    LaggingWatch,
+    /// Watches and reads hang while Leases pass, until the controllers have given way.
+    DeadWatches,
+    /// The wall clock jumps an hour ahead, and back after a while.
+    ClockAhead,
+    /// The wall clock jumps an hour back, and ahead again after a while.
+    ClockBehind,
+    /// The API server is killed, and started again at once or after a while.
+    ApiRestarted,
+    /// The API server is killed, and started again after a minute.
+    ApiDown,
+    /// etcd is frozen for a while: the API server answers no write.
+    EtcdPaused,
+    /// The manager may not touch Leases any more, for a while.
+    Forbidden,
     /// A Lease is deleted.
     Deleted,
     /// A Lease loses its whole spec.
@@ -43,10 +62,12 @@ pub(crate) enum Kind {
 /// What a kind of fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hits {
-    /// One replica.
+    /// One replica: the holder of the Lease.
     Replica,
-    /// The API server.
-    ApiServer,
+    /// The replica behind a proxy that knows HTTP, whatever it holds.
+    Proxied,
+    /// All replicas: the API server, or what it needs.
+    All,
     /// One Lease.
     Lease,
 }
@@ -71,23 +92,32 @@ pub(crate) struct Round {
     pub(crate) rest: Duration,
 }
 
-/// All kinds with their weights: kills, freezes and restarts are what happens most.
-const WEIGHTS: [(Kind, u32); 15] = [
-    (Kind::Killed, 4),
-    (Kind::Terminated, 4),
-    (Kind::Frozen, 4),
-    (Kind::Cut, 2),
-    (Kind::HalfOpen, 2),
-    (Kind::Reset, 2),
-    (Kind::Slow, 2),
-    (Kind::Throttled, 2),
-    (Kind::ApiServer, 2),
-    (Kind::Deleted, 2),
-    (Kind::Emptied, 2),
-    (Kind::Garbage, 2),
-    (Kind::HugeDuration, 2),
-    (Kind::FutureRenewal, 2),
-    (Kind::Stolen, 2),
+/// All kinds with their weights: kills, freezes and restarts are what happens most. Giving way takes more
+/// than a minute whatever the lease duration is, so it is rare.
+const WEIGHTS: [(Kind, u32); 23] = [
+    (Kind::Killed, 8),
+    (Kind::Terminated, 8),
+    (Kind::Frozen, 10),
+    (Kind::Panicked, 4),
+    (Kind::Cut, 4),
+    (Kind::HalfOpen, 4),
+    (Kind::Reset, 4),
+    (Kind::Slow, 4),
+    (Kind::Throttled, 4),
+    (Kind::LaggingWatch, 5),
+    (Kind::DeadWatches, 1),
+    (Kind::ClockAhead, 3),
+    (Kind::ClockBehind, 3),
+    (Kind::ApiRestarted, 3),
+    (Kind::ApiDown, 1),
+    (Kind::EtcdPaused, 3),
+    (Kind::Forbidden, 2),
+    (Kind::Deleted, 4),
+    (Kind::Emptied, 4),
+    (Kind::Garbage, 4),
+    (Kind::HugeDuration, 4),
+    (Kind::FutureRenewal, 4),
+    (Kind::Stolen, 4),
 ];
 
 impl Kind {
@@ -97,12 +127,16 @@ impl Kind {
             Self::Killed
             | Self::Terminated
             | Self::Frozen
+            | Self::Panicked
             | Self::Cut
             | Self::HalfOpen
             | Self::Reset
             | Self::Slow
-            | Self::Throttled => Hits::Replica,
-            Self::ApiServer => Hits::ApiServer,
+            | Self::Throttled
+            | Self::ClockAhead
+            | Self::ClockBehind => Hits::Replica,
+            Self::LaggingWatch | Self::DeadWatches => Hits::Proxied,
+            Self::ApiRestarted | Self::ApiDown | Self::EtcdPaused | Self::Forbidden => Hits::All,
             Self::Deleted
             | Self::Emptied
             | Self::Garbage
@@ -112,17 +146,29 @@ impl Kind {
         }
     }
 
-    /// Seconds that it lasts; zero for what is done at once.
+    /// Whether it needs a wall clock that can be moved.
+    fn needs_faketime(self) -> bool {
+        matches!(self, Self::ClockAhead | Self::ClockBehind)
+    }
+
+    /// Seconds that it lasts with the usual lease duration; zero for what is done at once.
     fn seconds(self, random: &mut StdRng) -> RangeInclusive<u64> {
         match self {
             Self::Killed => 0..=4,
             // Both sides of the lease duration.
             Self::Frozen if random.random_bool(0.5) => 1..=14,
             Self::Frozen => 14..=40,
-            Self::Cut | Self::HalfOpen | Self::Slow | Self::Throttled => 5..=22,
+            Self::Cut | Self::HalfOpen | Self::Slow | Self::Throttled | Self::LaggingWatch => 5..=22,
+            Self::ClockAhead | Self::ClockBehind => 5..=22,
             Self::Reset => 2..=18,
-            Self::ApiServer => 0..=18,
-            Self::Terminated
+            Self::ApiRestarted => 0..=12,
+            Self::ApiDown => 60..=60,
+            Self::EtcdPaused => 1..=25,
+            Self::Forbidden => 2..=25,
+            // Not stretched: see `lasts`.
+            Self::DeadWatches => 66..=80,
+            Self::Panicked
+            | Self::Terminated
             | Self::Deleted
             | Self::Emptied
             | Self::Garbage
@@ -131,6 +177,13 @@ impl Kind {
             | Self::Stolen => 0..=0,
         }
     }
+
+    fn lasts(self, random: &mut StdRng, lease: Duration) -> Duration {
+        let seconds = self.seconds(random);
+        let usual = Duration::from_secs(random.random_range(seconds));
+        // A controller gives way after a minute, whatever its Lease's duration is.
+        if self == Self::DeadWatches { usual } else { usual.mul_f64(lease.div_duration_f64(USUAL_LEASE)) }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -138,53 +191,81 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Killed => "SIGKILL, restarted",
             Self::Terminated => "SIGTERM, restarted",
-            Self::Frozen => "SIGSTOP 1-40 s",
+            Self::Frozen => "SIGSTOP, SIGCONT",
+            Self::Panicked => "controller panics",
             Self::Cut => "connections cut",
             Self::HalfOpen => "connections half-open",
             Self::Reset => "connections reset",
             Self::Slow => "2 s latency",
             Self::Throttled => "1 kB/s",
-            Self::ApiServer => "API server restarted",
+            Self::LaggingWatch => "watch of children held back",
+            Self::DeadWatches => "watches dead, Leases pass",
+            Self::ClockAhead => "wall clock +1 h",
+            Self::ClockBehind => "wall clock -1 h",
+            Self::ApiRestarted => "API server restarted",
+            Self::ApiDown => "API server down, four leases long",
+            Self::EtcdPaused => "etcd paused",
+            Self::Forbidden => "Leases forbidden",
             Self::Deleted => "Lease deleted",
             Self::Emptied => "Lease emptied",
             Self::Garbage => "Lease garbage",
             Self::HugeDuration => "Lease huge duration",
             Self::FutureRenewal => "Lease future renewTime",
-            Self::Stolen => "Lease stolen",
+            Self::Stolen => "Lease taken by a stranger",
         })
     }
 }
 
 impl Fault {
-    fn draw(random: &mut StdRng, leases: usize) -> Self {
-        let (kind, _) = WEIGHTS.choose_weighted(random, |it| it.1).expect("some weight is not zero");
-        let seconds = kind.seconds(random);
-        let lasts = Duration::from_secs(random.random_range(seconds));
-        Self { kind: *kind, lasts, lease: random.random_range(0..leases) }
+    fn draw(random: &mut StdRng, scope: &Scope) -> Self {
+        let kinds: Vec<_> =
+            WEIGHTS.iter().filter(|(kind, _)| scope.faketime || !kind.needs_faketime()).collect();
+        let (kind, _) = kinds.choose_weighted(random, |it| it.1).expect("some weight is not zero");
+        let lasts = kind.lasts(random, scope.lease);
+        // The first controller is no probe loop, which could be told to panic.
+        let first = usize::from(*kind == Kind::Panicked);
+        Self { kind: *kind, lasts, lease: random.random_range(first..scope.leases) }
     }
 
-    /// Whether it can begin together with `other`: two need two victims, and no Lease is edited while the API
-    /// server is down.
+    /// Whether it can begin together with `other`: two need two victims, and no Lease is edited while there is
+    /// nobody to edit it.
     fn goes_with(&self, other: &Self) -> bool {
         match (self.kind.hits(), other.kind.hits()) {
-            (Hits::Replica, Hits::Replica | Hits::Lease | Hits::ApiServer)
-            | (Hits::Lease | Hits::ApiServer, Hits::Replica) => true,
             (Hits::Lease, Hits::Lease) => self.lease != other.lease,
-            (Hits::ApiServer, _) | (_, Hits::ApiServer) => false,
+            (Hits::All, Hits::All | Hits::Lease)
+            | (Hits::Lease, Hits::All)
+            | (Hits::Proxied, Hits::Proxied) => false,
+            // A panic is ordered by an edit.
+            (Hits::All, _) => other.kind != Kind::Panicked,
+            (_, Hits::All) => self.kind != Kind::Panicked,
+            (Hits::Replica | Hits::Proxied | Hits::Lease, Hits::Replica | Hits::Proxied | Hits::Lease) => {
+                true
+            }
         }
     }
 }
 
-/// `faults` faults on replicas that stand for `leases` Leases, in rounds: two of five rounds have two.
-pub(crate) fn draw(seed: u64, faults: usize, leases: usize) -> Vec<Round> {
+/// What faults can be drawn from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope {
+    /// How many Leases there are.
+    pub(crate) leases: usize,
+    /// How long one lasts.
+    pub(crate) lease: Duration,
+    /// Whether wall clocks can be moved.
+    pub(crate) faketime: bool,
+}
+
+/// `faults` faults, in rounds: about two of five rounds have two.
+pub(crate) fn draw(seed: u64, faults: usize, scope: &Scope) -> Vec<Round> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rounds = Vec::new();
     let mut left = faults;
     while left > 0 {
-        let first = Fault::draw(&mut random, leases);
+        let first = Fault::draw(&mut random, scope);
         let mut together = vec![first];
-        if left > 1 && random.random_bool(0.4) {
-            let second = Fault::draw(&mut random, leases);
+        if left > 1 && random.random_bool(0.45) {
+            let second = Fault::draw(&mut random, scope);
             together.extend(second.goes_with(&first).then_some(second));
         }
         left -= together.len();

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A replica: a manager behind a proxy of its own, in one process after the other.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
-use crate::support::{
-    ControlPlane,
-    manager::{Launch, Manager},
-    toxiproxy::{Proxy, Toxiproxy},
-    wait::within_deadline,
+use crate::{
+    Settings,
+    support::{
+        ControlPlane,
+        manager::{Launch, Manager},
+        proxy,
+        toxiproxy::{Proxy, Toxiproxy},
+        wait::within_deadline,
+    },
 };
 
-const ARGS: [&str; 3] = ["--probe-loops", "--disable-webhook", "--sync-period=2s"];
 /// `--graceful-shutdown-timeout` and a moment.
 const STOP: Duration = Duration::from_secs(12);
 
@@ -21,24 +27,63 @@ const STOP: Duration = Duration::from_secs(12);
 pub(crate) struct Replica {
     /// Its way to the API server.
     pub(crate) proxy: Proxy,
+    /// On that way, one replica has a proxy that can tell requests from each other.
+    pub(crate) http: Option<proxy::Proxy>,
     launch: Launch,
     manager: Mutex<Manager>,
+    clock: PathBuf,
 }
 
 impl Replica {
     /// Starts its first process.
-    pub(crate) async fn start(plane: &ControlPlane, toxiproxy: &Toxiproxy) -> Self {
-        let proxy = toxiproxy.proxy(plane.port()).await;
-        let launch = Launch::through(plane, proxy.port(), &ARGS).await;
+    pub(crate) async fn start(
+        plane: &ControlPlane,
+        toxiproxy: &Toxiproxy,
+        settings: &Settings,
+        with_http: bool,
+    ) -> Self {
+        let http = if with_http { Some(proxy::Proxy::start(plane).await) } else { None };
+        let upstream = http.as_ref().map_or(plane.port(), proxy::Proxy::port);
+        let toxic = toxiproxy.proxy(upstream).await;
+        let args: Vec<String> = settings.args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut launch = match &http {
+            Some(http) => {
+                let kubeconfig = http.manager_kubeconfig(plane).await;
+                redirect(&kubeconfig, http.port(), toxic.port());
+                Launch { kubeconfig, ..Launch::new(plane, &args).await }
+            }
+            None => Launch::through(plane, toxic.port(), &args).await,
+        };
+        let clock = plane.new_path("clock");
+        std::fs::write(&clock, "+0").expect("write the clock's offset");
+        if let Some(library) = &settings.faketime {
+            launch.env = vec![
+                ("LD_PRELOAD".to_owned(), library.display().to_string()),
+                ("FAKETIME_TIMESTAMP_FILE".to_owned(), clock.display().to_string()),
+                ("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()),
+                // The wall clock alone.
+                ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
+                ("DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
+            ];
+        }
         let manager = launch.start();
         manager.wait_ready().await;
         let manager = Mutex::new(manager);
-        Self { proxy, launch, manager }
+        Self { proxy: toxic, http, launch, manager, clock }
     }
 
     /// Does something with its present process.
     pub(crate) fn with<T>(&self, what: impl FnOnce(&Manager) -> T) -> T {
         what(&self.manager.lock())
+    }
+
+    /// Moves its wall clock by `offset`, such as `+3600`.
+    pub(crate) fn set_clock(&self, offset: &str) {
+        // Another file in its place: it is never seen half-written.
+        let next = self.clock.with_extension("next");
+        std::fs::write(&next, offset).expect("write the clock's offset");
+        std::fs::rename(&next, &self.clock).expect("replace the clock's offset");
     }
 
     /// A new process in place of the present one, which is killed if it still runs: another pod, as a
@@ -56,4 +101,12 @@ impl Replica {
         });
         status.await.map(|it| it.code())
     }
+}
+
+/// Another port of 127.0.0.1 in a kubeconfig.
+fn redirect(kubeconfig: &Path, from: u16, to: u16) {
+    let text = std::fs::read_to_string(kubeconfig).expect("the kubeconfig was just written");
+    let other = text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}"));
+    assert_ne!(text, other, "the kubeconfig names the proxy");
+    std::fs::write(kubeconfig, other).expect("write the kubeconfig");
 }

@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table that a campaign prints.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
-use crate::{campaign::Story, judge::Judgement, plan::Kind};
+use crate::judge::Judgement;
 
 /// How many violations are printed in full.
 const SHOWN: usize = 40;
 
 /// Faults by kind, hand-over times, and what was violated.
-pub(crate) fn table(story: &Story, judgement: &Judgement) -> String {
-    let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
-    for done in &story.done {
-        *counts.entry(done.fault.kind).or_default() += 1;
-    }
+pub(crate) fn table(judgement: &Judgement) -> String {
     let mut text = "| Fault | Times | Leases handed over | kept | p50 | p95 | max |\n".to_owned();
     text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
-    for (kind, count) in &counts {
+    for (kind, count) in &judgement.faults {
         let mut times = judgement.hand_overs.get(kind).cloned().unwrap_or_default();
         times.sort_unstable();
         let kept = judgement.kept.get(kind).copied().unwrap_or_default();
@@ -25,20 +21,18 @@ pub(crate) fn table(story: &Story, judgement: &Judgement) -> String {
         _ = writeln!(text, "| {kind} | {count} | {moved} | {kept} | {p50} | {p95} | {max} |");
     }
     text.push_str(
-        "\nAfter a release the time counts from there; the spread over replicas moves Leases as well.\n",
+        "\nAfter a release the time counts from there; the spread over replicas moves Leases as well. After what \
+         hits\nall replicas it counts from its end.\n",
     );
-    let Judgement { violations, judged, in_notice, takes_by_newcomers, longest_silence, longest_gap, .. } =
-        judgement;
+    let Judgement { violations, judged, in_notice, children, takes_by_newcomers, .. } = judgement;
     _ = writeln!(text);
-    _ = writeln!(text, "Faults: {}", story.done.len());
+    _ = writeln!(text, "Faults: {}", judgement.faults.values().sum::<usize>());
     _ = writeln!(text, "Writes judged: {judged}, of them within the notice of an edited Lease: {in_notice}");
+    _ = writeln!(text, "Children made: {children}");
     _ = writeln!(text, "Edited Leases taken by processes that had not seen the holder: {takes_by_newcomers}");
-    _ = writeln!(
-        text,
-        "Longest time between two writes of a Lease by its holders: {}",
-        show(*longest_silence)
-    );
-    _ = writeln!(text, "Longest time in which no term ran: {}", show(*longest_gap));
+    let (silence, gap) = (show(judgement.longest_silence), show(judgement.longest_gap));
+    _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence}");
+    _ = writeln!(text, "Longest time in which no term ran: {gap}");
     _ = write!(text, "Violations: {}", violations.len());
     for violation in violations.iter().take(SHOWN) {
         _ = write!(text, "\n  {violation}");

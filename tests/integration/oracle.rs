@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     audit::{AuditLog, Caller, Entry},
-    leases::{self, NOTICE, Verdict},
+    doubles::{children_made, made_twice},
+    engines::{Asked, asked_without_lease},
+    leases::{self, Change, Verdict, notice},
+    silences::{holder_at, silences},
     takes::{EarlyTake, taken_early},
 };
 
@@ -91,6 +94,22 @@ impl Story {
         leases::history(&self.entries()).values().flat_map(|changes| taken_early(changes)).collect()
     }
 
+    /// The process `identity` makes a child of `parent`.
+    fn child(self, at: f64, identity: &str, parent: &str, number: u32) -> Self {
+        let name = format!("{parent}-{number:032x}");
+        self.line(at, "create", &user_agent(identity), ("", "configmaps", &name), (201, &Value::Null))
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        leases::history(&self.entries()).into_values().next().expect("one Lease")
+    }
+
+    /// Times between writes by holders, in milliseconds.
+    fn silences(&self, excused: &[(f64, f64)]) -> Vec<u128> {
+        let excused: Vec<_> = excused.iter().map(|it| (time(it.0), time(it.1))).collect();
+        silences(&self.changes(), &excused).iter().map(|it| it.lasted.as_millis()).collect()
+    }
+
     fn violations(&self) -> usize {
         self.verdict().violations.len()
     }
@@ -161,7 +180,8 @@ fn robbed_holder_has_a_moment_to_learn_of_it_and_not_longer() {
     for rob in [Story::rob as fn(Story, f64, &str) -> Story, |story, at, _| story.delete_lease(at)] {
         let soon = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(3.0, A);
         assert_eq!((soon.violations(), soon.verdict().in_notice.len()), (0, 1));
-        let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(2.2 + NOTICE.as_secs_f64(), A);
+        let end = 2.2 + notice(Duration::from_secs(15)).as_secs_f64();
+        let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(end, A);
         assert_eq!((late.violations(), late.verdict().in_notice.len()), (1, 0));
     }
 }
@@ -233,6 +253,53 @@ fn theft_by_a_stranger_is_told_from_one_of_ours() {
     assert_eq!(takes.iter().map(|it| it.by_ours).collect::<Vec<_>>(), [false, true]);
     let renewed = Story::default().rob(0.0, "thief_x").rob(10.0, "thief_x").lease(16.0, A).takes();
     assert_eq!(renewed.len(), 1, "a stranger's renewals count");
+}
+
+#[test]
+fn silence_of_a_lease_is_as_long_as_no_holder_wrote_it() {
+    let story = Story::default().lease(0.0, A).lease(5.0, A).lease(22.5, B).release(23.0, B).lease(24.0, A);
+    assert_eq!(story.silences(&[]), [5_000, 17_500, 1_500], "a release is no sign of a leader");
+    let edited = Story::default().lease(0.0, A).lease_by(9.0, A, 15, "kubectl/v1.36.3").lease(18.0, B);
+    assert_eq!(edited.silences(&[]), [9_000], "whoever watches waits for a whole duration after an edit");
+}
+
+#[test]
+fn only_what_nobody_could_help_is_excused_and_only_once() {
+    let story = Story::default().lease(0.0, A).lease(30.0, B);
+    assert_eq!(story.silences(&[(5.0, 15.0)]), [20_000]);
+    assert_eq!(story.silences(&[(5.0, 15.0), (10.0, 20.0), (40.0, 50.0)]), [15_000], "they overlap");
+}
+
+#[test]
+fn lease_that_nobody_holds_in_the_end_is_found() {
+    let story = Story::default().lease(0.0, A).lease(5.0, A);
+    assert_eq!(holder_at(&story.changes(), time(19.0)).as_deref(), Some(A));
+    assert_eq!(holder_at(&story.changes(), time(21.0)), None, "expired");
+    assert_eq!(holder_at(&story.release(6.0, A).changes(), time(7.0)), None, "released");
+}
+
+#[test]
+fn child_that_is_made_again_by_a_successor_is_found() {
+    let story = Story::default().lease(0.0, A).child(1.0, A, "p-1", 1).child(1.1, A, "p-1", 2);
+    let story = story.child(1.2, A, "p-2", 3).lease(16.0, B);
+    assert_eq!((made_twice(&story.entries(), 2), children_made(&story.entries())), (Vec::new(), 3));
+    let doubled = made_twice(&story.child(17.0, B, "p-1", 4).entries(), 2);
+    assert_eq!(doubled.len(), 1);
+    assert_eq!((doubled[0].parent.as_str(), doubled[0].made), ("p-1", 3));
+    assert_eq!(doubled[0].by, [A, A, B], "it says who");
+}
+
+#[test]
+fn adapter_that_a_deposed_leader_loads_is_found() {
+    let changes = Story::default().lease(0.0, A).lease(16.0, B).changes();
+    let agent = |identity: &str| user_agent(identity).replace("kv-cache-controller", "engines");
+    let ask = |at, identity, method, path| Asked::of(time(at), &agent(identity), method, path);
+    let load = |at, identity| ask(at, identity, "POST", "/v1/load_lora_adapter").expect("a change");
+    let asked = [load(1.0, A), load(17.0, B), load(17.0, A), load(14.9, B)];
+    let found = asked_without_lease(&asked, &changes);
+    assert_eq!(found, [&asked[2], &asked[3]], "after its term, and before its term");
+    assert_eq!(ask(17.0, A, "GET", "/v1/models"), None, "a look changes nothing");
+    assert_eq!(Asked::of(time(1.0), "curl/8", "POST", "/v1/load_lora_adapter"), None, "nobody of ours");
 }
 
 #[test]

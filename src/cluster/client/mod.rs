@@ -14,6 +14,7 @@
 //! - No request but a watch takes longer than 30 s; nothing is retried behind a caller's back.
 //! - Every request tells in its user agent which controller of which process made it.
 
+mod backoff;
 mod config;
 mod counting;
 mod fence;
@@ -57,6 +58,12 @@ use crate::{
     telemetry::families::IntCounterVec,
 };
 
+pub use self::{
+    backoff::WatchBackoff,
+    config::{ConfigError, Source},
+    fence::ReadOnly,
+    time_limit::Silence,
+};
 use self::{
     config::Found,
     counting::Counting,
@@ -65,11 +72,6 @@ use self::{
     time_limit::TimeLimit,
     transport::{Transport, TransportError},
     user_agent::UserAgent,
-};
-pub use self::{
-    config::{ConfigError, Source},
-    fence::ReadOnly,
-    time_limit::Silence,
 };
 
 /// How to reach the API server.

@@ -15,7 +15,7 @@ use super::{
     Action, Event, Stage, Surroundings, Timing, Why,
 };
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     Standby,
     Leading(Term),
@@ -24,7 +24,7 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Term {
     /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
     deadline: Instant,
@@ -35,7 +35,7 @@ struct Term {
     asked: Option<(Why, Instant)>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Release {
     /// By then the Lease has expired by itself.
     until: Instant,
@@ -43,8 +43,16 @@ struct Release {
     raced: bool,
 }
 
-/// Which request is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The request under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Request {
+    what: Busy,
+    /// The watch has shown something new since it began: its answer may be older.
+    overtaken: bool,
+}
+
+/// What the request under way is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Busy {
     Reading,
     /// Acquiring or renewing, since.
@@ -53,15 +61,15 @@ enum Busy {
 }
 
 /// When a standby that gave its Lease away may try again.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Pause {
     until: Instant,
-    /// Not needed when no other member could take over.
+    /// Not needed when no other member could take over: none is there, or none has for a lease duration.
     only_for_others: bool,
 }
 
 /// Whether to lead at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Will {
     /// The controller may run.
     wanted: bool,
@@ -70,8 +78,9 @@ struct Will {
     shutdown: bool,
 }
 
-/// The elector's mind.
-#[derive(Debug, Clone, PartialEq)]
+/// The elector's mind. A value, which can be compared, copied and hashed: `tests/election_model` explores what
+/// it may come to.
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Core {
     me: String,
     timing: Timing,
@@ -85,7 +94,7 @@ pub struct Core {
     will: Will,
 
     phase: Phase,
-    busy: Option<Busy>,
+    request: Option<Request>,
     not_before: Instant,
     read_at: Instant,
     pause: Option<Pause>,
@@ -105,7 +114,7 @@ impl Core {
             reread: false,
             will: Will { wanted: false, open, shutdown: false },
             phase: Phase::Standby,
-            busy: None,
+            request: None,
             not_before: now,
             // The watch gets a moment to come up before anything is read without it.
             read_at: now + timing.retry_period,
@@ -188,14 +197,17 @@ impl Core {
             Event::Tick => {}
             Event::Watched(sight) => {
                 self.watching = true;
-                self.see(sight, Source::Watch, now);
+                let changed = self.see(sight, Source::Watch, now) == Novelty::Changed;
+                if let Some(request) = &mut self.request {
+                    request.overtaken |= changed;
+                }
             }
             Event::WatchBroken => self.watching = false,
             Event::Read(read) => {
-                self.busy = None;
+                let (_, source) = self.end_request();
                 self.read_at = now + self.timing.retry(around.jitter);
                 if let Ok((sight, at)) = read {
-                    self.see(sight, Source::Answer, at);
+                    self.see(sight, source, at);
                 }
             }
             Event::Attempted(ended) => self.attempted(ended, now, around, actions),
@@ -214,8 +226,19 @@ impl Core {
         }
     }
 
-    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
-        match self.seen.saw(sight, source, at) {
+    /// What has ended, and how far its answers can be trusted: they are newer than everything that was seen
+    /// before it began. What the watch has shown since may be newer still, and the watch does not show it again.
+    fn end_request(&mut self) -> (Option<Busy>, Source) {
+        match self.request.take() {
+            Some(Request { what, overtaken: true }) => (Some(what), Source::Watch),
+            Some(Request { what, overtaken: false }) => (Some(what), Source::Answer),
+            None => (None, Source::Answer),
+        }
+    }
+
+    fn see(&mut self, sight: Sight, source: Source, at: Instant) -> Novelty {
+        let novelty = self.seen.saw(sight, source, at);
+        match novelty {
             Novelty::Changed => {
                 self.reread = false;
                 let sound = self.seen.holder() == Some(self.me.as_str())
@@ -231,6 +254,7 @@ impl Core {
             // The watch lags behind our own requests. It will catch up; until then it proves nothing.
             Novelty::Stale => self.reread = true,
         }
+        novelty
     }
 
     fn check_rivals(&mut self, actions: &mut Vec<Action>) {
@@ -262,13 +286,14 @@ impl Core {
         around: Surroundings,
         actions: &mut Vec<Action>,
     ) {
-        let started = match self.busy.take() {
+        let (what, source) = self.end_request();
+        let started = match what {
             Some(Busy::Attempting(started)) => started,
             Some(Busy::Reading | Busy::Releasing) | None => now,
         };
         let showed = !ended.seen.is_empty();
         for (sight, at) in ended.seen {
-            self.see(sight, Source::Answer, at);
+            self.see(sight, source, at);
         }
         let retry_at = now.max(started + self.timing.retry(around.jitter));
         self.read_at = retry_at;
@@ -311,6 +336,9 @@ impl Core {
             Phase::Standby if now >= deadline => {
                 // Answered too late to be of any use (a frozen process): try again.
             }
+            Phase::Standby if !self.seen.is_open_to(&self.me, now) => {
+                // Written over the claim of another, which had appeared meanwhile: wait until that ends.
+            }
             Phase::Standby if contends => {
                 self.pause = None;
                 self.phase = Phase::Leading(renewed);
@@ -325,9 +353,9 @@ impl Core {
     }
 
     fn released(&mut self, ended: Exchanged<ReleaseEnd>, now: Instant, actions: &mut Vec<Action>) {
-        self.busy = None;
+        let (_, source) = self.end_request();
         for (sight, at) in ended.seen {
-            self.see(sight, Source::Answer, at);
+            self.see(sight, source, at);
         }
         match ended.end {
             ReleaseEnd::Released => self.settle(true, actions),
@@ -381,18 +409,18 @@ impl Core {
 
     fn proceed(&mut self, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
         if let Phase::Releasing(release) = &self.phase
-            && self.busy.is_none()
+            && self.request.is_none()
         {
             let kept = self.will.shutdown && !self.release_on_cancel;
             if kept || now >= release.until || !self.may_be_ours() {
                 self.settle(false, actions);
             }
         }
-        if self.phase == Phase::Standby && self.will.shutdown && self.busy.is_none() {
+        if self.phase == Phase::Standby && self.will.shutdown && self.request.is_none() {
             self.phase = Phase::Ended;
             actions.push(Action::Finish);
         }
-        let request = if self.busy.is_some() { Next::Nothing } else { self.next_request(now, around) };
+        let request = if self.request.is_some() { Next::Nothing } else { self.next_request(now, around) };
         let bound = match &self.phase {
             Phase::Leading(term) => {
                 Some(term.asked.as_ref().map_or(term.deadline, |asked| asked.1.min(term.deadline)))
@@ -403,7 +431,7 @@ impl Core {
             Next::Nothing => bound,
             Next::At(moment) => Some(bound.map_or(moment, |bound| bound.min(moment))),
             Next::Now(action, busy) => {
-                self.busy = Some(busy);
+                self.request = Some(Request { what: busy, overtaken: false });
                 actions.push(action);
                 bound
             }
@@ -439,8 +467,14 @@ impl Core {
                     Chance::Expires(_) => spread::wait_for_expired(around.load),
                 }
             };
-            let paused =
-                self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| pause.until);
+            let paused = self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| {
+                // Others that could work would have taken it long ago: they, too, have given way.
+                let unwanted =
+                    matches!(chance, Chance::Free(_)).then(|| chance.from() + self.timing.lease_duration);
+                unwanted
+                    .filter(|_| pause.only_for_others)
+                    .map_or(pause.until, |moment| moment.min(pause.until))
+            });
             (chance.from() + wait).max(self.not_before).max(paused.unwrap_or(now))
         });
         match (attempt, look) {

@@ -164,6 +164,38 @@ fn answer_that_comes_too_late_does_not_begin_a_term() {
 }
 
 #[test]
+fn lease_won_over_a_claim_that_appeared_meanwhile_is_not_led_before_that_claim_ends() {
+    let mut stage = Play::standing();
+    assert!(attempts(&stage.step(Event::Watched(Sight::Absent(None)))), "its create is on the way");
+    stage.at(0.1).step(Event::Watched(lease(1, "other")));
+    stage.step(Event::Watched(Sight::Absent(Some("2".into()))));
+    let actions = stage.at(0.2).won(3);
+    assert!(
+        !actions.iter().any(|it| matches!(it, Action::Begin { .. })),
+        "the other may be working: {actions:?}"
+    );
+    assert!(attempts(&stage.at(15.1).step(Event::Tick)), "its claim has ended");
+    let begins = stage.won(4);
+    assert!(begins.iter().any(|it| matches!(it, Action::Begin { .. })), "{begins:?}");
+}
+
+#[test]
+fn answer_that_the_watch_has_overtaken_does_not_hide_a_release() {
+    let mut stage = Play::standing();
+    stage.step(Event::Watched(lease(1, "other")));
+    stage.at(15.0).step(Event::Tick);
+    assert_eq!(stage.failed(), []);
+    let look = stage.at(17.2).step(Event::Tick);
+    assert!(matches!(look.as_slice(), [Action::Attempt { read: true, .. }]), "{look:?}");
+    // Its read shows the Lease held, and comes back after the watch has shown the release.
+    stage.step(Event::Watched(lease(3, "")));
+    let seen = vec![(lease(2, "other"), stage.now)];
+    stage.step(Event::Attempted(Exchanged { seen, end: AttemptEnd::HeldByOther }));
+    assert!(stage.core.seen().is_released(), "{:?}", stage.core.seen());
+    assert!(attempts(&stage.at(19.4).step(Event::Tick)), "no whole lease duration later");
+}
+
+#[test]
 fn validity_counts_from_before_the_request_was_sent() {
     let mut stage = Play::leading();
     stage.at(5.0).step(Event::Tick);
@@ -309,6 +341,31 @@ fn giving_way_needs_no_pause_when_nobody_else_could_take_over() {
         stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
         let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
         assert_eq!(attempts(&stage.step(Event::Released(released))), at_once);
-        assert!(at_once || stage.wakes_after() == Some(60.0));
+        assert!(at_once || stage.wakes_after() == Some(15.0));
     }
+}
+
+/// After an outage that was too long for all of them, every replica may give way at the same moment.
+#[test]
+fn lease_that_nobody_takes_after_giving_way_is_taken_back_after_a_lease_duration() {
+    let pause = Duration::from_mins(1);
+    let gave_way = || {
+        let mut stage = Play::leading();
+        stage.step(Event::Left(Leaving::GaveWay { reason: "WatchFailing", pause }));
+        let released = Exchanged { seen: vec![(lease(12, ""), stage.now)], end: ReleaseEnd::Released };
+        stage.step(Event::Released(released));
+        stage
+    };
+    let mut unwanted = gave_way();
+    assert_eq!(unwanted.at(14.9).step(Event::Tick), []);
+    assert!(attempts(&unwanted.at(15.0).step(Event::Tick)));
+    let mut taken = gave_way();
+    taken.at(1.0).step(Event::Watched(lease(13, "other")));
+    taken.at(10.0).step(Event::Watched(lease(14, "")));
+    assert_eq!(taken.at(24.9).step(Event::Tick), [], "somebody could work until now");
+    assert!(attempts(&taken.at(25.0).step(Event::Tick)));
+    let mut held = gave_way();
+    held.at(1.0).step(Event::Watched(lease(13, "other")));
+    assert_eq!(held.at(20.0).step(Event::Tick), [], "expired, but the pause goes on");
+    assert!(attempts(&held.at(60.0).step(Event::Tick)));
 }

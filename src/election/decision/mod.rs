@@ -12,7 +12,8 @@
 //!                            Ended
 //! ```
 //!
-//! What holds in every state, and is checked against whole replicas in `race_tests`:
+//! What holds in every state, and is checked against whole replicas in `race_tests` and for all orders of
+//! events in `tests/election_model`:
 //! - The right to write is extended only while it lasts; once it has ended it is never given again in
 //!   the same term.
 //! - `Standby` is entered only after the controller has reported that its tasks have ended.
@@ -114,7 +115,7 @@ pub enum Action {
 }
 
 /// Why a term ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Why {
     /// No renewal has succeeded for the renew deadline.
     RenewDeadline,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// The durations of an election; relations between them are checked before a process starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timing {
     /// How long a claim lasts without a renewal. Whole seconds, at least one.
     pub lease_duration: Duration,

@@ -15,13 +15,13 @@ use kube::{
     Client,
     runtime::{
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Event},
+        watcher::{self, Event},
     },
 };
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use crate::telemetry::Chain;
+use crate::{cluster::client::WatchBackoff, telemetry::Chain};
 
 use super::{
     super::tasks::panic_message,
@@ -117,7 +117,7 @@ async fn feed<S: Stored>(
         move || inner.healthy()
     };
     let client = sight::watching(client, Arc::clone(&sight), answered);
-    let mut backoff = DefaultBackoff::default();
+    let mut backoff = WatchBackoff::default();
     let mut pages_only = false;
     loop {
         let stream = streaming.available() && !pages_only;
@@ -149,7 +149,7 @@ async fn watch_once<S: Stored>(
     client: &Client,
     sight: &Sight,
     streaming: bool,
-    backoff: &mut DefaultBackoff,
+    backoff: &mut WatchBackoff,
 ) -> WatchEnded {
     let mut events = source.watch(client.clone(), streaming);
     let mut lists = sight.lists();

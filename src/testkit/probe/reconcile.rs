@@ -184,7 +184,10 @@ impl Reconciler for Children {
                     self.expected.lock().created(&uid, &name, &made, self.clock.instant());
                 }
                 Err(error) => {
-                    self.expected.lock().create_failed(&uid, &name);
+                    // Without an answer nobody knows: the child may be there, and the store show it later.
+                    if !matches!(error, WriteError::Other { .. }) {
+                        self.expected.lock().create_failed(&uid, &name);
+                    }
                     return Err(error.into());
                 }
             }

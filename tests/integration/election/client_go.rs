@@ -26,34 +26,42 @@ const LEASE: Duration = Duration::from_secs(6);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// `dev/leasecontender`: a candidate that elects with client-go.
-struct Contender {
-    process: Process,
-    identity: String,
+pub(super) struct Contender {
+    pub(super) process: Process,
+    pub(super) identity: String,
 }
 
 impl Contender {
     async fn start(plane: &ControlPlane) -> Self {
-        let identity = format!("go-{}", plane.next_number());
-        let args = [
-            format!("-kubeconfig={}", plane.manager_kubeconfig().await.display()),
-            format!("-namespace={NAMESPACE}"),
-            format!("-lease={}", default_lease(PROBED)),
-            format!("-identity={identity}"),
+        let short = [
             format!("-lease-duration={}s", LEASE.as_secs()),
             "-renew-deadline=4s".to_owned(),
             format!("-retry-period={}s", RETRY.as_secs()),
         ];
+        Self::start_on(plane, &default_lease(PROBED), &short).await
+    }
+
+    /// Stands for this Lease, with client-go's usual durations unless `more` says otherwise.
+    pub(super) async fn start_on(plane: &ControlPlane, lease: &str, more: &[String]) -> Self {
+        let identity = format!("go-{}", plane.next_number());
+        let mut args = vec![
+            format!("-kubeconfig={}", plane.manager_kubeconfig().await.display()),
+            format!("-namespace={NAMESPACE}"),
+            format!("-lease={lease}"),
+            format!("-identity={identity}"),
+        ];
+        args.extend_from_slice(more);
         let log = plane.new_path(&format!("{identity}.log"));
         let process =
             Process::spawn(&own_program("leasecontender"), args, &[], &log).expect("start client-go");
         Self { process, identity }
     }
 
-    fn said(&self, what: &str) -> bool {
+    pub(super) fn said(&self, what: &str) -> bool {
         self.process.output().lines().any(|line| line == what)
     }
 
-    async fn wait_until_it_says(&self, within: Duration, what: &str) {
+    pub(super) async fn wait_until_it_says(&self, within: Duration, what: &str) {
         eventually(within, &format!("{} says {what:?}", self.identity), async || {
             if self.said(what) { Ok(()) } else { Err(self.process.last_lines(10)) }
         })

@@ -8,13 +8,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    eventually,
+    install::NAMESPACE,
+    leases,
     wait::{now, throughout},
 };
 
 use super::{
-    EXPIRY, PROBED, SOON, default_leases, edit_lease, holders, leases_of, managers, plane, probe_count,
-    wait_counting, wait_held,
+    EXPIRY, PROBED, SOON, client_go::Contender, default_leases, edit_lease, holders, leases_of, managers,
+    plane, probe_count, wait_counting, wait_held,
 };
 
 const LEGACY: &str = "aibrix-controller-manager";
@@ -68,7 +69,19 @@ async fn nothing_starts_beside_a_go_manager_and_everything_when_it_is_gone() {
     drop(go);
     let held = wait_held(&client, EXPIRY, &default_leases(), &[&managers[0]]).await;
     assert_eq!(held.get(LEGACY).map(String::as_str), Some(GROUP), "{held:?}");
+    let history = leases::history(plane.audit().entries());
+    let changes = |name: &str| history.get(&(NAMESPACE.to_owned(), name.to_owned())).expect("a history");
+    let last = changes(LEGACY).iter().rfind(|it| it.holder == "old-pod_x").expect("it was held");
+    for lease in default_leases() {
+        let taken = changes(&lease).iter().find(|it| managers[0].is(&it.holder)).expect("it was taken");
+        let after = taken.received.duration_since(last.finished);
+        let expiry = i128::try_from(last.duration.as_millis()).expect("a duration");
+        assert!(after.as_millis() >= expiry - 100, "{lease} {after:#} after the last renewal");
+        assert!(after.as_millis() <= expiry + 2000, "{lease} {after:#} after the last renewal");
+    }
     // A Go manager that starts now, a rollback, does not get it while a manager leads.
+    let rollback = Contender::start_on(&plane, LEGACY, &[]).await;
+    rollback.wait_until_it_says(SOON, &format!("leader {GROUP}")).await;
     throughout(Duration::from_secs(20), "the group renews its Lease", async || {
         let lease = leases_of(&client).get(LEGACY).await.map_err(|error| error.to_string())?;
         let spec = lease.spec.ok_or("no spec")?;
@@ -78,15 +91,11 @@ async fn nothing_starts_beside_a_go_manager_and_everything_when_it_is_gone() {
         if left.as_secs() < duration { Ok(()) } else { Err(format!("{left:#} ago, good for {duration} s")) }
     })
     .await;
+    assert!(!rollback.said("leading"), "client-go leads beside us");
     managers[0].sigterm();
     assert_eq!(managers[0].wait_exit(SOON).await, Some(0));
-    eventually(SOON, "the last manager released the Lease", async || {
-        match holders(&client).await?.get(LEGACY) {
-            None => Ok(()),
-            Some(holder) => Err(holder.clone()),
-        }
-    })
-    .await;
+    // The last manager released the Lease: the rollback goes on.
+    rollback.wait_until_it_says(Duration::from_secs(10), "leading").await;
 }
 
 // scenario: manager-and-deployment 21

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use aibrix_controller_manager::testkit::fake_engine::LoraEngine;
+
 use crate::support::wait::instant;
 
 use super::{
@@ -19,8 +21,9 @@ async fn adapters_of_dead_engines_delay_nobody() {
     let quiet = Scene::new(&world.plane, "alive").await;
     quiet.pod("web-0").await;
     let dead = Scene::new(&world.plane, "dead").await;
-    let hanging = dead.pod("web-0").await;
-    let refusing = dead.pod("web-1").await;
+    let roomy = LoraEngine { max_loras: 2 * MANY, ..LoraEngine::default() };
+    let hanging = dead.pod_like("web-0", roomy.clone()).await;
+    let refusing = dead.pod_like("web-1", roomy).await;
     for call in [Call::Models, Call::Load, Call::Unload] {
         dead.silence(hanging, call);
     }

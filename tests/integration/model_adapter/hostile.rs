@@ -130,7 +130,7 @@ async fn labels_that_are_no_ports_mean_the_usual_one() {
     let world = bare().await;
     let scene = Scene::new(&world.plane, "no-ports").await;
     let mut names = Vec::new();
-    for (n, label) in ["0", "70000", "abc", "-1", ""].iter().enumerate() {
+    for (n, label) in ["0", "70000", "abc", "1e3", ""].iter().enumerate() {
         let name = format!("web-{n}");
         let mut pod = scene.bare_pod(&name);
         pod["metadata"]["labels"]["model.aibrix.ai/port"] = json!(label);

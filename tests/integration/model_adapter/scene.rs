@@ -189,11 +189,7 @@ impl Scene {
     ) -> Value {
         eventually(within, what, async || {
             let seen = self.get(object).await.ok_or("it is not there")?;
-            if holds(&seen) {
-                Ok(seen)
-            } else {
-                Err(format!("spec {} status {}", seen["spec"], seen["status"]))
-            }
+            if holds(&seen) { Ok(seen) } else { Err(brief(&seen)) }
         })
         .await
     }
@@ -227,11 +223,12 @@ impl Scene {
         self.named("discovery.k8s.io/v1", "EndpointSlice", name)
     }
 
-    /// Waits until the EndpointSlice `name` holds these addresses in this order.
+    /// Waits until the EndpointSlice `name` holds these addresses, in whatever order.
     pub(super) async fn until_endpoints(&self, name: &str, want: &[IpAddr], within: Duration) -> Value {
-        let want: Vec<String> = want.iter().map(IpAddr::to_string).collect();
+        let want: BTreeSet<String> = want.iter().map(IpAddr::to_string).collect();
         self.until(&self.slice(name), within, &format!("the endpoints are {want:?}"), |seen| {
-            endpoints(seen) == want
+            let is = endpoints(seen);
+            is.len() == want.len() && is.into_iter().collect::<BTreeSet<_>>() == want
         })
         .await
     }
@@ -348,6 +345,15 @@ fn merge(into: &mut Value, patch: &Value) {
     for (key, value) in patch.as_object().expect("an object") {
         into[key] = value.clone();
     }
+}
+
+/// What a failed test shows of an object.
+pub(super) fn brief(object: &Value) -> String {
+    let mut shown = object.clone();
+    if let Some(metadata) = shown["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    shown.to_string()
 }
 
 /// `metadata.name`.

@@ -86,8 +86,12 @@ const CONTROLLERS: [&str; 7] = [
     "stormservice-controller",
 ];
 
-/// How long a robbed holder may go on: its watch has to bring the news, and requests under way to end.
-pub(crate) const NOTICE: Duration = Duration::from_secs(3);
+/// How long the holder of a Lease that lasts `duration` may go on when a stranger has robbed it: its watch has to
+/// bring the news, or, where that is broken, its next renewal, a third of the duration later; and requests under
+/// way have to end. Nobody of ours leads meanwhile: candidates respect its claim for a whole duration.
+pub(crate) fn notice(duration: Duration) -> Duration {
+    duration / 3 + Duration::from_secs(1)
+}
 
 /// The successful changes of each Lease, in the order in which they were stored.
 pub(crate) fn history(entries: &[Entry]) -> BTreeMap<LeaseKey, Vec<Change>> {
@@ -116,7 +120,7 @@ pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
         let robbed = next
             .filter(|next| next.received < expiry && next.writer.as_deref() != Some(change.holder.as_str()));
         let until = next.map_or(expiry, |next| expiry.min(next.received));
-        let notice = robbed.map_or(until, |next| expiry.min(next.finished + NOTICE));
+        let notice = robbed.map_or(until, |next| expiry.min(next.finished + notice(change.duration)));
         match holdings.last_mut() {
             Some(last)
                 if last.identity == change.holder

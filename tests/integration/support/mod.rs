@@ -10,6 +10,8 @@
 //! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`takes`] | who took a Lease before the term of its holder had ended |
+//! | [`silences`] | how long a Lease went without a leader, and who held it at a moment |
+//! | [`doubles`], [`engines`] | what was made twice; which engines were asked by a deposed leader |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
@@ -44,6 +46,8 @@
 pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod control_plane;
+pub(crate) mod doubles;
+pub(crate) mod engines;
 pub(crate) mod holders;
 pub(crate) mod http;
 pub(crate) mod install;
@@ -58,6 +62,7 @@ pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod reviews;
+pub(crate) mod silences;
 pub(crate) mod takes;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;

@@ -18,6 +18,14 @@ pub(crate) const CONTROLLERS: [&str; 7] = [
     "stormservice-controller",
 ];
 
+/// Those that probe loops play.
+pub(crate) const UNBUILT: [&str; 4] = [
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
+
 /// The default Lease of a controller.
 pub(crate) fn default_lease(controller: &str) -> String {
     format!("aibrix-{controller}")

@@ -35,18 +35,33 @@ pub(crate) enum Treatment {
     HoldBody,
 }
 
-/// Requests whose `method path?query` contains all of `parts`.
+/// Requests whose `method path?query` contains all of `parts` and none of `without`.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     parts: Vec<String>,
+    without: Vec<String>,
     treatment: Treatment,
 }
 
 impl Rule {
     /// For example `Rule::new(&["GET", "/configmaps", "watch="], Treatment::HoldBody)`.
     pub(crate) fn new(parts: &[&str], treatment: Treatment) -> Self {
-        Self { parts: parts.iter().map(|&part| part.to_owned()).collect(), treatment }
+        Self { parts: owned(parts), without: Vec::new(), treatment }
     }
+
+    /// The same, but for requests that contain one of `without`.
+    pub(crate) fn but_for(self, without: &[&str]) -> Self {
+        Self { without: owned(without), ..self }
+    }
+
+    fn is_about(&self, request: &str) -> bool {
+        self.parts.iter().all(|part| request.contains(part))
+            && !self.without.iter().any(|part| request.contains(part))
+    }
+}
+
+fn owned(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|&part| part.to_owned()).collect()
 }
 
 struct Shared {
@@ -58,7 +73,7 @@ struct Shared {
 impl Shared {
     fn treatment(&self, request: &str) -> Option<Treatment> {
         let rules = self.rules.borrow();
-        rules.iter().find(|rule| rule.parts.iter().all(|part| request.contains(part))).map(|it| it.treatment)
+        rules.iter().find(|rule| rule.is_about(request)).map(|it| it.treatment)
     }
 
     /// Waits while the request is to be treated so; at once when it never was.
@@ -111,6 +126,11 @@ impl Proxy {
         assert_ne!(text, through, "the kubeconfig names the API server");
         std::fs::write(&path, through).expect("write the kubeconfig");
         path
+    }
+
+    /// The port on 127.0.0.1 at which it is reached, without TLS.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The rules from now on, the first match counts. None: everything passes, and what waits goes on.

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Work for the controllers, for as long as a campaign runs.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+use crate::support::{install::NAMESPACE, objects, probes::CONTROLLERS};
+
+/// Autoscalers, whose limits change all the time.
+const AUTOSCALERS: usize = 4;
+/// Children that each parent asks for.
+pub(crate) const CHILDREN: usize = 3;
+
+/// The work of one campaign.
+#[derive(Debug)]
+pub(crate) struct Load {
+    namespace: String,
+}
+
+impl Load {
+    /// Creates what the work is about.
+    pub(crate) async fn start(client: &Client, namespace: String) -> Self {
+        for n in 0..AUTOSCALERS {
+            let name = format!("web-{n}");
+            objects::create(client, &objects::deployment(&namespace, &name, 1)).await;
+            objects::create(client, &objects::pod_autoscaler(&namespace, &name, "APA")).await;
+        }
+        Self { namespace }
+    }
+
+    /// For ever: limits of the autoscalers that change, so that the pod autoscaler always has to scale, and
+    /// new parents, so that there are always children to make.
+    pub(crate) async fn run(&self, client: &Client) {
+        let ns = self.namespace.as_str();
+        let kind = objects::api(client, "autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", Some(ns));
+        let autoscalers: Api<DynamicObject> = kind.await;
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+        for n in 0_usize.. {
+            for name in (0..AUTOSCALERS).map(|n| format!("web-{n}")) {
+                let patch = Patch::Merge(json!({"spec": {"minReplicas": 1 + n % 5}}));
+                // Fails while the API server is down; the next one will not.
+                drop(autoscalers.patch(&name, &PatchParams::default(), &patch).await);
+            }
+            let controller = CONTROLLERS[n % CONTROLLERS.len()];
+            let parent = json!({
+                "metadata": {"name": format!("parent-{n}"), "labels": {"probe/parent": controller}},
+                "data": {"children": CHILDREN.to_string()},
+            });
+            let parent: ConfigMap = serde_json::from_value(parent).expect("a ConfigMap");
+            drop(maps.create(&PostParams::default(), &parent).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Whether the pod autoscaler, which is no probe loop, has followed the last limits.
+    ///
+    /// # Errors
+    /// It has not, in words.
+    pub(crate) async fn is_done(&self, client: &Client) -> Result<(), String> {
+        for name in (0..AUTOSCALERS).map(|n| format!("web-{n}")) {
+            let autoscaler = objects::pod_autoscaler(&self.namespace, &name, "APA");
+            let deployment = objects::deployment(&self.namespace, &name, 1);
+            let autoscaler = objects::get(client, &autoscaler).await.unwrap_or_default();
+            let deployment = objects::get(client, &deployment).await.unwrap_or_default();
+            let (least, has) =
+                (autoscaler["spec"]["minReplicas"].as_u64(), deployment["spec"]["replicas"].as_u64());
+            if least.is_none() || has < least {
+                return Err(format!("{name} has {has:?} replicas, of at least {least:?}"));
+            }
+        }
+        Ok(())
+    }
+}
