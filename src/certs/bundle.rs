@@ -68,7 +68,7 @@ fn entries(configuration: &Value) -> &[Value] {
 fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
     let client = entry.get("clientConfig");
     let service = client.and_then(|client| client.get("service"));
-    let named = |key: &str, value: &str| {
+    let calls = |key: &str, value: &str| {
         service.and_then(|service| service.get(key)).and_then(Value::as_str) == Some(value)
     };
     let bundle = client.and_then(|client| client.get("caBundle")).cloned();
@@ -86,7 +86,7 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
     }
     let empty = bundle.iter().all(u8::is_ascii_whitespace);
     Entry {
-        ours: empty || (named("name", &names.service) && named("namespace", &names.namespace)),
+        ours: empty || (calls("name", &names.service) && calls("namespace", &names.namespace)),
         foul: authorities.is_empty() && !empty,
         authorities,
     }

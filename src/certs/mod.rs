@@ -28,11 +28,13 @@
 //! | [`bundle`] | the `caBundle`s of a configuration |
 //! | [`snapshot`], [`memory`], [`plan`] | the facts of a look, what is remembered, what follows |
 //! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
-//! | `rotator`, `pace`, `served` | the task and its waits; what handshakes get |
+//! | `look`, `rotator`, `pace`, `told` | a look at all of them; the task, its waits, its log |
+//! | `served` | what handshakes get |
 
 pub mod bundle;
 mod files;
 pub mod issue;
+mod look;
 pub mod memory;
 mod pace;
 pub mod plan;
@@ -41,6 +43,7 @@ mod rotator;
 mod served;
 pub mod snapshot;
 mod store;
+mod told;
 mod watching;
 pub mod x509;
 

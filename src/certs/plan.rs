@@ -113,40 +113,40 @@ pub struct Plan {
 
 /// What follows from this look. Same inputs, same plan; once everything fits, no step.
 pub fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp, at: Instant) -> Plan {
-    let mut wait = Wait { shortest: PERIOD, at };
-    let serve = choose(seen, memory, now, &mut wait);
+    let mut timer = Timer { shortest: PERIOD, at };
+    let serve = choose(seen, memory, now, &mut timer);
     let serving = serve.map(|(_, pair)| pair).or_else(|| alive(memory.serving, now));
     if let Some(pair) = serving {
-        wait.until_wall(pair.not_after, now);
+        timer.until_wall(pair.not_after, now);
     }
     let held = seen.secret.there();
     let changes_authority = held.is_some_and(|held| matches!(held.renewal, Renewal::Authority(_)));
     let drop_candidate = held.is_some() && !changes_authority && memory.candidate.is_some();
     let barred = memory.barred_until.filter(|until| at < *until);
     if let Some(until) = barred {
-        wait.until(until);
+        timer.until(until);
     }
     let candidate = memory.candidate.filter(|_| changes_authority && barred.is_none());
     let step = match (&seen.secret, barred) {
         (Seen::Absent, _) => Some(Step::CreateSecret),
-        (Seen::There(held), None) => renew(held, seen, memory, candidate, (now, &mut wait)),
+        (Seen::There(held), None) => renew(held, seen, memory, candidate, (now, &mut timer)),
         (Seen::There(_), Some(_)) | (Seen::Unknown(_), _) => None,
     };
     let step = step.or_else(|| {
-        let want = want(held?, seen, memory, (candidate, serving), (now, &mut wait));
+        let want = want(held?, seen, memory, (candidate, serving), (now, &mut timer));
         differences(seen, &want).map(|entries| Step::Publish(Publication { authorities: want, entries }))
     });
     let standing = standing(seen, memory, serving);
-    Plan { serve, drop_candidate, step, wait: wait.shortest.max(SHORTEST_WAIT), standing }
+    Plan { serve, drop_candidate, step, wait: timer.shortest.max(SHORTEST_WAIT), standing }
 }
 
 /// Collects when to look again.
-struct Wait {
+struct Timer {
     shortest: Duration,
     at: Instant,
 }
 
-impl Wait {
+impl Timer {
     fn until(&mut self, due: Instant) {
         self.shortest = self.shortest.min(due.saturating_duration_since(self.at));
     }
@@ -172,7 +172,7 @@ fn alive(pair: Option<Pair>, now: Timestamp) -> Option<Pair> {
 }
 
 /// What to serve instead of what is served now.
-fn choose(seen: &Snapshot, memory: &Memory, now: Timestamp, wait: &mut Wait) -> Option<(Source, Pair)> {
+fn choose(seen: &Snapshot, memory: &Memory, now: Timestamp, timer: &mut Timer) -> Option<(Source, Pair)> {
     let current = alive(memory.serving, now);
     let offered = seen.secret.there().and_then(|held| held.pair);
     let Some(offered) = offered else {
@@ -188,7 +188,7 @@ fn choose(seen: &Snapshot, memory: &Memory, now: Timestamp, wait: &mut Wait) -> 
             // Nobody to keep in mind: a replica that stores a CA has published it before.
             let alone = seen.is_blind() || seen.own_entries().next().is_none();
             let since = offered.authority.and_then(|it| memory.carried_since(it));
-            alone || !trusted || wait.passed(SETTLE, since)
+            alone || !trusted || timer.passed(SETTLE, since)
         }
     };
     takes.then_some((Source::Secret, offered))
@@ -200,7 +200,7 @@ fn renew(
     seen: &Snapshot,
     memory: &Memory,
     candidate: Option<Authority>,
-    (now, wait): (Timestamp, &mut Wait),
+    (now, timer): (Timestamp, &mut Timer),
 ) -> Option<Step> {
     let reason = match &held.renewal {
         Renewal::Nothing => return None,
@@ -215,7 +215,7 @@ fn renew(
     let ready = if somebody_may {
         false
     } else if somebody_trusts {
-        seen.is_carried(candidate.print) && wait.passed(SETTLE, memory.carried_since(candidate.print))
+        seen.is_carried(candidate.print) && timer.passed(SETTLE, memory.carried_since(candidate.print))
     } else {
         true
     };
@@ -228,7 +228,7 @@ fn want(
     seen: &Snapshot,
     memory: &Memory,
     (candidate, serving): (Option<Authority>, Option<Pair>),
-    (now, wait): (Timestamp, &mut Wait),
+    (now, timer): (Timestamp, &mut Timer),
 ) -> Vec<Print> {
     let changing = matches!(held.renewal, Renewal::Authority(_));
     // A CA that is to be replaced is worth publishing as long as its server certificate works.
@@ -251,10 +251,10 @@ fn want(
                 }
                 // While the Secret is broken the old CA, the first one, may be all that there is.
                 let over = !changing || extras >= MANY_EXTRAS;
-                if over && wait.passed(OVERLAP, memory.extra_since(authority.print)) {
+                if over && timer.passed(OVERLAP, memory.extra_since(authority.print)) {
                     continue;
                 }
-                wait.until_wall(authority.not_after, now);
+                timer.until_wall(authority.not_after, now);
                 extras += 1;
             }
             want.push(authority.print);

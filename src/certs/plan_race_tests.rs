@@ -61,7 +61,7 @@ struct Bundles {
 enum Phase {
     Rests,
     HasSecret(Duration, Option<Secret>),
-    Acts(Duration, Option<Secret>, [Bundles; 2], Plan),
+    Acts(Duration, Option<Secret>, Box<([Bundles; 2], Plan)>),
 }
 
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl World {
                 self.replicas[replica].phase = Phase::HasSecret(self.time, self.secret.clone());
             }
             Phase::HasSecret(at, secret) => self.plan(replica, at, secret),
-            Phase::Acts(at, secret, bundles, plan) => self.act(replica, at, secret, &bundles, &plan),
+            Phase::Acts(at, secret, seen) => self.act(replica, at, secret, &seen.0, &seen.1),
         }
     }
 
@@ -194,7 +194,7 @@ impl World {
             own.memory.serving = Some(pair);
         }
         own.looked = self.time;
-        own.phase = Phase::Acts(at, secret, self.bundles.clone(), plan);
+        own.phase = Phase::Acts(at, secret, Box::new((self.bundles.clone(), plan)));
     }
 
     fn snapshot(&self, secret: Option<&Secret>, now: Timestamp) -> Snapshot {
@@ -235,7 +235,7 @@ impl World {
                 self.replicas[replica].candidate = Some((ca, leaf));
                 self.replicas[replica].memory.candidate = Some(ca.facts());
             }
-            Some(Step::StoreAuthority) if self.time - at > FRESH => {}
+            Some(Step::StoreAuthority) if self.time.saturating_sub(at) > FRESH => {}
             Some(Step::StoreAuthority) => {
                 let Some((ca, leaf)) = self.replicas[replica].candidate else { return };
                 if self.store(secret, |it| (it.ca, it.leaf) = (Some(ca), Some(leaf))) {
@@ -288,7 +288,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.time += time;
         for replica in 0..self.replicas.len() {
-            if self.time - self.replicas[replica].looked > SLOWEST_LOOK {
+            if self.time.saturating_sub(self.replicas[replica].looked) > SLOWEST_LOOK {
                 while !matches!(self.replicas[replica].phase, Phase::Rests) {
                     self.go(replica);
                 }

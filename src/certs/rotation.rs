@@ -111,7 +111,7 @@ pub fn judge(data: &Data, dns_name: &str, trusted: &[CertificateDer<'static>], n
                 None => Renewal::Nothing,
             },
         };
-    let served = server.ok().and_then(|pair| {
+    let shown = server.ok().and_then(|pair| {
         let leaf = pair.cert.first()?;
         let accepts = |ca: &&CertificateDer<'static>| x509::check_server(leaf, ca, dns_name, &[now]).is_ok();
         let by = authority.iter().chain(trusted).find(accepts)?;
@@ -122,8 +122,8 @@ pub fn judge(data: &Data, dns_name: &str, trusted: &[CertificateDer<'static>], n
         };
         Some((facts, pair))
     });
-    let (pair, served) = served.map_or((None, None), |(facts, pair)| (Some(facts), Some(pair)));
-    Judged { held: Held { renewal, authority: known, pair }, authority, served }
+    let (pair, served_pair) = shown.map_or((None, None), |(facts, pair)| (Some(facts), Some(pair)));
+    Judged { held: Held { renewal, authority: known, pair }, authority, served: served_pair }
 }
 
 fn fault_of_authority(

@@ -3,28 +3,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::{
-    clock::{Instant, SharedClock},
-    cluster::error::WriteError,
-    telemetry::Chain,
-};
+use crate::{clock::SharedClock, cluster::error::WriteError, telemetry::Chain};
 
 use super::{
-    Settings,
-    bundle::{self, Known},
-    files,
+    Settings, bundle,
     issue::{self, IssueError, PemPair, Terms},
+    look::{Look, Source},
     memory::Memory,
     pace::{self, Pace},
-    plan::{self, Plan, Publication, Source, Step, plan},
-    rotation::{self, CA_CERTIFICATE, CA_KEY, Data, Judged, Pair, SERVER_CERTIFICATE, SERVER_KEY},
+    plan::{self, Plan, Publication, Step, plan},
+    rotation::{self, CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY},
     served::Served,
-    snapshot::{Configuration, Seen, Snapshot},
-    store::{Objects, Store, data_of},
+    snapshot::Seen,
+    store::{Store, data_of},
+    told::Told,
     watching::Watching,
     x509,
 };
@@ -77,16 +72,6 @@ enum Round {
     Failed,
 }
 
-/// One look with everything behind it.
-struct Look {
-    at: Instant,
-    objects: Objects,
-    snapshot: Snapshot,
-    known: Known,
-    secret: Option<Judged>,
-    files: Option<(Pair, Arc<rustls::sign::CertifiedKey>)>,
-}
-
 /// What the task works with.
 pub(super) struct Rotator {
     pub(super) settings: Arc<Settings>,
@@ -109,8 +94,7 @@ struct State {
     delayed: bool,
     failures: u32,
     pace: Pace,
-    complaint: Option<String>,
-    missing: Vec<String>,
+    told: Told,
 }
 
 impl Rotator {
@@ -184,51 +168,21 @@ impl Rotator {
     }
 
     async fn look(&self) -> Look {
-        let at = self.clock.instant();
-        let objects = self.store.look().await;
-        let now = self.clock.now();
-        let mut known = Known::new();
-        let configurations = objects.configurations.iter().map(|(title, seen)| {
-            let entries = match seen {
-                Seen::There(object) => Seen::There(bundle::read(object, &self.settings.names, &mut known)),
-                Seen::Absent => Seen::Absent,
-                Seen::Unknown(cause) => Seen::Unknown(cause.clone()),
-            };
-            Configuration { title: title.clone(), entries }
-        });
-        let configurations: Vec<_> = configurations.collect();
-        let trusted: Vec<CertificateDer<'static>> = known.values().cloned().collect();
-        let dns_name = self.settings.names.dns_name();
-        let secret = objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
-        if let Some(certificate) = secret.as_ref().and_then(|it| it.authority.clone()) {
-            known.insert(x509::Print::of(&certificate), certificate);
-        }
-        if let Some((ca, _)) = &self.state.candidate {
-            let certificates = x509::certificates(ca.certificate.as_bytes());
-            known.extend(certificates.into_iter().map(|it| (x509::Print::of(&it), it)));
-        }
-        let usable = secret.as_ref().is_some_and(|it| it.served.is_some());
-        let files = if usable || self.state.memory.serving.is_some() {
-            None
-        } else {
-            let data = files::read(&self.settings.cert_dir).await.unwrap_or_else(|_| Data::new());
-            files::usable(&data, &dns_name, &trusted, now)
+        let from = Source {
+            store: &self.store,
+            settings: &self.settings,
+            clock: &self.clock,
+            candidate: self.state.candidate.as_ref().map(|(ca, _)| ca),
+            serving: self.state.memory.serving.is_some(),
         };
-        let seen = match (&objects.secret, &secret) {
-            (_, Some(judged)) => Seen::There(judged.held.clone()),
-            (Seen::Unknown(cause), None) => Seen::Unknown(cause.clone()),
-            (Seen::There(_) | Seen::Absent, None) => Seen::Absent,
-        };
-        let facts = files.as_ref().map(|(facts, _)| *facts);
-        let snapshot = Snapshot { secret: seen, configurations, files: facts };
-        Look { at, objects, snapshot, known, secret, files }
+        Look::take(from).await
     }
 
     fn serve(&mut self, look: &Look, plan: &Plan) {
         if let Some((source, facts)) = plan.serve {
             let pair = match source {
-                Source::Secret => look.secret.as_ref().and_then(|it| it.served.as_ref()),
-                Source::Files => look.files.as_ref().map(|(_, pair)| pair),
+                plan::Source::Secret => look.secret.as_ref().and_then(|it| it.served.as_ref()),
+                plan::Source::Files => look.files.as_ref().map(|(_, pair)| pair),
             };
             if let Some(pair) = pair {
                 self.served.serve(Arc::clone(pair), facts.not_after);
@@ -403,7 +357,7 @@ impl Rotator {
                 Seen::There(_) => {}
             }
         }
-        self.tell_missing(missing);
+        self.state.told.tell_missing(missing);
         let unknown = !causes.is_empty();
         let round = match changed {
             Some(Ok(())) => Round::Changed,
@@ -423,28 +377,11 @@ impl Rotator {
         };
         // A refusal that we wait out is no news, and not over either.
         let barred = self.state.memory.barred_until.is_some_and(|until| look.at < until);
-        if !(barred && causes.is_empty()) && !matches!(round, Round::Changed) {
-            self.tell((!causes.is_empty()).then(|| causes.join("; ")));
+        let waits_out = barred && causes.is_empty();
+        if !waits_out && !matches!(round, Round::Changed) {
+            self.state.told.tell((!causes.is_empty()).then(|| causes.join("; ")));
         }
         round
-    }
-
-    fn tell(&mut self, complaint: Option<String>) {
-        if complaint == self.state.complaint {
-            return;
-        }
-        match &complaint {
-            Some(error) => tracing::warn!(error, "could not manage webhook certificates, trying again"),
-            None => tracing::info!("webhook certificates are managed again"),
-        }
-        self.state.complaint = complaint;
-    }
-
-    fn tell_missing(&mut self, missing: Vec<String>) {
-        for title in missing.iter().filter(|title| !self.state.missing.contains(title)) {
-            tracing::info!(webhooks = title, "Webhook not found. Unable to update certificate.");
-        }
-        self.state.missing = missing;
     }
 }
 

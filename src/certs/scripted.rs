@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) configurations: [Option<Value>; 2],
     /// `METHOD` and part of a path that are answered 403.
     pub(super) forbidden: Vec<(&'static str, &'static str)>,
+    /// Watches work, and tell of nothing; otherwise they are refused, and replicas look by themselves each 30 s.
+    pub(super) watched: bool,
     /// Writes to the Secret that are answered 409 first.
     pub(super) conflicts: u32,
     /// Writes that succeeded: when, method and path.
@@ -154,11 +156,25 @@ pub(super) fn settings() -> Settings {
 }
 
 impl World {
+    fn listed(&self, query: &str) -> Answer {
+        if !self.watched {
+            return Answer::forbidden();
+        }
+        if query.contains("sendInitialEvents") {
+            return Answer::failure(400, "BadRequest", "no streaming lists here");
+        }
+        if query.contains("watch=true") {
+            return Answer::HangInBody;
+        }
+        Answer::ok(
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
+        )
+    }
+
     fn answer(&mut self, request: &SeenRequest) -> Answer {
         let (method, path) = request.on();
-        // Nobody may watch: the replicas look by themselves, every 30 s.
         if method == "GET" && !path.ends_with("cert") && !path.ends_with("configuration") {
-            return Answer::forbidden();
+            return self.listed(&request.query);
         }
         if self.forbidden.iter().any(|(verb, part)| method == *verb && path.contains(part)) {
             return Answer::failure(403, "Forbidden", &format!("cannot {method} {path}"));
@@ -168,8 +184,7 @@ impl World {
         let version = (self.version + 1).to_string();
         let object = match (method, path, place) {
             ("POST", SECRETS, _) if self.secret.is_some() => return Answer::already_exists(),
-            ("POST", SECRETS, _) => &mut self.secret,
-            (_, SECRET, _) => &mut self.secret,
+            ("POST", SECRETS, _) | (_, SECRET, _) => &mut self.secret,
             (_, _, Some(place)) => &mut self.configurations[place],
             _ => return Answer::not_found(),
         };

@@ -22,7 +22,7 @@ use super::issue::{self, PemPair, Terms};
 
 pub(super) const DNS_NAME: &str = "aibrix-webhook-service.aibrix-system.svc";
 /// When the golden certificates were made: 2026-11-24T12:00:00Z.
-pub(super) const NOW: Timestamp = Timestamp::constant(1795521600, 0);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_795_521_600, 0);
 
 pub(super) struct Pairs {
     pub(super) ca: PemPair,

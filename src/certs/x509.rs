@@ -127,6 +127,9 @@ fn validity(certificate: &X509Certificate<'_>) -> Option<(Timestamp, Timestamp)>
 }
 
 /// That a certificate is valid at all of these times.
+///
+/// # Errors
+/// The first thing that is wrong.
 pub fn check_times(certificate: &CertificateDer<'_>, times: &[Timestamp]) -> Result<(), Fault> {
     let (from, until) = parse(certificate).as_ref().and_then(validity).ok_or(Fault::Unparsable)?;
     for time in times {
@@ -142,6 +145,9 @@ pub fn check_times(certificate: &CertificateDer<'_>, times: &[Timestamp]) -> Res
 
 /// That a certificate is a CA which verifies against itself for [`AUTHORITY_NAME`], and which this program can
 /// name as an issuer.
+///
+/// # Errors
+/// The first thing that is wrong.
 pub fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), Fault> {
     let parsed = parse(certificate).ok_or(Fault::Unparsable)?;
     if !parsed.is_ca() || !can_be_named(parsed.subject()) {
@@ -175,6 +181,9 @@ fn can_be_named(name: &X509Name<'_>) -> bool {
 }
 
 /// That a key is an RSA key in PKCS#1, belongs to the certificate, and can sign for it here.
+///
+/// # Errors
+/// The first thing that is wrong.
 pub fn check_authority_key(certificate: &CertificateDer<'_>, key: &[u8]) -> Result<(), Fault> {
     let text = std::str::from_utf8(key).map_err(|_| Fault::Unparsable)?;
     if !text.contains("-----BEGIN") {
@@ -200,6 +209,9 @@ fn strip(number: &[u8]) -> &[u8] {
 }
 
 /// A certificate with its chain and key, ready to be served.
+///
+/// # Errors
+/// Which half is wrong, and how.
 pub fn pair(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, PairFault> {
     let missing = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
     if missing(chain) {
@@ -231,6 +243,9 @@ pub enum PairFault {
 
 /// That a client which trusts only `authority` accepts the first certificate for `dns_name` at all of these
 /// times. Validity of the CA is looked at too, as Go does.
+///
+/// # Errors
+/// The first thing that is wrong.
 pub fn check_server(
     certificate: &CertificateDer<'_>,
     authority: &CertificateDer<'_>,

@@ -335,9 +335,14 @@ fn claim_duration(spec: Option<&LeaseSpec>) -> Duration {
 }
 
 /// Until when a holder may work after a successful request: the stored duration counted from right
-/// before the request was sent, less a margin for requests that are on their way (a tenth of the
-/// duration, at most a second).
+/// before the request was sent, less a [`margin`].
 pub fn valid_until(sent: Instant, stored: &Lease) -> Instant {
     let lasts = claim_duration(stored.spec.as_ref());
-    sent + lasts.saturating_sub((lasts / 10).min(Duration::from_secs(1)))
+    sent + lasts.saturating_sub(margin(lasts))
+}
+
+/// Time for requests that are on their way when a right ends, of a claim that lasts so long: a tenth of it, at
+/// most a second.
+pub fn margin(lasts: Duration) -> Duration {
+    (lasts / 10).min(Duration::from_secs(1))
 }

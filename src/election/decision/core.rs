@@ -9,7 +9,7 @@ use super::{
     super::{
         Leaving,
         lock::{AttemptEnd, Exchanged, ReleaseEnd},
-        observation::{Chance, Novelty, Observation, Sight, Source, valid_until},
+        observation::{Chance, Novelty, Observation, Sight, Source, margin, valid_until},
         spread,
     },
     Action, Event, Stage, Surroundings, Timing, Why,
@@ -378,15 +378,19 @@ impl Core {
     }
 
     fn left(&mut self, leaving: &Leaving, now: Instant, actions: &mut Vec<Action>) {
-        match &self.phase {
-            Phase::Leading(_) => actions.push(Action::End(Why::ControllerLeft)),
-            Phase::Stopping => {}
+        // Whether requests may have been cut off: the API server may carry them out a moment later.
+        let cut = match &self.phase {
+            Phase::Leading(_) => {
+                actions.push(Action::End(Why::ControllerLeft));
+                matches!(leaving, Leaving::Failed { .. } | Leaving::GaveWay { .. })
+            }
+            Phase::Stopping => true,
             // Nothing had begun, so nothing has left.
             Phase::Standby | Phase::Releasing(_) | Phase::Ended => {
                 actions.push(Action::Settled { released: false });
                 return;
             }
-        }
+        };
         self.pause = match leaving {
             Leaving::Finished | Leaving::Unfinished => None,
             Leaving::Failed { back_off } => Some(Pause { until: now + *back_off, only_for_others: false }),
@@ -399,7 +403,9 @@ impl Core {
             return;
         }
         let until = now + self.timing.lease_duration;
-        self.phase = Phase::Releasing(Release { until, try_at: now, raced: false });
+        // A release on another connection must not overtake them.
+        let try_at = if cut { now + margin(self.timing.lease_duration) } else { now };
+        self.phase = Phase::Releasing(Release { until, try_at, raced: false });
     }
 
     /// Whether the Lease may still carry our name.

@@ -295,6 +295,28 @@ fn release_is_tried_until_it_works_or_the_lease_has_expired() {
     assert_eq!(stage.core.stage(), Stage::Standby);
 }
 
+/// A process that wakes from a freeze after its renew deadline drops requests whose bytes may be on their way, and
+/// a release on another connection would overtake them.
+#[test]
+fn lease_of_a_term_that_was_cut_off_is_released_a_moment_later() {
+    let released_at = |stage: &mut Play, leaving: Leaving| {
+        let from = stage.now;
+        let mut actions = stage.step(Event::Left(leaving));
+        while !actions.iter().any(|it| matches!(it, Action::Release { .. })) {
+            stage.now += Duration::from_millis(100);
+            actions = stage.step(Event::Tick);
+        }
+        stage.now - from
+    };
+    let back_off = Duration::from_secs(1);
+    assert_eq!(released_at(&mut Play::leading(), Leaving::Finished), Duration::ZERO, "its work was done");
+    assert_eq!(released_at(&mut Play::leading(), Leaving::Failed { back_off }), Duration::from_secs(1));
+    let mut late = Play::leading();
+    assert_eq!(late.at(10.0).step(Event::Tick)[0], Action::End(Why::RenewDeadline));
+    late.failed();
+    assert_eq!(released_at(&mut late, Leaving::Finished), Duration::from_secs(1));
+}
+
 #[test]
 fn work_that_may_go_on_ends_the_elector_without_a_release() {
     let mut stage = Play::leading();

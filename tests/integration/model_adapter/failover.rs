@@ -13,15 +13,16 @@ use serde_json::Value;
 use crate::support::{
     ControlPlane,
     audit::{AuditLog, Caller},
+    engines::{Asked, asked_without_lease},
     eventually,
     holders::wait_all_held,
     install::NAMESPACE,
-    leases::{history, holdings, who_wrote_without_lease},
+    leases::{history, who_wrote_without_lease},
     manager::Manager,
 };
 
 use super::{
-    scene::{Call, Scene, call_of, instances, phase},
+    scene::{Call, Scene, instances, phase},
     world::{ALONE, LEASE, NEXT_LOOK, SOON, plane},
 };
 
@@ -36,18 +37,13 @@ fn caller(entry: &Entry) -> Caller {
 
 /// Loads and unloads that were asked for by a process that did not hold the Lease; how many were judged.
 fn without_lease(journal: &[Entry], audit: &mut AuditLog) -> (Vec<String>, usize) {
+    // An engine acts on whole requests only.
+    let whole = journal.iter().filter(|entry| entry.body.is_some());
+    let asked = whole.filter_map(|it| Asked::of(it.at, it.header("user-agent"), &it.method, &it.path));
+    let asked: Vec<Asked> = asked.collect();
     let all = history(audit.entries());
-    let held = holdings(&all[&(NAMESPACE.to_owned(), LEASE.to_owned())]);
-    let changes: Vec<&Entry> =
-        journal.iter().filter(|entry| matches!(call_of(entry), Some(Call::Load | Call::Unload))).collect();
-    let bad = changes.iter().filter(|entry| entry.body.is_some()).filter_map(|entry| {
-        let caller = caller(entry);
-        let mine = held
-            .iter()
-            .any(|it| it.identity == caller.identity && it.from <= entry.at && entry.at <= it.until);
-        (!mine).then(|| format!("{} {} by {} at {}", entry.path, entry.json(), caller.identity, entry.at))
-    });
-    (bad.collect(), changes.len())
+    let bad = asked_without_lease(&asked, &all[&(NAMESPACE.to_owned(), LEASE.to_owned())]);
+    (bad.into_iter().map(|it| format!("{it:?}")).collect(), asked.len())
 }
 
 /// What engines did, by pod.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use aibrix_controller_manager::testkit::fake_engine::{FakeEngine, LoraEngine, Pods};
+use aibrix_controller_manager::testkit::fake_engine::{FakeEngine, LoraEngine, Page, Pods};
 use serde_json::json;
 
 use crate::support::manager::{Launch, Manager};
@@ -144,18 +144,16 @@ async fn measuring_policies_place_without_measurements_and_prefer_the_idle() {
         let manager = Manager::start(&plane, &[ALONE[0], ALONE[1], &flag]).await;
         manager.wait_ready().await;
         let scene = Scene::new(&plane, &policy.to_lowercase()).await;
-        let [busy, idle] = scene.pods(["web-0", "web-1"]).await;
+        scene.pods(["web-0", "web-1"]).await;
         // The fake answers 404 to /metrics: nothing is known of either.
         let it = scene.single("unknown");
         scene.create(&it).await;
         scene.until(&it, SOON, "it is placed", |seen| instances(seen).len() == 1).await;
+        // Other pods: a measurement serves for some seconds.
+        let scene = Scene::new(&plane, &policy.to_lowercase()).await;
+        let [busy, idle] = scene.pods(["web-0", "web-1"]).await;
         for (pod, seconds, rate) in [(busy, 9.0, 900.0), (idle, 0.5, 1.0)] {
-            let page = metrics(seconds, rate);
-            scene.engines.set(
-                Some(pod),
-                "/metrics",
-                aibrix_controller_manager::testkit::fake_engine::Page::ok(page),
-            );
+            scene.engines.set(Some(pod), "/metrics", Page::ok(metrics(seconds, rate)));
         }
         scene.run(&scene.single("known"), &["web-1"]).await;
         manager.sigterm();
