@@ -12,12 +12,12 @@
 )]
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::Command,
     time::Duration,
 };
 
-use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load, LoraEngine};
+use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load, LoraEngine, lora::Running};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use support::{
@@ -62,7 +62,7 @@ async fn main() -> Result<()> {
     println!("    the pod autoscaler's Lease went to {}", managers[holder].pod_name());
 
     autoscale(&plane, &client, &engine).await?;
-    adapt(&plane, &client).await?;
+    adapt(&plane, &client, &engine).await?;
     hand_over(&plane, &client, &managers, holder).await?;
 
     say("asking the other managers to stop");
@@ -122,7 +122,7 @@ async fn autoscale(plane: &ControlPlane, client: &kube::Client, engine: &FakeEng
 }
 
 /// A LoRA is loaded on one of the pods, and on another one when that dies.
-async fn adapt(plane: &ControlPlane, client: &kube::Client) -> Result<()> {
+async fn adapt(plane: &ControlPlane, client: &kube::Client, engine: &FakeEngine) -> Result<()> {
     say("a LoRA: a ModelAdapter of one replica on the pods of that Deployment");
     let adapter = json!({
         "apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelAdapter",
@@ -134,14 +134,17 @@ async fn adapt(plane: &ControlPlane, client: &kube::Client) -> Result<()> {
     });
     objects::create(client, &adapter).await;
     let first = wait_for_instance(client, &adapter, None).await;
-    show_adapter(plane, client, &first).await?;
+    let address = show_adapter(plane, client, &first).await?;
 
     say(&format!("its pod {first} dies"));
     let died = instant();
+    // The next pod may get its address, and must not find its adapters there.
+    engine.pods.change(address, Running::restart);
     plane.kubectl(&["delete", "pod", "-n", NS, &first, "--wait=false"]).await?;
     let second = wait_for_instance(client, &adapter, Some(&first)).await;
     println!("    loaded on {second} after {:.1} s", died.elapsed().as_secs_f64());
-    show_adapter(plane, client, &second).await
+    show_adapter(plane, client, &second).await?;
+    Ok(())
 }
 
 /// The pod on which the adapter runs, another one than `not`.
@@ -158,8 +161,8 @@ async fn wait_for_instance(client: &kube::Client, adapter: &Value, not: Option<&
     .await
 }
 
-/// The adapter by its status, its engine and its EndpointSlice.
-async fn show_adapter(plane: &ControlPlane, client: &kube::Client, on: &str) -> Result<()> {
+/// The adapter by its status, its engine and its EndpointSlice; answers with the pod's address.
+async fn show_adapter(plane: &ControlPlane, client: &kube::Client, on: &str) -> Result<IpAddr> {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": on, "namespace": NS}});
     let pod = objects::get(client, &pod).await.context("the pod is there")?;
     let ip = pod["status"]["podIP"].as_str().context("the pod has an address")?;
@@ -178,7 +181,7 @@ async fn show_adapter(plane: &ControlPlane, client: &kube::Client, on: &str) -> 
     let ids: Vec<_> = models["data"].as_array().into_iter().flatten().map(|it| it["id"].clone()).collect();
     println!("    GET {url}: {}", json!(ids));
     ensure!(ids == ["llama", "sql"], "the engine lists base model and adapter");
-    Ok(())
+    ip.parse().context("a pod's address")
 }
 
 /// The holder of the autoscaler's Lease is told to stop; another replica goes on.

@@ -274,11 +274,13 @@ async fn failed_controller_stands_again_after_its_back_off() {
     let a = Replica::start(&store, settings("a"), ONE);
     within(1.0, || a.leads(KV)).await;
     a.leave(KV, Leaving::Failed { back_off: Duration::from_secs(8) });
-    pass(0.1).await;
+    pass(0.9).await;
+    assert_eq!(store.holder("kv"), "a", "requests that were cut off may be on their way");
+    pass(0.2).await;
     assert_eq!(store.holder("kv"), "");
     assert_eq!(a.status().state, LeaseState::Paused);
     let took = within(20.0, || a.leads(KV)).await;
-    assert!((7.5..8.5).contains(&took), "{took}");
+    assert!((6.4..7.4).contains(&took), "{took}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,13 +289,13 @@ async fn controller_that_cannot_work_gives_way_to_others_and_keeps_trying_alone(
     let (a, b) = leader_and_standby(&store).await;
     let gave_way = || Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_mins(1) };
     a.leave(KV, gave_way());
-    within(1.0, || b.leads(KV)).await;
+    within(1.5, || b.leads(KV)).await;
     assert!((a.metric("leader_election_gave_way_total", "NoPassFinished") - 1.0).abs() < 0.1);
     a.stop().await;
     pass(40.0).await;
     b.leave(KV, gave_way());
     pass(0.05).await;
-    assert!(within(5.0, || b.leads(KV)).await < 1.0, "nobody else is there");
+    assert!(within(5.0, || b.leads(KV)).await < 1.5, "nobody else is there");
 }
 
 #[tokio::test(start_paused = true)]
