@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use aibrix_controller_manager::testkit::fake_engine::LoraEngine;
+use aibrix_controller_manager::testkit::fake_engine::{LoraEngine, lora::Running};
 use serde_json::json;
 
 use super::{
@@ -31,7 +31,7 @@ async fn adapter_that_an_engine_lost_is_loaded_again_within_a_period() {
     let history = scene.watch(&it).await;
     scene.engines.change(dropped, |engine| engine.drop_adapter("sql"));
     // The engine's container restarts, and its pod stays ready.
-    scene.engines.change(restarted, |engine| engine.restart());
+    scene.engines.change(restarted, Running::restart);
     for pod in [dropped, restarted] {
         scene.until_asked(pod, Call::Load, 2, Duration::from_secs(16)).await;
     }
@@ -53,7 +53,7 @@ async fn pod_that_cannot_load_again_leaves_until_it_can() {
     let it = scene.adapter("sql");
     scene.run(&it, &["web-0", "web-1"]).await;
     scene.refuse(bad, Call::Load, 500, "boom");
-    scene.engines.change(bad, |engine| engine.restart());
+    scene.engines.change(bad, Running::restart);
     let seen = scene.until_on(&it, &["web-0"], NEXT_LOOK).await;
     assert_eq!(counts(&seen), (2, 2, 1));
     scene.until_endpoints("sql", &[good], SOON).await;
