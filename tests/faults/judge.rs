@@ -105,6 +105,9 @@ pub(crate) fn judge(entries: &[Entry], story: &Story, lease: Duration) -> Judgem
                 judgement.takes_by_newcomers += 1;
                 continue;
             }
+            if gave_it_away(&take.from, &name, entries, (take.until - lease, take.at)) {
+                continue;
+            }
             judgement.violations.push(format!(
                 "two holders in one term: {} took {name} at {} from {}, whose term ran until {}",
                 take.by, take.at, take.from, take.until
@@ -125,6 +128,18 @@ fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
     const START: Duration = Duration::from_secs(1);
     let own = entries.iter().filter(|it| it.caller.as_ref().is_some_and(|by| by.identity == identity));
     own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
+}
+
+/// Whether the holder asked for its release and got an error of the server's: 5xx does not say that nothing was
+/// stored, and that somebody could take the Lease shows that it was.
+fn gave_it_away(holder: &str, lease: &str, entries: &[Entry], (from, until): Span) -> bool {
+    entries.iter().any(|it| {
+        let by_holder = it.caller.as_ref().is_some_and(|by| by.identity == holder);
+        let about = it.is_lease() && it.object.as_ref().is_some_and(|object| object.name == lease);
+        let spec = it.request.as_ref().and_then(|it| it.pointer("/spec/holderIdentity"));
+        let releases = spec.is_some_and(|it| it.as_str().is_none_or(str::is_empty));
+        by_holder && about && releases && it.code >= 500 && from <= it.received && it.received <= until
+    })
 }
 
 fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &mut Judgement) {

@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) finished: Timestamp,
     /// The object of the answer; for writes of Leases only.
     pub(crate) response: Option<Value>,
+    /// What was sent; for writes of Leases only.
+    pub(crate) request: Option<Value>,
 }
 
 /// The object that a request is about. What does not apply is empty.
@@ -96,6 +98,7 @@ impl Entry {
             received: line.request_received_timestamp,
             finished: line.stage_timestamp,
             response: line.response_object,
+            request: line.request_object,
         }))
     }
 
@@ -220,6 +223,7 @@ struct Line {
     object_ref: Option<Object>,
     response_status: Option<Status>,
     response_object: Option<Value>,
+    request_object: Option<Value>,
     request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
 }
