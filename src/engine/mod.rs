@@ -15,7 +15,7 @@ pub mod lora;
 mod mask;
 pub mod metric_names;
 pub mod models;
-pub mod prometheus;
+pub mod promql;
 mod runtime_sidecar;
 mod tls;
 

@@ -11,7 +11,7 @@ use aibrix_controller_manager::testkit::fake_engine::{Effect, FakeEngine, LoraEn
 use anyhow::{Context, Result, ensure};
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams},
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ impl Scene {
             set(&mut it, "/metadata/name", json!(name));
             let object: DynamicObject = serde_json::from_value(it)?;
             let from = instant();
-            api.create(&Default::default(), &object).await?;
+            api.create(&PostParams::default(), &object).await?;
             loop {
                 if is_ready(&api.get(&name).await?) {
                     break;
@@ -132,7 +132,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             samples.push(from.elapsed());
-            api.delete(&name, &Default::default()).await?;
+            api.delete(&name, &DeleteParams::default()).await?;
             let gone = within_deadline(READY, async || match api.get_opt(&name).await {
                 Ok(None) => Ok(()),
                 Ok(Some(_)) => Err("it is there".to_owned()),

@@ -131,9 +131,9 @@ fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
 
 /// What a role grants on objects of these names; it must restrict every rule to them.
 fn of_named(mut role: Value, names: &[&str]) -> Grants {
-    for rule in role["rules"].as_array_mut().expect("a role has rules") {
-        let rule = rule.as_object_mut().expect("a rule");
-        assert_eq!(rule.remove("resourceNames"), Some(json!(names)), "{rule:?}");
+    for granted in role["rules"].as_array_mut().expect("a role has rules") {
+        let granted = granted.as_object_mut().expect("a rule");
+        assert_eq!(granted.remove("resourceNames"), Some(json!(names)), "{granted:?}");
     }
     of_role(&role)
 }

@@ -32,9 +32,9 @@ use crate::{
 };
 
 use super::{
+    calls::{Order, Origin, What},
     error::Error,
     fetch::{Reads, SERVICE, SLICE},
-    ledger::{Order, Origin, What},
     plan::Mark,
     status,
     steps::{PodTarget, Step},

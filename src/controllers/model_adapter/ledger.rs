@@ -19,10 +19,10 @@ use crate::{
 };
 
 use super::{
+    calls::{Call, Ended, Job, Models, Order, Origin, What},
     card::PERIOD,
     load_retry::{LoadFailure, delay_after},
     snapshot::{Change, EngineSeen, Failed, Listed},
-    source::Source,
 };
 
 /// Lists under way at a time, of engines that answer and of those that did not last time.
@@ -33,99 +33,6 @@ const CHANGES: usize = 384;
 const CHANGES_ON_A_POD: usize = 8;
 /// After a load that failed, the list tells whether it has worked all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Whose models are listed: a pod, and where it is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
-    /// Uid of the pod.
-    pub(super) pod: Box<str>,
-    /// Where.
-    pub(super) endpoint: Endpoint,
-}
-
-/// A call to make.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    /// Tells it apart.
-    pub(super) number: u64,
-    /// Which call.
-    pub(super) call: Call,
-}
-
-/// Which call.
-#[derive(Debug, Clone)]
-pub(super) enum Call {
-    /// The list of models; `slow`: of an engine that did not answer last time.
-    List {
-        /// Whose.
-        origin: Arc<Origin>,
-        /// In which lane.
-        slow: bool,
-    },
-    /// A change.
-    Change(Arc<Order>),
-}
-
-/// A change that was ordered for an adapter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
-    /// The adapter.
-    pub(super) key: Key,
-    /// Its uid.
-    pub(super) uid: Box<str>,
-    /// Generation of its spec.
-    pub(super) generation: Option<i64>,
-    /// Where.
-    pub(super) origin: Origin,
-    /// Since when the pod is ready.
-    pub(super) ready_since: Option<Timestamp>,
-    /// What.
-    pub(super) what: What,
-}
-
-/// What is to be changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
-    /// To load; `reload`: in place of another version.
-    Load {
-        /// What.
-        source: Arc<Source>,
-        /// Unload first.
-        reload: bool,
-    },
-    /// To unload.
-    Unload,
-}
-
-/// How a change ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// It worked.
-    Well,
-    /// It did not, or nobody knows.
-    Badly {
-        /// What kind of failure.
-        kind: LoadFailure,
-        /// In words.
-        error: String,
-        /// The engine answered: nothing goes on there.
-        answered: bool,
-    },
-}
-
-/// How a list ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Models {
-    /// Names.
-    Known(Vec<String>),
-    /// It was not told.
-    Unknown {
-        /// Why.
-        error: String,
-        /// There was no answer in time.
-        silent: bool,
-    },
-}
 
 /// All calls of one term.
 #[derive(Debug, Default)]
@@ -625,15 +532,5 @@ impl Attempt {
             (self.lied, self.loaded) = (true, None);
         }
         waits
-    }
-}
-
-impl What {
-    /// Which change that is.
-    pub(super) fn change(&self) -> Change {
-        match self {
-            Self::Load { .. } => Change::Load,
-            Self::Unload => Change::Unload,
-        }
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 };
 
 use super::{
-    ledger::{Asked, Call, Ended, Job, Ledger, Models, Order, Origin, What},
+    calls::{Call, Ended, Job, Models, Order, Origin, What},
+    ledger::{Asked, Ledger},
     load_retry::LoadFailure,
     snapshot::{Change, EngineSeen, Listed},
     source::Source,

@@ -15,6 +15,7 @@
 //! and left alone where we do not. Engines are changed by whoever reaches them.
 
 mod apply;
+mod calls;
 mod card;
 mod dropped;
 mod error;

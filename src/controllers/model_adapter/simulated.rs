@@ -19,7 +19,8 @@ use crate::{
 };
 
 use super::{
-    ledger::{Call, Ended, Ledger, Models, Order, Origin, What},
+    calls::{Call, Ended, Models, Order, Origin, What},
+    ledger::Ledger,
     load_retry::LoadFailure,
     memory::Memory,
     placement::Measured,

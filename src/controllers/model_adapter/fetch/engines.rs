@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use crate::{
     cluster::error::{Cause, ReadError, Thing},
     controllers::model_adapter::{
-        ledger::{Ended, Models, Order, What},
+        calls::{Ended, Models, Order, What},
         load_retry::LoadFailure,
         source::Source,
     },

@@ -27,7 +27,7 @@ use self::{
     stores::{Child, Stores},
 };
 use super::{
-    ledger::Origin,
+    calls::Origin,
     memory::Memory,
     place::measures,
     placements::Placements,

@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::SharedClock,
-    controllers::model_adapter::ledger::{Call, Ended, Job, Ledger, Models, Order},
+    controllers::model_adapter::calls::{Call, Ended, Job, Models, Order},
+    controllers::model_adapter::ledger::Ledger,
     engine::endpoint::Endpoint,
     runtime::reconciler::Key,
 };

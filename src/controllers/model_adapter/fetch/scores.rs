@@ -26,7 +26,7 @@ use crate::{
         exposition::Families,
         http::{EngineClient, Scheme, Target},
         metric_names,
-        prometheus::Server,
+        promql::Server,
     },
     k8s::pod_facts::PodFacts,
     runtime::reconciler::Key,
