@@ -3,7 +3,7 @@
 //!
 //! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
 //! answer at real pod addresses; an autoscaler follows their load, a LoRA is loaded and moves when its pod
-//! dies, and a Lease moves between managers when its holder is told to stop. Ends by itself, with an error
+//! dies, another one with a bad URL is refused, and a Lease moves between managers when its holder is told to stop. Ends by itself, with an error
 //! when something did not happen.
 #![allow(
     clippy::print_stdout,
@@ -19,10 +19,15 @@ use std::{
 
 use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load, LoraEngine, lora::Running};
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use serde_json::{Value, json};
 use support::{
     ControlPlane, Options, eventually, http,
-    install::NAMESPACE,
+    install::{NAME, NAMESPACE},
     leases,
     manager::{Launch, Manager, binary},
     objects,
@@ -51,18 +56,20 @@ async fn main() -> Result<()> {
     engine.pods.load(None, &load(10.0));
     engine.pods.engine(None, LoraEngine { base: "llama".to_owned(), ..LoraEngine::default() });
 
-    let args = plane.shipped_arguments().await;
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    say("three managers with the arguments of the shipped Deployment, as its ServiceAccount");
+    say(
+        "three managers at the addresses of the shipped Deployment's pods, with its arguments and ServiceAccount",
+    );
+    plane.kubectl(&["scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=3"]).await?;
     let mut managers = Vec::new();
-    for _ in 0..3 {
-        managers.push(Launch::new(&plane, &args).await.start());
+    for (pod, address) in manager_pods(&client).await {
+        managers.push(Launch::in_pod(&plane, &pod, &address).await.start());
     }
     let holder = wait_for_holder(&client, &managers, None).await;
     println!("    the pod autoscaler's Lease went to {}", managers[holder].pod_name());
 
     autoscale(&plane, &client, &engine).await?;
     adapt(&plane, &client, &engine).await?;
+    refuse(&client, &managers).await?;
     hand_over(&plane, &client, &managers, holder).await?;
 
     say("asking the other managers to stop");
@@ -145,6 +152,48 @@ async fn adapt(plane: &ControlPlane, client: &kube::Client, engine: &FakeEngine)
     println!("    loaded on {second} after {:.1} s", died.elapsed().as_secs_f64());
     show_adapter(plane, client, &second).await?;
     Ok(())
+}
+
+/// An adapter with a bad URL is refused by the webhook, which the API server calls through its Service.
+async fn refuse(client: &kube::Client, managers: &[Manager]) -> Result<()> {
+    say("another LoRA, with a slip in its URL: any replica refuses it");
+    for manager in managers {
+        // Which includes: it has made or read the certificate, and the API server trusts it.
+        manager.wait_ready().await;
+    }
+    let adapter = json!({
+        "apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelAdapter",
+        "metadata": {"name": "typo", "namespace": NS},
+        "spec": {"artifactURL": "hugingface://demo/llama-sql-lora", "podSelector": {"matchLabels": {"app": "llama"}}},
+    });
+    let object = serde_json::from_value(adapter.clone()).context("an object")?;
+    let api = objects::api_of(client, &adapter).await;
+    // The API server takes a moment to see a new webhook, and would store the object until then.
+    let attempt = PostParams { dry_run: true, ..PostParams::default() };
+    let message = eventually(MINUTE, "the webhook refuses the adapter", async || {
+        match api.create(&attempt, &object).await {
+            Err(kube::Error::Api(status)) => Ok(status.message.clone()),
+            Err(other) => Err(other.to_string()),
+            Ok(_) => Err("it was taken".to_owned()),
+        }
+    })
+    .await;
+    println!("    {message}");
+    ensure!(message.contains("supported schemas are"), "the message tells what would do");
+    Ok(())
+}
+
+/// Names and addresses of the pods of the shipped Deployment.
+async fn manager_pods(client: &kube::Client) -> Vec<(String, String)> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    eventually(MINUTE, "three pods have addresses", async || {
+        let list = pods.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let ours = list.iter().filter(|pod| pod.name_any().starts_with(NAME));
+        let found: Vec<_> =
+            ours.filter_map(|pod| Some((pod.name_any(), pod.status.as_ref()?.pod_ip.clone()?))).collect();
+        if found.len() == 3 { Ok(found) } else { Err(format!("{found:?}")) }
+    })
+    .await
 }
 
 /// The pod on which the adapter runs, another one than `not`.

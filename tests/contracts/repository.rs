@@ -42,7 +42,7 @@ fn hosts(line: &str) -> impl Iterator<Item = &str> {
 
 /// Names that lead nowhere or stay inside a cluster, and the few public pages that we cite.
 fn is_harmless(host: &str) -> bool {
-    const CITED: &[&str] = &["www.apache.org", "kubernetes.io", "github.com"];
+    const CITED: &[&str] = &["www.apache.org", "www.w3.org", "kubernetes.io", "github.com"];
     let reserved =
         ["example.com", "example.org", ".example", ".invalid", ".test", ".local", ".svc", ".internal"];
     let address = host.chars().all(|c| c.is_ascii_digit() || c == '.');
