@@ -111,15 +111,19 @@ async fn single_dashes_and_separate_values_are_understood() {
     let kubeconfig = plane.manager_kubeconfig().await;
     let probes = free_port();
     let log = plane.new_path("dashes.log");
-    let args: Vec<String> =
-        ["-v=4", "-metrics-bind-address", "0", "--leader-elect", "--probe-loops", "-kubeconfig"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([
-                kubeconfig.display().to_string(),
-                format!("-health-probe-bind-address=127.0.0.1:{probes}"),
-            ])
-            .collect();
+    let args: Vec<String> = [
+        "-v=4",
+        "-metrics-bind-address",
+        "0",
+        "-disable-webhook",
+        "--leader-elect",
+        "--probe-loops",
+        "-kubeconfig",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([kubeconfig.display().to_string(), format!("-health-probe-bind-address=127.0.0.1:{probes}")])
+    .collect();
     let env = [("POD_NAME", "dashes".to_owned())];
     let process = Process::spawn(&binary(), args, &env, &log).expect("start the binary");
     eventually(SOON, "its Leases are held", async || {
@@ -270,12 +274,13 @@ async fn controller_that_is_not_built_takes_no_lease_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unusable_kubeconfig_is_told_by_name_and_ends_with_1() {
     let plane = ControlPlane::start(Options::bare()).await;
-    let (code, said) = run_to_end(&plane, &["--kubeconfig=/nowhere/kubeconfig"]).await;
+    let (code, said) = run_to_end(&plane, &["--kubeconfig=/nowhere/kubeconfig", "--disable-webhook"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("/nowhere/kubeconfig"), "{said}");
     let garbage: PathBuf = plane.new_path("garbage.kubeconfig");
     std::fs::write(&garbage, "{ not yaml: [").expect("write");
-    let (code, said) = run_to_end(&plane, &[&format!("--kubeconfig={}", garbage.display())]).await;
+    let garbage = format!("--kubeconfig={}", garbage.display());
+    let (code, said) = run_to_end(&plane, &[&garbage, "--disable-webhook"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("garbage.kubeconfig"), "{said}");
 }

@@ -51,6 +51,7 @@ fn combined_role() -> Value {
 async fn controller_without_its_crd_waits_alone_and_starts_when_it_comes() {
     let plane = ControlPlane::start(Options::bare()).await;
     plane.install_gateway_api().await;
+    plane.apply_crds(&repository().join("deploy/crds/model.aibrix.ai_modeladapters.yaml")).await;
     plane.apply_kustomization(&repository().join("deploy/kustomize/overlays/release")).await;
     allow_probes(&plane).await;
     let client = plane.client().await;
