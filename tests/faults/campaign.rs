@@ -166,7 +166,7 @@ impl Campaign {
         let mut hit: Vec<Option<usize>> = Vec::new();
         let proxied = faults.iter().any(|it| it.kind.hits() == Hits::Proxied);
         for fault in faults {
-            let free = |n: &usize| !hit.contains(&Some(*n)) && !(proxied && *n == PROXIED);
+            let free = |n: &usize| !(hit.contains(&Some(*n)) || proxied && *n == PROXIED);
             let holder = held.get(&default_leases()[fault.lease]);
             let leads = |n: &usize| holder.is_some_and(|it| self.replicas[*n].with(|one| one.is(it)));
             let first = || (0..REPLICAS).filter(free).find(leads);

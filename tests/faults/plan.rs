@@ -158,8 +158,13 @@ impl Kind {
             // Both sides of the lease duration.
             Self::Frozen if random.random_bool(0.5) => 1..=14,
             Self::Frozen => 14..=40,
-            Self::Cut | Self::HalfOpen | Self::Slow | Self::Throttled | Self::LaggingWatch => 5..=22,
-            Self::ClockAhead | Self::ClockBehind => 5..=22,
+            Self::Cut
+            | Self::HalfOpen
+            | Self::Slow
+            | Self::Throttled
+            | Self::LaggingWatch
+            | Self::ClockAhead
+            | Self::ClockBehind => 5..=22,
             Self::Reset => 2..=18,
             Self::ApiRestarted => 0..=12,
             Self::ApiDown => 60..=60,

@@ -43,7 +43,7 @@ impl Replica {
         with_http: bool,
     ) -> Self {
         let http = if with_http { Some(proxy::Proxy::start(plane).await) } else { None };
-        let upstream = http.as_ref().map_or(plane.port(), proxy::Proxy::port);
+        let upstream = http.as_ref().map_or_else(|| plane.port(), proxy::Proxy::port);
         let toxic = toxiproxy.proxy(upstream).await;
         let args: Vec<String> = settings.args();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
