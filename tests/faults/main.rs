@@ -82,7 +82,7 @@ async fn judged(settings: &Settings, seed: u64, faults: usize) -> Judgement {
     judge::judge(log.entries(), &story, settings.lease)
 }
 
-// scenario: leader-election 7
+// Judges leader-election 7, which is not claimed: see tests/scenarios-left-out.txt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_controller_writes_without_its_lease_whatever_fails() {
     let faults = number("FAULTS").unwrap_or(200);
