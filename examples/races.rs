@@ -42,6 +42,8 @@ use tokio::{
 mod support;
 
 const NS: &str = "default";
+/// What a candidate that leads says.
+const WON: &str = "won";
 const TTL: Duration = Duration::from_secs(15);
 
 #[tokio::main]
@@ -102,8 +104,11 @@ async fn series(plane: &ControlPlane, rule: &str, candidates: usize, races: usiz
             ensure!(answer == "ready", "a racer says {answer:?}");
         }
         let answers = try_join_all(field.iter_mut().map(|it| it.ask("go"))).await?;
-        match answers.iter().filter(|it| *it == "won").count() {
-            0 => tally.none += 1,
+        match answers.iter().filter(|it| *it == WON).count() {
+            0 => {
+                tally.none += 1;
+                eprintln!("races: nobody won {name}: {answers:?}");
+            }
             1 => tally.one += 1,
             _ => tally.more += 1,
         }
@@ -169,11 +174,11 @@ async fn candidate(kubeconfig: &str, rule: &str, me: &str) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     println!("here");
     while let Some(name) = lines.next_line().await? {
-        let won = match rule {
+        let end = match rule {
             "guarded" => guarded(&client, &name, me, &mut lines).await?,
             _ => bare(&client, &name, me, &mut lines).await?,
         };
-        println!("{}", if won { "won" } else { "lost" });
+        println!("{end}");
     }
     Ok(())
 }
@@ -185,7 +190,12 @@ async fn wait_for_go(lines: &mut Lines<BufReader<Stdin>>) -> Result<()> {
     Ok(())
 }
 
-async fn guarded(client: &Client, name: &str, me: &str, lines: &mut Lines<BufReader<Stdin>>) -> Result<bool> {
+async fn guarded(
+    client: &Client,
+    name: &str,
+    me: &str,
+    lines: &mut Lines<BufReader<Stdin>>,
+) -> Result<String> {
     let guarded = Guarded {
         namespace: NS.to_owned(),
         name: name.to_owned(),
@@ -201,12 +211,20 @@ async fn guarded(client: &Client, name: &str, me: &str, lines: &mut Lines<BufRea
     let mut view = Observation::new(long_ago);
     view.saw(Sight::Present(Box::new(lease)), Source::Watch, long_ago);
     wait_for_go(lines).await?;
-    Ok(matches!(lock.attempt(view, false).await.end, AttemptEnd::Holding { .. }))
+    Ok(match lock.attempt(view, false).await.end {
+        AttemptEnd::Holding { .. } => WON.to_owned(),
+        // On one line, for people: why a race had no winner.
+        lost => format!("{lost:?}").replace('\n', " "),
+    })
 }
 
-async fn bare(client: &Client, name: &str, me: &str, lines: &mut Lines<BufReader<Stdin>>) -> Result<bool> {
+async fn bare(client: &Client, name: &str, me: &str, lines: &mut Lines<BufReader<Stdin>>) -> Result<String> {
     let params = LeaseLockParams { holder_id: me.to_owned(), lease_name: name.to_owned(), lease_ttl: TTL };
     let lock = LeaseLock::new(client.clone(), NS, params);
     wait_for_go(lines).await?;
-    Ok(matches!(lock.try_acquire_or_renew().await, Ok(LeaseLockResult::Acquired(_))))
+    Ok(match lock.try_acquire_or_renew().await {
+        Ok(LeaseLockResult::Acquired(_)) => WON.to_owned(),
+        Ok(LeaseLockResult::NotAcquired(_)) => "lost".to_owned(),
+        Err(error) => error.to_string().replace('\n', " "),
+    })
 }

@@ -9,6 +9,7 @@ use kube::Client;
 
 use crate::{
     Settings,
+    adapters::Engines,
     load::Load,
     plan::{Fault, Hits, Kind, Round},
     replica::Replica,
@@ -94,6 +95,11 @@ impl Campaign {
     /// The API server's audit log, from its beginning.
     pub(crate) fn log(&self) -> AuditLog {
         self.plane.audit()
+    }
+
+    /// What the engines were asked.
+    pub(crate) fn engines(&self) -> Engines {
+        self.load.engines()
     }
 
     /// Copies audit log and the managers' logs into `folder`, for a look afterwards.

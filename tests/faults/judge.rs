@@ -2,7 +2,7 @@
 //! The judgement: what the audit log says about a campaign.
 //!
 //! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes),
-//! [`silences`], [`doubles`]), which is tried on doctored logs in `tests/integration/oracle.rs`. In here they
+//! [`silences`], [`doubles`], [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here they
 //! meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a moment
 //! late to notice, only times with a healthy replica and an API server count as leaderless, and hand-over times
 //! belong to the fault that caused them.
@@ -12,25 +12,27 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
-
 use crate::{
+    adapters::{self, Engines},
     campaign::{CONVERGENCE, Done, Story},
     load::CHILDREN,
     plan::{Hits, Kind},
     support::{
         audit::Entry,
         doubles::{self, Doubled},
+        engines::{Asked, asked_without_lease, placed_twice},
         install::NAMESPACE,
         leases::{self, Change, notice},
         probes::{CONTROLLERS, default_lease},
         silences::{Span, holder_at, length, silences},
-        takes::taken_early,
+        takes::{gave_it_away, taken_early, was_there},
     },
 };
 
 /// Nobody may lead for no longer than the lease duration and this.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The controller that loads adapters.
+const ADAPTERS: &str = "model-adapter-controller";
 /// A new binding of a role counts when the API server's own watch has seen it.
 const GRANT: Duration = Duration::from_secs(1);
 
@@ -45,12 +47,14 @@ pub(crate) struct Judgement {
     pub(crate) in_notice: usize,
     /// Children that were made, each once.
     pub(crate) children: usize,
+    /// Requests that changed an engine.
+    pub(crate) engines_asked: usize,
     /// Takes of a Lease that somebody had deleted or emptied, by a process that started too late to have seen
     /// whose it was. It cannot know better, and the robbed holder has its notice, in which it must stop.
     pub(crate) takes_by_newcomers: usize,
     /// The longest time between two writes of a Lease by its holders, times without an API server and
-    /// with a stranger's term left out.
-    pub(crate) longest_silence: Duration,
+    /// with a stranger's term left out; and which it was.
+    pub(crate) longest_silence: (Duration, String),
     /// The longest time in which no term of anybody ran.
     pub(crate) longest_gap: Duration,
     /// By kind: times until another process held a Lease of the victim; for edits and what hits all, until
@@ -69,6 +73,7 @@ impl Judgement {
         self.judged += other.judged;
         self.in_notice += other.in_notice;
         self.children += other.children;
+        self.engines_asked += other.engines_asked;
         self.takes_by_newcomers += other.takes_by_newcomers;
         self.longest_silence = self.longest_silence.max(other.longest_silence);
         self.longest_gap = self.longest_gap.max(other.longest_gap);
@@ -86,7 +91,7 @@ impl Judgement {
 }
 
 /// Judges the whole log of a campaign whose Leases last `lease`.
-pub(crate) fn judge(entries: &[Entry], story: &Story, lease: Duration) -> Judgement {
+pub(crate) fn judge(entries: &[Entry], engines: &Engines, story: &Story, lease: Duration) -> Judgement {
     let mut judgement = Judgement { violations: story.wrong.clone(), ..Judgement::default() };
     for done in &story.done {
         *judgement.faults.entry(done.fault.kind).or_default() += 1;
@@ -113,6 +118,9 @@ pub(crate) fn judge(entries: &[Entry], story: &Story, lease: Duration) -> Judgem
                 take.by, take.at, take.from, take.until
             ));
         }
+        if controller == ADAPTERS {
+            judge_engines(engines, changes, &mut judgement);
+        }
         judge_gaps(&name, changes, story, lease, &mut judgement);
         judge_end(&name, changes, story, &mut judgement);
         for done in &story.done {
@@ -120,26 +128,6 @@ pub(crate) fn judge(entries: &[Entry], story: &Story, lease: Duration) -> Judgem
         }
     }
     judgement
-}
-
-/// Whether that process could have seen what the Leases looked like before `edited`: a process reads them
-/// all within a moment of its first request.
-fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
-    const START: Duration = Duration::from_secs(1);
-    let own = entries.iter().filter(|it| it.caller.as_ref().is_some_and(|by| by.identity == identity));
-    own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
-}
-
-/// Whether the holder asked for its release and got an error of the server's: 5xx does not say that nothing was
-/// stored, and that somebody could take the Lease shows that it was.
-fn gave_it_away(holder: &str, lease: &str, entries: &[Entry], (from, until): Span) -> bool {
-    entries.iter().any(|it| {
-        let by_holder = it.caller.as_ref().is_some_and(|by| by.identity == holder);
-        let about = it.is_lease() && it.object.as_ref().is_some_and(|object| object.name == lease);
-        let spec = it.request.as_ref().and_then(|it| it.pointer("/spec/holderIdentity"));
-        let releases = spec.is_some_and(|it| it.as_str().is_none_or(str::is_empty));
-        by_holder && about && releases && it.code >= 500 && from <= it.received && it.received <= until
-    })
 }
 
 fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &mut Judgement) {
@@ -180,6 +168,20 @@ fn judge_children(entries: &[Entry], judgement: &mut Judgement) {
     }
 }
 
+/// No engine was changed by somebody who did not hold the adapters' Lease, and no adapter that is wanted on one
+/// pod was on two.
+fn judge_engines(engines: &Engines, changes: &[Change], judgement: &mut Judgement) {
+    let asked = Asked::all(&engines.journal);
+    judgement.engines_asked = asked.len();
+    if asked.is_empty() {
+        judgement.violations.push("no engine was changed: the verdict would prove nothing".to_owned());
+    }
+    let bad = asked_without_lease(&asked, changes);
+    judgement.violations.extend(bad.iter().map(|it| format!("engine changed without a Lease: {it:?}")));
+    let twice = placed_twice(&engines.journal, adapters::is_single, &engines.deaths);
+    judgement.violations.extend(twice.into_iter().map(|it| format!("placed twice: {it}")));
+}
+
 /// Between two writes of a Lease by those of ours that hold it must not lie more than the lease duration and
 /// [`PATIENCE`]: two replicas at most are hit at a time, so one is always healthy.
 fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, judgement: &mut Judgement) {
@@ -192,7 +194,9 @@ fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, ju
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
     let excused: Vec<Span> = outages.chain(strangers).collect();
     for silence in silences(changes, &excused) {
-        judgement.longest_silence = judgement.longest_silence.max(silence.lasted);
+        if silence.lasted > judgement.longest_silence.0 {
+            judgement.longest_silence = (silence.lasted, format!("{name}, after {}", silence.after));
+        }
         if silence.lasted > lease + PATIENCE {
             let seconds = silence.lasted.as_secs_f64();
             judgement

@@ -10,17 +10,23 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::support::{install::NAMESPACE, objects, probes::CONTROLLERS};
+use crate::{
+    adapters::{Adapters, Engines},
+    support::{install::NAMESPACE, objects, probes::UNBUILT},
+};
 
 /// Autoscalers, whose limits change all the time.
 const AUTOSCALERS: usize = 4;
 /// Children that each parent asks for.
 pub(crate) const CHILDREN: usize = 3;
 
+/// Turns of a second between two adapters.
+const ADAPTER: usize = 2;
+
 /// The work of one campaign.
-#[derive(Debug)]
 pub(crate) struct Load {
     namespace: String,
+    adapters: Adapters,
 }
 
 impl Load {
@@ -31,11 +37,17 @@ impl Load {
             objects::create(client, &objects::deployment(&namespace, &name, 1)).await;
             objects::create(client, &objects::pod_autoscaler(&namespace, &name, "APA")).await;
         }
-        Self { namespace }
+        let adapters = Adapters::start(client, &namespace).await;
+        Self { namespace, adapters }
     }
 
-    /// For ever: limits of the autoscalers that change, so that the pod autoscaler always has to scale, and
-    /// new parents, so that there are always children to make.
+    /// What the engines of the adapters were asked.
+    pub(crate) fn engines(&self) -> Engines {
+        self.adapters.engines()
+    }
+
+    /// For ever: limits of the autoscalers that change, so that the pod autoscaler always has to scale,
+    /// adapters that come and go on pods that die, and new parents, so that there are always children to make.
     pub(crate) async fn run(&self, client: &Client) {
         let ns = self.namespace.as_str();
         let kind = objects::api(client, "autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", Some(ns));
@@ -47,18 +59,21 @@ impl Load {
                 // Fails while the API server is down; the next one will not.
                 drop(autoscalers.patch(&name, &PatchParams::default(), &patch).await);
             }
-            let controller = CONTROLLERS[n % CONTROLLERS.len()];
+            let controller = UNBUILT[n % UNBUILT.len()];
             let parent = json!({
                 "metadata": {"name": format!("parent-{n}"), "labels": {"probe/parent": controller}},
                 "data": {"children": CHILDREN.to_string()},
             });
             let parent: ConfigMap = serde_json::from_value(parent).expect("a ConfigMap");
             drop(maps.create(&PostParams::default(), &parent).await);
+            if n % ADAPTER == 0 {
+                self.adapters.turn(n / ADAPTER).await;
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
-    /// Whether the pod autoscaler, which is no probe loop, has followed the last limits.
+    /// Whether the pod autoscaler has followed the last limits, and the adapters are where they should be.
     ///
     /// # Errors
     /// It has not, in words.
@@ -74,6 +89,6 @@ impl Load {
                 return Err(format!("{name} has {has:?} replicas, of at least {least:?}"));
             }
         }
-        Ok(())
+        self.adapters.is_done().await
     }
 }

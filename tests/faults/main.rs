@@ -17,6 +17,7 @@
     reason = "a test that is a program for people"
 )]
 
+mod adapters;
 mod campaign;
 mod judge;
 mod load;
@@ -33,7 +34,7 @@ use campaign::Campaign;
 use futures::future::join_all;
 use judge::Judgement;
 use plan::Scope;
-use support::probes::default_leases;
+use support::probes::{UNBUILT, default_leases};
 
 /// How a campaign is run.
 #[derive(Debug, Clone)]
@@ -71,7 +72,8 @@ impl Settings {
 /// One campaign from its start to its judgement.
 async fn judged(settings: &Settings, seed: u64, faults: usize) -> Judgement {
     let leases = default_leases().len();
-    let scope = Scope { leases, lease: settings.lease, faketime: settings.faketime.is_some() };
+    let built = leases - UNBUILT.len();
+    let scope = Scope { leases, built, lease: settings.lease, faketime: settings.faketime.is_some() };
     let rounds = plan::draw(seed, faults, &scope);
     let campaign = Campaign::start(settings, format!("faults, seed {seed}")).await;
     let story = campaign.run(&rounds).await;
@@ -79,7 +81,7 @@ async fn judged(settings: &Settings, seed: u64, faults: usize) -> Judgement {
     if let Some(folder) = std::env::var_os("KEEP").filter(|it| !it.is_empty()) {
         campaign.keep(&PathBuf::from(folder), seed);
     }
-    judge::judge(log.entries(), &story, settings.lease)
+    judge::judge(log.entries(), &campaign.engines(), &story, settings.lease)
 }
 
 // Judges leader-election 7, which is not claimed: see tests/scenarios-left-out.txt.

@@ -8,6 +8,12 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 /// The lease duration for which the lengths in here are meant; another one stretches them.
 const USUAL_LEASE: Duration = Duration::from_secs(15);
 
+/// Watches that failed have looked again this long after they could.
+const WATCHES: Duration = Duration::from_secs(5);
+
+/// For so long a controller that gave its Lease away does not try to get it back.
+const STAND_BACK: Duration = Duration::from_mins(1);
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -146,6 +152,16 @@ impl Kind {
         }
     }
 
+    /// Whether watches have failed when it is over, and look again only after a while.
+    fn breaks_watches(self) -> bool {
+        self == Self::Cut
+            || self == Self::HalfOpen
+            || self == Self::Reset
+            || self == Self::Slow
+            || self == Self::Throttled
+            || matches!(self.hits(), Hits::Proxied | Hits::All)
+    }
+
     /// Whether it needs a wall clock that can be moved.
     fn needs_faketime(self) -> bool {
         matches!(self, Self::ClockAhead | Self::ClockBehind)
@@ -227,8 +243,8 @@ impl Fault {
             WEIGHTS.iter().filter(|(kind, _)| scope.faketime || !kind.needs_faketime()).collect();
         let (kind, _) = kinds.choose_weighted(random, |it| it.1).expect("some weight is not zero");
         let lasts = kind.lasts(random, scope.lease);
-        // The first controller is no probe loop, which could be told to panic.
-        let first = usize::from(*kind == Kind::Panicked);
+        // Only a probe loop can be told to panic; they are the last in the list.
+        let first = if *kind == Kind::Panicked { scope.built } else { 0 };
         Self { kind: *kind, lasts, lease: random.random_range(first..scope.leases) }
     }
 
@@ -255,6 +271,8 @@ impl Fault {
 pub(crate) struct Scope {
     /// How many Leases there are.
     pub(crate) leases: usize,
+    /// How many of them, the first, are those of controllers that are no probe loops.
+    pub(crate) built: usize,
     /// How long one lasts.
     pub(crate) lease: Duration,
     /// Whether wall clocks can be moved.
@@ -274,7 +292,15 @@ pub(crate) fn draw(seed: u64, faults: usize, scope: &Scope) -> Vec<Round> {
             together.extend(second.goes_with(&first).then_some(second));
         }
         left -= together.len();
-        let rest = Duration::from_millis(random.random_range(500..4000));
+        let mut rest = Duration::from_millis(random.random_range(500..4000));
+        // A replica is healthy, as the bound for times without a leader has it, when its watches work and none of
+        // its controllers stands back.
+        if together.iter().any(|it| it.kind.breaks_watches()) {
+            rest += WATCHES;
+        }
+        if together.iter().any(|it| it.kind == Kind::DeadWatches) {
+            rest += STAND_BACK;
+        }
         rounds.push(Round { faults: together, rest });
     }
     rounds

@@ -24,14 +24,17 @@ pub(crate) fn table(judgement: &Judgement) -> String {
         "\nAfter a release the time counts from there; the spread over replicas moves Leases as well. After what \
          hits\nall replicas it counts from its end.\n",
     );
-    let Judgement { violations, judged, in_notice, children, takes_by_newcomers, .. } = judgement;
+    let Judgement { violations, judged, in_notice, children, engines_asked, takes_by_newcomers, .. } =
+        judgement;
     _ = writeln!(text);
     _ = writeln!(text, "Faults: {}", judgement.faults.values().sum::<usize>());
     _ = writeln!(text, "Writes judged: {judged}, of them within the notice of an edited Lease: {in_notice}");
     _ = writeln!(text, "Children made: {children}");
+    _ = writeln!(text, "Engines asked to load or unload: {engines_asked}");
     _ = writeln!(text, "Edited Leases taken by processes that had not seen the holder: {takes_by_newcomers}");
-    let (silence, gap) = (show(judgement.longest_silence), show(judgement.longest_gap));
-    _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence}");
+    let ((silence, which), gap) = (&judgement.longest_silence, show(judgement.longest_gap));
+    let silence = show(*silence);
+    _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence} ({which})");
     _ = writeln!(text, "Longest time in which no term ran: {gap}");
     _ = write!(text, "Violations: {}", violations.len());
     for violation in violations.iter().take(SHOWN) {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The oracle on doctored audit logs: it must find each kind of violation, and nothing else.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
+use aibrix_controller_manager::{
+    clock::Timestamp,
+    testkit::fake_engine::{Effect, journal},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
     audit::{AuditLog, Caller, Entry},
     doubles::{children_made, made_twice},
-    engines::{Asked, asked_without_lease},
+    engines::{Asked, asked_without_lease, placed_twice},
     leases::{self, Change, Verdict, notice},
     silences::{holder_at, silences},
-    takes::{EarlyTake, taken_early},
+    takes::{EarlyTake, gave_it_away, taken_early, was_there},
 };
 
 const A: &str = "manager-0_aaaa";
@@ -78,6 +81,15 @@ impl Story {
             "requestReceivedTimestamp": time(at).to_string(),
             "stageTimestamp": time(at + 0.01).to_string(),
         });
+        self.lines.push(line.to_string());
+        self
+    }
+
+    /// The body of the last request.
+    fn asks(mut self, body: &Value) -> Self {
+        let line = self.lines.pop().expect("a line");
+        let mut line: Value = serde_json::from_str(&line).expect("JSON");
+        line["requestObject"] = body.clone();
         self.lines.push(line.to_string());
         self
     }
@@ -256,6 +268,41 @@ fn theft_by_a_stranger_is_told_from_one_of_ours() {
 }
 
 #[test]
+fn release_that_the_server_stored_and_answered_with_an_error_is_no_theft() {
+    let lost = |code| {
+        let lease = json!({"metadata": {"name": LEASE}});
+        let mut story = Story::default().lease(0.0, A);
+        story = story.line(
+            5.0,
+            "patch",
+            &user_agent(A),
+            ("coordination.k8s.io", "leases", LEASE),
+            (code, &lease),
+        );
+        story.asks(&json!({"spec": {"holderIdentity": null}})).lease(6.0, B)
+    };
+    let story = lost(504);
+    assert_eq!(story.takes().len(), 1, "the history knows of no release");
+    let in_term = (time(0.0), time(6.0));
+    assert!(gave_it_away(A, LEASE, &story.entries(), in_term));
+    assert!(!gave_it_away(B, LEASE, &story.entries(), in_term), "it was not asked for by the taker");
+    assert!(!gave_it_away(A, "another", &story.entries(), in_term));
+    assert!(!gave_it_away(A, LEASE, &story.entries(), (time(0.0), time(4.0))), "nor before that");
+    assert!(!gave_it_away(A, LEASE, &lost(409).entries(), in_term), "a refusal stores nothing");
+    let renewed = Story::default().lease(0.0, A).lease_by(5.0, A, 15, &user_agent(A));
+    assert!(!gave_it_away(A, LEASE, &renewed.entries(), in_term), "a renewal is no release");
+}
+
+#[test]
+fn who_came_after_an_edit_cannot_have_seen_the_holder() {
+    let entries = Story::default().lease(0.0, A).write(5.0, B).entries();
+    assert!(was_there(B, time(7.0), &entries));
+    assert!(!was_there(B, time(5.5), &entries), "it had just started");
+    assert!(!was_there(B, time(4.0), &entries));
+    assert!(!was_there("nobody", time(9.0), &entries));
+}
+
+#[test]
 fn silence_of_a_lease_is_as_long_as_no_holder_wrote_it() {
     let story = Story::default().lease(0.0, A).lease(5.0, A).lease(22.5, B).release(23.0, B).lease(24.0, A);
     assert_eq!(story.silences(&[]), [5_000, 17_500, 1_500], "a release is no sign of a leader");
@@ -300,6 +347,35 @@ fn adapter_that_a_deposed_leader_loads_is_found() {
     assert_eq!(found, [&asked[2], &asked[3]], "after its term, and before its term");
     assert_eq!(ask(17.0, A, "GET", "/v1/models"), None, "a look changes nothing");
     assert_eq!(Asked::of(time(1.0), "curl/8", "POST", "/v1/load_lora_adapter"), None, "nobody of ours");
+}
+
+#[test]
+fn adapter_that_is_wanted_once_and_loaded_on_two_living_pods_is_found() {
+    let [first, second] = ["10.244.0.1", "10.244.0.2"].map(|it| it.parse::<IpAddr>().expect("an address"));
+    let did = |at, pod, effect: fn(String) -> Effect, name: &str| journal::Entry {
+        at: time(at),
+        pod,
+        port: 8000,
+        method: "POST".to_owned(),
+        path: "/v1/load_lora_adapter".to_owned(),
+        headers: BTreeMap::new(),
+        body: Some(String::new()),
+        effect: Some(effect(name.to_owned())),
+        status: Some(200),
+    };
+    let twice = |journal: &[journal::Entry], deaths: &[(IpAddr, f64)]| {
+        let deaths = deaths.iter().map(|(pod, at)| (*pod, time(*at))).collect();
+        placed_twice(journal, |name| name.starts_with("one"), &deaths).len()
+    };
+    let moved = [did(1.0, first, Effect::Loaded, "one"), did(2.0, second, Effect::Loaded, "one")];
+    assert_eq!(twice(&moved, &[]), 1);
+    assert_eq!(twice(&moved, &[(first, 1.5)]), 0, "the first pod has died");
+    assert_eq!(twice(&moved, &[(first, 2.5)]), 1, "it died later");
+    let mut unloaded = moved.to_vec();
+    unloaded.insert(1, did(1.5, first, Effect::Unloaded, "one"));
+    assert_eq!(twice(&unloaded, &[]), 0);
+    let other = moved.map(|it| journal::Entry { effect: Some(Effect::Loaded("all".to_owned())), ..it });
+    assert_eq!(twice(&other, &[]), 0, "wanted on all pods");
 }
 
 #[test]

@@ -37,10 +37,7 @@ fn caller(entry: &Entry) -> Caller {
 
 /// Loads and unloads that were asked for by a process that did not hold the Lease; how many were judged.
 fn without_lease(journal: &[Entry], audit: &mut AuditLog) -> (Vec<String>, usize) {
-    // An engine acts on whole requests only.
-    let whole = journal.iter().filter(|entry| entry.body.is_some());
-    let asked = whole.filter_map(|it| Asked::of(it.at, it.header("user-agent"), &it.method, &it.path));
-    let asked: Vec<Asked> = asked.collect();
+    let asked = Asked::all(journal);
     let all = history(audit.entries());
     let bad = asked_without_lease(&asked, &all[&(NAMESPACE.to_owned(), LEASE.to_owned())]);
     (bad.into_iter().map(|it| format!("{it:?}")).collect(), asked.len())

@@ -18,7 +18,11 @@ use kube::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::support::{ControlPlane, eventually, kubelet::Kubelet, objects, wait};
+use crate::support::{
+    ControlPlane, eventually,
+    kubelet::{Kubelet, conditions, running},
+    objects,
+};
 
 use super::{history::History, world::SOON};
 
@@ -315,30 +319,6 @@ pub(super) fn call_of(entry: &Entry) -> Option<Call> {
         "/v1/unload_lora_adapter" | "/unload_lora_adapter" | "/v1/lora_adapter/unload" => Some(Call::Unload),
         _ => None,
     }
-}
-
-/// The status of a pod that runs and has been ready for that long.
-pub(super) fn running(address: IpAddr, since: Duration) -> Value {
-    json!({
-        "phase": "Running", "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
-        "hostIP": "127.0.0.1", "startTime": stamp(since), "conditions": conditions(true, since),
-    })
-}
-
-/// The conditions of a pod that has been ready, or not, for that long.
-pub(super) fn conditions(ready: bool, since: Duration) -> Value {
-    let status = if ready { "True" } else { "False" };
-    let at = stamp(since);
-    json!([
-        {"type": "PodScheduled", "status": "True", "lastTransitionTime": at},
-        {"type": "Initialized", "status": "True", "lastTransitionTime": at},
-        {"type": "ContainersReady", "status": status, "lastTransitionTime": at},
-        {"type": "Ready", "status": status, "lastTransitionTime": at},
-    ])
-}
-
-fn stamp(ago: Duration) -> String {
-    (wait::now() - ago).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn merge(into: &mut Value, patch: &Value) {

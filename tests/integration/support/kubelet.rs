@@ -4,7 +4,11 @@
 //! For control planes without kwok, and for pods with the annotation `dev.aibrix.ai/kubelet: by-hand`, which
 //! kwok leaves alone.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -58,7 +62,8 @@ impl Kubelet {
 
     /// The pod has failed: its phase is `Failed`, for the given reason.
     pub(crate) async fn failed(&self, name: &str, reason: &str) {
-        let status = json!({"phase": "Failed", "reason": reason, "conditions": conditions(false)});
+        let status =
+            json!({"phase": "Failed", "reason": reason, "conditions": conditions(false, Duration::ZERO)});
         self.patch(name, &status).await;
     }
 
@@ -89,16 +94,16 @@ impl Kubelet {
             .iter()
             .map(|it| {
                 json!({"name": it.name, "image": it.image, "imageID": "", "ready": ready, "started": true,
-                       "restartCount": 0, "state": {"running": {"startedAt": stamp()}}})
+                       "restartCount": 0, "state": {"running": {"startedAt": stamp(Duration::ZERO)}}})
             })
             .collect();
         let status = json!({
             "phase": "Running",
-            "startTime": stamp(),
+            "startTime": stamp(Duration::ZERO),
             "hostIP": "127.0.0.1",
             "podIP": address,
             "podIPs": [{"ip": address}],
-            "conditions": conditions(ready),
+            "conditions": conditions(ready, Duration::ZERO),
             "containerStatuses": containers,
         });
         self.patch(name, &status).await;
@@ -106,10 +111,19 @@ impl Kubelet {
     }
 }
 
-fn conditions(ready: bool) -> Value {
+/// The status of a pod that runs and has been ready for that long.
+pub(crate) fn running(address: IpAddr, since: Duration) -> Value {
+    json!({
+        "phase": "Running", "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
+        "hostIP": "127.0.0.1", "startTime": stamp(since), "conditions": conditions(true, since),
+    })
+}
+
+/// The conditions of a pod that has been ready, or not, for that long.
+pub(crate) fn conditions(ready: bool, since: Duration) -> Value {
     let said = |kind: &str, holds: bool| {
         let status = if holds { "True" } else { "False" };
-        json!({"type": kind, "status": status, "lastTransitionTime": stamp()})
+        json!({"type": kind, "status": status, "lastTransitionTime": stamp(since)})
     };
     json!([
         said("PodScheduled", true),
@@ -119,7 +133,7 @@ fn conditions(ready: bool) -> Value {
     ])
 }
 
-/// Now, in whole seconds as Kubernetes writes it.
-fn stamp() -> String {
-    now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+/// That long ago, in whole seconds as Kubernetes writes it.
+fn stamp(ago: Duration) -> String {
+    (now() - ago).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

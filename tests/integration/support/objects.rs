@@ -4,6 +4,8 @@
 //! Builders start valid and small; a test changes what it is about: `let mut it = deployment("web", 2);
 //! it["spec"]["template"]["metadata"]["annotations"] = json!({…});`.
 
+use std::time::Duration;
+
 use kube::{
     Api, Client, Discovery,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -11,6 +13,8 @@ use kube::{
     discovery::{Scope, pinned_kind},
 };
 use serde_json::{Value, json};
+
+use super::wait::eventually;
 
 /// A namespace.
 pub(crate) fn namespace(name: &str) -> Value {
@@ -91,6 +95,9 @@ pub(crate) async fn api_of(client: &Client, object: &Value) -> Api<DynamicObject
     api(client, api_version, kind, text("/metadata/namespace")).await
 }
 
+/// How long a kind may take to be served.
+const SERVED: Duration = Duration::from_secs(5);
+
 /// The API of a kind; `ns: None` means all namespaces.
 ///
 /// # Panics
@@ -103,9 +110,10 @@ pub(crate) async fn api(
 ) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
-    let (resource, capabilities): (ApiResource, _) = pinned_kind(client, &gvk)
-        .await
-        .unwrap_or_else(|error| panic!("{api_version} {kind} is not served: {error}"));
+    // A connection may have ended just now, and a CRD may have been stored just now.
+    let what = format!("{api_version} {kind} is served");
+    let look = async || pinned_kind(client, &gvk).await.map_err(|error| error.to_string());
+    let (resource, capabilities): (ApiResource, _) = eventually(SERVED, &what, look).await;
     match (capabilities.scope, ns) {
         (Scope::Namespaced, Some(ns)) => Api::namespaced_with(client.clone(), ns, &resource),
         _ => Api::all_with(client.clone(), &resource),

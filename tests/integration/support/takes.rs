@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The oracle's second question: did anybody take a Lease while another's term still ran?
 //!
-//! Reads the history that [`super::leases::history`] made of the audit log, and nothing else.
+//! Reads the audit log and the history that [`super::leases::history`] made of it.
+
+use std::time::Duration;
 
 use aibrix_controller_manager::clock::Timestamp;
 
-use super::leases::Change;
+use super::{audit::Entry, leases::Change, silences::Span};
 
 /// A Lease taken from a holder whose term had not ended: two holders in one term.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,4 +91,24 @@ impl Claim {
     fn edited_at(self, at: Timestamp) -> Self {
         Self { edited: self.edited.or(Some(at)), ..self }
     }
+}
+
+/// Whether that process could have seen what the Leases looked like before `edited`: a process reads them
+/// all within a moment of its first request.
+pub(crate) fn was_there(identity: &str, edited: Timestamp, entries: &[Entry]) -> bool {
+    const START: Duration = Duration::from_secs(1);
+    let own = entries.iter().filter(|it| it.caller.as_ref().is_some_and(|by| by.identity == identity));
+    own.map(|it| it.received).min().is_some_and(|first| first + START < edited)
+}
+
+/// Whether the holder asked for its release and got an error of the server's: 5xx does not say that nothing was
+/// stored, and that somebody could take the Lease shows that it was.
+pub(crate) fn gave_it_away(holder: &str, lease: &str, entries: &[Entry], (from, until): Span) -> bool {
+    entries.iter().any(|it| {
+        let by_holder = it.caller.as_ref().is_some_and(|by| by.identity == holder);
+        let about = it.is_lease() && it.object.as_ref().is_some_and(|object| object.name == lease);
+        let spec = it.request.as_ref().and_then(|it| it.pointer("/spec/holderIdentity"));
+        let releases = spec.is_some_and(|it| it.as_str().is_none_or(str::is_empty));
+        by_holder && about && releases && it.code >= 500 && from <= it.received && it.received <= until
+    })
 }
