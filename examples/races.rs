@@ -214,7 +214,9 @@ async fn guarded(
     Ok(match lock.attempt(view, false).await.end {
         AttemptEnd::Holding { .. } => WON.to_owned(),
         // On one line, for people: why a race had no winner.
-        lost => format!("{lost:?}").replace('\n', " "),
+        AttemptEnd::Failed(error) => format!("{error:?}").replace('\n', " "),
+        AttemptEnd::HeldByOther => "held by another".to_owned(),
+        AttemptEnd::LostRace => "lost".to_owned(),
     })
 }
 

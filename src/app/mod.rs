@@ -179,7 +179,7 @@ impl Host {
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
-        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, Arc::clone(clock), &agent)?;
+        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent)?;
         deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
         deps.model_route = Arc::new(settings.model_route.clone());
         deps.model_adapter = settings.model_adapter.clone();

@@ -8,7 +8,6 @@ pub mod pod_autoscaler;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::SharedClock,
     engine::http::{BuildError, EngineClient, Limits},
     runtime::{
         controller::{Card, Controller},
@@ -47,8 +46,6 @@ pub struct Deps {
     pub scale_actions: ScaleActions,
     /// Client towards engines.
     pub engine: EngineClient,
-    /// Clock of the process.
-    pub clock: SharedClock,
     /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
     pub sync_period: Duration,
     /// What the process is told about routes; AIBrix's constants by default.
@@ -78,7 +75,6 @@ impl Deps {
         watches: Watches,
         metrics: RuntimeMetrics,
         registry: &Metrics,
-        clock: SharedClock,
         user_agent: &str,
     ) -> Result<Self, DepsError> {
         let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
@@ -86,7 +82,7 @@ impl Deps {
         let sync_period = pod_autoscaler::SYNC_PERIOD;
         let model_route = Arc::default();
         let model_adapter = ModelAdapterSettings::default();
-        Ok(Self { watches, metrics, scale_actions, engine, clock, sync_period, model_route, model_adapter })
+        Ok(Self { watches, metrics, scale_actions, engine, sync_period, model_route, model_adapter })
     }
 }
 
@@ -101,17 +97,17 @@ pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
 }
 
 fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, scale_actions, engine, clock, sync_period, .. } = deps;
+    let Deps { watches, metrics, scale_actions, engine, sync_period, .. } = deps;
     let card = pod_autoscaler::card_for(sync_period);
-    Arc::new(PodAutoscalerController { card, watches, metrics, scale_actions, engine, clock, sync_period })
+    Arc::new(PodAutoscalerController { card, watches, metrics, scale_actions, engine, sync_period })
 }
 
 fn model_adapter(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, engine, clock, model_adapter: settings, .. } = deps;
-    Arc::new(ModelAdapterController { watches, metrics, engine, clock, settings })
+    let Deps { watches, metrics, engine, model_adapter: settings, .. } = deps;
+    Arc::new(ModelAdapterController { watches, metrics, engine, settings })
 }
 
 fn model_route(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, clock, model_route: settings, .. } = deps;
-    Arc::new(ModelRouteController { watches, metrics, clock, settings })
+    let Deps { watches, metrics, model_route: settings, .. } = deps;
+    Arc::new(ModelRouteController { watches, metrics, settings })
 }

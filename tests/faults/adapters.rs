@@ -42,7 +42,7 @@ const LABEL: &str = "campaign/adapters";
 
 /// Adapters and the pods with their engines.
 pub(crate) struct Adapters {
-    adapters: Api<DynamicObject>,
+    api: Api<DynamicObject>,
     pods: Api<Pod>,
     /// What the engines do, and what they were asked.
     engines: Arc<Pods>,
@@ -82,10 +82,9 @@ pub(crate) struct Engines {
 impl Adapters {
     /// Makes the first engines in `namespace`.
     pub(crate) async fn start(client: &Client, namespace: &str) -> Self {
-        let adapters =
-            objects::api(client, "model.aibrix.ai/v1alpha1", "ModelAdapter", Some(namespace)).await;
+        let api = objects::api(client, "model.aibrix.ai/v1alpha1", "ModelAdapter", Some(namespace)).await;
         let pods = Api::namespaced(client.clone(), namespace);
-        let it = Self { adapters, pods, engines: Arc::default(), state: Mutex::default() };
+        let it = Self { api, pods, engines: Arc::default(), state: Mutex::default() };
         it.make_engines().await;
         it
     }
@@ -121,7 +120,7 @@ impl Adapters {
     /// It is not so, in words.
     pub(crate) async fn is_done(&self) -> Result<(), String> {
         self.catch_up().await;
-        let list = self.adapters.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let list = self.api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         let there: BTreeSet<String> = list.iter().map(ResourceExt::name_any).collect();
         let state = self.state.lock();
         if there != state.wanted {
@@ -214,7 +213,7 @@ impl Adapters {
                          "replicas": replicas, "artifactURL": format!("/models/{name}")},
             });
             let adapter: DynamicObject = serde_json::from_value(adapter).expect("an adapter");
-            match self.adapters.create(&PostParams::default(), &adapter).await {
+            match self.api.create(&PostParams::default(), &adapter).await {
                 Err(kube::Error::Api(status)) if status.code != 409 => {}
                 Ok(_) | Err(kube::Error::Api(_)) => drop(self.state.lock().unmade.remove(&name)),
                 Err(_) => {}
@@ -226,7 +225,7 @@ impl Adapters {
         let unwanted = self.state.lock().unwanted.clone();
         for name in unwanted {
             // Asked again until it is known to be gone.
-            let answer = self.adapters.delete(&name, &DeleteParams::default()).await;
+            let answer = self.api.delete(&name, &DeleteParams::default()).await;
             if matches!(answer, Err(kube::Error::Api(status)) if status.code == 404) {
                 self.state.lock().unwanted.remove(&name);
             }
@@ -247,7 +246,7 @@ impl State {
 }
 
 fn name(n: usize) -> String {
-    format!("{}-{n}", if n % 2 == 0 { "one" } else { "all" })
+    format!("{}-{n}", if n.is_multiple_of(2) { "one" } else { "all" })
 }
 
 /// On how many pods an adapter of that name is wanted.

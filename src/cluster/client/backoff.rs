@@ -32,3 +32,25 @@ impl std::fmt::Debug for WatchBackoff {
         f.debug_struct("WatchBackoff").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_watch_looks_again_within_five_seconds_for_ever() {
+        let mut waits = WatchBackoff::default();
+        let all: Vec<Duration> = waits.by_ref().take(200).collect();
+        assert_eq!(all.len(), 200, "it never gives up");
+        assert!(all.iter().all(|wait| *wait <= LONGEST && !wait.is_zero()), "{all:?}");
+        assert!(all.iter().skip(10).any(|wait| *wait == LONGEST), "it does not hammer: {all:?}");
+    }
+
+    #[test]
+    fn watch_that_worked_starts_with_short_waits_again() {
+        let mut waits = WatchBackoff::default();
+        assert!(waits.by_ref().take(20).any(|wait| wait == LONGEST));
+        waits.reset();
+        assert!(waits.next().is_some_and(|wait| wait < LONGEST / 2));
+    }
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a loop wants to tell about an object.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 /// Longest message of an event, in bytes; the API server allows 1 kB.
 const MESSAGE_LIMIT: usize = 1024;
@@ -36,6 +36,19 @@ pub struct EventDraft {
     pub message: String,
     /// The object that it is about. Its namespace is the event's; `default` for cluster-scoped objects.
     pub regarding: ObjectReference,
+}
+
+/// What an event says of the object that it is about, whose `metadata` this is.
+pub fn regarding(api_version: &str, kind: &str, metadata: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+        resource_version: metadata.resource_version.clone(),
+        field_path: None,
+    }
 }
 
 impl EventDraft {

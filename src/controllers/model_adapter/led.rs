@@ -80,7 +80,7 @@ impl Led {
         let clock: SharedClock = Arc::new(SystemClock);
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(self.api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
-        let mut deps = Deps::new(watches, runtime, &Metrics::empty(), Arc::clone(&clock), "test").unwrap();
+        let mut deps = Deps::new(watches, runtime, &Metrics::empty(), "test").unwrap();
         deps.model_adapter = self.settings.clone();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();

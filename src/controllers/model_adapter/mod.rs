@@ -70,19 +70,17 @@ mod survey_tests;
 #[cfg(test)]
 mod triggers_tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::select;
 
 use crate::{
-    clock::SharedClock,
     cluster::{events::Recorder, writer::Writer},
     engine::http::EngineClient,
     runtime::{
         controller::{Card, Controller, RunError, Term},
-        loops::{BuiltLoop, Loop, run_loops},
+        loops::{BuiltLoop, Loop, run_with_events},
         memory::Memory,
         metrics::RuntimeMetrics,
         watches::Watches,
@@ -92,7 +90,6 @@ use crate::{
 use self::{
     apply::Writes,
     card::{CARD, LOOP, NAME},
-    events::about_malformed,
     fetch::{
         Reads,
         engines::Engines,
@@ -110,8 +107,6 @@ pub use self::settings::{
 /// Objects that a term remembers at most; beyond, those that were not looked at for the longest time start
 /// afresh.
 const REMEMBERED: usize = 100_000;
-/// How long the last events of a term may take to be sent.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The controller of ModelAdapters.
 pub struct ModelAdapterController {
@@ -121,8 +116,6 @@ pub struct ModelAdapterController {
     pub metrics: RuntimeMetrics,
     /// Client towards engines.
     pub engine: EngineClient,
-    /// Clock of the process.
-    pub clock: SharedClock,
     /// How pods are chosen and called.
     pub settings: ModelAdapterSettings,
 }
@@ -161,7 +154,7 @@ impl ModelAdapterController {
         let engines =
             Engines { engine: self.engine.clone(), client: client.clone(), fence: term.fence.clone() };
         built
-            .on_malformed(&stores.adapters, move |object| malformed.publish(about_malformed(object)))
+            .on_malformed(&stores.adapters, move |object| malformed.publish(object.event()))
             .alongside("engine calls", async move { calls.run(&engines, |key| wake.add(key)).await })
             .alongside("measurements", async move { readings.run(&meter, |key| measured.add(key)).await })
             .build(ModelAdapterLoop {
@@ -185,23 +178,8 @@ impl Controller for ModelAdapterController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let client = term.client.0.clone();
-        let (recorder, task) = Recorder::new(client, LOOP.event_source, Arc::clone(&self.clock));
-        let built = self.built(&term, &Stores::new(&self.watches), &recorder);
-        async move {
-            let mut sending = std::pin::pin!(task.run());
-            let ended = select! {
-                biased;
-                ended = run_loops(&term, vec![built]) => ended,
-                () = &mut sending => Err(RunError::Ended { part: "events" }),
-            };
-            // What the last passes had to say is sent before the Lease goes.
-            select! {
-                () = recorder.flush(LAST_WORDS) => {}
-                () = &mut sending => {}
-            }
-            ended
-        }
-        .boxed()
+        let built =
+            |term: &Term, recorder: &Recorder| vec![self.built(term, &Stores::new(&self.watches), recorder)];
+        run_with_events(&term, LOOP.event_source, built)
     }
 }

@@ -52,16 +52,15 @@ mod triggers_tests;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::{select, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
-    clock::SharedClock,
     cluster::{events::Recorder, writer::Writer},
     runtime::{
         controller::{Card, Controller, RunError, Term},
-        loops::{BuiltLoop, Loop, run_loops},
+        loops::{BuiltLoop, Loop, run_with_events},
         metrics::RuntimeMetrics,
         queue::Enqueue,
         watches::{Change, Watches},
@@ -80,8 +79,6 @@ pub use self::card::{CARD, ModelRouteSettings};
 
 /// How often it is looked whether a kind of workloads has come into sight.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long the last events of a term may take to be sent.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The controller of model routes.
 #[derive(Debug)]
@@ -90,8 +87,6 @@ pub struct ModelRouteController {
     pub watches: Watches,
     /// Metrics of loops and queues.
     pub metrics: RuntimeMetrics,
-    /// Clock of the process.
-    pub clock: SharedClock,
     /// What the process is told about routes.
     pub settings: Arc<ModelRouteSettings>,
 }
@@ -145,24 +140,8 @@ impl Controller for ModelRouteController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let client = term.client.0.clone();
-        let (recorder, task) = Recorder::new(client, LOOP.event_source, Arc::clone(&self.clock));
-        let built = self.built(&term, &recorder);
-        async move {
-            let mut sending = std::pin::pin!(task.run());
-            let ended = select! {
-                biased;
-                ended = run_loops(&term, vec![built]) => ended,
-                () = &mut sending => Err(RunError::Ended { part: "events" }),
-            };
-            // What the last passes had to say is sent before the Lease goes.
-            select! {
-                () = recorder.flush(LAST_WORDS) => {}
-                () = &mut sending => {}
-            }
-            ended
-        }
-        .boxed()
+        let built = |term: &Term, recorder: &Recorder| vec![self.built(term, recorder)];
+        run_with_events(&term, LOOP.event_source, built)
     }
 }
 

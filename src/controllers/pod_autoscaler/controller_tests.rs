@@ -184,7 +184,7 @@ impl Led {
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
         let metrics = Metrics::empty();
-        let mut deps = Deps::new(watches, runtime, &metrics, Arc::clone(&clock), "test").unwrap();
+        let mut deps = Deps::new(watches, runtime, &metrics, "test").unwrap();
         deps.sync_period = PERIOD;
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();

@@ -61,17 +61,15 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::select;
 
 use crate::{
-    clock::SharedClock,
     cluster::{events::Recorder, writer::Writer},
     engine::http::EngineClient,
     runtime::{
         controller::{Card, Controller, LoopCard, RunError, Term},
-        loops::{BuiltLoop, Loop, run_loops},
+        loops::{BuiltLoop, Loop, run_with_events},
         memory::Memory,
         metrics::RuntimeMetrics,
         watches::{Change, Stored, Watches},
@@ -81,7 +79,6 @@ use crate::{
 use self::{
     apply::Writes,
     card::{LOOP, NAME},
-    events::about_malformed,
     fetch::{
         Reads,
         live::Live,
@@ -100,8 +97,6 @@ pub use self::{
 /// Objects that a term remembers at most; beyond, those that were not looked at for the longest time
 /// start observing afresh.
 const REMEMBERED: usize = 100_000;
-/// How long the last events of a term may take to be sent.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The controller of PodAutoscalers.
 pub struct PodAutoscalerController {
@@ -115,8 +110,6 @@ pub struct PodAutoscalerController {
     pub scale_actions: ScaleActions,
     /// Client towards engines.
     pub engine: EngineClient,
-    /// Clock of the process.
-    pub clock: SharedClock,
     /// Time between two decisions of an autoscaler: [`SYNC_PERIOD`] but in tests.
     pub sync_period: Duration,
 }
@@ -144,7 +137,7 @@ impl PodAutoscalerController {
         let sources = Sources::new(self.engine.clone(), client.clone());
         let wake = built.enqueue();
         built
-            .on_malformed(&stores.autoscalers, move |object| malformed.publish(about_malformed(object)))
+            .on_malformed(&stores.autoscalers, move |object| malformed.publish(object.event()))
             .alongside("samples", async move { board.run(&sources, |key| wake.add(key)).await })
             .build(PodAutoscalerLoop {
                 writes: Writes::new(Writer::new(client), Arc::clone(&reads), clock),
@@ -168,24 +161,9 @@ impl Controller for PodAutoscalerController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let client = term.client.0.clone();
-        let (recorder, task) = Recorder::new(client, self.loop_card().event_source, Arc::clone(&self.clock));
-        let built = self.built(&term, &Stores::new(&self.watches), &recorder);
-        async move {
-            let mut sending = std::pin::pin!(task.run());
-            let ended = select! {
-                biased;
-                ended = run_loops(&term, vec![built]) => ended,
-                () = &mut sending => Err(RunError::Ended { part: "events" }),
-            };
-            // What the last passes had to say is sent before the Lease goes.
-            select! {
-                () = recorder.flush(LAST_WORDS) => {}
-                () = &mut sending => {}
-            }
-            ended
-        }
-        .boxed()
+        let built =
+            |term: &Term, recorder: &Recorder| vec![self.built(term, &Stores::new(&self.watches), recorder)];
+        run_with_events(&term, self.loop_card().event_source, built)
     }
 }
 

@@ -12,6 +12,7 @@
 //! all stores, start together and stop together. Everything belongs to the future of [`run_loops`] and
 //! ends with it.
 
+mod last_words;
 #[cfg(test)]
 mod loops_tests;
 mod run;
@@ -31,7 +32,7 @@ use super::{
     worker::Worker,
 };
 
-pub use self::run::run_loops;
+pub use self::{last_words::run_with_events, run::run_loops};
 
 /// A loop without its reconciler yet. Its queue exists already, see [`Self::enqueue`].
 #[must_use = "a loop does nothing before it is built and run"]

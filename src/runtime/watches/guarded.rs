@@ -3,10 +3,12 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
+
+use crate::cluster::events::{EventDraft, Severity};
 
 /// An object that a watch skipped because it could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,26 @@ pub struct Malformed {
     pub version: String,
     /// What the parser said.
     pub error: String,
+}
+
+/// Reason of the event on an object that cannot be parsed.
+const MALFORMED: &str = "MalformedObject";
+
+impl Malformed {
+    /// The event that says so, on the object.
+    pub fn event(&self) -> EventDraft {
+        let regarding = ObjectReference {
+            api_version: Some(self.api_version.to_string()),
+            kind: Some(self.kind.to_string()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.clone()),
+            resource_version: Some(self.version.clone()),
+            field_path: None,
+        };
+        let message = format!("the object is skipped until it is corrected: {}", self.error);
+        EventDraft { severity: Severity::Warning, reason: MALFORMED.to_owned(), message, regarding }
+    }
 }
 
 /// Parses to the object, or to what identifies it and the parser's complaint.

@@ -10,11 +10,11 @@ use kube::{
     Api, Client, Discovery,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
-    discovery::{Scope, pinned_kind},
+    discovery::{ApiCapabilities, Scope, pinned_kind},
 };
 use serde_json::{Value, json};
 
-use super::wait::eventually;
+use super::wait::instant;
 
 /// A namespace.
 pub(crate) fn namespace(name: &str) -> Value {
@@ -110,13 +110,22 @@ pub(crate) async fn api(
 ) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
-    // A connection may have ended just now, and a CRD may have been stored just now.
-    let what = format!("{api_version} {kind} is served");
-    let look = async || pinned_kind(client, &gvk).await.map_err(|error| error.to_string());
-    let (resource, capabilities): (ApiResource, _) = eventually(SERVED, &what, look).await;
+    let (resource, capabilities) = served(client, &gvk).await;
     match (capabilities.scope, ns) {
         (Scope::Namespaced, Some(ns)) => Api::namespaced_with(client.clone(), ns, &resource),
         _ => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// The kind, which may have been stored just now; and a connection may have ended just now.
+async fn served(client: &Client, kind: &GroupVersionKind) -> (ApiResource, ApiCapabilities) {
+    let deadline = instant() + SERVED;
+    loop {
+        match pinned_kind(client, kind).await {
+            Ok(found) => return found,
+            Err(error) => assert!(instant() < deadline, "{kind:?} is not served: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
