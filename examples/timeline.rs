@@ -88,18 +88,17 @@ async fn play() -> Result<Scene> {
             "SIGKILL" => leader.sigkill(),
             _ => leader.sigstop(),
         }
-        let others: Vec<&Manager> = managers.iter().filter(|it| !it.is(&holder)).collect();
-        let others: Vec<&Manager> = others.into_iter().filter(|it| it.exit_status().is_none()).collect();
         if blow == "SIGSTOP" {
-            // Nobody is left but the frozen one: a fresh replica stands in.
-            let fresh = Manager::start(&plane, &ARGS).await;
             tokio::time::sleep(FREEZE).await;
             marks.push((now(), "SIGCONT".to_owned()));
             leader.sigcont();
-            managers.push(fresh);
             break;
         }
+        let others: Vec<&Manager> = managers.iter().filter(|it| !it.is(&holder)).collect();
+        let others: Vec<&Manager> = others.into_iter().filter(|it| it.exit_status().is_none()).collect();
         wait_all_held(&client, NAMESPACE, SOON, &[&lease], &others).await;
+        // Another in its place, as a Deployment makes one.
+        managers.push(Manager::start(&plane, &ARGS).await);
     }
     tokio::time::sleep(CALM).await;
     let mut log = plane.audit();
@@ -144,7 +143,7 @@ fn draw(scene: &Scene, file: &std::path::Path) -> Result<()> {
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(110)
-        .build_cartesian_2d(-1.0..until, -0.6..lanes + 0.1)?;
+        .build_cartesian_2d(-1.0..until, -0.9..lanes + 0.1)?;
     let pods = scene.lanes.clone();
     let name = |lane: &f64| {
         let whole = lane.round();
@@ -163,6 +162,8 @@ fn draw(scene: &Scene, file: &std::path::Path) -> Result<()> {
         .disable_y_mesh()
         .x_desc("seconds")
         .x_labels(16)
+        .max_light_lines(0)
+        .x_label_formatter(&|at| format!("{at:.0}"))
         .y_labels(scene.lanes.len() + 1)
         .y_label_formatter(&name)
         .draw()?;
@@ -187,7 +188,7 @@ fn draw(scene: &Scene, file: &std::path::Path) -> Result<()> {
     chart.draw_series(dots)?;
     for (at, caption) in &scene.marks {
         let at = scene.seconds(*at);
-        let line = PathElement::new([(at, -0.5), (at, lanes - 0.2)], RED.stroke_width(1));
+        let line = PathElement::new([(at, -0.35), (at, lanes - 0.2)], RED.stroke_width(1));
         chart.draw_series([line])?;
         chart.draw_series([Text::new(
             caption.clone(),
@@ -196,7 +197,7 @@ fn draw(scene: &Scene, file: &std::path::Path) -> Result<()> {
         )])?;
     }
     let note = "bar: holds the Lease until it is released or runs out; stroke: renewal; dot: a write of the controller";
-    chart.draw_series([Text::new(note, (0.0, -0.42), ("sans-serif", 13).into_font())])?;
+    chart.draw_series([Text::new(note, (0.0, -0.6), ("sans-serif", 13).into_font())])?;
     area.present()?;
     Ok(())
 }

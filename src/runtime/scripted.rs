@@ -355,7 +355,8 @@ fn status(code: u16) -> Response<Chunks> {
     let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
         "reason": "Scripted", "message": format!("scripted failure {code}") });
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    respond(code, stream::iter([body.to_string()]).boxed())
+    // Indented, as the API server does at times.
+    respond(code, stream::iter([format!("{body:#}")]).boxed())
 }
 
 fn respond(code: StatusCode, chunks: BoxStream<'static, String>) -> Response<Chunks> {

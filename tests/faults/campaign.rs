@@ -21,6 +21,7 @@ use crate::{
         install::NAMESPACE,
         manager::Manager,
         probes::{CONTROLLERS, UNBUILT, allow_probes, default_leases, probe_count},
+        silences::Span,
         toxiproxy::Toxiproxy,
         wait::{eventually, now, within_deadline},
     },
@@ -32,6 +33,9 @@ const PROXIED: usize = 2;
 /// Everything is as it should be this long after the last fault has ended.
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_mins(2);
+/// Time between two beats, and how late one is when the machine has stood still.
+const BEAT: Duration = Duration::from_millis(200);
+const LATE: Duration = Duration::from_millis(300);
 /// Longer than a Lease that was given away goes without a holder.
 const MOMENT: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,8 @@ pub(crate) struct Story {
     pub(crate) wrong: Vec<String>,
     /// When everything worked after the last fault; `None` when it never did.
     pub(crate) converged: Option<Timestamp>,
+    /// Times in which nothing on this machine ran, as far as this program can tell: nobody could lead then.
+    pub(crate) stalls: Vec<Span>,
 }
 
 /// A control plane and three replicas.
@@ -116,10 +122,13 @@ impl Campaign {
     /// Runs the plan, under load, to its end.
     pub(crate) async fn run(&self, rounds: &[Round]) -> Story {
         let mut story = Story::default();
+        let mut stalls = Vec::new();
         tokio::select! {
             () = self.load.run(&self.client) => {}
+            () = stand_still(&mut stalls) => {}
             () = self.rounds(rounds, &mut story) => {}
         }
+        story.stalls = stalls;
         match within_deadline(CONVERGENCE, async || self.works().await).await {
             Ok(()) => story.converged = Some(now()),
             Err(seen) => {
@@ -262,6 +271,18 @@ impl Campaign {
                 story.wrong.push(format!("{names}: a manager ended by itself with {status}: {tail:?}"));
                 replica.restart(&self.plane);
             }
+        }
+    }
+}
+
+/// For ever: notes the times for which this program did not get to run.
+async fn stand_still(stalls: &mut Vec<Span>) {
+    loop {
+        let due = now() + BEAT;
+        tokio::time::sleep(BEAT).await;
+        let beat = now();
+        if beat > due + LATE {
+            stalls.push((due, beat));
         }
     }
 }

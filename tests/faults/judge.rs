@@ -4,8 +4,8 @@
 //! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes),
 //! [`silences`], [`doubles`], [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here they
 //! meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a moment
-//! late to notice, only times with a healthy replica and an API server count as leaderless, and hand-over times
-//! belong to the fault that caused them.
+//! late to notice, only times with a healthy replica, an API server and a machine that runs count as leaderless, and
+//! hand-over times belong to the fault that caused them.
 //!
 //! Known limit: an API server that is killed between storing a Lease and writing its line into the log leaves
 //! a term without a beginning. It would show as a violation right after that restart; none has been seen.
@@ -57,6 +57,8 @@ pub(crate) struct Judgement {
     pub(crate) longest_silence: (Duration, String),
     /// The longest time in which no term of anybody ran.
     pub(crate) longest_gap: Duration,
+    /// How often, and for how long, the machine stood still.
+    pub(crate) stalls: Vec<Duration>,
     /// By kind: times until another process held a Lease of the victim; for edits and what hits all, until
     /// the Lease was held again.
     pub(crate) hand_overs: BTreeMap<Kind, Vec<Duration>>,
@@ -77,6 +79,7 @@ impl Judgement {
         self.takes_by_newcomers += other.takes_by_newcomers;
         self.longest_silence = self.longest_silence.max(other.longest_silence);
         self.longest_gap = self.longest_gap.max(other.longest_gap);
+        self.stalls.extend(other.stalls);
         for (kind, times) in other.hand_overs {
             self.hand_overs.entry(kind).or_default().extend(times);
         }
@@ -96,6 +99,7 @@ pub(crate) fn judge(entries: &[Entry], engines: &Engines, story: &Story, lease: 
     for done in &story.done {
         *judgement.faults.entry(done.fault.kind).or_default() += 1;
     }
+    judgement.stalls = story.stalls.iter().copied().map(length).collect();
     judge_writes(entries, story, notice(lease), &mut judgement);
     judge_children(entries, &mut judgement);
     let history = leases::history(entries);
@@ -192,7 +196,7 @@ fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, ju
     });
     let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
-    let excused: Vec<Span> = outages.chain(strangers).collect();
+    let excused: Vec<Span> = outages.chain(strangers).chain(story.stalls.iter().copied()).collect();
     for silence in silences(changes, &excused) {
         if silence.lasted > judgement.longest_silence.0 {
             judgement.longest_silence = (silence.lasted, format!("{name}, after {}", silence.after));

@@ -36,6 +36,9 @@ pub(crate) fn table(judgement: &Judgement) -> String {
     let silence = show(*silence);
     _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence} ({which})");
     _ = writeln!(text, "Longest time in which no term ran: {gap}");
+    let stalls = &judgement.stalls;
+    let longest = show(stalls.iter().max().copied().unwrap_or_default());
+    _ = writeln!(text, "The machine stood still: {} times, for {longest} at most", stalls.len());
     _ = write!(text, "Violations: {}", violations.len());
     for violation in violations.iter().take(SHOWN) {
         _ = write!(text, "\n  {violation}");

@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -73,6 +74,31 @@ async fn a_watch_that_lags_a_little_is_waited_for() {
     tokio::join!(catch_up(&stores), release);
     assert_eq!(names(&store), ["created-by-the-predecessor"]);
     assert_eq!(lists(&api).1.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_list_that_was_asked_for_before_a_full_list_takes_nothing_back() {
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let store = store(&api).await;
+    // The watch lists anew, and what it asked for does not come.
+    api.hold_watches(PODS, true);
+    api.compact(PODS);
+    api.cut_watches(PODS);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(api.count(Ask::StreamingList, PODS), 2);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let _subscription = store.subscribe(move |change| {
+        log.lock().push(format!("{}{}", change.key().name, if change.new.is_some() { '+' } else { '-' }));
+    });
+    api.put(PODS, pod("created-by-the-predecessor"));
+    catch_up(&one(&store)).await;
+    assert_eq!(names(&store), ["a", "created-by-the-predecessor"]);
+    api.hold_watches(PODS, false);
+    sleep(MINUTES).await;
+    assert_eq!(names(&store), ["a", "created-by-the-predecessor"]);
+    assert_eq!(*seen.lock(), ["created-by-the-predecessor+"], "nobody was told that it had gone");
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,11 +112,9 @@ async fn feed<S: Stored>(
     streaming: Streaming,
 ) {
     let sight = Arc::new(Sight::default());
-    let answered = {
-        let inner = Arc::clone(&inner);
-        move || inner.healthy()
-    };
-    let client = sight::watching(client, Arc::clone(&sight), answered);
+    let (listing, answered) = (Arc::clone(&inner), Arc::clone(&inner));
+    let (listing, answered) = (move || listing.begin(), move || answered.healthy());
+    let client = sight::watching(client, Arc::clone(&sight), listing, answered);
     let mut backoff = WatchBackoff::default();
     let mut pages_only = false;
     loop {
@@ -170,7 +168,6 @@ async fn watch_once<S: Stored>(
                 if sight.lists() != lists {
                     // The watcher has begun its streaming list again, and says so nowhere else.
                     (lists, listed) = (sight.lists(), false);
-                    inner.begin();
                 }
                 match take_in(inner, event) {
                     Took::List => listed = true,

@@ -393,6 +393,24 @@ async fn a_quiet_watch_that_is_up_again_is_healthy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_on_many_lines_is_up_again_at_its_next_try() {
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
+    store.synced(MINUTES).await.unwrap();
+    api.fail(Ask::Watch, PODS, Trouble::Status(429));
+    api.cut_watches(PODS);
+    sleep(Duration::from_secs(20)).await;
+    let (_, cause) = store.failing_since().unwrap();
+    assert!(cause.contains("scripted failure 429"), "{cause}");
+    api.heal();
+    api.put(PODS, pod("b"));
+    sleep(Duration::from_secs(6)).await;
+    assert!(store.failing_since().is_none());
+    assert_eq!(names(&store), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_watch_ends_with_its_last_handle_and_a_warm_one_does_not() {
     for warm in [false, true] {
         let api = ScriptedApi::new();
