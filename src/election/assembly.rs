@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::cluster::client::whole_errors;
 use crate::telemetry::families::Registry;
 
 use super::{
@@ -145,7 +146,7 @@ impl Election {
         }
         if !setup.candidates.is_empty() {
             let presence = Presence {
-                api: Api::namespaced(setup.client.clone(), namespace),
+                api: Api::namespaced(whole_errors(setup.client.clone()), namespace),
                 identity: identity.clone(),
                 shared: Arc::clone(&shared),
                 shutdown: setup.shutdown.clone(),
@@ -205,7 +206,7 @@ fn seat_of(
         core: Core::new(identity.clone(), timing, *release_on_cancel, open, now),
         timing,
         lock: Arc::new(Lock::new(client, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
-        glimpses: watch_lease(Api::namespaced(client.clone(), namespace), lease),
+        glimpses: watch_lease(Api::namespaced(whole_errors(client.clone()), namespace), lease),
         ends,
         entry: shared.enter(lease),
         legacy: legacy.clone(),
@@ -239,7 +240,7 @@ fn legacy_guard(
     };
     LegacyGuard::new(legacy::Parts {
         lock: Lock::new(&setup.client, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
-        glimpses: watch_lease(Api::namespaced(setup.client.clone(), namespace), lease),
+        glimpses: watch_lease(Api::namespaced(whole_errors(setup.client.clone()), namespace), lease),
         lease: format!("{namespace}/{lease}"),
         identity: setup.settings.identity.clone(),
         timing,

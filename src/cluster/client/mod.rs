@@ -23,6 +23,7 @@ mod rate_limit;
 mod time_limit;
 mod transport;
 mod user_agent;
+mod whole_errors;
 
 #[cfg(test)]
 mod client_tests;
@@ -63,6 +64,7 @@ pub use self::{
     config::{ConfigError, Source},
     fence::ReadOnly,
     time_limit::Silence,
+    whole_errors::whole_errors,
 };
 use self::{
     config::Found,

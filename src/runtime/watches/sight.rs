@@ -7,13 +7,11 @@ use std::sync::{
     atomic::{AtomicU16, AtomicU64, Ordering},
 };
 
-use http::{Request, Response, Uri, header::CONTENT_LENGTH};
-use http_body_util::BodyExt as _;
+use http::{Request, Uri};
 use kube::{Client, client::Body};
 use tower::service_fn;
 
-/// Longest error that is read whole; the API server's are a few hundred bytes.
-const ERROR_BYTES: usize = 64 * 1024;
+use crate::cluster::client::whole_errors;
 
 /// Seen on the wire by the client of one watch.
 #[derive(Debug, Default)]
@@ -43,10 +41,6 @@ impl Sight {
 ///
 /// It also makes streaming lists consistent. The watcher asks for version "0", which any cache however
 /// old may answer; unset means "not older than now", so that a list never takes a store back in time.
-///
-/// And it puts errors on one line. The watcher reads an answer line by line whatever its status is, and the API
-/// server indents a `Status` at times, while it starts for instance: each line would be an error of its own, with
-/// a wait of its own after it.
 pub(super) fn watching(
     client: Client,
     sight: Arc<Sight>,
@@ -54,6 +48,7 @@ pub(super) fn watching(
     answered: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Client {
     let namespace = client.default_namespace().to_owned();
+    let client = whole_errors(client);
     let service = service_fn(move |mut request: Request<Body>| {
         let (client, sight) = (client.clone(), Arc::clone(&sight));
         let (listing, answered) = (listing.clone(), answered.clone());
@@ -68,28 +63,11 @@ pub(super) fn watching(
             sight.status.store(answer.status().as_u16(), Ordering::Release);
             if answer.status().is_success() {
                 answered();
-                return Ok(answer);
             }
-            Ok::<_, kube::Error>(on_one_line(answer).await)
+            Ok::<_, kube::Error>(answer)
         }
     });
     Client::new(service, namespace)
-}
-
-/// An error with its body on one line. A body that is no JSON, too long or broken off stays as far as it was read.
-async fn on_one_line(answer: Response<Body>) -> Response<Body> {
-    let (mut head, mut body) = answer.into_parts();
-    let mut text = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        text.extend(frame.into_data().unwrap_or_default());
-        if text.len() > ERROR_BYTES {
-            break;
-        }
-    }
-    let parsed = serde_json::from_slice::<serde_json::Value>(&text);
-    let line = parsed.map_or(text, |status| status.to_string().into_bytes());
-    head.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(head, Body::from(line))
 }
 
 /// The request of a streaming list without its version; `None`: it is something else.
