@@ -98,10 +98,24 @@ impl Proxy {
         let toxics = answer.unwrap_or_else(|error| panic!("ask toxiproxy: {error:#}")).json();
         for toxic in toxics.as_array().into_iter().flatten() {
             let name = toxic["name"].as_str().unwrap_or_default();
-            let url = format!("{}/proxies/{}/toxics/{name}", self.api, self.name);
-            call(Method::DELETE, &url, &Value::Null).await;
+            self.take_back(name).await;
         }
         self.enable(true).await;
+    }
+
+    /// Removes a toxic. That waits until what is under way has passed, which a slow connection can keep up for
+    /// long: then its connections are ended first.
+    async fn take_back(&self, toxic: &str) {
+        let url = format!("{}/proxies/{}/toxics/{toxic}", self.api, self.name);
+        for _ in 0..3 {
+            match http::send(Method::DELETE, &url, None).await {
+                // 404: the attempt before did it after all.
+                Ok(answer) if answer.code < 300 || answer.code == 404 => return,
+                Ok(answer) => panic!("{url}: {} {}", answer.code, answer.body),
+                Err(_) => self.enable(false).await,
+            }
+        }
+        panic!("{url}: toxiproxy does not remove it");
     }
 
     /// Adds a toxic of toxiproxy's by its own name, for what has no method here.
