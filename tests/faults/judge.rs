@@ -17,6 +17,7 @@ use crate::{
     campaign::{CONVERGENCE, Done, Story},
     load::CHILDREN,
     plan::{Hits, Kind},
+    strike,
     support::{
         audit::Entry,
         doubles::{self, Doubled},
@@ -45,6 +46,8 @@ pub(crate) struct Judgement {
     pub(crate) judged: usize,
     /// Writes within the notice of an edited Lease.
     pub(crate) in_notice: usize,
+    /// Writes after that, by holders that were cut off when somebody edited or deleted their Lease.
+    pub(crate) unheard: usize,
     /// Children that were made, each once.
     pub(crate) children: usize,
     /// Requests that changed an engine.
@@ -74,6 +77,7 @@ impl Judgement {
         self.violations.extend(other.violations);
         self.judged += other.judged;
         self.in_notice += other.in_notice;
+        self.unheard += other.unheard;
         self.children += other.children;
         self.engines_asked += other.engines_asked;
         self.takes_by_newcomers += other.takes_by_newcomers;
@@ -143,12 +147,8 @@ fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &
             .violations
             .push("no controller changed anything: the verdict would prove nothing".to_owned());
     }
-    let said = |entry: &Entry, why: &str| {
-        let who = entry.caller.as_ref().map(|it| format!("{} in {}", it.controller, it.identity));
-        let who = who.unwrap_or_default();
-        format!("write without a Lease: {} {who}: {} {}: {why}", entry.received, entry.verb, entry.uri)
-    };
     judgement.violations.extend(verdict.violations.iter().map(|it| said(&it.entry, &it.reason)));
+    judge_unheard(&verdict.unheard, story, notice, judgement);
     for entry in &verdict.in_notice {
         let lease = entry.caller.as_ref().map(|it| default_lease(&it.controller)).unwrap_or_default();
         let edited = story.done.iter().any(|done| {
@@ -161,6 +161,30 @@ fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &
             judgement.violations.push(said(entry, "robbed by nobody"));
         }
     }
+}
+
+/// A holder whose Lease somebody edits or deletes while it is cut off cannot hear of it, and may go on to the end of
+/// its own term; nobody else leads then. `unheard` are the writes of such.
+fn judge_unheard(unheard: &[Entry], story: &Story, notice: Duration, judgement: &mut Judgement) {
+    judgement.unheard = unheard.len();
+    for entry in unheard {
+        let who = entry.caller.as_ref().map(|it| it.identity.clone()).unwrap_or_default();
+        let cut_off = story.done.iter().any(|done| {
+            done.fault.kind.breaks_watches()
+                && done.leases.values().any(|holder| *holder == who)
+                && done.from <= entry.received
+                && entry.received <= done.until + notice
+        });
+        if !cut_off {
+            judgement.violations.push(said(entry, "robbed, and could have heard of it"));
+        }
+    }
+}
+
+fn said(entry: &Entry, why: &str) -> String {
+    let who = entry.caller.as_ref().map(|it| format!("{} in {}", it.controller, it.identity));
+    let who = who.unwrap_or_default();
+    format!("write without a Lease: {} {who}: {} {}: {why}", entry.received, entry.verb, entry.uri)
 }
 
 fn judge_children(entries: &[Entry], judgement: &mut Judgement) {
@@ -197,11 +221,17 @@ fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, ju
     let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
     let excused: Vec<Span> = outages.chain(strangers).chain(story.stalls.iter().copied()).collect();
+    // A replica whose every answer comes late learns of the last renewal as much later.
+    let late = |(from, to): Span| {
+        let slow = |it: &&Done| it.fault.kind == Kind::Slow && it.from <= to && from <= it.until;
+        story.done.iter().find(slow).map_or(Duration::ZERO, |_| strike::LATENCY)
+    };
     for silence in silences(changes, &excused) {
         if silence.lasted > judgement.longest_silence.0 {
             judgement.longest_silence = (silence.lasted, format!("{name}, after {}", silence.after));
         }
-        if silence.lasted > lease + PATIENCE {
+        let end = silence.after + silence.lasted;
+        if silence.lasted > lease + PATIENCE + late((silence.after, end)) {
             let seconds = silence.lasted.as_secs_f64();
             judgement
                 .violations

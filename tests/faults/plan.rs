@@ -153,7 +153,7 @@ impl Kind {
     }
 
     /// Whether watches have failed when it is over, and look again only after a while.
-    fn breaks_watches(self) -> bool {
+    pub(crate) fn breaks_watches(self) -> bool {
         self == Self::Cut
             || self == Self::HalfOpen
             || self == Self::Reset

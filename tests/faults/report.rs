@@ -29,6 +29,8 @@ pub(crate) fn table(judgement: &Judgement) -> String {
     _ = writeln!(text);
     _ = writeln!(text, "Faults: {}", judgement.faults.values().sum::<usize>());
     _ = writeln!(text, "Writes judged: {judged}, of them within the notice of an edited Lease: {in_notice}");
+    let unheard = judgement.unheard;
+    _ = writeln!(text, "Writes by holders that were cut off when somebody edited their Lease: {unheard}");
     _ = writeln!(text, "Children made: {children}");
     _ = writeln!(text, "Engines asked to load or unload: {engines_asked}");
     _ = writeln!(text, "Edited Leases taken by processes that had not seen the holder: {takes_by_newcomers}");

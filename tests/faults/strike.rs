@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+/// How much later each answer comes on a slow connection.
+pub(crate) const LATENCY: Duration = Duration::from_secs(2);
 /// How long a probe loop has to panic when it is told to.
 const PANIC: Duration = Duration::from_millis(1500);
 
@@ -52,7 +54,7 @@ pub(crate) async fn replica(
         Kind::Cut => victim.proxy.cut().await,
         Kind::HalfOpen => victim.proxy.hang().await,
         Kind::Reset => victim.proxy.reset(Duration::ZERO).await,
-        Kind::Slow => victim.proxy.slow(Duration::from_secs(2)).await,
+        Kind::Slow => victim.proxy.slow(LATENCY).await,
         Kind::Throttled => victim.proxy.throttle(1).await,
         Kind::ClockAhead => victim.set_clock("+3600"),
         Kind::ClockBehind => victim.set_clock("-3600"),

@@ -194,8 +194,19 @@ fn robbed_holder_has_a_moment_to_learn_of_it_and_not_longer() {
         assert_eq!((soon.violations(), soon.verdict().in_notice.len()), (0, 1));
         let end = 2.2 + notice(Duration::from_secs(15)).as_secs_f64();
         let late = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(end, A);
-        assert_eq!((late.violations(), late.verdict().in_notice.len()), (1, 0));
+        assert_eq!((late.violations(), late.verdict().in_notice.len()), (0, 0));
+        assert_eq!(late.verdict().unheard.len(), 1, "right only for one that was cut off");
+        let over = rob(Story::default().lease(0.0, A), 2.0, "thief_x").write(15.1, A);
+        assert_eq!((over.violations(), over.verdict().unheard.len()), (1, 0), "its own term is over");
+        let taken = rob(Story::default().lease(0.0, A), 2.0, "thief_x").lease(end - 0.1, B).write(end, A);
+        assert_eq!((taken.violations(), taken.verdict().unheard.len()), (1, 0), "somebody else leads");
     }
+}
+
+#[test]
+#[should_panic(expected = "long after a robbery")]
+fn verdict_with_a_robbed_holder_that_goes_on_does_not_pass_as_clean() {
+    Story::default().lease(0.0, A).delete_lease(1.0).write(0.5, A).write(12.0, A).verdict().assert_clean();
 }
 
 #[test]

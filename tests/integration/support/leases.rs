@@ -49,6 +49,11 @@ pub(crate) struct Holding {
     /// The end of the time in which the holder cannot know yet that it was robbed; equal to `until`
     /// otherwise.
     pub(crate) notice: Timestamp,
+    /// The end of the term by the holder's own last write, whatever others have done to the Lease since; equal to
+    /// `until` when the holder gave it away.
+    pub(crate) claim: Timestamp,
+    /// Whether a process of ours wrote the holder.
+    pub(crate) ours: bool,
 }
 
 /// A change by a controller that did not hold its Lease.
@@ -68,6 +73,9 @@ pub(crate) struct Verdict {
     /// Changes by a holder that had been robbed of its Lease (overwritten or deleted by somebody who ignores
     /// the protocol) less than the notice ago. Only tests that rob may have any.
     pub(crate) in_notice: Vec<Entry>,
+    /// Changes later than that, by a robbed holder whose own term would still run: right only when it could not hear,
+    /// because somebody had cut it off. Nobody else leads then either: candidates respect a claim to its end.
+    pub(crate) unheard: Vec<Entry>,
     /// Changes that a process of ours asked for in its own name, not in that of a controller: its certificates
     /// for instance. Such need no Lease.
     pub(crate) by_processes: Vec<Entry>,
@@ -121,6 +129,7 @@ pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
             .filter(|next| next.received < expiry && next.writer.as_deref() != Some(change.holder.as_str()));
         let until = next.map_or(expiry, |next| expiry.min(next.received));
         let notice = robbed.map_or(until, |next| expiry.min(next.finished + notice(change.duration)));
+        let claim = if robbed.is_some() { expiry } else { until };
         match holdings.last_mut() {
             Some(last)
                 if last.identity == change.holder
@@ -129,6 +138,7 @@ pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
             {
                 last.until = until;
                 last.notice = notice;
+                last.claim = claim;
             }
             _ => holdings.push(Holding {
                 component: change.component.clone(),
@@ -136,6 +146,8 @@ pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
                 from: change.received,
                 until,
                 notice,
+                claim,
+                ours: change.writer.is_some(),
             }),
         }
     }
@@ -181,6 +193,11 @@ pub(crate) fn who_wrote_without_lease(entries: &[Entry]) -> Verdict {
             verdict.in_notice.push(entry.clone());
             continue;
         }
+        let alone = |term: &Holding| !own.iter().any(|it| it.ours && term.from < it.from && it.from <= at);
+        if mine().any(|it| it.from <= at && at <= it.claim && alone(it)) {
+            verdict.unheard.push(entry.clone());
+            continue;
+        }
         let reason = match mine().rfind(|it| it.from <= at) {
             Some(last) => {
                 format!("its last term ended {:#} earlier", last.until.until(at).unwrap_or_default())
@@ -219,6 +236,7 @@ impl Verdict {
         assert!(self.judged > 0, "no controller changed anything: the verdict would prove nothing");
         let lines: String = self.violations.iter().take(20).map(Violation::line).collect();
         assert!(self.violations.is_empty(), "{} changes without a Lease:\n{lines}", self.violations.len());
+        assert!(self.unheard.is_empty(), "changes long after a robbery: {:?}", self.unheard);
     }
 }
 
