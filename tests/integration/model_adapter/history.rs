@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use kube::{
     Api,
-    api::{DynamicObject, WatchEvent, WatchParams},
+    api::{DynamicObject, ListParams, WatchEvent, WatchParams},
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -24,13 +24,18 @@ pub(super) struct History {
 
 impl History {
     /// Records the object `name`, which need not exist yet.
-    pub(super) fn of(api: Api<DynamicObject>, name: &str) -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (log, fields) = (Arc::clone(&seen), format!("metadata.name={name}"));
+    pub(super) async fn of(api: Api<DynamicObject>, name: &str) -> Self {
+        let fields = format!("metadata.name={name}");
+        // Nothing that is stored from here on is missed, however late the watch is.
+        let list = api.list(&ListParams::default().fields(&fields)).await.expect("list");
+        let version = list.metadata.resource_version.unwrap_or_default();
+        let there = list.items.into_iter().map(|object| serde_json::to_value(object).expect("JSON"));
+        let seen = Arc::new(Mutex::new(there.collect::<Vec<_>>()));
+        let log = Arc::clone(&seen);
         let mut task = JoinSet::new();
         task.spawn(async move {
             let params = WatchParams::default().fields(&fields);
-            let mut events = api.watch(&params, "0").await.expect("watch").boxed();
+            let mut events = api.watch(&params, &version).await.expect("watch").boxed();
             while let Some(event) = events.next().await {
                 if let Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) = event {
                     log.lock().push(serde_json::to_value(object).expect("JSON"));

@@ -239,7 +239,7 @@ impl Scene {
 
     /// Records all versions of an adapter from now on.
     pub(super) async fn watch(&self, adapter: &Value) -> History {
-        History::of(objects::api_of(&self.client, adapter).await, name_of(adapter))
+        History::of(objects::api_of(&self.client, adapter).await, name_of(adapter)).await
     }
 
     /// Events about the ModelAdapter `name`, as `Warning Reason: message`.
