@@ -326,11 +326,12 @@ impl Elector {
         // Orders come first, then what our own requests have brought, then what others did.
         tokio::select! {
             biased;
-            left = self.parts.ends.left.recv(), if !self.seat_gone => self.seat_said(left),
+            // First: a controller that has nothing to finish leaves at the same moment, because of it.
             () = self.parts.shutdown.cancelled(), if !self.told_shutdown => {
                 self.told_shutdown = true;
                 Event::Shutdown
             }
+            left = self.parts.ends.left.recv(), if !self.seat_gone => self.seat_said(left),
             Some(event) = OptionFuture::from(self.request.as_mut().map(|request| &mut request.ends)) => {
                 if let Some(request) = self.request.take().filter(|request| request.attempt) {
                     let took = self.parts.clock.instant().saturating_duration_since(request.started);
