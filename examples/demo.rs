@@ -3,8 +3,8 @@
 //!
 //! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
 //! answer at real pod addresses; an autoscaler follows their load, a LoRA is loaded and moves when its pod
-//! dies, another one with a bad URL is refused, and a Lease moves between managers when its holder is told to stop. Ends by itself, with an error
-//! when something did not happen.
+//! dies, another one with a bad URL is refused, and a Lease moves between managers when its holder is told to
+//! stop. Ends by itself, with an error when something did not happen.
 #![allow(
     clippy::print_stdout,
     clippy::indexing_slicing,

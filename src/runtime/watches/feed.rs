@@ -152,7 +152,6 @@ async fn watch_once<S: Stored>(
     let mut events = source.watch(client.clone(), streaming);
     let mut lists = sight.lists();
     let mut listed = false;
-    inner.begin();
     loop {
         let next = if streaming && !listed {
             let Ok(next) = timeout(STREAMING_PATIENCE, events.next()).await else {
