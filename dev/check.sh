@@ -70,8 +70,6 @@ run scripts script_syntax
 run_if shellcheck shellcheck script_lint
 run format $cargo fmt --check
 run clippy $cargo clippy --locked --all-targets -- -D warnings
-# No part of all targets, because `cargo test` leaves it out.
-run clippy-faults $cargo clippy --locked --test faults -- -D warnings
 run doc documentation
 run_if cargo-deny deny $cargo deny --locked check bans licenses sources
 

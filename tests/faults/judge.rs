@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The judgement: what the audit log says about a campaign.
 //!
-//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes),
-//! [`silences`], [`doubles`], [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here they
-//! meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a moment
-//! late to notice, only times with a healthy replica, an API server and a machine that runs count as leaderless, and
-//! hand-over times belong to the fault that caused them.
+//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes), [`silences`], [`doubles`],
+//! [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here
+//! they meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a
+//! moment late to notice, only times with a healthy replica, an API server and a machine that runs count as
+//! leaderless, and hand-over times belong to the fault that caused them. That is tried on doctored logs in
+//! `judge_tests.rs`.
 //!
 //! Known limit: an API server that is killed between storing a Lease and writing its line into the log leaves
 //! a term without a beginning. It would show as a violation right after that restart; none has been seen.

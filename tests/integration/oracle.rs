@@ -3,137 +3,18 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use aibrix_controller_manager::{
-    clock::Timestamp,
-    testkit::fake_engine::{Effect, journal},
-};
+use aibrix_controller_manager::testkit::fake_engine::{Effect, journal};
 use serde_json::{Value, json};
 
 use crate::support::{
-    audit::{AuditLog, Caller, Entry},
+    audit::{AuditLog, Caller},
+    doctored::{A, B, LEASE, Story, time, user_agent},
     doubles::{children_made, made_twice},
     engines::{Asked, asked_without_lease, placed_twice},
-    leases::{self, Change, Verdict, notice},
-    silences::{holder_at, silences},
-    takes::{EarlyTake, gave_it_away, taken_early, was_there},
+    leases::{self, notice},
+    silences::holder_at,
+    takes::{gave_it_away, was_there},
 };
-
-const A: &str = "manager-0_aaaa";
-const B: &str = "manager-1_bbbb";
-const LEASE: &str = "aibrix-kv-cache-controller";
-
-/// Audit lines, written as a story: times are seconds from its beginning.
-#[derive(Debug, Default)]
-struct Story {
-    lines: Vec<String>,
-    version: u64,
-}
-
-impl Story {
-    /// `holder` wins or renews the Lease for 15 s; `holder` itself asks.
-    fn lease(self, at: f64, holder: &str) -> Self {
-        self.lease_by(at, holder, 15, &user_agent(holder))
-    }
-
-    /// `holder` gives the Lease back.
-    fn release(self, at: f64, holder: &str) -> Self {
-        self.lease_by(at, "", 1, &user_agent(holder))
-    }
-
-    /// Somebody who ignores the protocol writes `holder` into the Lease.
-    fn rob(self, at: f64, holder: &str) -> Self {
-        self.lease_by(at, holder, 15, "kubectl/v1.36.3")
-    }
-
-    fn lease_by(mut self, at: f64, holder: &str, seconds: u64, user_agent: &str) -> Self {
-        self.version += 1;
-        let lease = json!({
-            "metadata": {"name": LEASE, "resourceVersion": self.version.to_string(),
-                         "labels": {"app.kubernetes.io/component": "kv-cache-controller"}},
-            "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
-        });
-        self.line(at, "patch", user_agent, ("coordination.k8s.io", "leases", LEASE), (200, &lease))
-    }
-
-    fn delete_lease(self, at: f64) -> Self {
-        let object = ("coordination.k8s.io", "leases", LEASE);
-        self.line(at, "delete", "kubectl/v1.36.3", object, (200, &json!({"kind": "Status"})))
-    }
-
-    /// The controller in the process `identity` changes a pod.
-    fn write(self, at: f64, identity: &str) -> Self {
-        self.line(at, "patch", &user_agent(identity), ("", "pods", "web-0"), (200, &Value::Null))
-    }
-
-    fn line(
-        mut self,
-        at: f64,
-        verb: &str,
-        user_agent: &str,
-        (group, resource, name): (&str, &str, &str),
-        (code, response): (u16, &Value),
-    ) -> Self {
-        let line = json!({
-            "stage": "ResponseComplete", "verb": verb, "userAgent": user_agent, "requestURI": "/",
-            "user": {"username": "system:serviceaccount:aibrix-system:aibrix-controller-manager"},
-            "objectRef": {"apiGroup": group, "resource": resource, "namespace": "aibrix-system", "name": name},
-            "responseStatus": {"code": code}, "responseObject": response,
-            "requestReceivedTimestamp": time(at).to_string(),
-            "stageTimestamp": time(at + 0.01).to_string(),
-        });
-        self.lines.push(line.to_string());
-        self
-    }
-
-    /// The body of the last request.
-    fn asks(mut self, body: &Value) -> Self {
-        let line = self.lines.pop().expect("a line");
-        let mut line: Value = serde_json::from_str(&line).expect("JSON");
-        line["requestObject"] = body.clone();
-        self.lines.push(line.to_string());
-        self
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        self.lines.iter().filter_map(|line| Entry::parse(line).expect("an audit line")).collect()
-    }
-
-    fn verdict(&self) -> Verdict {
-        leases::who_wrote_without_lease(&self.entries())
-    }
-
-    fn takes(&self) -> Vec<EarlyTake> {
-        leases::history(&self.entries()).values().flat_map(|changes| taken_early(changes)).collect()
-    }
-
-    /// The process `identity` makes a child of `parent`.
-    fn child(self, at: f64, identity: &str, parent: &str, number: u32) -> Self {
-        let name = format!("{parent}-{number:032x}");
-        self.line(at, "create", &user_agent(identity), ("", "configmaps", &name), (201, &Value::Null))
-    }
-
-    fn changes(&self) -> Vec<Change> {
-        leases::history(&self.entries()).into_values().next().expect("one Lease")
-    }
-
-    /// Times between writes by holders, in milliseconds.
-    fn silences(&self, excused: &[(f64, f64)]) -> Vec<u128> {
-        let excused: Vec<_> = excused.iter().map(|it| (time(it.0), time(it.1))).collect();
-        silences(&self.changes(), &excused).iter().map(|it| it.lasted.as_millis()).collect()
-    }
-
-    fn violations(&self) -> usize {
-        self.verdict().violations.len()
-    }
-}
-
-fn time(at: f64) -> Timestamp {
-    Timestamp::UNIX_EPOCH + Duration::from_hours(500_000) + Duration::from_secs_f64(at)
-}
-
-fn user_agent(identity: &str) -> String {
-    format!("aibrix-controller-manager/0.1.0 (linux/amd64) kv-cache-controller/{identity}")
-}
 
 #[test]
 fn holder_may_write_from_the_moment_it_wins_until_its_lease_runs_out() {
