@@ -12,7 +12,7 @@
 //! | [`takes`] | who took a Lease before the term of its holder had ended |
 //! | [`silences`] | how long a Lease went without a leader, and who held it at a moment |
 //! | [`doubles`], [`engines`] | what was made twice; which engines were asked by a deposed leader |
-//! | [`doctored`] | doctored audit logs, on which the oracle itself is tried |
+//! | [`doctored`] | doctored audit logs, on which the oracle and the judge of campaigns are tried |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
