@@ -31,6 +31,9 @@ pub(super) struct Source<'a> {
 
 /// One look with everything behind it.
 pub(super) struct Look {
+    /// Before anything was read: nothing of what was seen is older.
+    pub(super) began: Instant,
+    /// After everything was read: waits count from here, since what was seen may have come last.
     pub(super) at: Instant,
     pub(super) objects: Objects,
     pub(super) snapshot: Snapshot,
@@ -43,9 +46,9 @@ impl Look {
     /// Reads everything and judges it.
     pub(super) async fn take(from: Source<'_>) -> Self {
         let Source { store, settings, clock, candidate, serving } = from;
-        let at = clock.instant();
+        let began = clock.instant();
         let objects = store.look().await;
-        let now = clock.now();
+        let (at, now) = (clock.instant(), clock.now());
         let mut known = Known::new();
         let configurations = objects.configurations.iter().map(|(title, seen)| {
             let entries = match seen {
@@ -80,6 +83,6 @@ impl Look {
         };
         let facts = files.as_ref().map(|(facts, _)| *facts);
         let snapshot = Snapshot { secret: seen, configurations, files: facts };
-        Self { at, objects, snapshot, known, secret, files }
+        Self { began, at, objects, snapshot, known, secret, files }
     }
 }

@@ -178,7 +178,8 @@ impl World {
     }
 
     fn plan(&mut self, replica: usize, at: Duration, secret: Option<Secret>) {
-        let (now, instant) = (self.wall(replica), self.base + at);
+        // The configurations are read at this moment, the Secret was at another.
+        let (now, instant) = (self.wall(replica), self.base + self.time);
         let seen = self.snapshot(secret.as_ref(), now);
         let known: Vec<Leaf> = secret.iter().filter_map(|it| it.leaf).collect();
         let own = &mut self.replicas[replica];
@@ -414,6 +415,26 @@ proptest! {
         let serving: BTreeSet<u8> = world.replicas.iter().filter_map(|it| Some(it.serving?.number)).collect();
         prop_assert_eq!(serving, BTreeSet::from([leaf.number]), "all serve what the Secret holds");
     }
+}
+
+/// The Secret is read, then nothing happens for long, and the configurations are read: what they hold may have come
+/// a moment ago, and waits for it begin now.
+#[test]
+fn slow_look_shortens_no_wait() {
+    let mut world = World::new(days(400), [0; 3]);
+    let times = |count, action| std::iter::repeat_n(action, count);
+    let slow_publisher = times(5, Action::Go(0)).chain([Action::Go(1), Action::DeleteSecret]);
+    let candidate_in_one_configuration =
+        times(9, Action::Go(0)).chain([Action::Clear(0, 0)]).chain(times(2, Action::Go(0)));
+    let published = [Action::Pass(8000), Action::Go(1), Action::Pass(2000), Action::Go(1)];
+    let slow_maker = published.into_iter().chain(times(5, Action::Go(0)));
+    for action in slow_publisher.chain(candidate_in_one_configuration).chain(slow_maker) {
+        world.take(action);
+    }
+    let secret = world.secret.clone().expect("a Secret");
+    assert_eq!(secret.ca, None, "the candidate was published in all configurations this very moment");
+    world.settle().expect("nobody is refused");
+    assert_ne!(world.secret.and_then(|it| it.ca), None, "the candidate is stored in the end");
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Rotator {
         let secret = look.objects.secret.there().ok_or(ChangeError::Stale)?;
         let (ca, server) = self.state.candidate.clone().ok_or(ChangeError::Stale)?;
         // The process may have been frozen since: others may have taken the candidate out of the bundles.
-        if self.clock.instant().saturating_duration_since(look.at) > plan::FRESH {
+        if self.clock.instant().saturating_duration_since(look.began) > plan::FRESH {
             return Err(ChangeError::Stale);
         }
         let entries = [

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SharedClock, SystemClock};
 
 use super::{
     Certificates,
+    look::{Look, Source},
     plan::{OVERLAP, SETTLE},
     rotation::Data,
-    scripted::{SECRET, Server, aged},
+    scripted::{SECRET, Server, aged, settings},
+    store::Store,
     testing::{data, handshake},
     x509,
 };
@@ -300,4 +302,18 @@ async fn somebody_who_undoes_every_write_is_not_fought_without_end() {
     }
     assert!(server.writes().len() - from < 60, "{} writes", server.writes().len() - from);
     assert!(api.log().len() < 6000);
+}
+
+/// What a slow answer shows may have come a moment ago; what is stored because of it must not be older than allowed.
+#[tokio::test(start_paused = true)]
+async fn waits_count_from_the_end_of_a_slow_look_and_its_age_from_the_begin() {
+    let server = Server::with(None);
+    server.0.lock().slow = SETTLE * 2;
+    let (settings, clock): (_, SharedClock) = (settings(), Arc::new(SystemClock));
+    let store = Store::new(server.api().client(), &settings);
+    let start = clock.instant();
+    let from = Source { store: &store, settings: &settings, clock: &clock, candidate: None, serving: true };
+    let look = Look::take(from).await;
+    assert_eq!(look.began, start);
+    assert!(look.at - start >= SETTLE * 2, "{:?}", look.at - start);
 }

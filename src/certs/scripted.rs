@@ -2,7 +2,7 @@
 //! For tests: an API server with one Secret and two webhook configurations that compares versions, and says what
 //! was done to it when.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::ByteString;
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) forbidden: Vec<(&'static str, &'static str)>,
     /// Watches work, and tell of nothing; otherwise they are refused, and replicas look by themselves each 30 s.
     pub(super) watched: bool,
+    /// How long an answer to a read takes.
+    pub(super) slow: Duration,
     /// Writes to the Secret that are answered 409 first.
     pub(super) conflicts: u32,
     /// Writes that succeeded: when, method and path.
@@ -189,7 +191,12 @@ impl World {
             _ => return Answer::not_found(),
         };
         if method == "GET" {
-            return object.clone().map_or_else(Answer::not_found, Answer::ok);
+            let slow = self.slow;
+            return match object.clone() {
+                Some(object) if slow.is_zero() => Answer::ok(object),
+                Some(object) => Answer::Late(slow, object),
+                None => Answer::not_found(),
+            };
         }
         if method == "PUT" {
             let Some(have) = object.as_ref() else { return Answer::not_found() };

@@ -10,7 +10,7 @@
 //! assert_eq!(api.log(), ["GET /api/v1/namespaces/ns/pods/web-0"]);
 //! ```
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -52,6 +52,8 @@ impl SeenRequest {
 pub enum Answer {
     /// A body of JSON.
     Json(u16, Value),
+    /// 200 with a body of JSON, this long after the request.
+    Late(Duration, Value),
     /// A watch: one line per event, then the stream ends.
     Lines(Vec<Value>),
     /// Head at once, the body never.
@@ -188,6 +190,10 @@ where
             let answer = (server.script.lock())(&seen);
             let (code, body) = match answer {
                 Answer::Json(code, body) => (code, full(body.to_string())),
+                Answer::Late(pause, body) => {
+                    tokio::time::sleep(pause).await;
+                    (200, full(body.to_string()))
+                }
                 Answer::Lines(lines) => {
                     let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
                     (200, full(lines.concat()))
