@@ -85,7 +85,7 @@ async fn judged(settings: &Settings, seed: u64, faults: usize) -> Judgement {
     judge::judge(log.entries(), &campaign.engines(), &story, settings.lease)
 }
 
-// Judges leader-election 7, which is not claimed: see tests/scenarios-left-out.txt.
+// scenario: leader-election 7
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes to hours: make faults"]
 async fn no_controller_writes_without_its_lease_whatever_fails() {
