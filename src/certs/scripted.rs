@@ -36,7 +36,7 @@ pub(super) struct World {
     pub(super) forbidden: Vec<(&'static str, &'static str)>,
     /// Watches work, and tell of nothing; otherwise they are refused, and replicas look by themselves each 30 s.
     pub(super) watched: bool,
-    /// How long an answer to a read takes.
+    /// How long the answer to a read of one of them takes.
     pub(super) slow: Duration,
     /// Writes to the Secret that are answered 409 first.
     pub(super) conflicts: u32,

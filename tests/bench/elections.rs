@@ -157,10 +157,15 @@ impl Trio {
         Ok(times)
     }
 
-    async fn round(&mut self, end: End, victim: usize, times: &mut Times) -> Result<()> {
+    /// A replica, and the Leases that it holds, each with its identity.
+    async fn led_by(&self, replica: usize) -> Result<(&Replica, Vec<(String, String)>)> {
         let held = self.held().await.map_err(anyhow::Error::msg)?;
-        let one = self.replicas.get(victim).context("a replica")?;
-        let lost: Vec<(String, String)> = held.into_iter().filter(|(_, by)| one.manager.is(by)).collect();
+        let one = self.replicas.get(replica).context("a replica")?;
+        Ok((one, held.into_iter().filter(|(_, by)| one.manager.is(by)).collect()))
+    }
+
+    async fn round(&mut self, end: End, victim: usize, times: &mut Times) -> Result<()> {
+        let (one, lost) = self.led_by(victim).await?;
         let from = now();
         match end {
             End::Asked => one.manager.sigterm(),
@@ -194,13 +199,11 @@ impl Trio {
         Ok(())
     }
 
-    /// Reads and watches of the last replica hang while its Leases pass: until others lead instead. It stands back
-    /// for a minute then, and may win a Lease that somebody gives away later.
+    /// Reads and watches of the last replica hang while its Leases pass: until others lead instead. It may win other
+    /// Leases meanwhile, so each one counts by itself.
     async fn give_way(&mut self) -> Result<Vec<Duration>> {
         self.wait_spread().await?;
-        let held = self.held().await.map_err(anyhow::Error::msg)?;
-        let stuck = self.replicas.last().context("a replica")?;
-        let lost: Vec<(String, String)> = held.into_iter().filter(|(_, by)| stuck.manager.is(by)).collect();
+        let (_, lost) = self.led_by(REPLICAS - 1).await?;
         let all_but = |rule: proxy::Rule| rule.but_for(&["/leases", "/events"]);
         let held_back = proxy::Rule::new(&["watch="], proxy::Treatment::HoldBody);
         let hang = proxy::Rule::new(&[], proxy::Treatment::Hang);
@@ -210,7 +213,8 @@ impl Trio {
         for (lease, old) in &lost {
             let log = &mut self.log;
             let moved = within_deadline(Duration::from_mins(3), async || {
-                let taken = successor(&leases_of(log.entries(), lease), old, from).map(|(_, it)| it.finished);
+                let taken = successor(&leases::history_of(log.entries(), NAMESPACE, lease), old, from)
+                    .map(|(_, it)| it.finished);
                 taken.ok_or_else(String::new)
             });
             let taken = moved.await.ok().with_context(|| format!("{lease} is not given away"))?;
@@ -219,11 +223,6 @@ impl Trio {
         self.http.rule(Vec::new());
         Ok(times)
     }
-}
-
-fn leases_of(entries: &[Entry], lease: &str) -> Vec<Change> {
-    let mut history = leases::history(entries);
-    history.remove(&(NAMESPACE.to_owned(), lease.to_owned())).unwrap_or_default()
 }
 
 /// The first change after `from` by which somebody else than `old` holds the Lease, and the one before it.
@@ -242,7 +241,7 @@ fn hand_over(
     from: Timestamp,
     probed: bool,
 ) -> Option<(Duration, Option<Duration>)> {
-    let changes = leases_of(entries, lease);
+    let changes = leases::history_of(entries, NAMESPACE, lease);
     let (before, taken) = successor(&changes, old, from)?;
     let passed = entries.iter().find(|it| {
         let by_new = it.caller.as_ref().is_some_and(|by| by.identity == taken.holder);

@@ -87,8 +87,7 @@ async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
     let entries = log.since(mark).to_vec();
     let counts = audit::count_by(&entries, |it| (it.verb.clone(), it.resource(), it.user.clone()));
     assert_eq!(counts.get(&("create".into(), "leases".into(), "admin".into())), Some(&1), "{counts:?}");
-    let history = leases::history(&entries);
-    let changes = &history[&(ns.clone(), "some-lease".to_owned())];
+    let changes = leases::history_of(&entries, &ns, "some-lease");
     let said: Vec<_> = changes.iter().map(|it| (it.holder.as_str(), it.duration.as_secs())).collect();
     assert_eq!(said, [("web-0_a", 15), ("", 1)]);
     assert_eq!((changes[0].component.as_str(), changes[0].transitions), ("some-controller", 3));

@@ -98,12 +98,7 @@ async fn assert_respected(plane: &ControlPlane, holds: impl Fn(&str) -> bool) {
 
 /// The history of the Lease so far.
 fn changes(plane: &ControlPlane) -> Vec<Change> {
-    let history = leases::history(plane.audit().entries());
-    let (_, changes) = history
-        .into_iter()
-        .find(|((ns, name), _)| ns == NAMESPACE && *name == default_lease(PROBED))
-        .expect("the Lease has a history");
-    changes
+    leases::history_of(plane.audit().entries(), NAMESPACE, &default_lease(PROBED))
 }
 
 /// The time between the first take by `winner` after `after` and the write before it: a renewal or a release.

@@ -17,7 +17,7 @@ use crate::support::{
     eventually,
     holders::wait_all_held,
     install::NAMESPACE,
-    leases::{history, who_wrote_without_lease},
+    leases::{history_of, who_wrote_without_lease},
     manager::Manager,
 };
 
@@ -38,8 +38,7 @@ fn caller(entry: &Entry) -> Caller {
 /// Loads and unloads that were asked for by a process that did not hold the Lease; how many were judged.
 fn without_lease(journal: &[Entry], audit: &mut AuditLog) -> (Vec<String>, usize) {
     let asked = Asked::all(journal);
-    let all = history(audit.entries());
-    let bad = asked_without_lease(&asked, &all[&(NAMESPACE.to_owned(), LEASE.to_owned())]);
+    let bad = asked_without_lease(&asked, &history_of(audit.entries(), NAMESPACE, LEASE));
     (bad.into_iter().map(|it| format!("{it:?}")).collect(), asked.len())
 }
 

@@ -118,6 +118,11 @@ pub(crate) fn history(entries: &[Entry]) -> BTreeMap<LeaseKey, Vec<Change>> {
     all
 }
 
+/// The successful changes of one Lease, in the same order; none when nobody wrote it.
+pub(crate) fn history_of(entries: &[Entry], namespace: &str, name: &str) -> Vec<Change> {
+    history(entries).remove(&(namespace.to_owned(), name.to_owned())).unwrap_or_default()
+}
+
 /// The times in which somebody held the Lease whose `changes` these are.
 pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
     let mut holdings: Vec<Holding> = Vec::new();
