@@ -80,7 +80,8 @@ pub(crate) struct Campaign {
 }
 
 impl Campaign {
-    /// Starts everything and waits until each Lease is held. Its lines on stderr begin with `label`.
+    /// Starts everything and waits until each Lease is held and each probe loop has counted: until then there is
+    /// nothing to tell it to panic with. Its lines on stderr begin with `label`.
     pub(crate) async fn start(settings: &Settings, label: String) -> Self {
         let plane = ControlPlane::start(Options::bare()).await;
         plane.install_manager().await;
@@ -95,6 +96,7 @@ impl Campaign {
         let settings = settings.clone();
         let campaign = Self { replicas, _toxiproxy: toxiproxy, plane, client, load, settings, label };
         eventually(SOON, "every Lease is held", async || campaign.held().await.map(drop)).await;
+        eventually(SOON, "every probe loop counts", async || campaign.count().await).await;
         campaign
     }
 
@@ -253,6 +255,11 @@ impl Campaign {
     async fn works(&self) -> Result<(), String> {
         self.held().await?;
         self.load.is_done(&self.client).await?;
+        self.count().await
+    }
+
+    /// Whether every probe loop counts.
+    async fn count(&self) -> Result<(), String> {
         for controller in UNBUILT {
             let before = probe_count(&self.client, controller).await?;
             tokio::time::sleep(Duration::from_millis(700)).await;
