@@ -24,7 +24,7 @@ use crate::{
     controllers::{self, Deps},
     election,
     fence::Fence,
-    manager::{KindProbe, Life, LifeDeps, Outlook, Signals, State, States, TermClient},
+    manager::{Fitness, KindProbe, Life, LifeDeps, Outlook, Signals, State, States, TermClient},
     runtime::{
         controller::{Controller, FencedClient},
         metrics::RuntimeMetrics,
@@ -199,6 +199,7 @@ impl Host {
             shutdown: shutdown.clone(),
             drain_budget: settings.shutdown.timeout.saturating_sub(RESERVE),
             warm_standby: warm,
+            fitness: Fitness::default(),
         };
         let (clock, metrics, clients) = (Arc::clone(clock), metrics.clone(), clients.clone());
         Ok(Self { clock, metrics, clients, watches, states, election_metrics, controllers, life })

@@ -125,6 +125,7 @@ impl Elector {
             load: self.parts.entry.shared().load(),
             spread: self.parts.spread,
             alone: self.members.borrow().alone(now),
+            fit: *self.parts.ends.fit.borrow(),
         }
     }
 
@@ -296,7 +297,9 @@ impl Elector {
             Stage::Standby if !goes_on => LeaseState::Stopped,
             Stage::Standby if conflict => LeaseState::Conflict,
             Stage::Standby if core.is_guarded() => LeaseState::Guarded,
-            Stage::Standby if core.contends() && core.pauses(now) => LeaseState::Paused,
+            Stage::Standby if core.contends() && (core.pauses(now) || !*self.parts.ends.fit.borrow()) => {
+                LeaseState::Paused
+            }
             Stage::Standby if core.contends() => LeaseState::Standby,
             Stage::Standby => LeaseState::Waiting,
         };
@@ -345,6 +348,10 @@ impl Elector {
             Ok(()) = self.parts.ends.standing.changed(), if !self.seat_gone => {
                 let stands = *self.parts.ends.standing.borrow_and_update();
                 if stands { Event::Stand } else { Event::StandDown }
+            }
+            Ok(()) = self.parts.ends.fit.changed(), if !self.seat_gone => {
+                self.parts.entry.fit(*self.parts.ends.fit.borrow_and_update());
+                Event::Tick
             }
             () = self.parts.entry.surplus() => Event::Surplus,
             Some(glimpse) = self.parts.glimpses.next() => match glimpse {

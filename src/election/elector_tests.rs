@@ -10,6 +10,7 @@ use crate::testkit::lease_store::{Fault, LeaseStore};
 use super::{
     LeaseState, Leaving,
     harness_tests::{Replica, Said, Skewed, pass, settings, within},
+    presence::presence_name,
 };
 
 const ONE: &[(&str, &str)] = &[("kv-cache-controller", "kv")];
@@ -299,6 +300,31 @@ async fn controller_that_cannot_work_gives_way_to_others_and_keeps_trying_alone(
 }
 
 #[tokio::test(start_paused = true)]
+async fn controller_that_could_not_work_leaves_its_lease_to_others_until_it_can() {
+    let store = LeaseStore::new();
+    let (a, b) = leader_and_standby(&store).await;
+    b.stances[KV].fit(false);
+    pass(11.0).await;
+    assert_eq!(b.status().state, LeaseState::Paused);
+    let wanted = |identity: &str| {
+        let presence = store.get(&presence_name(identity)).unwrap();
+        presence["metadata"]["annotations"]["aibrix.ai/contends-for"].clone()
+    };
+    assert_eq!((wanted("a"), wanted("b")), (json!("kv"), json!("")), "nobody offers it a lease");
+    a.leave(KV, Leaving::Failed { back_off: Duration::from_secs(8) });
+    pass(8.0).await;
+    assert_eq!(store.holder("kv"), "", "a stands back");
+    within(3.0, || a.leads(KV)).await;
+    b.stances[KV].fit(true);
+    pass(0.1).await;
+    assert_eq!(b.status().state, LeaseState::Standby);
+    b.stances[KV].fit(false);
+    a.kill();
+    let took = within(40.0, || b.leads(KV)).await;
+    assert!((25.0..31.0).contains(&took), "nobody else took it for a lease duration: {took}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn lease_of_unfinished_work_is_left_to_expire() {
     let store = LeaseStore::new();
     let (a, b) = leader_and_standby(&store).await;
@@ -383,8 +409,8 @@ async fn seven_controllers_spread_over_three_replicas() {
 
     a.stop().await;
     within(2.0, || b.led() + c.led() == 7).await;
-    assert!(store.get(&super::presence::presence_name("a")).is_none());
-    let gone = super::presence::presence_name("b");
+    assert!(store.get(&presence_name("a")).is_none());
+    let gone = presence_name("b");
     b.kill();
     within(20.0, || c.led() == 7).await;
     pass(60.0).await;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Leaving, Metrics, Seat, Settings, Setup,
+    Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Leaving, Metrics, Seat, Settings, Setup, Stance,
 };
 
 pub(super) const NAMESPACE: &str = "aibrix-system";
@@ -83,6 +83,7 @@ pub(super) struct Replica {
     pub(super) said: Arc<Mutex<Vec<(String, Said)>>>,
     fences: Arc<Mutex<BTreeMap<String, Fence>>>,
     orders: BTreeMap<String, mpsc::Sender<Leaving>>,
+    pub(super) stances: BTreeMap<String, Stance>,
     tasks: JoinSet<()>,
 }
 
@@ -126,6 +127,7 @@ impl Replica {
             said: Arc::default(),
             fences: Arc::default(),
             orders: BTreeMap::new(),
+            stances: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
         for task in election.electors.into_iter().chain(election.companions) {
@@ -141,11 +143,12 @@ impl Replica {
         let controller = seat.controller();
         let (sender, mut orders) = mpsc::channel(1);
         self.orders.insert(controller.clone(), sender);
+        self.stances.insert(controller.clone(), seat.stance());
         let (shutdown, fences, said) =
             (self.shutdown.clone(), Arc::clone(&self.fences), Arc::clone(&self.said));
         self.tasks.spawn(async move {
             let say = |what| said.lock().push((controller.clone(), what));
-            seat.stand();
+            seat.stance().stand();
             while let Some(won) = seat.won().await {
                 fences.lock().insert(controller.clone(), won.fence.clone());
                 say(Said::Won);

@@ -77,7 +77,7 @@ mod without_tests;
 pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{LeaseEvents, LeaseRef, NoEvents};
 pub use metrics::Metrics;
-pub use seat::Seat;
+pub use seat::{Seat, Stance};
 pub use status::{LeaseState, LeaseStatus};
 pub use without::without_election;
 

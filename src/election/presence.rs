@@ -253,7 +253,7 @@ impl Presence {
     }
 
     fn lease(&self, name: &str, now: &str, leaving: bool) -> Value {
-        let mut annotations = json!({ CONTENDS_FOR: self.shared.leases().join(",") });
+        let mut annotations = json!({ CONTENDS_FOR: self.shared.wanted().join(",") });
         if leaving && let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(LEAVING.into(), json!("true"));
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The controller's side of its election: what its supervisor holds.
 //!
-//! Protocol: [`Seat::stand`], then for each [`Seat::won`] exactly one [`Seat::left`] or
+//! Protocol: [`Stance::stand`], then for each [`Seat::won`] exactly one [`Seat::left`] or
 //! [`Seat::left_and_released`] when the controller's tasks have ended (or never will). In between the
 //! supervisor watches the fence of the term and [`Seat::asked_to_leave`].
 
@@ -23,6 +23,7 @@ pub(super) struct SeatEnds {
     pub(super) won: mpsc::Sender<Won>,
     pub(super) left: mpsc::Receiver<Left>,
     pub(super) standing: watch::Receiver<bool>,
+    pub(super) fit: watch::Receiver<bool>,
     pub(super) asked: watch::Sender<Option<&'static str>>,
     pub(super) status: watch::Sender<LeaseStatus>,
 }
@@ -32,31 +33,19 @@ pub(super) struct SeatEnds {
 pub struct Seat {
     won: mpsc::Receiver<Won>,
     left: mpsc::Sender<Left>,
-    standing: watch::Sender<bool>,
+    stance: Stance,
     asked: watch::Receiver<Option<&'static str>>,
     status: watch::Receiver<LeaseStatus>,
 }
 
-impl Seat {
-    /// Both ends.
-    pub(super) fn new(status: LeaseStatus) -> (Self, SeatEnds) {
-        // Each term is won once and left once before the next: one place is enough.
-        let (won_sender, won) = mpsc::channel(1);
-        let (left, left_receiver) = mpsc::channel(1);
-        let (standing, standing_receiver) = watch::channel(false);
-        let (asked_sender, asked) = watch::channel(None);
-        let (status_sender, status) = watch::channel(status);
-        let seat = Self { won, left, standing, asked, status };
-        let ends = SeatEnds {
-            won: won_sender,
-            left: left_receiver,
-            standing: standing_receiver,
-            asked: asked_sender,
-            status: status_sender,
-        };
-        (seat, ends)
-    }
+/// Whether a controller wants its Lease. At first it does not, and is thought fit.
+#[derive(Debug, Clone)]
+pub struct Stance {
+    standing: watch::Sender<bool>,
+    fit: watch::Sender<bool>,
+}
 
+impl Stance {
     /// The controller may run: contend for its Lease.
     pub fn stand(&self) {
         self.standing.send_replace(true);
@@ -66,6 +55,46 @@ impl Seat {
     /// on until it is left.
     pub fn stand_down(&self) {
         self.standing.send_replace(false);
+    }
+
+    /// Whether the controller could work if it led. While it could not, a Lease is left to the other members
+    /// for a lease duration, and none of them offers one; without others it contends like any. A term that
+    /// has begun goes on.
+    pub fn fit(&self, fit: bool) {
+        self.fit.send_if_modified(|known| std::mem::replace(known, fit) != fit);
+    }
+
+    /// What was last told to [`Self::fit`].
+    pub fn is_fit(&self) -> bool {
+        *self.fit.borrow()
+    }
+}
+
+impl Seat {
+    /// Both ends.
+    pub(super) fn new(status: LeaseStatus) -> (Self, SeatEnds) {
+        // Each term is won once and left once before the next: one place is enough.
+        let (won_sender, won) = mpsc::channel(1);
+        let (left, left_receiver) = mpsc::channel(1);
+        let (standing, standing_receiver) = watch::channel(false);
+        let (fit, fit_receiver) = watch::channel(true);
+        let (asked_sender, asked) = watch::channel(None);
+        let (status_sender, status) = watch::channel(status);
+        let seat = Self { won, left, stance: Stance { standing, fit }, asked, status };
+        let ends = SeatEnds {
+            won: won_sender,
+            left: left_receiver,
+            standing: standing_receiver,
+            fit: fit_receiver,
+            asked: asked_sender,
+            status: status_sender,
+        };
+        (seat, ends)
+    }
+
+    /// A handle for whoever knows whether the controller may run, and whether it could work.
+    pub fn stance(&self) -> Stance {
+        self.stance.clone()
     }
 
     /// The next term; `None` when there will be none: shutdown, or the elector has ended. Cancel-safe.

@@ -62,6 +62,8 @@ struct Post {
     /// Whoever holds the Lease by name and by time, as last seen.
     holder: Option<String>,
     surplus: Arc<Notify>,
+    /// Its controller could work.
+    fit: bool,
     /// When the Lease was last offered to others.
     offered: Option<Instant>,
     unwanted_until: Option<Instant>,
@@ -110,6 +112,7 @@ impl Shared {
             standing: Standing::Idle,
             holder: None,
             surplus: Arc::clone(&surplus),
+            fit: true,
             offered: None,
             unwanted_until: None,
         };
@@ -127,9 +130,10 @@ impl Shared {
         self.state.lock().posts.values().filter(|post| post.standing != Standing::Idle).count()
     }
 
-    /// Leases that this process contends for.
-    pub fn leases(&self) -> Vec<String> {
-        self.state.lock().posts.keys().cloned().collect()
+    /// Leases that this process wants: those of controllers that could work.
+    pub fn wanted(&self) -> Vec<String> {
+        let state = self.state.lock();
+        state.posts.iter().filter(|(_, post)| post.fit).map(|(lease, _)| lease.clone()).collect()
     }
 
     /// How many controllers of this process lead.
@@ -247,6 +251,11 @@ impl Entry {
                 post.holder = holder.map(str::to_owned);
             }
         });
+    }
+
+    /// Whether the controller could work if it led.
+    pub fn fit(&self, fit: bool) {
+        self.shared.update(&self.lease, |post| post.fit = fit);
     }
 
     /// Tasks of the controller may run on though nobody watches them any more.

@@ -16,7 +16,7 @@ pub enum LeaseState {
     Standby,
     /// Contending, but the Lease is held for another controller.
     Conflict,
-    /// Standing back after having given the Lease away.
+    /// Standing back: the Lease was given away a moment ago, or the controller could not work.
     Paused,
     /// Leading.
     Leading,

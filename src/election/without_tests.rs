@@ -19,7 +19,7 @@ async fn every_term_is_won_at_once_and_ends_with_its_controller() {
     }
     let seat = &mut seats[0];
     assert!(tokio::time::timeout(Duration::from_mins(1), seat.won()).await.is_err(), "not before it stands");
-    seat.stand();
+    seat.stance().stand();
     let first = seat.won().await.unwrap();
     assert_eq!(first.fence.check(), Ok(None));
     tokio::time::sleep(Duration::from_hours(1)).await;

@@ -12,6 +12,7 @@
 //! # Absent on purpose
 //! Names of controllers and kinds: this layer sees `dyn Controller` and its `Card` only.
 
+mod fitness;
 mod kind_gate;
 mod lifecycle;
 mod shutdown;
@@ -19,12 +20,15 @@ mod states;
 mod supervisor;
 
 #[cfg(test)]
+mod fitness_tests;
+#[cfg(test)]
 mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
 mod supervisor_tests;
 
+pub use fitness::Fitness;
 pub use kind_gate::KindProbe;
 pub use lifecycle::State;
 pub use shutdown::{Asked, Signals};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs the life of one controller: wait for its kinds, stand for election, work for a term, again.
 
-use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fmt, future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
+};
 
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,7 @@ use crate::{
 };
 
 use super::{
+    fitness::{Fitness, Standby},
     kind_gate::{KindGate, KindProbe},
     lifecycle::{Ended, Failures, PATIENCE, State},
     states::States,
@@ -48,6 +51,8 @@ pub struct LifeDeps {
     pub drain_budget: Duration,
     /// Start watches before the Lease is won.
     pub warm_standby: bool,
+    /// Which controllers of the process could not work if they led.
+    pub fitness: Fitness,
 }
 
 impl fmt::Debug for LifeDeps {
@@ -118,7 +123,7 @@ impl Life {
 
     /// Shutdown came while no term was running: gives back what was won at the same moment.
     async fn stop(&mut self) -> Outlook {
-        self.seat.stand_down();
+        self.seat.stance().stand_down();
         let rest = async {
             while self.seat.won().await.is_some() {
                 self.seat.left_and_released(Leaving::Finished).await;
@@ -134,22 +139,45 @@ impl Life {
 
     /// Waits for the kinds, then for the Lease. `None`: the election is over for this process.
     async fn win(&mut self) -> Option<Won> {
+        let standby = Standby {
+            controller: Arc::clone(&self.controller),
+            stance: self.seat.stance(),
+            fitness: self.deps.fitness.clone(),
+        };
+        let stands = self.stand();
+        // From the second time on it stands while its kinds are looked for, and may win: a Lease that was won is
+        // worked under, or given away again.
+        let won = tokio::select! {
+            biased;
+            won = self.seat.won() => won,
+            never = stands => match never {},
+            never = standby.look_after() => match never {},
+        };
+        // The term shows anew.
+        self.deps.fitness.regained(self.name());
+        self.seat.stance().fit(true);
+        won
+    }
+
+    /// Stands for election once its kinds are served.
+    fn stand(&self) -> impl Future<Output = Infallible> + Send + use<> {
         let name = self.name();
         let gate =
             KindGate { required: self.controller.card().required_kinds, probe: Arc::clone(&self.deps.probe) };
         let states = Arc::clone(&self.deps.states);
-        let seat = &self.seat;
-        gate.open(name, || {
-            seat.stand_down();
-            states.set(name, State::WaitingForCrd);
-        })
-        .await;
-        self.enter(State::Candidate);
-        if self.deps.warm_standby {
-            self.controller.warm_up();
+        let warm = self.deps.warm_standby.then(|| Arc::clone(&self.controller));
+        let stance = self.seat.stance();
+        async move {
+            gate.open(name, || {
+                stance.stand_down();
+                states.set(name, State::WaitingForCrd);
+            })
+            .await;
+            states.set(name, State::Candidate);
+            drop(warm.map(|controller| controller.reads()));
+            stance.stand();
+            std::future::pending().await
         }
-        self.seat.stand();
-        self.seat.won().await
     }
 
     /// Works for one term and says how it ended.
@@ -210,6 +238,8 @@ impl Life {
             Ended::Failed(error) => tracing::error!(controller, error = %error, "controller ended by itself"),
             Ended::Stuck(reason) => {
                 tracing::error!(controller, reason, "controller cannot work, giving its lease away");
+                self.deps.fitness.lost(controller);
+                self.seat.stance().fit(false);
             }
             // Lost: the elector has said so.
             Ended::Lost | Ended::Drained | Ended::Unfinished => {}

@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, SharedClock, SystemClock},
     election::without_election,
-    runtime::controller::{Card, Controller, FencedClient, Kind, RunError, Term},
+    runtime::{
+        controller::{Card, Controller, FencedClient, Kind, RunError, Term},
+        watches::Read,
+    },
 };
 
-use super::{Life, LifeDeps, Outlook, State, States};
+use super::{Fitness, Life, LifeDeps, Outlook, State, States};
 
 static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
 static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
@@ -43,7 +46,9 @@ impl Controller for Scripted {
         self.card
     }
 
-    fn warm_up(&self) {}
+    fn reads(&self) -> Vec<Read> {
+        Vec::new()
+    }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
         let turn = self.terms.fetch_add(1, Ordering::SeqCst);
@@ -90,6 +95,7 @@ fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str
         shutdown: shutdown.clone(),
         drain_budget: Duration::from_secs(6),
         warm_standby: true,
+        fitness: Fitness::default(),
     };
     let terms = Arc::new(AtomicUsize::new(0));
     let controller = Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms) };

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock::SharedClock, fence::Fence};
 
-use super::progress::Progress;
+use super::{progress::Progress, watches::Read};
 
 /// Longest pass of a loop whose card names no deadline.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(2);
@@ -140,9 +140,9 @@ pub trait Controller: Send + Sync + 'static {
     /// Its constants.
     fn card(&self) -> &'static Card;
 
-    /// Starts the watches that it reads, so that a standby's stores are filled before it wins.
+    /// The stores that it reads. Starts their watches, so that a standby's are filled before it wins.
     /// Idempotent. Never writes.
-    fn warm_up(&self);
+    fn reads(&self) -> Vec<Read>;
 
     /// Works for one term: catches up, queues all keys once, runs passes. Ends with `Ok` after
     /// `term.drain` is cancelled and the passes under way have ended; ends at any await by being

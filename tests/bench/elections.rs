@@ -31,6 +31,8 @@ const NS: &str = "bench-elections";
 const REPLICAS: usize = 3;
 const TIME: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a replica whose reads hang is watched after it gave its Leases away.
+const UNHEALED: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -80,7 +82,9 @@ pub(crate) async fn measure() -> Result<Vec<Figure>> {
     note("SIGKILL: last renewal → another leads", spread(&killed.leads), "≤ 16 s");
     let cut = trio.rounds(End::Cut, 4).await?;
     note("cut off: last renewal → another leads", spread(&cut.leads), "≤ 17 s");
-    note("reads hang: from then until another leads", spread(&trio.give_way().await?), "≤ 90 s");
+    let (moved, taken) = trio.give_way().await?;
+    note("reads hang: from then until another leads", spread(&moved), "≤ 90 s");
+    note("… Leases that the replica takes in the two minutes after", taken.to_string(), "0");
     let client = trio.plane.client().await;
     objects::create(&client, &objects::namespace(NS)).await;
     memory::create_pods(&client, NS).await?;
@@ -199,9 +203,9 @@ impl Trio {
         Ok(())
     }
 
-    /// Reads and watches of the last replica hang while its Leases pass: until others lead instead. It may win other
-    /// Leases meanwhile, so each one counts by itself.
-    async fn give_way(&mut self) -> Result<Vec<Duration>> {
+    /// Reads and watches of the last replica hang while its Leases pass: until others lead instead, and how many
+    /// Leases it takes all the same in [`UNHEALED`]. Each Lease counts by itself.
+    async fn give_way(&mut self) -> Result<(Vec<Duration>, usize)> {
         self.wait_spread().await?;
         let (_, lost) = self.led_by(REPLICAS - 1).await?;
         let all_but = |rule: proxy::Rule| rule.but_for(&["/leases", "/events"]);
@@ -220,9 +224,25 @@ impl Trio {
             let taken = moved.await.ok().with_context(|| format!("{lease} is not given away"))?;
             times.push(between(from, taken));
         }
+        let moved = now();
+        tokio::time::sleep(UNHEALED).await;
         self.http.rule(Vec::new());
-        Ok(times)
+        let taken = lost.first().map_or(0, |(_, sick)| {
+            let all = leases::history(self.log.entries());
+            let changes = all.iter().filter(|((namespace, _), _)| namespace == NAMESPACE).map(|(_, it)| it);
+            changes.map(|it| terms_from(it, sick, moved)).sum()
+        });
+        Ok((times, taken))
     }
+}
+
+/// How often this identity becomes the holder after `from`.
+fn terms_from(changes: &[Change], identity: &str, from: Timestamp) -> usize {
+    let begins = |pair: &[Change; 2]| {
+        let [before, after] = pair;
+        after.received > from && after.holder == identity && before.holder != identity
+    };
+    changes.array_windows().filter(|pair| begins(pair)).count()
 }
 
 /// The first change after `from` by which somebody else than `old` holds the Lease, and the one before it.

@@ -17,7 +17,7 @@ use aibrix_controller_manager::{
 use crate::server::{Outcome, Write};
 
 /// Nothing random, no spread, nobody known: what differs between replicas is left to the search.
-const AROUND: Surroundings = Surroundings { jitter: 0.0, load: 0, spread: false, alone: false };
+const AROUND: Surroundings = Surroundings { jitter: 0.0, load: 0, spread: false, alone: false, fit: true };
 
 /// What an exchange is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -89,7 +89,7 @@ impl Led {
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
         for controller in all(&deps).into_iter().filter(|it| it.card().name == NAME) {
-            controller.warm_up();
+            drop(controller.reads());
             running.spawn(controller.run(term.clone()));
         }
         self.term = Some(TermOf { drain, running, _right: right });

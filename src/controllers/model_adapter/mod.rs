@@ -83,7 +83,7 @@ use crate::{
         loops::{BuiltLoop, Loop, run_with_events},
         memory::Memory,
         metrics::RuntimeMetrics,
-        watches::Watches,
+        watches::{Read, Watches},
     },
 };
 
@@ -173,8 +173,8 @@ impl Controller for ModelAdapterController {
         &CARD
     }
 
-    fn warm_up(&self) {
-        drop(Stores::new(&self.watches));
+    fn reads(&self) -> Vec<Read> {
+        Stores::new(&self.watches).reads()
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {

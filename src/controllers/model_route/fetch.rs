@@ -9,7 +9,7 @@ use crate::{
     k8s::names::reference_grant_name_for,
     runtime::{
         reconciler::Key,
-        watches::{Store, Stored, WatchSpec, Watches},
+        watches::{Read, Store, Stored, WatchSpec, Watches},
     },
 };
 
@@ -50,6 +50,15 @@ impl Stores {
             grants: watches.store(all(reference_grants()).keeping(GrantFacts::keep)),
             gateway,
         }
+    }
+
+    /// All of them.
+    pub(super) fn reads(&self) -> Vec<Read> {
+        let own = [Read::required(&self.routes), Read::required(&self.grants)];
+        let sources = self.sources.iter().map(|(kind, store)| {
+            if kind.is_builtin() { Read::required(store) } else { Read::optional(store) }
+        });
+        own.into_iter().chain(sources).collect()
     }
 
     /// What a pass for the route `name` looks at. `source_lost`: see the snapshot.

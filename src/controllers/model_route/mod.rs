@@ -63,7 +63,7 @@ use crate::{
         loops::{BuiltLoop, Loop, run_with_events},
         metrics::RuntimeMetrics,
         queue::Enqueue,
-        watches::{Change, Watches},
+        watches::{Change, Read, Watches},
     },
 };
 
@@ -135,8 +135,8 @@ impl Controller for ModelRouteController {
         &CARD
     }
 
-    fn warm_up(&self) {
-        drop(Stores::new(&self.watches, &self.settings));
+    fn reads(&self) -> Vec<Read> {
+        Stores::new(&self.watches, &self.settings).reads()
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {

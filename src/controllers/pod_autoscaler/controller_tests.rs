@@ -193,7 +193,7 @@ impl Led {
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
         for controller in all(&deps).into_iter().filter(|it| it.card().name == "pod-autoscaler-controller") {
-            controller.warm_up();
+            drop(controller.reads());
             running.spawn(controller.run(term.clone()));
         }
         Self { api, engine, drain, running, metrics, _right: right }

@@ -72,7 +72,7 @@ use crate::{
         loops::{BuiltLoop, Loop, run_with_events},
         memory::Memory,
         metrics::RuntimeMetrics,
-        watches::{Change, Stored, Watches},
+        watches::{Change, Read, Stored, Watches},
     },
 };
 
@@ -156,8 +156,8 @@ impl Controller for PodAutoscalerController {
         self.card
     }
 
-    fn warm_up(&self) {
-        drop(Stores::new(&self.watches));
+    fn reads(&self) -> Vec<Read> {
+        Stores::new(&self.watches).reads()
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {

@@ -458,6 +458,11 @@ impl Core {
         }
     }
 
+    /// When others that could work would have taken the Lease long ago: whoever is there cannot, either.
+    fn unwanted_from(&self, chance: Chance) -> Instant {
+        chance.from() + self.timing.lease_duration
+    }
+
     fn next_of_standby(&self, now: Instant, around: Surroundings) -> Next {
         // Without a watch the Lease is read once per retry period.
         let look = if self.watching { None } else { Some(self.read_at.max(self.not_before)) };
@@ -473,15 +478,15 @@ impl Core {
                     Chance::Expires(_) => spread::wait_for_expired(around.load),
                 }
             };
-            let paused = self.pause.filter(|pause| !(pause.only_for_others && around.alone)).map(|pause| {
-                // Others that could work would have taken it long ago: they, too, have given way.
-                let unwanted =
-                    matches!(chance, Chance::Free(_)).then(|| chance.from() + self.timing.lease_duration);
+            let pause = self.pause.filter(|pause| !(pause.only_for_others && around.alone));
+            let paused = pause.map_or(now, |pause| {
+                let unwanted = matches!(chance, Chance::Free(_)).then(|| self.unwanted_from(chance));
                 unwanted
                     .filter(|_| pause.only_for_others)
                     .map_or(pause.until, |moment| moment.min(pause.until))
             });
-            (chance.from() + wait).max(self.not_before).max(paused.unwrap_or(now))
+            let unfit = if around.fit || around.alone { now } else { self.unwanted_from(chance) };
+            (chance.from() + wait).max(self.not_before).max(paused).max(unfit)
         });
         match (attempt, look) {
             (Some(moment), _) if moment <= now => {

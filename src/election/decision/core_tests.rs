@@ -16,7 +16,7 @@ use super::{
     *,
 };
 
-const CALM: Surroundings = Surroundings { jitter: 0.5, load: 0, spread: true, alone: false };
+const CALM: Surroundings = Surroundings { jitter: 0.5, load: 0, spread: true, alone: false, fit: true };
 
 fn timing() -> Timing {
     let seconds = Duration::from_secs;
@@ -390,4 +390,32 @@ fn lease_that_nobody_takes_after_giving_way_is_taken_back_after_a_lease_duration
     held.at(1.0).step(Event::Watched(lease(13, "other")));
     assert_eq!(held.at(20.0).step(Event::Tick), [], "expired, but the pause goes on");
     assert!(attempts(&held.at(60.0).step(Event::Tick)));
+}
+
+/// It would hold the Lease without working, and somebody else may be able to.
+#[test]
+fn whoever_could_not_work_leaves_a_lease_to_others_for_a_lease_duration() {
+    let unfit = Surroundings { fit: false, ..CALM };
+    let free_from = |around: Surroundings| {
+        let mut stage = Play::standing();
+        stage.around = around;
+        stage.step(Event::Watched(lease(1, "other")));
+        let actions = stage.at(4.0).step(Event::Watched(lease(2, "")));
+        (attempts(&actions), stage)
+    };
+    assert!(free_from(CALM).0);
+    assert!(free_from(Surroundings { alone: true, ..unfit }).0, "nobody else is there");
+    let (at_once, mut stage) = free_from(unfit);
+    assert!(!at_once);
+    assert_eq!(stage.wakes_after(), Some(19.0));
+    assert_eq!(stage.at(18.9).step(Event::Tick), []);
+    assert!(attempts(&stage.at(19.0).step(Event::Tick)), "nobody wanted it");
+    let (_, mut stage) = free_from(unfit);
+    stage.around = CALM;
+    assert!(attempts(&stage.at(6.0).step(Event::Tick)), "it can work again");
+    let mut expired = Play::standing();
+    expired.around = unfit;
+    expired.step(Event::Watched(lease(1, "other")));
+    assert_eq!(expired.at(29.9).step(Event::Tick), []);
+    assert!(attempts(&expired.at(30.0).step(Event::Tick)));
 }

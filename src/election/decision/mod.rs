@@ -156,6 +156,8 @@ pub struct Surroundings {
     pub spread: bool,
     /// No other member is known to be present.
     pub alone: bool,
+    /// The controller could work, as far as is known: see [`super::Stance::fit`].
+    pub fit: bool,
 }
 
 /// Where an elector stands.

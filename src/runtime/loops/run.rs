@@ -21,6 +21,7 @@ use super::{
     super::{
         catch_up::catch_up,
         controller::{RunError, Term},
+        health::{answered, failing},
         progress::Progress,
         queue::Queue,
         tasks::panic_message,
@@ -211,16 +212,17 @@ async fn watch_health(
 ) -> RunError {
     let silent: Mutex<Option<(Instant, String)>> = Mutex::new(None);
     let probe = async {
-        // One store stands for all: what is asked is whether the API server answers reads.
-        let Some(read) = reads.first() else { return std::future::pending().await };
+        if reads.is_empty() {
+            return std::future::pending().await;
+        }
         loop {
             let asked = clock.instant();
-            let answer = read.store.probe().await;
+            let answer = answered(reads).await;
             {
                 let mut silent = silent.lock();
                 *silent = answer.err().map(|cause| {
                     let since = silent.as_ref().map_or(asked, |(since, _)| *since);
-                    (since, format!("{}: {cause}", read.store.kind()))
+                    (since, cause)
                 });
             }
             sleep_until(asked + PROBE_PERIOD).await;
@@ -239,12 +241,8 @@ async fn watch_health(
                 let (kind, cause) = ((*kind).to_owned(), "the kind is not served any more".to_owned());
                 return RunError::CacheSync { kind, cause };
             }
-            let failing = reads.iter().filter_map(|read| {
-                let (since, cause) = read.store.failing_since()?;
-                Some((since, format!("{}: {cause}", read.store.kind())))
-            });
             let silent = silent.lock().clone();
-            progress.watch_health(failing.chain(silent).min_by_key(|(since, _)| *since));
+            progress.watch_health(failing(reads).into_iter().chain(silent).min_by_key(|(since, _)| *since));
             sleep(HEALTH_PERIOD).await;
         }
     };

@@ -22,7 +22,7 @@ use crate::runtime::{
     loops::{Loop, run_loops},
     metrics::RuntimeMetrics,
     reconciler::Key,
-    watches::{Store, WatchSpec, Watches},
+    watches::{Read, Store, WatchSpec, Watches},
 };
 
 use self::reconcile::{Children, Count};
@@ -132,8 +132,8 @@ impl Controller for ProbeController {
         self.card
     }
 
-    fn warm_up(&self) {
-        drop((self.parents(), self.children()));
+    fn reads(&self) -> Vec<Read> {
+        vec![Read::required(&self.parents()), Read::required(&self.children())]
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {

@@ -13,17 +13,23 @@ use serde_json::{Value, json};
 use crate::support::{
     eventually,
     install::NAMESPACE,
+    leases::history_of,
     manager::Launch,
     objects,
+    probes::UNBUILT,
     proxy::{Proxy, Rule, Treatment},
-    wait::throughout,
+    wait::{now, throughout},
 };
 
 use super::{
-    EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, holder_of, managers,
-    plane, wait_counting, wait_held,
+    EXPIRY, PROBED, SOON, assert_nothing_without_lease, debug_entry, default_lease, default_leases,
+    holder_of, holders, managers, plane, wait_counting, wait_held,
 };
 
+/// By then a controller that cannot work has given its Lease away.
+const GAVE_WAY: Duration = Duration::from_secs(90);
+/// Longer than it stands back whatever its health.
+const STANDS_BACK: Duration = Duration::from_secs(75);
 const ARGS: [&str; 3] = ["--probe-loops", "--disable-webhook", "--leader-election-spread=false"];
 
 /// A parent of which the probe loop of [`PROBED`] makes children.
@@ -133,29 +139,58 @@ async fn successor_whose_watch_lags_creates_no_child_twice() {
 
 // scenario: leader-election 14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leader_that_cannot_work_gives_its_lease_to_one_that_can() {
+async fn leader_that_cannot_work_gives_its_leases_to_one_that_can_and_takes_none_until_it_could() {
     let plane = plane().await;
     let client = plane.client().await;
+    let mut log = plane.audit();
     let proxy = Proxy::start(&plane).await;
-    let args: Vec<&str> = ARGS.iter().copied().chain(["--controllers=kv-cache-controller"]).collect();
+    let three = UNBUILT.first_chunk::<3>().expect("three probe loops");
+    let controllers = format!("--controllers={}", three.join(","));
+    let args = ["--probe-loops", "--disable-webhook", &controllers];
+    let leases: Vec<_> = three.iter().map(|it| default_lease(it)).collect();
     let mut launch = Launch::new(&plane, &args).await;
     launch.kubeconfig = proxy.manager_kubeconfig(&plane).await;
     let sick = launch.start();
-    let lease = default_lease(PROBED);
-    wait_held(&client, SOON, std::slice::from_ref(&lease), &[&sick]).await;
-    wait_counting(&client, SOON, PROBED).await;
+    wait_held(&client, SOON, &leases, &[&sick]).await;
+    for controller in three {
+        wait_counting(&client, SOON, controller).await;
+    }
     let healthy = Launch::new(&plane, &args).await.start();
     healthy.wait_ready().await;
 
-    // Everything but Leases is refused: watches fail without a break.
+    // Everything but Leases hangs.
     proxy.rule(vec![
         Rule::new(&["/configmaps", "watch="], Treatment::HoldBody),
         Rule::new(&["/configmaps"], Treatment::Hang),
     ]);
-    wait_held(&client, Duration::from_secs(90), std::slice::from_ref(&lease), &[&healthy]).await;
-    wait_counting(&client, SOON, PROBED).await;
+    wait_held(&client, GAVE_WAY, &leases, &[&healthy]).await;
+    let moved = now();
+    for controller in three {
+        wait_counting(&client, SOON, controller).await;
+    }
     let metrics = sick.metrics().await.expect("metrics");
     let gave: Vec<_> =
         metrics.lines().filter(|it| it.starts_with("leader_election_gave_way_total{")).collect();
-    assert!(gave.iter().any(|it| it.contains(&lease) && !it.ends_with(" 0")), "{gave:?}");
+    assert!(
+        gave.iter().any(|it| leases.iter().any(|lease| it.contains(lease)) && !it.ends_with(" 0")),
+        "{gave:?}"
+    );
+
+    // It would stand again now, and spreading would give it a Lease.
+    tokio::time::sleep(STANDS_BACK).await;
+    for (controller, lease) in three.iter().zip(&leases) {
+        let entry = debug_entry(&sick, controller).await.expect("an entry");
+        assert_eq!(entry["state"], "paused", "{entry}");
+        let taken = history_of(log.entries(), NAMESPACE, lease);
+        let taken: Vec<_> = taken.iter().filter(|it| it.received > moved && sick.is(&it.holder)).collect();
+        assert!(taken.is_empty(), "a replica whose reads hang took {lease}: {taken:?}");
+    }
+    proxy.rule(Vec::new());
+    eventually(EXPIRY * 2, "the replica that can work again leads a controller", async || {
+        let holders = holders(&client).await?;
+        let leads = leases.iter().any(|lease| holders.get(lease).is_some_and(|it| sick.is(it)));
+        if leads { Ok(()) } else { Err(format!("{holders:?}")) }
+    })
+    .await;
+    assert_nothing_without_lease(&mut log);
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     runtime::{
         pods,
-        watches::{Store, Stored, WatchSpec, Watches, interner::Interner},
+        watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
     },
 };
 
@@ -47,6 +47,16 @@ impl Stores {
             services: watches.store(WatchSpec::<Service>::all().keeping(keep_service)),
             slices: watches.store(WatchSpec::<EndpointSlice>::all().keeping(keep_slice)),
         }
+    }
+
+    /// All of them.
+    pub(in crate::controllers::model_adapter) fn reads(&self) -> Vec<Read> {
+        vec![
+            Read::required(&self.adapters),
+            Read::required(&self.services),
+            Read::required(&self.slices),
+            Read::required(&self.pods),
+        ]
     }
 }
 

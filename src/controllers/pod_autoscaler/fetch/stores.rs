@@ -16,7 +16,7 @@ use crate::{
     },
     runtime::{
         pods,
-        watches::{Store, Stored, WatchSpec, Watches, interner::Interner},
+        watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
     },
 };
 
@@ -66,6 +66,18 @@ impl Stores {
             pods: pods::store(watches),
             targets: targets.collect(),
         }
+    }
+
+    /// All of them.
+    pub(in crate::controllers::pod_autoscaler) fn reads(&self) -> Vec<Read> {
+        let own = [Read::required(&self.autoscalers), Read::required(&self.hpas), Read::required(&self.pods)];
+        let targets =
+            self.targets.iter().map(
+                |TargetStore { store, builtin, .. }| {
+                    if *builtin { Read::required(store) } else { Read::optional(store) }
+                },
+            );
+        own.into_iter().chain(targets).collect()
     }
 
     /// The store of a kind of targets, whatever version of the group a user names; `None`: not watched.

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Clock, Instant, SharedClock, SystemClock},
+    election::{Seat, without_election},
+    runtime::{
+        controller::{Card, Controller, RunError, Term},
+        watches::{AnyStore, Read},
+    },
+};
+
+use super::fitness::{Fitness, Standby};
+
+static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
+
+/// A store of which only the health matters.
+#[derive(Default)]
+struct Store {
+    silent: Mutex<bool>,
+    failing: Mutex<Option<Instant>>,
+    asked: Mutex<usize>,
+}
+
+impl AnyStore for Store {
+    fn kind(&self) -> &'static str {
+        "as.a.io"
+    }
+
+    fn id(&self) -> usize {
+        0
+    }
+
+    fn has_synced(&self) -> bool {
+        true
+    }
+
+    fn is_served(&self) -> bool {
+        true
+    }
+
+    fn is_absent(&self) -> bool {
+        false
+    }
+
+    fn failing_since(&self) -> Option<(Instant, String)> {
+        self.failing.lock().map(|since| (since, "forbidden".to_owned()))
+    }
+
+    fn settled(&self, _: bool) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+
+    fn catch_up(&self, _: bool) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        *self.asked.lock() += 1;
+        let answer = if *self.silent.lock() { Err("no answer".to_owned()) } else { Ok(()) };
+        async move { answer }.boxed()
+    }
+}
+
+struct Reading(Arc<Store>);
+
+impl Controller for Reading {
+    fn card(&self) -> &'static Card {
+        &CARD
+    }
+
+    fn reads(&self) -> Vec<Read> {
+        vec![Read { store: Arc::<Store>::clone(&self.0), optional: false }]
+    }
+
+    fn run(&self, _: Term) -> BoxFuture<'static, Result<(), RunError>> {
+        std::future::pending().boxed()
+    }
+}
+
+struct Stage {
+    store: Arc<Store>,
+    fitness: Fitness,
+    seat: Seat,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let (mut seats, _) = without_election(&[CARD.name], "pod_1", &clock, &CancellationToken::new());
+        Self { store: Arc::default(), fitness: Fitness::default(), seat: seats.remove(0) }
+    }
+
+    /// Looks after the standby while `play` plays.
+    async fn play(&self, play: impl Future<Output = ()>) {
+        let standby = Standby {
+            controller: Arc::new(Reading(Arc::clone(&self.store))),
+            stance: self.seat.stance(),
+            fitness: self.fitness.clone(),
+        };
+        tokio::select! {
+            never = standby.look_after() => match never {},
+            () = play => {}
+        }
+    }
+
+    fn is_fit(&self) -> bool {
+        self.seat.stance().is_fit()
+    }
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_while_all_are_fit() {
+    let stage = Stage::new();
+    *stage.store.silent.lock() = true;
+    stage.play(pass(3600)).await;
+    assert!(stage.is_fit());
+    assert_eq!(*stage.store.asked.lock(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_could_not_work_is_unfit_until_a_read_is_answered_and_no_watch_fails() {
+    let stage = Stage::new();
+    *stage.store.silent.lock() = true;
+    *stage.store.failing.lock() = Some(SystemClock.instant());
+    stage.fitness.lost(CARD.name);
+    stage
+        .play(async {
+            pass(1).await;
+            assert!(!stage.is_fit());
+            *stage.store.silent.lock() = false;
+            pass(10).await;
+            assert!(!stage.is_fit(), "its watch fails");
+            *stage.store.failing.lock() = None;
+            pass(6).await;
+            assert!(stage.is_fit());
+            let asked = *stage.store.asked.lock();
+            pass(600).await;
+            assert_eq!(*stage.store.asked.lock(), asked, "nobody is unfit any more");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_look_after_themselves_while_one_is_unfit() {
+    let stage = Stage::new();
+    stage
+        .play(async {
+            pass(1).await;
+            stage.fitness.lost("other-controller");
+            pass(1).await;
+            assert!(stage.is_fit(), "its reads are answered");
+            *stage.store.silent.lock() = true;
+            pass(16).await;
+            assert!(!stage.is_fit());
+            stage.fitness.regained("other-controller");
+            pass(60).await;
+            assert!(!stage.is_fit(), "its own reads still hang");
+            *stage.store.silent.lock() = false;
+            pass(6).await;
+            assert!(stage.is_fit());
+        })
+        .await;
+}
