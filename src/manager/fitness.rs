@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     election::Stance,
-    runtime::{controller::Controller, health::could_work},
+    runtime::{controller::Controller, health::could_work, watches::Read},
 };
 
 /// From one look at a controller that is unfit to the next.
@@ -35,6 +35,10 @@ impl Fitness {
     /// It can, or is about to show it.
     pub(super) fn regained(&self, controller: &'static str) {
         self.unfit.send_if_modified(|unfit| unfit.remove(controller));
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        !self.unfit.borrow().is_empty()
     }
 
     /// Resolves when some controller of the process is unfit.
@@ -64,32 +68,36 @@ impl Standby {
             self.fitness.in_doubt().await;
             // Nothing is taken on the strength of what was true before.
             self.stance.fit(false);
-            self.recover().await;
-            self.stance.fit(true);
-            self.fitness.regained(self.controller.card().name);
-            tokio::time::sleep(WHILE_IN_DOUBT).await;
+            let reads = self.controller.reads();
+            loop {
+                self.recover(&reads).await;
+                self.stance.fit(true);
+                self.fitness.regained(self.controller.card().name);
+                tokio::time::sleep(WHILE_IN_DOUBT).await;
+                if !self.fitness.is_in_doubt() {
+                    break;
+                }
+            }
         }
     }
 
-    /// Resolves when the controller could work.
-    async fn recover(&self) {
+    /// Resolves when the controller could work: at once, or after having said that it could not.
+    async fn recover(&self, reads: &[Read]) {
         let controller = self.controller.card().name;
-        let reads = self.controller.reads();
-        let mut said = false;
-        while let Err(cause) = could_work(&reads).await {
-            if !said {
-                tracing::warn!(
-                    controller,
-                    error = %cause,
-                    "controller could not work, leaving its lease to other replicas until a read is answered and \
-                     its watches are up"
-                );
-            }
-            said = true;
+        let Err(cause) = could_work(reads).await else { return };
+        self.stance.fit(false);
+        tracing::warn!(
+            controller,
+            error = %cause,
+            "controller could not work, leaving its lease to other replicas until a read is answered and its \
+             watches are up"
+        );
+        loop {
             tokio::time::sleep(AGAIN).await;
+            if could_work(reads).await.is_ok() {
+                break;
+            }
         }
-        if said {
-            tracing::info!(controller, "controller could work again, standing for its lease");
-        }
+        tracing::info!(controller, "controller could work again, standing for its lease");
     }
 }

@@ -170,3 +170,18 @@ async fn others_look_after_themselves_while_one_is_unfit() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn doubt_that_is_over_at_once_leaves_everybody_fit() {
+    let stage = Stage::new();
+    stage
+        .play(async {
+            pass(1).await;
+            stage.fitness.lost("other-controller");
+            tokio::task::yield_now().await;
+            stage.fitness.regained("other-controller");
+            pass(1).await;
+            assert!(stage.is_fit());
+        })
+        .await;
+}

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Fitness, Life, LifeDeps, Outlook, State, States};
+use super::{Fitness, KindProbe, Life, LifeDeps, Outlook, State, States};
 
 static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
 static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
@@ -77,6 +77,10 @@ struct Stage {
 }
 
 fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str>) -> Stage {
+    stage_asking(card, script, Arc::new(move |_| async move { served.map_err(str::to_owned) }.boxed()))
+}
+
+fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage {
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = CancellationToken::new();
     let (mut seats, tasks) = without_election(&[card.name], "pod_1", &clock, &shutdown);
@@ -90,7 +94,7 @@ fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str
             });
             FencedClient(kube::Client::new(refuse, "default"))
         }),
-        probe: Arc::new(move |_| async move { served.map_err(str::to_owned) }.boxed()),
+        probe,
         states: Arc::clone(&states),
         shutdown: shutdown.clone(),
         drain_budget: Duration::from_secs(6),
@@ -162,4 +166,19 @@ async fn a_controller_whose_kind_is_missing_waits_and_never_works() {
     };
     let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(100)), watching);
     assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 0));
+}
+
+/// It stands from its first look on, so it may win before discovery has answered again.
+#[tokio::test(start_paused = true)]
+async fn lease_won_while_discovery_hangs_is_worked_under() {
+    let looks = AtomicUsize::new(0);
+    let first_only: KindProbe = Arc::new(move |_| {
+        let first = looks.fetch_add(1, Ordering::SeqCst) == 0;
+        async move { if first { Ok(true) } else { std::future::pending().await } }.boxed()
+    });
+    let stage = stage_asking(&CARD_WITH_KIND, &[Does::Fails, Does::WorksUntilDrained], first_only);
+    let (terms, states) = (Arc::clone(&stage.terms), Arc::clone(&stage.states));
+    let (outlook, _) = play(stage, Duration::from_secs(30)).await;
+    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 2));
+    assert_eq!(states.get(CARD.name), Some(State::Stopped));
 }
