@@ -162,6 +162,11 @@ impl Kind {
             || matches!(self.hits(), Hits::Proxied | Hits::All)
     }
 
+    /// Whether some replica does not see what is written meanwhile.
+    fn blinds(self) -> bool {
+        self.breaks_watches() || matches!(self, Self::Frozen | Self::Killed | Self::Terminated)
+    }
+
     /// Whether it needs a wall clock that can be moved.
     fn needs_faketime(self) -> bool {
         matches!(self, Self::ClockAhead | Self::ClockBehind)
@@ -297,6 +302,11 @@ pub(crate) fn draw(seed: u64, faults: usize, scope: &Scope) -> Vec<Round> {
         // its controllers stands back.
         if together.iter().any(|it| it.kind.breaks_watches()) {
             rest += WATCHES;
+        }
+        // Whoever did not see a renewal counts from the moment at which he sees the Lease, as the rule of observation
+        // has it: the next fault waits for the next renewal.
+        if together.iter().any(|it| it.kind.blinds()) {
+            rest += scope.lease / 3;
         }
         if together.iter().any(|it| it.kind == Kind::DeadWatches) {
             rest += STAND_BACK;
