@@ -6,7 +6,7 @@
 //! from working may keep the others of the process from it, too, so as long as one is unfit the others look
 //! after themselves before they stand. While all are fit nobody asks anything: a standby makes no requests.
 
-use std::{collections::BTreeSet, convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -53,12 +53,6 @@ pub(super) struct Standby {
     pub(super) controller: Arc<dyn Controller>,
     pub(super) stance: Stance,
     pub(super) fitness: Fitness,
-}
-
-impl fmt::Debug for Standby {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Standby").field("controller", &self.controller.card().name).finish_non_exhaustive()
-    }
 }
 
 impl Standby {

@@ -55,9 +55,10 @@ impl Stores {
     /// All of them.
     pub(super) fn reads(&self) -> Vec<Read> {
         let own = [Read::required(&self.routes), Read::required(&self.grants)];
-        let sources = self.sources.iter().map(|(kind, store)| {
-            if kind.is_builtin() { Read::required(store) } else { Read::optional(store) }
-        });
+        let sources = self
+            .sources
+            .iter()
+            .map(|(kind, store)| Read { optional: !kind.is_builtin(), ..Read::required(store) });
         own.into_iter().chain(sources).collect()
     }
 

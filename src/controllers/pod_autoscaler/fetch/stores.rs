@@ -71,12 +71,10 @@ impl Stores {
     /// All of them.
     pub(in crate::controllers::pod_autoscaler) fn reads(&self) -> Vec<Read> {
         let own = [Read::required(&self.autoscalers), Read::required(&self.hpas), Read::required(&self.pods)];
-        let targets =
-            self.targets.iter().map(
-                |TargetStore { store, builtin, .. }| {
-                    if *builtin { Read::required(store) } else { Read::optional(store) }
-                },
-            );
+        let targets = self
+            .targets
+            .iter()
+            .map(|target| Read { optional: !target.builtin, ..Read::required(&target.store) });
         own.into_iter().chain(targets).collect()
     }
 
