@@ -65,7 +65,7 @@ impl State {
 pub(super) enum Ended {
     /// Told to drain, and all tasks have ended.
     Drained,
-    /// Told to drain, and tasks may still run.
+    /// Told to drain because of a shutdown, and tasks may still run.
     Unfinished,
     /// The right to write ended; the work was dropped.
     Lost,

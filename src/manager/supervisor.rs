@@ -28,8 +28,6 @@ use super::{
 
 /// How often a leader's proof of work is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// Time that passes have when the Lease is to go to another replica; the elector closes the fence after it.
-const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// Makes the client of a term, whose changes pass its fence.
 pub type TermClient = Arc<dyn Fn(&'static str, &Fence) -> FencedClient + Send + Sync>;
@@ -205,8 +203,15 @@ impl Life {
             () = won.fence.expired() => return Ended::Lost,
             ended = &mut work => return Ended::Failed(cause_of(ended)),
             reason = stuck(&progress) => return Ended::Stuck(reason),
-            () = self.deps.shutdown.cancelled() => ("shutdown", self.deps.drain_budget),
-            why = self.seat.asked_to_leave() => (why, HAND_OVER),
+            () = self.deps.shutdown.cancelled() => ("shutdown", Some(self.deps.drain_budget)),
+            // The elector closes the fence of whoever takes longer than it allows.
+            why = self.seat.asked_to_leave() => (why, None),
+        };
+        let over = async {
+            match budget {
+                Some(budget) => tokio::time::sleep(budget).await,
+                None => std::future::pending().await,
+            }
         };
         self.enter(State::Stopping);
         tracing::info!(
@@ -222,8 +227,8 @@ impl Life {
                 Ended::Drained
             }
             () = won.fence.expired() => Ended::Lost,
-            () = tokio::time::sleep(budget) => {
-                tracing::error!(controller = name, budget = ?budget,
+            () = over => {
+                tracing::error!(controller = name, budget = ?self.deps.drain_budget,
                     "workers did not finish in time, the lease is left to expire");
                 Ended::Unfinished
             }
