@@ -13,13 +13,14 @@
     reason = "a program for people"
 )]
 
-use std::{collections::BTreeMap, process::Stdio, sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use aibrix_controller_manager::{
     clock::{Clock, SystemClock},
     election::{
+        decision::Timing,
         guard::Guarded,
-        lock::{AttemptEnd, Lock},
+        lock::{AttemptEnd, LeaseClients, Lock},
         observation::{Observation, Sight, Source},
     },
 };
@@ -196,14 +197,9 @@ async fn guarded(
     me: &str,
     lines: &mut Lines<BufReader<Stdin>>,
 ) -> Result<String> {
-    let guarded = Guarded {
-        namespace: NS.to_owned(),
-        name: name.to_owned(),
-        identity: me.to_owned(),
-        labels: BTreeMap::new(),
-        request_timeout: Duration::from_secs(5),
-    };
-    let lock = Lock::new(client, guarded, TTL, Arc::new(SystemClock));
+    let guarded = Guarded::new(NS, name, me, &Timing::default());
+    let clients = LeaseClients { first: client.clone(), second: client.clone() };
+    let lock = Lock::new(&clients, guarded, TTL, Arc::new(SystemClock));
     let leases: Api<Lease> = Api::namespaced(client.clone(), NS);
     let lease = leases.get(name).await?;
     // Seen 10 s ago and not renewed since: expired by observation.

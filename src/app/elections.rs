@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use crate::{
     cli::settings::Settings,
     cluster::events::{EventDraft, Recorder, Severity},
-    election::{Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election},
+    election::{
+        Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election,
+    },
     runtime::{controller::Controller, tasks::TaskSet},
 };
 
@@ -82,19 +84,24 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
         Candidate {
             controller: name.to_owned(),
             lease: lease.unwrap_or_default(),
-            client: host.clients.election(name),
+            clients: lease_clients(host, name),
         }
     });
     Setup {
         settings: settings.election.clone(),
         candidates: candidates.collect(),
-        client: host.clients.election("process"),
+        clients: lease_clients(host, "process"),
         clock: Arc::clone(&host.clock),
         events: Arc::new(RecordedEvents(recorder)),
         shutdown: host.life.shutdown.clone(),
         metrics: host.election_metrics.clone(),
         registry: host.metrics.registry().clone(),
     }
+}
+
+fn lease_clients(host: &Host, who: &str) -> LeaseClients {
+    let [first, second] = host.clients.election(who);
+    LeaseClients { first, second }
 }
 
 /// Events on Leases as client-go writes them: core events whose source is the identity.
@@ -131,5 +138,9 @@ impl LeaseEvents for RecordedEvents {
 
     fn conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
         self.publish(lease, Severity::Warning, "LeaderElectionConflict", message.to_owned());
+    }
+
+    fn guard_conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
+        self.publish(lease, Severity::Warning, "LeaderElectionGuardConflict", message.to_owned());
     }
 }

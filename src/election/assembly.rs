@@ -14,14 +14,14 @@ use crate::telemetry::families::Registry;
 
 use super::{
     Settings,
-    decision::{Core, Timing},
+    decision::{Core, Permit, Timing},
     elector::{self, Elector},
     events::{LeaseEvents, LeaseRef},
     guard::Guarded,
     journal::Journal,
-    labels::{common_labels, lease_labels},
-    legacy::{self, LegacyGuard},
-    lock::Lock,
+    labels::{HOLDER_ANNOTATION, common_labels, lease_labels},
+    legacy::{self, GuardState, LegacyGuard},
+    lock::{LeaseClients, Lock},
     metrics::{Metrics, RegisterError},
     presence::Presence,
     seat::Seat,
@@ -37,8 +37,8 @@ pub struct Candidate {
     pub controller: String,
     /// Name of its Lease.
     pub lease: String,
-    /// Client for the traffic of that Lease: neither fenced nor rate-limited nor retrying.
-    pub client: kube::Client,
+    /// Clients for the traffic of that Lease.
+    pub clients: LeaseClients,
 }
 
 impl fmt::Debug for Candidate {
@@ -56,8 +56,8 @@ pub struct Setup {
     pub settings: Settings,
     /// Who stands.
     pub candidates: Vec<Candidate>,
-    /// Client for presence and for the Lease of an older manager.
-    pub client: kube::Client,
+    /// Clients for presence and for the Lease of an older manager.
+    pub clients: LeaseClients,
     /// Clock of the process.
     pub clock: SharedClock,
     /// Publisher of events.
@@ -104,8 +104,6 @@ pub struct Election {
     pub companions: Vec<Task>,
     /// How each election stands.
     pub statuses: Vec<watch::Receiver<LeaseStatus>>,
-    /// Whether the Lease of an older manager lets controllers start.
-    pub legacy_open: watch::Receiver<bool>,
 }
 
 impl Election {
@@ -116,15 +114,17 @@ impl Election {
     /// [`RegisterError`] when the families do not belong to the registry.
     pub fn new(setup: &Setup) -> Result<Self, RegisterError> {
         let Settings { namespace, identity, .. } = &setup.settings;
-        let shared = Shared::new();
+        let elections = setup.candidates.iter().map(|one| (one.lease.clone(), one.controller.clone()));
+        let shared = Shared::new(elections.collect(), setup.settings.legacy_lease.clone());
         let mut companions = Vec::new();
 
-        let (open, legacy_open) = watch::channel(setup.settings.legacy_lease.is_none());
+        let permit = setup.settings.legacy_lease.as_ref().map_or(Permit::Unbounded, |_| Permit::Closed);
+        let (guard, guarded) = watch::channel(GuardState { permit, held_for: None });
         let legacy_left = CancellationToken::new();
         let mut seats = Vec::new();
         let mut electors = Vec::new();
         for candidate in &setup.candidates {
-            let (seat, elector) = seat_of(setup, candidate, &shared, &legacy_open);
+            let (seat, elector) = seat_of(setup, candidate, &shared, &guarded);
             seats.push(seat);
             electors.push(Task {
                 name: format!("elector of {}", candidate.controller),
@@ -138,7 +138,7 @@ impl Election {
 
         match &setup.settings.legacy_lease {
             Some(lease) if !setup.candidates.is_empty() => {
-                let guard = legacy_guard(setup, lease, &shared, open, legacy_left.clone());
+                let guard = legacy_guard(setup, lease, &shared, guard, legacy_left.clone());
                 companions
                     .push(Task { name: format!("guard of {namespace}/{lease}"), run: guard.run().boxed() });
             }
@@ -146,7 +146,7 @@ impl Election {
         }
         if !setup.candidates.is_empty() {
             let presence = Presence {
-                api: Api::namespaced(whole_errors(setup.client.clone()), namespace),
+                api: Api::namespaced(whole_errors(setup.clients.first.clone()), namespace),
                 identity: identity.clone(),
                 shared: Arc::clone(&shared),
                 shutdown: setup.shutdown.clone(),
@@ -156,7 +156,7 @@ impl Election {
             };
             companions.push(Task { name: "presence".to_owned(), run: presence.run().boxed() });
         }
-        Ok(Self { seats, electors, companions, statuses, legacy_open })
+        Ok(Self { seats, electors, companions, statuses })
     }
 }
 
@@ -175,10 +175,10 @@ fn seat_of(
     setup: &Setup,
     candidate: &Candidate,
     shared: &Arc<Shared>,
-    legacy: &watch::Receiver<bool>,
+    guard: &watch::Receiver<GuardState>,
 ) -> (Seat, Elector) {
     let Settings { namespace, identity, release_on_cancel, spread, .. } = &setup.settings;
-    let Candidate { controller, lease, client } = candidate;
+    let Candidate { controller, lease, clients } = candidate;
     let timing = setup.settings.timing();
     let now = setup.clock.instant();
     let (seat, ends) = Seat::new(LeaseStatus {
@@ -194,22 +194,21 @@ fn seat_of(
         last_progress: now,
     });
     let guarded = Guarded {
-        namespace: namespace.clone(),
-        name: lease.clone(),
-        identity: identity.clone(),
         labels: lease_labels(controller),
-        request_timeout: timing.request_timeout(),
+        annotations: [(HOLDER_ANNOTATION.to_owned(), identity.clone())].into(),
+        ..Guarded::new(namespace, lease, identity, &timing)
     };
     let named = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
-    let open = *legacy.borrow();
+    let permit = guard.borrow().permit_for(controller);
     let parts = elector::Parts {
-        core: Core::new(identity.clone(), timing, *release_on_cancel, open, now),
+        core: Core::new(identity.clone(), timing, *release_on_cancel, permit, now),
         timing,
-        lock: Arc::new(Lock::new(client, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
-        glimpses: watch_lease(Api::namespaced(whole_errors(client.clone()), namespace), lease),
+        lock: Arc::new(Lock::new(clients, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
+        glimpses: watch_lease(Api::namespaced(whole_errors(clients.first.clone()), namespace), lease),
         ends,
         entry: shared.enter(lease),
-        legacy: legacy.clone(),
+        guard: guard.clone(),
+        controller: controller.clone(),
         shutdown: setup.shutdown.clone(),
         journal: Journal::new(controller, named, identity),
         metrics: setup.metrics.of(namespace, lease, controller),
@@ -226,30 +225,32 @@ fn legacy_guard(
     setup: &Setup,
     lease: &str,
     shared: &Arc<Shared>,
-    open: watch::Sender<bool>,
+    state: watch::Sender<GuardState>,
     left: CancellationToken,
 ) -> LegacyGuard {
     let namespace = &setup.settings.namespace;
     let timing = setup.settings.timing();
     let guarded = Guarded {
-        namespace: namespace.clone(),
-        name: lease.to_owned(),
-        identity: legacy::GROUP.to_owned(),
         labels: common_labels(),
-        request_timeout: timing.request_timeout(),
+        keeps_duration: true,
+        request_timeout: timing.guard_timeout(),
+        hedge_after: timing.guard_timeout(),
+        ..Guarded::new(namespace, lease, legacy::GROUP, &timing)
     };
+    let named = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
     LegacyGuard::new(legacy::Parts {
-        lock: Lock::new(&setup.client, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
-        glimpses: watch_lease(Api::namespaced(whole_errors(setup.client.clone()), namespace), lease),
-        lease: format!("{namespace}/{lease}"),
+        lock: Lock::new(&setup.clients, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
+        glimpses: watch_lease(Api::namespaced(whole_errors(setup.clients.first.clone()), namespace), lease),
+        lease: named,
         identity: setup.settings.identity.clone(),
         timing,
         release_on_cancel: setup.settings.release_on_cancel,
         shared: Arc::clone(shared),
-        open,
+        state,
         left,
         shutdown: setup.shutdown.clone(),
-        waiting: setup.metrics.waiting_for_legacy(),
+        metrics: setup.metrics.of_guard(lease),
+        events: Arc::clone(&setup.events),
         clock: Arc::clone(&setup.clock),
         jitter: Box::new(rand::random::<f64>),
     })

@@ -48,6 +48,16 @@ pub fn tenant_of(seen: &Observation, controller: &str, me: &str, now: Instant) -
     }
 }
 
+impl Tenant {
+    /// The other controller of a conflict.
+    pub fn other(&self) -> Option<&str> {
+        match self {
+            Self::Other { controller, .. } => Some(controller),
+            Self::Same | Self::Unlabelled { .. } => None,
+        }
+    }
+}
+
 /// What to say about a conflict now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
@@ -61,24 +71,24 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reports {
     logged: Option<Instant>,
-    /// The other controller of the conflict for which an event was sent.
+    /// The other party of the conflict for which an event was sent.
     event_for: Option<String>,
 }
 
 impl Reports {
-    /// Takes in how things are and says what to report.
-    pub fn report(&mut self, tenant: &Tenant, now: Instant) -> Report {
-        let Tenant::Other { controller, .. } = tenant else {
+    /// Takes in with whom there is a conflict, if there is one, and says what to report.
+    pub fn report(&mut self, other: Option<&str>, now: Instant) -> Report {
+        let Some(other) = other else {
             *self = Self::default();
             return Report::default();
         };
         let log = self.logged.is_none_or(|last| now.saturating_duration_since(last) >= REPORT_PERIOD);
-        let event = self.event_for.as_ref() != Some(controller);
+        let event = self.event_for.as_deref() != Some(other);
         if log {
             self.logged = Some(now);
         }
         if event {
-            self.event_for = Some(controller.clone());
+            self.event_for = Some(other.to_owned());
         }
         Report { log, event }
     }

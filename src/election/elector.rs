@@ -25,6 +25,7 @@ use super::{
     decision::{Action, Core, Event, Stage, Surroundings, Timing, Why},
     events::LeaseEvents,
     journal::Journal,
+    legacy::GuardState,
     lock::{Attempt, AttemptEnd, Exchanged, Lock, LockError, ReleaseEnd},
     metrics::LeaseMetrics,
     seat::{Left, SeatEnds},
@@ -44,8 +45,10 @@ pub(super) struct Parts {
     pub(super) glimpses: BoxStream<'static, Glimpse>,
     pub(super) ends: SeatEnds,
     pub(super) entry: Entry,
-    /// Whether the Lease of an older manager lets controllers start.
-    pub(super) legacy: watch::Receiver<bool>,
+    /// What the upgrade guard allows.
+    pub(super) guard: watch::Receiver<GuardState>,
+    /// Name of the controller.
+    pub(super) controller: String,
     pub(super) shutdown: CancellationToken,
     pub(super) journal: Journal,
     pub(super) metrics: LeaseMetrics,
@@ -144,7 +147,7 @@ impl Elector {
                 self.parts.journal.not_acquired(self.parts.core.seen());
                 None
             }
-            Event::Watched(_) | Event::Read(Ok(_)) => {
+            Event::Listed(_) | Event::Watched(_) | Event::Read(Ok(_)) => {
                 if self.parts.core.stage() == Stage::Standby {
                     self.last_error = None;
                 }
@@ -160,7 +163,7 @@ impl Elector {
             | Event::Released(_)
             | Event::Stand
             | Event::StandDown
-            | Event::Legacy { .. }
+            | Event::Guard(_)
             | Event::Shutdown
             | Event::Surplus
             | Event::Left(_) => None,
@@ -275,6 +278,7 @@ impl Elector {
             Stage::Leading | Stage::Stopping | Stage::Releasing => {}
         }
         self.parts.entry.holder(core.seen().live_holder(now));
+        self.parts.entry.wants_guard(core.wants_guard());
 
         let stands = stage == Stage::Standby && core.contends();
         if stands && !self.stood {
@@ -288,6 +292,12 @@ impl Elector {
         }
         let conflict = matches!(tenant, Tenant::Other { .. });
         self.parts.metrics.conflict.set(conflict.into());
+        let members = self.members.borrow();
+        let guarding = members.guarding(&self.parts.journal.lease().name);
+        let guarding = guarding.map(|member| member.identity.as_str());
+        self.parts.metrics.guard_conflict.set(guarding.is_some().into());
+        self.parts.journal.guarded_by(guarding, &*self.parts.events, now);
+        drop(members);
 
         let shown = match stage {
             Stage::Ended => LeaseState::Stopped,
@@ -342,8 +352,8 @@ impl Elector {
                 }
                 event
             }
-            Ok(()) = self.parts.legacy.changed() => {
-                Event::Legacy { open: *self.parts.legacy.borrow_and_update() }
+            Ok(()) = self.parts.guard.changed() => {
+                Event::Guard(self.parts.guard.borrow_and_update().permit_for(&self.parts.controller))
             }
             Ok(()) = self.parts.ends.standing.changed(), if !self.seat_gone => {
                 let stands = *self.parts.ends.standing.borrow_and_update();
@@ -355,7 +365,8 @@ impl Elector {
             }
             () = self.parts.entry.surplus() => Event::Surplus,
             Some(glimpse) = self.parts.glimpses.next() => match glimpse {
-                Glimpse::Lease(sight) => Event::Watched(sight),
+                Glimpse::Listed(sight) => Event::Listed(sight),
+                Glimpse::Changed(sight) => Event::Watched(sight),
                 Glimpse::Broken(cause) => {
                     self.parts.journal.watch_broken(&cause);
                     self.last_error.get_or_insert(cause);

@@ -29,6 +29,8 @@ pub trait LeaseEvents: Send + Sync + fmt::Debug + 'static {
     fn stopped_leading(&self, lease: &LeaseRef, identity: &str);
     /// Warning `LeaderElectionConflict` with this message, from component `identity`.
     fn conflict(&self, lease: &LeaseRef, identity: &str, message: &str);
+    /// Warning `LeaderElectionGuardConflict` with this message, from component `identity`.
+    fn guard_conflict(&self, lease: &LeaseRef, identity: &str, message: &str);
 }
 
 /// Publishes nothing.
@@ -39,4 +41,5 @@ impl LeaseEvents for NoEvents {
     fn became_leader(&self, _: &LeaseRef, _: &str) {}
     fn stopped_leading(&self, _: &LeaseRef, _: &str) {}
     fn conflict(&self, _: &LeaseRef, _: &str, _: &str) {}
+    fn guard_conflict(&self, _: &LeaseRef, _: &str, _: &str) {}
 }

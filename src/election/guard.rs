@@ -36,7 +36,10 @@ use tower::{BoxError, Service};
 
 use crate::clock::{Instant, SharedClock, Timestamp};
 
-use super::observation::{Observation, Sight, Source};
+use super::{
+    decision::Timing,
+    observation::{Observation, Sight, Source},
+};
 
 /// Field manager of all Lease writes.
 pub const FIELD_MANAGER: &str = "aibrix-controller-manager";
@@ -52,8 +55,43 @@ pub struct Guarded {
     pub identity: String,
     /// Labels that every write sets; others stay as they are.
     pub labels: BTreeMap<String, String>,
+    /// Annotations that every write sets; others stay as they are.
+    pub annotations: BTreeMap<String, String>,
+    /// Renewals leave the stored duration as it is, if that is a sensible one: processes with other settings hold the
+    /// Lease under the same identity, and count on the duration that they wrote.
+    pub keeps_duration: bool,
     /// Longest wait for one request.
     pub request_timeout: Duration,
+    /// After this time without an answer an attempt is made a second time, on another connection.
+    pub hedge_after: Duration,
+}
+
+impl Guarded {
+    /// One Lease and the identity as which it is written, with the bounds of an election.
+    pub fn new(namespace: &str, name: &str, identity: &str, timing: &Timing) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            keeps_duration: false,
+            request_timeout: timing.request_timeout(),
+            hedge_after: timing.hedge_after(),
+        }
+    }
+}
+
+/// Stored durations that several holders agree on, in seconds.
+const SENSIBLE: std::ops::RangeInclusive<i32> = 4..=3600;
+
+/// A write that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Right before it was sent.
+    pub(super) at: Instant,
+    /// The `renewTime` that it writes: tells it apart from all others of this identity.
+    pub(super) renew_time: Option<Timestamp>,
 }
 
 /// One exchange of the library with the API server: set up before, looked at afterwards.
@@ -65,8 +103,8 @@ pub(super) struct Exchange {
     pub(super) read: bool,
     /// Annotations to write; `None` removes one.
     pub(super) annotations: BTreeMap<String, Option<String>>,
-    /// Instant right before the last write was sent.
-    pub(super) sent: Option<Instant>,
+    /// The last write.
+    pub(super) sent: Option<Sent>,
     /// What requests have shown, in order.
     pub(super) seen: Vec<(Sight, Instant)>,
 }
@@ -188,13 +226,15 @@ impl Guard {
             if !exchange.view.is_open_to(&self.guarded.identity, self.clock.instant()) {
                 return refuse(StatusCode::CONFLICT, "Conflict", "the Lease is not free by observation");
             }
-            complete(&mut wanted, &exchange, &self.guarded.labels, creates);
+            complete(&mut wanted, &exchange, &self.guarded, creates);
         }
+        let renew_time = wanted.pointer("/spec/renewTime").and_then(Value::as_str);
+        let renew_time = renew_time.and_then(|time| time.parse().ok());
         parts.uri = with_field_manager(&parts.uri)?;
         parts.headers.remove(http::header::CONTENT_LENGTH);
         let request = Request::from_parts(parts, Body::from(encode(&wanted)?));
 
-        self.exchange.lock().sent = Some(self.clock.instant());
+        self.exchange.lock().sent = Some(Sent { at: self.clock.instant(), renew_time });
         let (status, body) = self.forward(request).await?;
         if status.is_success() {
             let lease: Lease = decode(&body, "the Lease written")?;
@@ -260,8 +300,9 @@ pub(super) fn as_seen_from_here(
 
 /// Adds what the library leaves out: the precondition, labels, annotations, and fields that somebody
 /// has nulled.
-fn complete(wanted: &mut Value, exchange: &Exchange, labels: &BTreeMap<String, String>, creates: bool) {
+fn complete(wanted: &mut Value, exchange: &Exchange, guarded: &Guarded, creates: bool) {
     let seen = &exchange.view;
+    let Guarded { identity, labels, .. } = guarded;
     if let Some(metadata) = object_in(wanted, "metadata") {
         if !creates && let Some(version) = seen.resource_version() {
             metadata.insert("resourceVersion".into(), json!(version));
@@ -270,8 +311,14 @@ fn complete(wanted: &mut Value, exchange: &Exchange, labels: &BTreeMap<String, S
             metadata.insert("labels".into(), json!(labels));
         }
         // A null removes a key from a patch's target; in a new object it has nothing to remove.
-        let annotations: BTreeMap<_, _> =
-            exchange.annotations.iter().filter(|(_, value)| !creates || value.is_some()).collect();
+        let of_exchange = exchange.annotations.iter().map(|(key, value)| (key, value.as_ref()));
+        let annotations: BTreeMap<&String, Option<&String>> = guarded
+            .annotations
+            .iter()
+            .map(|(key, value)| (key, Some(value)))
+            .chain(of_exchange)
+            .filter(|(_, value)| !creates || value.is_some())
+            .collect();
         if !annotations.is_empty() {
             metadata.insert("annotations".into(), json!(annotations));
         }
@@ -280,6 +327,16 @@ fn complete(wanted: &mut Value, exchange: &Exchange, labels: &BTreeMap<String, S
     if let Some(spec) = object_in(wanted, "spec")
         && !creates
     {
+        // A release names no holder, and its own duration of a second.
+        let renews = seen.holder() == Some(identity.as_str())
+            && spec.get("holderIdentity").is_none_or(|holder| holder == identity);
+        let agreed = stored.and_then(|spec| spec.lease_duration_seconds).filter(|it| SENSIBLE.contains(it));
+        if guarded.keeps_duration
+            && renews
+            && let Some(agreed) = agreed
+        {
+            spec.insert("leaseDurationSeconds".into(), json!(agreed));
+        }
         if stored.and_then(|spec| spec.lease_transitions).is_none_or(i32::is_negative) {
             spec.entry("leaseTransitions").or_insert_with(|| json!(0));
         }

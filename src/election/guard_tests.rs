@@ -12,25 +12,25 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{Clock, SystemClock},
-    testkit::lease_store::{Fault, LeaseStore},
+    testkit::lease_store::{Fault, LeaseStore, Link},
 };
 
 use super::{
+    decision::Timing,
     guard::{Exchange, Guard, Guarded, as_seen_from_here},
     labels::lease_labels,
-    lock::{AttemptEnd, Lock, ReleaseEnd},
+    lock::{AttemptEnd, LeaseClients, Lock, ReleaseEnd},
     observation::{Observation, Sight, Source},
 };
 
 fn lock(client: &kube::Client, identity: &str) -> Lock {
     let guarded = Guarded {
-        namespace: "ns".into(),
-        name: "x".into(),
-        identity: identity.into(),
         labels: lease_labels("kv-cache-controller"),
-        request_timeout: Duration::from_secs(5),
+        annotations: [("leaders.aibrix.ai/holder".to_owned(), identity.to_owned())].into(),
+        ..Guarded::new("ns", "x", identity, &Timing::default())
     };
-    Lock::new(client, guarded, Duration::from_secs(15), Arc::new(SystemClock))
+    let clients = LeaseClients { first: client.clone(), second: client.clone() };
+    Lock::new(&clients, guarded, Duration::from_secs(15), Arc::new(SystemClock))
 }
 
 fn expired() -> Value {
@@ -238,13 +238,7 @@ async fn nothing_but_the_guarded_lease_passes() {
     let store = LeaseStore::new();
     store.edit("y", &expired());
     let (client, _) = store.client("a");
-    let guarded = Guarded {
-        namespace: "ns".into(),
-        name: "x".into(),
-        identity: "a".into(),
-        labels: lease_labels("kv-cache-controller"),
-        request_timeout: Duration::from_secs(5),
-    };
+    let guarded = Guarded::new("ns", "x", "a", &Timing::default());
     let exchange = Exchange::new(Observation::new(SystemClock.instant()), true);
     let guard = Guard::new(client, Arc::new(guarded), Arc::new(Mutex::new(exchange)), Arc::new(SystemClock));
     let behind = kube::Client::new(guard, "ns");
@@ -271,4 +265,69 @@ async fn all_writes_name_one_field_manager_however_long_the_identity() {
     let writes: Vec<_> = store.served().into_iter().filter(|served| served.verb != "GET").collect();
     assert_eq!(writes.iter().map(|served| served.verb).collect::<Vec<_>>(), ["POST", "PATCH", "PATCH"]);
     assert!(writes.iter().all(|served| served.field_manager.as_deref() == Some("aibrix-controller-manager")));
+}
+
+/// A lock with two connections of their own, and what it knows.
+async fn two_ways(store: &LeaseStore) -> (Lock, Link, Link, Observation) {
+    let ((first, first_link), (second, second_link)) = (store.client("first"), store.client("second"));
+    let lock = Lock::new(
+        &LeaseClients { first, second },
+        Guarded::new("ns", "x", "a", &Timing::default()),
+        Duration::from_secs(15),
+        Arc::new(SystemClock),
+    );
+    assert!(matches!(lock.attempt(observed(&lock).await, false).await.end, AttemptEnd::Holding { .. }));
+    let seen = observed(&lock).await;
+    (lock, first_link, second_link, seen)
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_that_is_not_answered_is_tried_on_another_connection_after_a_fifth_of_the_deadline() {
+    let store = LeaseStore::new();
+    let (lock, first, _, seen) = two_ways(&store).await;
+    first.requests(Fault::Lost);
+    let start = SystemClock.instant();
+    let ended = lock.attempt(seen, false).await;
+    assert_eq!(ended.end, AttemptEnd::Holding { sent: start + Duration::from_secs(2) });
+    // The connection that answered comes first from now on.
+    let again = SystemClock.instant();
+    let mut seen = Observation::new(again);
+    seen.saw(ended.seen[0].0.clone(), Source::Answer, again);
+    assert_eq!(lock.attempt(seen, false).await.end, AttemptEnd::Holding { sent: again });
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_try_that_took_effect_without_an_answer_counts_from_its_own_sending() {
+    let store = LeaseStore::new();
+    let (lock, first, _, seen) = two_ways(&store).await;
+    first.requests(Fault::Unanswered);
+    let start = SystemClock.instant();
+    let ended = lock.attempt(seen, false).await;
+    assert_eq!(ended.end, AttemptEnd::Holding { sent: start });
+    let writes = store.served().iter().filter(|it| it.verb == "PATCH" && it.code == 200).count();
+    assert_eq!(writes, 1, "the second try was refused, and a read showed whose the first one was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_that_another_took_between_two_tries_is_a_lost_race() {
+    let store = LeaseStore::new();
+    let (lock, first, _, seen) = two_ways(&store).await;
+    first.requests(Fault::Lost);
+    store.edit("x", &json!({ "spec": { "holderIdentity": "thief" } }));
+    let ended = lock.attempt(seen, false).await;
+    assert_eq!(ended.end, AttemptEnd::LostRace);
+    let shown = ended.seen.last().map(|(sight, _)| sight.clone());
+    let holder = shown.and_then(|sight| sight.lease()?.spec.as_ref()?.holder_identity.clone());
+    assert_eq!(holder.as_deref(), Some("thief"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answer_of_the_first_try_counts_when_the_second_fails() {
+    let store = LeaseStore::new();
+    let (lock, first, second, seen) = two_ways(&store).await;
+    first.requests(Fault::Slow(Duration::from_secs(3)));
+    second.requests(Fault::Refused(503));
+    let start = SystemClock.instant();
+    let ended = lock.attempt(seen, false).await;
+    assert_eq!(ended.end, AttemptEnd::Holding { sent: start });
 }

@@ -15,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    Candidate, Election, LeaseEvents, LeaseRef, LeaseStatus, Leaving, Metrics, Seat, Settings, Setup, Stance,
+    Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Leaving, Metrics, Seat, Settings,
+    Setup, Stance,
 };
 
 pub(super) const NAMESPACE: &str = "aibrix-system";
@@ -49,6 +50,10 @@ impl LeaseEvents for Recorder {
 
     fn conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
         self.0.lock().push(format!("{lease} conflict: {message}"));
+    }
+
+    fn guard_conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
+        self.0.lock().push(format!("{lease} guard conflict: {message}"));
     }
 }
 
@@ -99,18 +104,39 @@ impl Replica {
         candidates: &[(&str, &str)],
         clock: SharedClock,
     ) -> Self {
+        Self::launch(store, settings, candidates, clock, true)
+    }
+
+    /// A process whose controllers have passes that never end.
+    pub(super) fn start_ignoring_requests_to_leave(
+        store: &LeaseStore,
+        settings: Settings,
+        candidates: &[(&str, &str)],
+    ) -> Self {
+        Self::launch(store, settings, candidates, Arc::new(SystemClock), false)
+    }
+
+    fn launch(
+        store: &LeaseStore,
+        settings: Settings,
+        candidates: &[(&str, &str)],
+        clock: SharedClock,
+        obeys: bool,
+    ) -> Self {
         let (client, link) = store.client(&settings.identity);
+        // Another connection of the same process: what is done to the link hits both, but for single requests.
+        let clients = LeaseClients { first: client.clone(), second: client };
         let (registry, shutdown) = (Registry::new(), CancellationToken::new());
         let events = Arc::new(Recorder::default());
         let candidates = candidates.iter().map(|(controller, lease)| Candidate {
             controller: (*controller).to_owned(),
             lease: (*lease).to_owned(),
-            client: client.clone(),
+            clients: clients.clone(),
         });
         let setup = Setup {
             settings,
             candidates: candidates.collect(),
-            client: client.clone(),
+            clients: clients.clone(),
             clock,
             events: Arc::<Recorder>::clone(&events),
             shutdown: shutdown.clone(),
@@ -134,12 +160,12 @@ impl Replica {
             replica.tasks.spawn(task.run);
         }
         for seat in election.seats {
-            replica.supervise(seat);
+            replica.supervise(seat, obeys);
         }
         replica
     }
 
-    fn supervise(&mut self, mut seat: Seat) {
+    fn supervise(&mut self, mut seat: Seat, obeys: bool) {
         let controller = seat.controller();
         let (sender, mut orders) = mpsc::channel(1);
         self.orders.insert(controller.clone(), sender);
@@ -154,7 +180,7 @@ impl Replica {
                 say(Said::Won);
                 let leaving = tokio::select! {
                     () = won.fence.expired() => { say(Said::Lost); Leaving::Finished }
-                    why = seat.asked_to_leave() => { say(Said::Asked(why)); Leaving::Finished }
+                    why = seat.asked_to_leave(), if obeys => { say(Said::Asked(why)); Leaving::Finished }
                     () = shutdown.cancelled() => Leaving::Finished,
                     Some(leaving) = orders.recv() => leaving,
                 };

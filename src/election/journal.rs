@@ -26,6 +26,7 @@ pub(super) struct Journal {
     holder: Option<String>,
     failure: Option<(String, Instant)>,
     reports: Reports,
+    guard_reports: Reports,
     unlabelled: Option<String>,
 }
 
@@ -39,6 +40,7 @@ impl Journal {
             holder: None,
             failure: None,
             reports: Reports::default(),
+            guard_reports: Reports::default(),
             unlabelled: None,
         }
     }
@@ -129,7 +131,11 @@ impl Journal {
         let (controller, lease, identity) = (&self.controller, &self.path, &self.identity);
         match why {
             Why::ControllerLeft | Why::Surplus => {}
-            Why::RenewDeadline | Why::Rival(_) | Why::ReleasedByOther | Why::Legacy => {
+            Why::RenewDeadline
+            | Why::Rival(_)
+            | Why::ReleasedByOther
+            | Why::Legacy
+            | Why::GuardNotRenewed => {
                 if *why == Why::RenewDeadline {
                     let cause = last_error.unwrap_or("timed out waiting for the condition");
                     tracing::error!(controller, lease, identity, "failed to renew lease {lease}: {cause}");
@@ -213,8 +219,34 @@ impl Journal {
         (changed.is_some(), tenant)
     }
 
+    /// Reports that the Lease is the upgrade guard of another manager of this product, `None`: of nobody. That one
+    /// keeps its controllers back for whoever holds the guard's Lease.
+    pub(super) fn guarded_by(&mut self, manager: Option<&str>, events: &dyn LeaseEvents, now: Instant) {
+        let report = self.guard_reports.report(manager, now);
+        let Some(manager) = manager.filter(|_| report.log || report.event) else { return };
+        let flag = format!("--leader-election-id={0}=aibrix-{0}", self.controller);
+        if report.log {
+            tracing::error!(
+                controller = self.controller,
+                lease = self.path,
+                identity = self.identity,
+                guarded_by = manager,
+                flag,
+                "upgrade guard conflict"
+            );
+        }
+        if report.event {
+            let message = format!(
+                "upgrade guard conflict: {} stands for Lease {}, which {manager} takes for the Lease of an older \
+                 manager; set {flag}",
+                self.controller, self.path
+            );
+            events.guard_conflict(&self.lease, &self.identity, &message);
+        }
+    }
+
     fn report(&mut self, tenant: &Tenant, events: &dyn LeaseEvents, now: Instant) {
-        let report = self.reports.report(tenant, now);
+        let report = self.reports.report(tenant.other(), now);
         match tenant {
             Tenant::Same => self.unlabelled = None,
             Tenant::Unlabelled { holder } => {

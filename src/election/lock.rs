@@ -1,7 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `LeaseLock` of the library with the guard underneath, and its results sorted by what they mean.
+//!
+//! # One attempt from the timer to the wire
+//! [`Lock::attempt`] has the library renew or acquire through its guard on the first connection. When the answer
+//! is not there after `hedge_after`, the same is tried once more on another connection, while the first request is
+//! still awaited. Both write under compare-and-swap, so at most one of them takes effect, and the first success
+//! counts. A 409 of one may mean that the other took effect and its answer is missing: the Lease is read, and if it
+//! shows the `renewTime` of one of the two, it counts from the moment at which *that* one was sent.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{Either, select};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -11,7 +29,7 @@ use parking_lot::Mutex;
 use crate::clock::{Instant, SharedClock};
 
 use super::{
-    guard::{Exchange, Guard, Guarded},
+    guard::{Exchange, Guard, Guarded, Sent},
     observation::{Observation, Sight},
 };
 
@@ -67,6 +85,11 @@ impl LockError {
     /// An attempt that took longer than it may.
     pub(super) fn timed_out(attempt: Attempt) -> Self {
         Self { attempt, code: None, cause: "timed out waiting for the API server".to_owned() }
+    }
+
+    /// Whether the API server has not answered.
+    fn is_unanswered(&self) -> bool {
+        self.code.is_none()
     }
 
     pub(super) fn from_kube(attempt: Attempt, error: &kube::Error) -> Self {
@@ -125,13 +148,30 @@ pub struct Exchanged<End> {
     pub end: End,
 }
 
-/// The lock on one Lease. One exchange at a time.
+/// Clients for the traffic of one Lease: neither fenced nor rate-limited nor retrying.
+#[derive(Clone)]
+pub struct LeaseClients {
+    /// For the watch, and for the first try of a request.
+    pub first: kube::Client,
+    /// For the second try of a request that is not answered: with connections of its own, so that one that hangs
+    /// cannot hold up both.
+    pub second: kube::Client,
+}
+
+/// The lock on one Lease. One attempt or release at a time.
 pub struct Lock {
+    connections: [Connection; 2],
+    /// The connection to begin with: the one that answered last.
+    preferred: AtomicUsize,
+    guarded: Arc<Guarded>,
+    clock: SharedClock,
+}
+
+/// The library behind its guard, on one pool of connections.
+struct Connection {
     library: LeaseLock,
     api: Api<Lease>,
-    guarded: Arc<Guarded>,
     exchange: Arc<Mutex<Exchange>>,
-    clock: SharedClock,
 }
 
 impl fmt::Debug for Lock {
@@ -141,32 +181,34 @@ impl fmt::Debug for Lock {
 }
 
 impl Lock {
-    /// A lock that talks through `client`, which must neither retry nor be fenced. Has to be called
-    /// within a tokio runtime.
+    /// A lock that talks through these clients. Has to be called within a tokio runtime.
     pub fn new(
-        client: &kube::Client,
+        clients: &LeaseClients,
         guarded: Guarded,
         lease_duration: Duration,
         clock: SharedClock,
     ) -> Self {
-        let now = clock.instant();
-        let exchange = Arc::new(Mutex::new(Exchange::new(Observation::new(now), true)));
         let guarded = Arc::new(guarded);
-        let guard =
-            Guard::new(client.clone(), Arc::clone(&guarded), Arc::clone(&exchange), Arc::clone(&clock));
-        let params = LeaseLockParams {
-            lease_name: guarded.name.clone(),
-            holder_id: guarded.identity.clone(),
-            lease_ttl: lease_duration,
-        };
-        let behind_guard = kube::Client::new(guard, guarded.namespace.clone());
+        let connection = |client| Connection::new(client, &guarded, lease_duration, &clock);
         Self {
-            library: LeaseLock::new(behind_guard, &guarded.namespace, params),
-            api: Api::namespaced(client.clone(), &guarded.namespace),
+            connections: [connection(&clients.first), connection(&clients.second)],
+            preferred: AtomicUsize::new(0),
             guarded,
-            exchange,
             clock,
         }
+    }
+
+    /// The connection that answered last, and the other.
+    fn connections(&self) -> [(usize, &Connection); 2] {
+        let [first, second] = &self.connections;
+        match self.preferred.load(Ordering::Relaxed) {
+            0 => [(0, first), (1, second)],
+            _ => [(1, second), (0, first)],
+        }
+    }
+
+    fn prefer(&self, connection: usize) {
+        self.preferred.store(connection, Ordering::Relaxed);
     }
 
     /// Reads the Lease from the API server.
@@ -174,8 +216,17 @@ impl Lock {
     /// # Errors
     /// [`LockError`] when there is no usable answer. A missing Lease is not an error.
     pub async fn read(&self) -> Result<(Sight, Instant), LockError> {
+        let [(_, connection), (other, _)] = self.connections();
+        let read = self.read_on(connection).await;
+        if read.as_ref().is_err_and(LockError::is_unanswered) {
+            self.prefer(other);
+        }
+        read
+    }
+
+    async fn read_on(&self, connection: &Connection) -> Result<(Sight, Instant), LockError> {
         let limit = self.guarded.request_timeout;
-        let got = tokio::time::timeout(limit, self.api.get_opt(&self.guarded.name))
+        let got = tokio::time::timeout(limit, connection.api.get_opt(&self.guarded.name))
             .await
             .map_err(|_| LockError::timed_out(Attempt::Get))?
             .map_err(|error| LockError::from_kube(Attempt::Get, &error))?;
@@ -183,7 +234,7 @@ impl Lock {
         Ok((sight, self.clock.instant()))
     }
 
-    /// Tries once to acquire or renew, deciding on `view` or, with `read`, on a fresh read.
+    /// Tries to acquire or renew, deciding on `view` or, with `read`, on a fresh read.
     pub async fn attempt(&self, view: Observation, read: bool) -> Exchanged<AttemptEnd> {
         self.attempt_with(view, read, BTreeMap::new()).await
     }
@@ -195,24 +246,65 @@ impl Lock {
         read: bool,
         annotations: BTreeMap<String, Option<String>>,
     ) -> Exchanged<AttemptEnd> {
-        *self.exchange.lock() = Exchange { annotations, ..Exchange::new(view, read) };
-        let result = self.library.try_acquire_or_renew().await;
-        let exchange = self.exchange.lock();
-        let end = match result {
-            // The library believes every answer. It counts only if it names us.
-            Ok(LeaseLockResult::Acquired(_)) => match exchange.sent {
-                Some(sent) if exchange.view.holder() == Some(self.guarded.identity.as_str()) => {
-                    AttemptEnd::Holding { sent }
-                }
-                Some(_) | None => AttemptEnd::HeldByOther,
-            },
-            Ok(LeaseLockResult::NotAcquired(_)) => AttemptEnd::HeldByOther,
-            Err(error) => match lock_error(error) {
-                LockError { code: Some(409), .. } => AttemptEnd::LostRace,
-                error => AttemptEnd::Failed(error),
-            },
+        let [(first_name, first), (second_name, second)] = self.connections();
+        let identity = self.guarded.identity.as_str();
+        first.prepare(Exchange { annotations: annotations.clone(), ..Exchange::new(view.clone(), read) });
+        let mut first_try = pin!(first.attempt(identity));
+        if let Ok(ended) = tokio::time::timeout(self.guarded.hedge_after, &mut first_try).await {
+            if matches!(&ended.end, AttemptEnd::Failed(error) if error.is_unanswered()) {
+                self.prefer(second_name);
+            }
+            return ended;
+        }
+        let lease = &self.guarded.name;
+        tracing::debug!(lease, "lease request is not answered, trying once more on another connection");
+        second.prepare(Exchange { annotations, ..Exchange::new(view, read) });
+        let second_try = pin!(second.attempt(identity));
+        let (name, answered, ended, other_try) = match select(first_try, second_try).await {
+            Either::Left((ended, rest)) => (first_name, first, ended, rest),
+            Either::Right((ended, rest)) => (second_name, second, ended, rest),
         };
-        Exchanged { seen: exchange.seen.clone(), end }
+        match ended.end {
+            AttemptEnd::Holding { .. } | AttemptEnd::HeldByOther => {
+                self.prefer(name);
+                ended
+            }
+            AttemptEnd::LostRace => {
+                self.prefer(name);
+                self.whose_race(answered, [first, second], ended).await
+            }
+            AttemptEnd::Failed(_) => {
+                let last = other_try.await;
+                Exchanged { seen: in_order(ended.seen, last.seen), end: last.end }
+            }
+        }
+    }
+
+    /// One of two tries was answered with 409: perhaps because the other one took effect.
+    async fn whose_race(
+        &self,
+        answered: &Connection,
+        tries: [&Connection; 2],
+        lost: Exchanged<AttemptEnd>,
+    ) -> Exchanged<AttemptEnd> {
+        let Ok((sight, at)) = self.read_on(answered).await else { return lost };
+        let sent = self.sent_by_us(&sight, tries);
+        let seen = in_order(lost.seen, vec![(sight, at)]);
+        let end = sent.map_or(AttemptEnd::LostRace, |sent| AttemptEnd::Holding { sent });
+        Exchanged { seen, end }
+    }
+
+    /// When the write that left this state was sent, if it was one of the tries. The earlier one where both wrote
+    /// the same time.
+    fn sent_by_us(&self, sight: &Sight, tries: [&Connection; 2]) -> Option<Instant> {
+        let Sight::Present(lease) = sight else { return None };
+        let spec = lease.spec.as_ref()?;
+        let renew_time = spec.renew_time.as_ref()?.0;
+        if spec.holder_identity.as_deref() != Some(self.guarded.identity.as_str()) {
+            return None;
+        }
+        let sent = tries.into_iter().filter_map(|it| it.exchange.lock().sent);
+        sent.filter(|it| it.renew_time == Some(renew_time)).map(|it| it.at).min()
     }
 
     /// Tries once to release, deciding on `view` or, with `read`, on a fresh read.
@@ -227,20 +319,81 @@ impl Lock {
         read: bool,
         annotations: BTreeMap<String, Option<String>>,
     ) -> Exchanged<ReleaseEnd> {
-        *self.exchange.lock() = Exchange { annotations, ..Exchange::new(view, read) };
-        let result = self.library.step_down().await;
-        let exchange = self.exchange.lock();
+        let [(_, connection), (other, _)] = self.connections();
+        connection.prepare(Exchange { annotations, ..Exchange::new(view, read) });
+        let result = connection.library.step_down().await;
         let end = match result {
             Ok(()) => ReleaseEnd::Released,
             Err(LibraryError::ReleaseLockWhenNotLeading { .. }) => ReleaseEnd::NotOurs,
             Err(error) => match lock_error(error) {
                 LockError { attempt: Attempt::Get, code: Some(404), .. } => ReleaseEnd::NotOurs,
                 LockError { code: Some(409), .. } => ReleaseEnd::LostRace,
-                error => ReleaseEnd::Failed(LockError { attempt: Attempt::Release, ..error }),
+                error => {
+                    if error.is_unanswered() {
+                        self.prefer(other);
+                    }
+                    ReleaseEnd::Failed(LockError { attempt: Attempt::Release, ..error })
+                }
+            },
+        };
+        Exchanged { seen: connection.exchange.lock().seen.clone(), end }
+    }
+}
+
+impl Connection {
+    fn new(
+        client: &kube::Client,
+        guarded: &Arc<Guarded>,
+        lease_duration: Duration,
+        clock: &SharedClock,
+    ) -> Self {
+        let nothing = Exchange::new(Observation::new(clock.instant()), true);
+        let exchange = Arc::new(Mutex::new(nothing));
+        let guard = Guard::new(client.clone(), Arc::clone(guarded), Arc::clone(&exchange), Arc::clone(clock));
+        let params = LeaseLockParams {
+            lease_name: guarded.name.clone(),
+            holder_id: guarded.identity.clone(),
+            lease_ttl: lease_duration,
+        };
+        let behind_guard = kube::Client::new(guard, guarded.namespace.clone());
+        Self {
+            library: LeaseLock::new(behind_guard, &guarded.namespace, params),
+            api: Api::namespaced(client.clone(), &guarded.namespace),
+            exchange,
+        }
+    }
+
+    fn prepare(&self, exchange: Exchange) {
+        *self.exchange.lock() = exchange;
+    }
+
+    /// The library acquires or renews, once.
+    async fn attempt(&self, identity: &str) -> Exchanged<AttemptEnd> {
+        let result = self.library.try_acquire_or_renew().await;
+        let exchange = self.exchange.lock();
+        let end = match result {
+            // The library believes every answer. It counts only if it names us.
+            Ok(LeaseLockResult::Acquired(_)) => match exchange.sent {
+                Some(Sent { at, .. }) if exchange.view.holder() == Some(identity) => {
+                    AttemptEnd::Holding { sent: at }
+                }
+                Some(_) | None => AttemptEnd::HeldByOther,
+            },
+            Ok(LeaseLockResult::NotAcquired(_)) => AttemptEnd::HeldByOther,
+            Err(error) => match lock_error(error) {
+                LockError { code: Some(409), .. } => AttemptEnd::LostRace,
+                error => AttemptEnd::Failed(error),
             },
         };
         Exchanged { seen: exchange.seen.clone(), end }
     }
+}
+
+/// What two tries have shown, in the order in which it came.
+fn in_order(mut seen: Vec<(Sight, Instant)>, more: Vec<(Sight, Instant)>) -> Vec<(Sight, Instant)> {
+    seen.extend(more);
+    seen.sort_by_key(|(_, at)| *at);
+    seen
 }
 
 fn lock_error(error: LibraryError) -> LockError {

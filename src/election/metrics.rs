@@ -38,6 +38,7 @@ pub struct Metrics {
     fenced: IntCounterVec,
     gave_way: IntCounterVec,
     waiting_for_legacy: IntGauge,
+    guard_conflict: IntGaugeVec,
 }
 
 impl Metrics {
@@ -108,6 +109,13 @@ impl Metrics {
                 "1 while no controller starts because an older manager holds its lease.",
                 IntGauge::with_opts,
             )?,
+            guard_conflict: register(
+                registry,
+                "leader_election_guard_conflict",
+                "1 while a manager of this product holds the lease, for one of its controllers, that is the upgrade \
+                 guard of others.",
+                |opts| IntGaugeVec::new(opts, named),
+            )?,
         })
     }
 
@@ -128,6 +136,7 @@ impl Metrics {
             transitions: self.transitions.with_label_values(&[lease]),
             renew_seconds: self.renew_seconds.with_label_values(&[lease]),
             conflict: self.conflict.with_label_values(&[lease, controller, &path]),
+            guard_conflict: self.guard_conflict.with_label_values(&[lease]),
             gave_way: self.gave_way.clone(),
         }
     }
@@ -137,9 +146,12 @@ impl Metrics {
         self.fenced.clone()
     }
 
-    /// 1 while waiting for an older manager.
-    pub(super) fn waiting_for_legacy(&self) -> IntGauge {
-        self.waiting_for_legacy.clone()
+    /// Series of the upgrade guard on the Lease `lease`.
+    pub(super) fn of_guard(&self, lease: &str) -> GuardMetrics {
+        GuardMetrics {
+            waiting: self.waiting_for_legacy.clone(),
+            conflict: self.guard_conflict.with_label_values(&[lease]),
+        }
     }
 
     /// Has `leader_election_lease_valid_seconds` computed whenever the registry is gathered.
@@ -199,7 +211,17 @@ pub struct LeaseMetrics {
     pub(super) transitions: IntCounter,
     pub(super) renew_seconds: Histogram,
     pub(super) conflict: IntGauge,
+    pub(super) guard_conflict: IntGauge,
     gave_way: IntCounterVec,
+}
+
+/// Series of the upgrade guard.
+#[derive(Debug, Clone)]
+pub(super) struct GuardMetrics {
+    /// 1 while waiting for an older manager.
+    pub(super) waiting: IntGauge,
+    /// 1 while one of ours holds the Lease for one of its controllers.
+    pub(super) conflict: IntGauge,
 }
 
 impl LeaseMetrics {

@@ -76,6 +76,7 @@ mod without_tests;
 
 pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{LeaseEvents, LeaseRef, NoEvents};
+pub use lock::LeaseClients;
 pub use metrics::Metrics;
 pub use seat::{Seat, Stance};
 pub use status::{LeaseState, LeaseStatus};
@@ -130,6 +131,7 @@ pub enum Leaving {
         /// Not standing before this has passed.
         pause: Duration,
     },
-    /// Tasks may still run: let the Lease expire.
+    /// The process shuts down, and tasks may still run: let the Lease expire, never stand again. While the process
+    /// lives, work that overruns is dropped instead, and has ended then.
     Unfinished,
 }

@@ -10,7 +10,9 @@
 //! duration. The holder may not have noticed yet and may be working, so such a change never shortens
 //! its claim: the claim is taken to have been renewed at that very moment with the duration that the
 //! holder itself had written last. Only a release by the rules (no holder, duration of one second)
-//! ends a claim early. Another holder who appears before that has robbed the first, who may still be working:
+//! ends a claim early. A change of nothing but metadata (a tool that labels Leases) is no renewal: on an unbroken
+//! watch it moves the version and not the time. After a list or a gap the time restarts, because a renewal that
+//! was not delivered may lie in between. Another holder who appears before that has robbed the first, who may still be working:
 //! both claims count until they end, also for the robber itself. (A create that was on its way while the
 //! Lease was made, led and deleted would otherwise make two leaders: found by `tests/election_model`.)
 
@@ -43,21 +45,26 @@ pub enum Sight {
     Absent(Option<String>),
 }
 
-/// How trustworthy the order of a [`Sight`] is.
+/// Where a [`Sight`] comes from: tells whether it may be older than what is known, and whether something may have
+/// gone unseen before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A watch, or an answer that a watch has overtaken: may lag behind what has been seen already.
+    /// The list with which a watch begins. May lag, and skips what came before it.
+    List,
+    /// An event of the watch. May lag; on an unbroken watch nothing is skipped.
     Watch,
     /// The answer to a request that was sent after everything that was seen before.
     Answer,
+    /// An answer that an event of the watch has overtaken: may lag.
+    Overtaken,
 }
 
 /// What a new [`Sight`] meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Novelty {
-    /// Another state than before.
+    /// Another version than before.
     Changed,
-    /// The same `resourceVersion` as before.
+    /// The same version of the same object with the same spec.
     Same,
     /// Older than what is known already: not taken over.
     Stale,
@@ -92,22 +99,39 @@ pub struct Observation {
     /// Claims that had not ended when another holder appeared without a release in between. Whoever they
     /// belong to may not know yet. Empty unless somebody meddles with the Lease.
     robbed: Vec<Claim>,
+    /// The watch has delivered every change since the present state, or will.
+    unbroken: bool,
 }
 
 impl Observation {
     /// Nothing has been seen yet.
     pub fn new(now: Instant) -> Self {
-        Self { sight: None, first_observed: now, claim: None, robbed: Vec::new() }
+        Self { sight: None, first_observed: now, claim: None, robbed: Vec::new(), unbroken: false }
+    }
+
+    /// The watch broke: changes may go unseen until it delivers again.
+    pub fn watch_broken(&mut self) {
+        self.unbroken = false;
     }
 
     /// Takes over what was seen at `at`.
     pub fn saw(&mut self, sight: Sight, source: Source, at: Instant) -> Novelty {
+        let unbroken = match source {
+            Source::List => false,
+            Source::Watch | Source::Answer | Source::Overtaken => self.unbroken,
+        };
+        // From here on the watch delivers every change.
+        self.unbroken |= matches!(source, Source::List | Source::Watch);
         if let Some(known) = &self.sight {
             if known.same_as(&sight) {
                 return Novelty::Same;
             }
-            if source == Source::Watch && sight.is_older_than(known) {
+            if source != Source::Answer && sight.is_older_than(known) {
                 return Novelty::Stale;
+            }
+            if unbroken && known.has_spec_of(&sight) {
+                self.sight = Some(sight);
+                return Novelty::Changed;
             }
         }
         let claim = self.claim_after(&sight, at);
@@ -156,10 +180,7 @@ impl Observation {
 
     /// The Lease as last seen; `None` when unknown or absent.
     pub fn lease(&self) -> Option<&Lease> {
-        match self.sight.as_ref()? {
-            Sight::Present(lease) => Some(lease),
-            Sight::Absent(_) => None,
-        }
+        self.sight.as_ref()?.lease()
     }
 
     /// Whether the Lease is known not to exist.
@@ -201,7 +222,7 @@ impl Observation {
         self.lease()?.metadata.resource_version.as_deref()
     }
 
-    /// When the present state was first seen.
+    /// When uid and spec were first seen as they are now.
     pub fn first_observed(&self) -> Instant {
         self.first_observed
     }
@@ -230,12 +251,6 @@ impl Observation {
             .as_ref()
             .filter(|claim| claim.holder != me && now < claim.ends())
             .map(|claim| claim.holder.as_str())
-    }
-
-    /// Stops respecting the claim though it has not ended: its holder is known to be gone.
-    pub fn disregard_claim(&mut self) {
-        self.claim = None;
-        self.robbed.clear();
     }
 
     /// Whoever holds the Lease by name and by time.
@@ -274,11 +289,16 @@ impl Hash for Sight {
 }
 
 impl Sight {
-    fn spec(&self) -> Option<&LeaseSpec> {
+    /// The Lease; `None` when it does not exist.
+    pub fn lease(&self) -> Option<&Lease> {
         match self {
-            Self::Present(lease) => lease.spec.as_ref(),
+            Self::Present(lease) => Some(lease),
             Self::Absent(_) => None,
         }
+    }
+
+    fn spec(&self) -> Option<&LeaseSpec> {
+        self.lease()?.spec.as_ref()
     }
 
     fn version(&self) -> Option<&str> {
@@ -291,10 +311,23 @@ impl Sight {
     fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent(_), Self::Absent(_)) => true,
-            (Self::Present(known), Self::Present(new)) => {
-                known.metadata.uid == new.metadata.uid && self.version() == other.version()
+            (Self::Present(_), Self::Present(_)) => {
+                // After a restore of etcd a version can be used again.
+                self.has_spec_of(other) && self.version() == other.version()
             }
             (Self::Present(_), Self::Absent(_)) | (Self::Absent(_), Self::Present(_)) => false,
+        }
+    }
+
+    /// Whether both are the same object with the same spec: nobody renewed, acquired or released in between.
+    fn has_spec_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present(known), Self::Present(new)) => {
+                known.metadata.uid == new.metadata.uid && known.spec == new.spec
+            }
+            (Self::Present(_) | Self::Absent(_), Self::Absent(_)) | (Self::Absent(_), Self::Present(_)) => {
+                false
+            }
         }
     }
 

@@ -189,3 +189,54 @@ fn holder_that_was_robbed_is_respected_by_its_robber_too() {
     let released = seen(&[(0, held("1", "other", 1)), (1, free), (2, held("3", "me", 1))], at);
     assert!(released.is_open_to("me", at + after(2)));
 }
+
+fn labelled(version: &str) -> Sight {
+    let Sight::Present(mut lease) = held(version, "other", 1) else { unreachable!("it is present") };
+    lease.metadata.labels = Some([("seen-by".to_owned(), version.to_owned())].into());
+    Sight::Present(lease)
+}
+
+#[test]
+fn change_of_metadata_alone_renews_nothing_and_moves_the_version() {
+    let at = start();
+    let mut seen = Observation::new(at);
+    seen.saw(held("1", "other", 1), Source::List, at);
+    for (seconds, version, source) in
+        [(5, "2", Source::Watch), (10, "3", Source::Answer), (14, "4", Source::Overtaken)]
+    {
+        assert_eq!(seen.saw(labelled(version), source, at + after(seconds)), Novelty::Changed);
+        assert_eq!(seen.resource_version(), Some(version), "the next write has to name it");
+    }
+    assert!(!seen.is_open_to("me", at + Duration::from_millis(14_999)));
+    assert!(seen.is_open_to("me", at + after(15)));
+    seen.saw(held("5", "other", 2), Source::Watch, at + after(15));
+    assert!(!seen.is_open_to("me", at + after(29)), "a real renewal extends");
+}
+
+#[test]
+fn after_a_gap_the_time_restarts_and_then_changes_of_metadata_count_for_nothing_again() {
+    let at = start();
+    for first in [Source::List, Source::Watch] {
+        let mut seen = Observation::new(at);
+        seen.saw(held("1", "other", 1), Source::List, at);
+        seen.watch_broken();
+        seen.saw(labelled("2"), first, at + after(6));
+        assert!(!seen.is_open_to("me", at + after(20)), "a renewal may have gone unseen");
+        seen.saw(labelled("3"), Source::Watch, at + after(12));
+        assert!(seen.is_open_to("me", at + after(21)));
+    }
+    let mut seen = Observation::new(at);
+    seen.saw(held("1", "other", 1), Source::List, at);
+    seen.watch_broken();
+    seen.saw(labelled("2"), Source::Answer, at + after(6));
+    assert!(!seen.is_open_to("me", at + after(20)), "a read tells nothing of what came before it");
+}
+
+#[test]
+fn version_that_is_used_again_with_another_spec_is_another_state() {
+    let at = start();
+    let mut seen = Observation::new(at);
+    seen.saw(held("7", "other", 1), Source::List, at);
+    assert_eq!(seen.saw(held("7", "other", 2), Source::Watch, at + after(9)), Novelty::Changed);
+    assert!(!seen.is_open_to("me", at + after(23)));
+}

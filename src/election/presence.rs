@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -25,7 +25,10 @@ use crate::{
 use super::{
     conflict::COMPONENT_LABEL,
     guard::FIELD_MANAGER,
-    labels::{MANAGED_BY, MEMBER, lease_labels},
+    labels::{
+        CONTENDS_FOR_ANNOTATION, ELECTIONS_ANNOTATION, GUARDS_ANNOTATION, LEAVING_ANNOTATION, MANAGED_BY,
+        MEMBER, lease_labels,
+    },
     shared::{Member, Members, Shared},
 };
 
@@ -36,11 +39,6 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stopping process has no time to wait for what is only a courtesy.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Annotation of a presence Lease: the Leases for which its member contends, separated by commas.
-const CONTENDS_FOR: &str = "aibrix.ai/contends-for";
-/// Annotation of a presence Lease: its member is shutting down.
-const LEAVING: &str = "aibrix.ai/leaving";
 
 /// Name of the presence Lease of `identity`.
 pub fn presence_name(identity: &str) -> String {
@@ -56,11 +54,12 @@ pub(super) fn fingerprint(identity: &str) -> String {
 }
 
 /// A presence Lease as seen from here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Seen {
     member: Member,
     version: Option<String>,
     uid: Option<String>,
+    spec: Option<LeaseSpec>,
     renewed: Instant,
 }
 
@@ -94,17 +93,26 @@ impl Roster {
         if before.is_some_and(|seen| seen.version == version) {
             return;
         }
+        // A tool that labels Leases renews nothing.
+        let same_spec = before.filter(|seen| seen.spec == lease.spec);
+        let renewed = same_spec.map_or(now, |seen| seen.renewed);
         // One that was counted as gone and comes back has to be seen anew.
         let seen_since = before.filter(|seen| !seen.is_stale(now)).map_or(now, |seen| seen.member.seen_since);
         let annotation = |key: &str| lease.metadata.annotations.as_ref()?.get(key);
         let member = Member {
             identity: lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
             seen_since,
-            leaving: annotation(LEAVING).is_some(),
-            contends_for: annotation(CONTENDS_FOR)
+            leaving: annotation(LEAVING_ANNOTATION).is_some(),
+            contends_for: annotation(CONTENDS_FOR_ANNOTATION)
                 .map(|leases| leases.split(',').map(str::to_owned).collect()),
+            elections: annotation(ELECTIONS_ANNOTATION)
+                .map(String::as_str)
+                .map(elections_in)
+                .unwrap_or_default(),
+            guards: annotation(GUARDS_ANNOTATION).cloned(),
         };
-        self.seen.insert(name, Seen { member, version, uid: lease.metadata.uid.clone(), renewed: now });
+        let (uid, spec) = (lease.metadata.uid.clone(), lease.spec.clone());
+        self.seen.insert(name, Seen { member, version, uid, spec, renewed });
     }
 
     /// A presence Lease was deleted.
@@ -253,9 +261,15 @@ impl Presence {
     }
 
     fn lease(&self, name: &str, now: &str, leaving: bool) -> Value {
-        let mut annotations = json!({ CONTENDS_FOR: self.shared.wanted().join(",") });
-        if leaving && let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(LEAVING.into(), json!("true"));
+        let pairs = self.shared.elections().iter().map(|(lease, controller)| format!("{controller}={lease}"));
+        let elections: Vec<_> = pairs.collect();
+        let mut annotations = BTreeMap::from([
+            (CONTENDS_FOR_ANNOTATION, self.shared.wanted().join(",")),
+            (ELECTIONS_ANNOTATION, elections.join(",")),
+        ]);
+        annotations.extend(self.shared.guards().map(|lease| (GUARDS_ANNOTATION, lease.to_owned())));
+        if leaving {
+            annotations.insert(LEAVING_ANNOTATION, "true".to_owned());
         }
         json!({
             "apiVersion": "coordination.k8s.io/v1",
@@ -301,6 +315,12 @@ fn take(
         Ok(watcher::Event::Delete(lease)) => roster.lost(lease.metadata.name.as_deref().unwrap_or_default()),
         Err(error) => tracing::debug!(%error, "watch on presence leases is broken"),
     }
+}
+
+/// Elections written as `controller=lease`, between commas; what is written otherwise is left out.
+fn elections_in(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(controller, lease)| (lease.to_owned(), controller.to_owned())).collect()
 }
 
 fn micro_time(now: Timestamp) -> String {

@@ -11,8 +11,8 @@ use super::presence::{Roster, presence_name};
 fn presence(name: &str, version: u32) -> Lease {
     serde_json::from_value(json!({
         "metadata": { "name": name, "uid": "u", "resourceVersion": version.to_string(),
-                      "annotations": { "aibrix.ai/contends-for": "a,b" } },
-        "spec": { "holderIdentity": format!("{name}-identity"), "renewTime": "1999-01-01T00:00:00.000000Z" },
+                      "annotations": { "leaders.aibrix.ai/contends-for": "a,b" } },
+        "spec": { "holderIdentity": format!("{name}-identity"), "renewTime": format!("1999-01-01T00:00:00.{version:06}Z") },
     }))
     .unwrap()
 }
@@ -39,7 +39,10 @@ fn members_are_present_while_they_renew_as_observed_from_here() {
     assert!(members.others["other"].contends_for.as_ref().is_some_and(|leases| leases.contains("b")));
 
     roster.saw(&presence("other", 1), second(at, 30));
-    assert!(roster.members(second(at, 60)).others.is_empty(), "the same version renews nothing");
+    let mut labelled = presence("other", 1);
+    labelled.metadata.resource_version = Some("9".to_owned());
+    roster.saw(&labelled, second(at, 40));
+    assert!(roster.members(second(at, 60)).others.is_empty(), "the same spec renews nothing");
     assert_eq!(roster.gone(second(at, 60)).len(), 1);
     roster.saw(&presence("other", 2), second(at, 70));
     let back = roster.members(second(at, 70));
@@ -67,7 +70,7 @@ fn whoever_saw_the_last_other_go_is_alone_at_once() {
     assert!(roster.members(second(at, 1)).alone(second(at, 1)));
     roster.saw(&presence("leaving", 1), second(at, 2));
     let mut leaving = presence("leaving", 2);
-    leaving.metadata.annotations.as_mut().unwrap().insert("aibrix.ai/leaving".into(), "true".into());
+    leaving.metadata.annotations.as_mut().unwrap().insert("leaders.aibrix.ai/leaving".into(), "true".into());
     roster.saw(&leaving, second(at, 3));
     assert!(roster.members(second(at, 3)).alone(second(at, 3)), "whoever leaves takes nothing any more");
 }

@@ -25,6 +25,10 @@ pub struct Member {
     pub leaving: bool,
     /// Leases that it contends for; `None`: it does not say.
     pub contends_for: Option<BTreeSet<String>>,
+    /// All its elections: the controller by the name of the Lease.
+    pub elections: BTreeMap<String, String>,
+    /// The Lease that is its upgrade guard; `None`: it has none, or does not say.
+    pub guards: Option<String>,
 }
 
 /// All other members that are present.
@@ -45,6 +49,18 @@ impl Members {
         let settled = |since: Instant| now.saturating_duration_since(since) >= spread::REBALANCE_PERIOD;
         self.others.values().all(|member| member.leaving)
             && (self.some_left || self.known_since.is_some_and(settled))
+    }
+
+    /// For which controller the present member `identity` stands under this Lease; `None`: there is no such member,
+    /// or it does not name the Lease.
+    pub fn controller_of(&self, identity: &str, lease: &str) -> Option<&str> {
+        let member = self.others.values().find(|member| member.identity == identity)?;
+        member.elections.get(lease).map(String::as_str)
+    }
+
+    /// Some present member whose upgrade guard is this Lease.
+    pub fn guarding(&self, lease: &str) -> Option<&Member> {
+        self.others.values().find(|member| member.guards.as_deref() == Some(lease))
     }
 }
 
@@ -67,6 +83,8 @@ struct Post {
     /// When the Lease was last offered to others.
     offered: Option<Instant>,
     unwanted_until: Option<Instant>,
+    /// It waits for a claim of the upgrade guard that lasts.
+    wants_guard: bool,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +102,9 @@ pub struct Shared {
     members: watch::Sender<Members>,
     leading: watch::Sender<usize>,
     electors: watch::Sender<usize>,
+    guard_wanted: watch::Sender<bool>,
+    elections: BTreeMap<String, String>,
+    guards: Option<String>,
 }
 
 /// One elector's entry in [`Shared`]; dropping it says that the elector is gone.
@@ -95,13 +116,17 @@ pub struct Entry {
 }
 
 impl Shared {
-    /// A process without electors that knows of nobody.
-    pub fn new() -> Arc<Self> {
+    /// A process without electors that knows of nobody. `elections`: the controller by the name of the Lease, of all
+    /// that it is going to have; `guards`: the Lease of its upgrade guard.
+    pub fn new(elections: BTreeMap<String, String>, guards: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             members: watch::Sender::new(Members::default()),
             leading: watch::Sender::new(0),
             electors: watch::Sender::new(0),
+            guard_wanted: watch::Sender::new(false),
+            elections,
+            guards,
         })
     }
 
@@ -115,6 +140,7 @@ impl Shared {
             fit: true,
             offered: None,
             unwanted_until: None,
+            wants_guard: false,
         };
         let count = {
             let mut state = self.state.lock();
@@ -134,6 +160,21 @@ impl Shared {
     pub fn wanted(&self) -> Vec<String> {
         let state = self.state.lock();
         state.posts.iter().filter(|(_, post)| post.fit).map(|(lease, _)| lease.clone()).collect()
+    }
+
+    /// All elections of this process: the controller by the name of the Lease.
+    pub fn elections(&self) -> &BTreeMap<String, String> {
+        &self.elections
+    }
+
+    /// The Lease of this process's upgrade guard.
+    pub fn guards(&self) -> Option<&str> {
+        self.guards.as_deref()
+    }
+
+    /// Whether some elector waits for a claim of the upgrade guard that lasts.
+    pub fn guard_wanted(&self) -> watch::Receiver<bool> {
+        self.guard_wanted.subscribe()
     }
 
     /// How many controllers of this process lead.
@@ -194,13 +235,15 @@ impl Shared {
     }
 
     fn update(&self, lease: &str, change: impl FnOnce(&mut Post)) {
-        let leading = {
+        let (leading, guard_wanted) = {
             let mut state = self.state.lock();
             if let Some(post) = state.posts.get_mut(lease) {
                 change(post);
             }
-            state.posts.values().filter(|post| matches!(post.standing, Standing::Leading(_))).count()
+            let leads = |post: &&Post| matches!(post.standing, Standing::Leading(_));
+            (state.posts.values().filter(leads).count(), state.posts.values().any(|post| post.wants_guard))
         };
+        self.guard_wanted.send_if_modified(|known| std::mem::replace(known, guard_wanted) != guard_wanted);
         self.leading.send_if_modified(|known| {
             let new = *known != leading;
             *known = leading;
@@ -253,6 +296,11 @@ impl Entry {
         });
     }
 
+    /// Whether it waits for a claim of the upgrade guard that lasts.
+    pub fn wants_guard(&self, wants: bool) {
+        self.shared.update(&self.lease, |post| post.wants_guard = wants);
+    }
+
     /// Whether the controller could work if it led.
     pub fn fit(&self, fit: bool) {
         self.shared.update(&self.lease, |post| post.fit = fit);
@@ -277,6 +325,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.idle();
+        self.wants_guard(false);
         let count = {
             let mut state = self.shared.state.lock();
             state.posts.remove(&self.lease);

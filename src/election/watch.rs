@@ -21,8 +21,10 @@ use super::observation::Sight;
 /// What a watch on one Lease delivers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Glimpse {
-    /// The Lease is like this.
-    Lease(Sight),
+    /// The list with which the watch begins, also after a gap, shows this.
+    Listed(Sight),
+    /// The Lease has changed to this.
+    Changed(Sight),
     /// The watch is broken; it is being set up anew.
     Broken(String),
 }
@@ -45,11 +47,11 @@ pub(super) fn watch_lease(api: Api<Lease>, name: &str) -> BoxStream<'static, Gli
                     None
                 }
                 Ok(watcher::Event::InitDone) => {
-                    Some(Glimpse::Lease(listed.take().map_or(Sight::Absent(None), Sight::Present)))
+                    Some(Glimpse::Listed(listed.take().map_or(Sight::Absent(None), Sight::Present)))
                 }
-                Ok(watcher::Event::Apply(lease)) => Some(Glimpse::Lease(Sight::Present(Box::new(lease)))),
+                Ok(watcher::Event::Apply(lease)) => Some(Glimpse::Changed(Sight::Present(Box::new(lease)))),
                 Ok(watcher::Event::Delete(lease)) => {
-                    Some(Glimpse::Lease(Sight::Absent(lease.metadata.resource_version)))
+                    Some(Glimpse::Changed(Sight::Absent(lease.metadata.resource_version)))
                 }
                 Err(error) => Some(Glimpse::Broken(error.to_string())),
             };

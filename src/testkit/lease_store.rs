@@ -48,6 +48,7 @@ pub enum Fault {
 pub struct Link {
     name: Arc<str>,
     requests: watch::Sender<Fault>,
+    writes: Arc<Mutex<BTreeMap<String, Writes>>>,
     watches_stalled: watch::Sender<bool>,
     watches_broken: watch::Sender<u64>,
 }
@@ -56,6 +57,22 @@ impl Link {
     /// Sets what happens to requests other than watches from now on.
     pub fn requests(&self, fault: Fault) {
         self.requests.send_replace(fault);
+    }
+
+    /// Does this to the next `count` requests that patch the Lease `name`, whatever happens to others.
+    pub fn patches(&self, name: &str, count: usize, fault: Fault) {
+        self.writes.lock().insert(name.to_owned(), Writes { left: count, fault });
+    }
+
+    /// What happens to a request now.
+    fn fault_for(&self, method: &Method, name: &str) -> Fault {
+        if *method == Method::PATCH
+            && let Some(writes) = self.writes.lock().get_mut(name).filter(|writes| writes.left > 0)
+        {
+            writes.left -= 1;
+            return writes.fault.clone();
+        }
+        self.requests.borrow().clone()
     }
 
     /// Holds back what watches deliver, or lets it go.
@@ -67,6 +84,13 @@ impl Link {
     pub fn break_watches(&self) {
         self.watches_broken.send_modify(|count| *count += 1);
     }
+}
+
+/// What happens to the next writes of a Lease.
+#[derive(Debug)]
+struct Writes {
+    left: usize,
+    fault: Fault,
 }
 
 /// A request that reached the server.
@@ -124,6 +148,7 @@ impl LeaseStore {
         let link = Link {
             name: name.into(),
             requests: watch::Sender::new(Fault::None),
+            writes: Arc::default(),
             watches_stalled: watch::Sender::new(false),
             watches_broken: watch::Sender::new(0),
         };
@@ -212,7 +237,7 @@ impl LeaseStore {
         if query.get("watch").is_some_and(|value| value == "true") {
             return self.serve_watch(&query, link);
         }
-        let fault = link.requests.borrow().clone();
+        let fault = link.fault_for(request.method(), &name_in(&request));
         match &fault {
             Fault::None | Fault::Unanswered => {}
             Fault::Slow(latency) => tokio::time::sleep(*latency).await,
@@ -238,11 +263,10 @@ impl LeaseStore {
         query: &BTreeMap<String, String>,
         link: &Link,
     ) -> Result<Answer, BoxError> {
+        let name = name_in(&request);
         let (parts, body) = request.into_parts();
         let bytes = body.collect_bytes().await?;
         let sent: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
-        let (_, tail) = parts.uri.path().rsplit_once("/leases").unwrap_or_default();
-        let name = tail.trim_start_matches('/').to_owned();
 
         let mut state = self.state.lock();
         let (verb, answer) = match (&parts.method, name.is_empty()) {
@@ -379,6 +403,12 @@ impl Watching {
 fn query_of(request: &Request<Body>) -> BTreeMap<String, String> {
     let pairs = request.uri().query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), unescape(value))).collect()
+}
+
+/// Name of the Lease that a request is about; empty for all.
+fn name_in(request: &Request<Body>) -> String {
+    let (_, tail) = request.uri().path().rsplit_once("/leases").unwrap_or_default();
+    tail.trim_start_matches('/').to_owned()
 }
 
 fn unescape(value: &str) -> String {

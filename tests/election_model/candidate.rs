@@ -7,7 +7,7 @@ use aibrix_controller_manager::{
     clock::{Instant, Timestamp},
     election::{
         Leaving,
-        decision::{Action, Core, Event, Stage, Surroundings, Timing},
+        decision::{Action, Core, Event, Permit, Stage, Surroundings, Timing},
         lock::{Attempt, AttemptEnd, Exchanged, LockError, ReleaseEnd},
         observation::{Observation, Sight, Source},
     },
@@ -69,6 +69,8 @@ pub(crate) struct Candidate {
     pub(crate) exchange: Option<Exchange>,
     /// How many states of the Lease its watch has delivered.
     pub(crate) watched: usize,
+    /// Its watch has begun: what comes next is an event, not a list.
+    listed: bool,
     /// Its process is frozen.
     pub(crate) frozen: bool,
     /// Its watch lags.
@@ -78,9 +80,18 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// A process that has just started and whose controller may run.
     pub(crate) fn new(name: String, timing: Timing, now: Instant) -> Self {
-        let core = Core::new(name.clone(), timing, true, true, now);
-        let (right, exchange, watched) = (Right::Ended, None, 0);
-        let mut one = Self { name, timing, core, right, exchange, watched, frozen: false, lags: false };
+        let core = Core::new(name.clone(), timing, true, Permit::Unbounded, now);
+        let mut one = Self {
+            name,
+            timing,
+            core,
+            right: Right::Ended,
+            exchange: None,
+            watched: 0,
+            listed: false,
+            frozen: false,
+            lags: false,
+        };
         one.step(Event::Stand, now, false);
         one
     }
@@ -136,6 +147,20 @@ impl Candidate {
                 Action::AskToLeave(_) | Action::Settled { .. } | Action::Finish => {}
             }
         }
+    }
+
+    /// Its watch delivers this state.
+    pub(crate) fn watch(&mut self, sight: Sight, now: Instant, late: bool) {
+        self.watched += 1;
+        let event = if self.listed { Event::Watched(sight) } else { Event::Listed(sight) };
+        self.listed = true;
+        self.step(event, now, late);
+    }
+
+    /// Its watch breaks.
+    pub(crate) fn break_watch(&mut self, now: Instant, late: bool) {
+        self.listed = false;
+        self.step(Event::WatchBroken, now, late);
     }
 
     fn begin(&mut self, purpose: Purpose, read: bool, until: Instant, now: Instant) {

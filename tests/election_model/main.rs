@@ -87,6 +87,7 @@ const NONE: Budget = Budget {
     killed: 0,
     deleted: 0,
     emptied: 0,
+    labelled: 0,
     left: 0,
 };
 
@@ -104,6 +105,7 @@ fn two_candidates_never_both_write_whatever_happens_to_one_while_another_is_froz
         ("one frozen, a broken watch", 4, Budget { broken: 1, ..frozen }),
         ("one frozen, a killed process", 4, Budget { killed: 1, ..frozen }),
         ("one frozen, the Lease deleted", 5, Budget { deleted: 1, ..frozen }),
+        ("one frozen, the Lease labelled", 5, Budget { labelled: 1, ..frozen }),
         ("one frozen, the Lease emptied", 5, Budget { emptied: 1, ..frozen }),
         ("one frozen, a controller that leaves", 5, Budget { left: 1, ..frozen }),
     ] {
@@ -152,6 +154,7 @@ const CALM: u32 = 6;
 fn somebody_leads_again_soon_after_a_leader_is_killed_or_a_request_lost() {
     for (what, budget) in [
         ("lively, a killed process", Budget { killed: 1, ..NONE }),
+        ("lively, a killed process, the Lease labelled", Budget { killed: 1, labelled: 1, ..NONE }),
         ("lively, two lost requests", Budget { lost: 2, ..NONE }),
         ("lively, a lost answer", Budget { unanswered: 1, ..NONE }),
         ("lively, a controller that leaves", Budget { left: 1, ..NONE }),

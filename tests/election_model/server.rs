@@ -105,6 +105,13 @@ impl Server {
         }
     }
 
+    /// Somebody labels the Lease.
+    pub(crate) fn label(&mut self) {
+        if let Sight::Present(lease) = self.now() {
+            self.store(lease.metadata.uid, lease.spec);
+        }
+    }
+
     fn store(&mut self, uid: Option<String>, spec: Option<LeaseSpec>) -> Sight {
         self.version += 1;
         let metadata = ObjectMeta {

@@ -5,8 +5,8 @@
 //! nothing is due. Everything else has a budget, and happens at every moment: processes that are frozen for
 //! any time while their clock goes on, requests and answers that take any time, watches that lag, lost
 //! requests, lost answers of writes that were carried out, writes that arrive a second time or long after
-//! nobody waits for them, broken watches, restarted processes, Leases deleted or emptied by hand, controllers
-//! that leave.
+//! nobody waits for them, broken watches, restarted processes, Leases deleted or emptied by hand or labelled by
+//! tools, controllers that leave.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -62,6 +62,8 @@ pub(crate) struct Budget {
     pub(crate) deleted: u8,
     /// Leases emptied by hand.
     pub(crate) emptied: u8,
+    /// Edits of metadata by a tool, at any time, also when everything else is calm.
+    pub(crate) labelled: u8,
     /// Controllers that leave by themselves.
     pub(crate) left: u8,
 }
@@ -150,6 +152,8 @@ pub(crate) enum Step {
     Delete,
     /// Somebody empties the Lease.
     Empty,
+    /// A tool labels the Lease.
+    Label,
     /// It takes the Lease because its own wall clock says so.
     Steal(usize),
 }
@@ -297,8 +301,7 @@ impl World {
             Step::Watch(n) => {
                 let one = state.candidates.get_mut(n)?;
                 let sight = state.server.state(one.watched)?;
-                one.watched += 1;
-                one.step(Event::Watched(sight), self.clock(n, at), late);
+                one.watch(sight, self.clock(n, at), late);
             }
             Step::Arrive(n) => self.arrive(state, n, true),
             Step::Lose(n) => {
@@ -359,7 +362,7 @@ impl World {
             Step::Break(n) => {
                 state.budget.broken -= 1;
                 let (one, states) = (state.candidates.get_mut(n)?, state.server.states());
-                one.step(Event::WatchBroken, self.clock(n, at), late);
+                one.break_watch(self.clock(n, at), late);
                 // The next list skips what came in between.
                 one.watched = states - 1;
             }
@@ -380,6 +383,10 @@ impl World {
             Step::Empty => {
                 state.budget.emptied -= 1;
                 state.server.empty_out();
+            }
+            Step::Label => {
+                state.budget.labelled -= 1;
+                state.server.label();
             }
             Step::Steal(n) => {
                 let server = &mut state.server;
@@ -423,6 +430,9 @@ impl Model for World {
         self.due(state, steps);
         if steps.is_empty() {
             steps.push(Step::Pass);
+        }
+        if state.budget.labelled > 0 && matches!(state.server.now(), Sight::Present(_)) {
+            steps.push(Step::Label);
         }
         if self.calm.is_none_or(|calm| state.at + calm <= self.horizon) {
             self.rare(state, steps);

@@ -39,7 +39,8 @@ fn clients(api: &ScriptedApi, metrics: &Metrics) -> Clients {
     config.auth_info.impersonate = Some("somebody".into());
     let auth = config.auth_layer().unwrap();
     let transport = BoxCloneSyncService::new(api.clone());
-    let wire = Wire { transport, config, auth, source: Source::InCluster };
+    let second_transport = transport.clone();
+    let wire = Wire { transport, second_transport, config, auth, source: Source::InCluster };
     let requests = metrics.int_counter("rest_client_requests_total", "Help.", &["code", "method", "host"]);
     Clients::over(wire, &settings(), &requests.unwrap(), Arc::new(SystemClock))
 }
@@ -56,14 +57,17 @@ async fn requests_carry_address_credentials_and_who_sends_them() {
     let metrics = Metrics::empty();
     let clients = clients(&api, &metrics);
     pods(clients.reader()).get_opt("a").await.unwrap();
-    pods(clients.election("kv-cache-controller")).get_opt("a").await.unwrap();
+    let [election, second] = clients.election("kv-cache-controller");
+    pods(election).get_opt("a").await.unwrap();
+    pods(second).get_opt("a").await.unwrap();
     let seen = api.requests();
-    assert_eq!(api.log(), [format!("GET {POD}"), format!("GET {POD}")]);
+    assert_eq!(api.log(), [format!("GET {POD}"), format!("GET {POD}"), format!("GET {POD}")]);
     assert_eq!(seen[0].header("authorization"), "Bearer secret");
     assert_eq!(seen[0].header("impersonate-user"), "somebody");
     assert!(seen[0].header("user-agent").ends_with(") reader/pod-0_f00d"));
     assert!(seen[1].header("user-agent").ends_with(") kv-cache-controller/pod-0_f00d"));
-    let count = r#"rest_client_requests_total{code="200",host="10.0.0.1:6443",method="GET"} 2"#;
+    assert!(seen[2].header("user-agent").ends_with(") kv-cache-controller/pod-0_f00d"));
+    let count = r#"rest_client_requests_total{code="200",host="10.0.0.1:6443",method="GET"} 3"#;
     assert!(metrics.render().contains(count), "{}", metrics.render());
 }
 
@@ -120,7 +124,9 @@ async fn limited_clients_share_their_buckets_and_electors_have_none() {
     assert_eq!((SystemClock.instant() - start).as_secs(), 2);
     let start = SystemClock.instant();
     for _ in 0..10 {
-        pods(clients.election("c")).get_opt("a").await.unwrap();
+        for client in clients.election("c") {
+            pods(client).get_opt("a").await.unwrap();
+        }
     }
     assert_eq!(SystemClock.instant(), start);
 }

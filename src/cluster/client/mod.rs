@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Clients of the API server, made of layers over one connection pool.
+//! Clients of the API server, made of layers over one connection pool; elections have a second one besides.
 //!
 //! ```text
 //! user agent → rate limit → time limit → address, credentials → fence → counting → connections
@@ -114,6 +114,8 @@ pub struct Clients {
 
 struct Shared {
     transport: Transport,
+    /// With a pool of connections of its own, for second tries of what elections ask.
+    second_transport: Transport,
     config: kube::Config,
     auth: Option<AuthLayer>,
     source: Source,
@@ -142,21 +144,25 @@ impl Clients {
     /// [`ConfigError`]: the configuration is missing or wrong. Trying again does not help.
     pub async fn new(settings: &ClientSettings, requests: &IntCounterVec) -> Result<Self, ConfigError> {
         let Found { config, source, proxy } = config::find(settings).await?;
-        let transport = transport::build(&config, proxy.as_ref()).map_err(|error| match error {
-            TransportError::Proxy => source.unsupported(proxy.as_ref()),
-            TransportError::Tls(cause) => source.unusable(*cause),
-        })?;
+        let pool = || {
+            transport::build(&config, proxy.as_ref()).map_err(|error| match error {
+                TransportError::Proxy => source.unsupported(proxy.as_ref()),
+                TransportError::Tls(cause) => source.unusable(*cause),
+            })
+        };
+        let (transport, second_transport) = (pool()?, pool()?);
         let auth = config.auth_layer().map_err(|cause| source.unusable(cause))?;
         // Tried here, because a client is made without a chance to fail.
         config.extra_headers_layer().map_err(|cause| source.unusable(cause))?;
-        let wire = Wire { transport, config, auth, source };
+        let wire = Wire { transport, second_transport, config, auth, source };
         Ok(Self::over(wire, settings, requests, Arc::new(SystemClock)))
     }
 
     fn over(wire: Wire, settings: &ClientSettings, requests: &IntCounterVec, clock: SharedClock) -> Self {
-        let Wire { transport, config, auth, source } = wire;
+        let Wire { transport, second_transport, config, auth, source } = wire;
         let shared = Shared {
             transport,
+            second_transport,
             auth,
             source,
             host: config.cluster_url.authority().map(ToString::to_string).unwrap_or_default(),
@@ -190,9 +196,11 @@ impl Clients {
         self.shared.client(controller, true, Gate::Term { fence: fence.clone(), refused })
     }
 
-    /// For the Lease traffic of one controller: neither fenced nor rate-limited.
-    pub fn election(&self, controller: &str) -> Client {
-        self.shared.client(controller, false, Gate::Open)
+    /// For the Lease traffic of one controller: neither fenced nor rate-limited. The second one has connections of
+    /// its own, for what the first one gets no answer to.
+    pub fn election(&self, controller: &str) -> [Client; 2] {
+        let Shared { transport, second_transport, .. } = &*self.shared;
+        [transport, second_transport].map(|it| self.shared.client_over(it, controller, false, Gate::Open))
     }
 
     /// For what the process does in its own name: presence, events on Leases.
@@ -204,6 +212,7 @@ impl Clients {
 /// What carries requests to the API server.
 struct Wire {
     transport: Transport,
+    second_transport: Transport,
     config: kube::Config,
     auth: Option<AuthLayer>,
     source: Source,
@@ -211,6 +220,10 @@ struct Wire {
 
 impl Shared {
     fn client(&self, who: &str, limited: bool, gate: Gate) -> Client {
+        self.client_over(&self.transport, who, limited, gate)
+    }
+
+    fn client_over(&self, transport: &Transport, who: &str, limited: bool, gate: Gate) -> Client {
         let service = ServiceBuilder::new()
             .layer(self.user_agent.of(who))
             .option_layer(self.rate.as_ref().filter(|_| limited))
@@ -221,7 +234,7 @@ impl Shared {
             .option_layer(self.config.extra_headers_layer().ok())
             .layer(gate)
             .layer(&self.counting)
-            .service(self.transport.clone());
+            .service(transport.clone());
         Client::new(service, self.config.default_namespace.clone())
     }
 }

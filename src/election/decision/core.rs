@@ -12,7 +12,8 @@ use super::{
         observation::{Chance, Novelty, Observation, Sight, Source, margin, valid_until},
         spread,
     },
-    Action, Event, Stage, Surroundings, Timing, Why,
+    Action, Event, Permit, Stage, Surroundings, Timing, Why,
+    permit::Permitted,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +27,8 @@ enum Phase {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Term {
+    /// End of the right to write by the controller's own Lease.
+    valid_until: Instant,
     /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
     deadline: Instant,
     renew_at: Instant,
@@ -73,8 +76,6 @@ struct Pause {
 struct Will {
     /// The controller may run.
     wanted: bool,
-    /// The Lease of an older manager lets controllers start.
-    open: bool,
     shutdown: bool,
 }
 
@@ -92,6 +93,7 @@ pub struct Core {
     reread: bool,
 
     will: Will,
+    permitted: Permitted,
 
     phase: Phase,
     request: Option<Request>,
@@ -99,12 +101,12 @@ pub struct Core {
     read_at: Instant,
     pause: Option<Pause>,
     wake: Option<Instant>,
+    waits_for_guard: bool,
 }
 
 impl Core {
-    /// An elector that knows nothing yet and stands down. `open`: whether the Lease of an older manager
-    /// lets controllers start.
-    pub fn new(me: String, timing: Timing, release_on_cancel: bool, open: bool, now: Instant) -> Self {
+    /// An elector that knows nothing yet and stands down. `permit`: what the upgrade guard allows.
+    pub fn new(me: String, timing: Timing, release_on_cancel: bool, permit: Permit, now: Instant) -> Self {
         Self {
             me,
             timing,
@@ -112,7 +114,8 @@ impl Core {
             seen: Observation::new(now),
             watching: false,
             reread: false,
-            will: Will { wanted: false, open, shutdown: false },
+            will: Will { wanted: false, shutdown: false },
+            permitted: Permitted::new(permit),
             phase: Phase::Standby,
             request: None,
             not_before: now,
@@ -120,6 +123,7 @@ impl Core {
             read_at: now + timing.retry_period,
             pause: None,
             wake: None,
+            waits_for_guard: false,
         }
     }
 
@@ -141,12 +145,18 @@ impl Core {
 
     /// Whether it would acquire the Lease if that were free.
     pub fn contends(&self) -> bool {
-        self.will.wanted && self.will.open && !self.will.shutdown
+        self.will.wanted && self.permitted.open && !self.will.shutdown
     }
 
     /// Whether it may not start because of an older manager.
     pub fn is_guarded(&self) -> bool {
-        self.will.wanted && !self.will.open
+        self.will.wanted && !self.permitted.open
+    }
+
+    /// Whether it would try to acquire now, but for the group's claim of the upgrade guard, which has to be renewed
+    /// first: nobody renews it while nothing of the process leads.
+    pub fn wants_guard(&self) -> bool {
+        self.waits_for_guard
     }
 
     /// Whether it stands back after having given its Lease away.
@@ -179,6 +189,8 @@ impl Core {
         let Phase::Leading(term) = &self.phase else { return };
         if now >= term.deadline {
             self.end_term(Why::RenewDeadline, actions);
+        } else if self.permitted.is_over(now) {
+            self.end_term(Why::GuardNotRenewed, actions);
         } else if let Some((why, until)) = &term.asked
             && now >= *until
         {
@@ -195,14 +207,12 @@ impl Core {
     fn absorb(&mut self, event: Event, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
         match event {
             Event::Tick => {}
-            Event::Watched(sight) => {
-                self.watching = true;
-                let changed = self.see(sight, Source::Watch, now) == Novelty::Changed;
-                if let Some(request) = &mut self.request {
-                    request.overtaken |= changed;
-                }
+            Event::Listed(sight) => self.watched(sight, Source::List, now),
+            Event::Watched(sight) => self.watched(sight, Source::Watch, now),
+            Event::WatchBroken => {
+                self.watching = false;
+                self.seen.watch_broken();
             }
-            Event::WatchBroken => self.watching = false,
             Event::Read(read) => {
                 let (_, source) = self.end_request();
                 self.read_at = now + self.timing.retry(around.jitter);
@@ -214,15 +224,27 @@ impl Core {
             Event::Released(ended) => self.released(ended, now, actions),
             Event::Stand => self.will.wanted = true,
             Event::StandDown => self.will.wanted = false,
-            Event::Legacy { open } => {
-                self.will.open = open;
-                if !open {
-                    self.ask_to_leave(Why::Legacy, now, actions);
-                }
-            }
+            Event::Guard(permit) => self.guarded(permit, now, actions),
             Event::Shutdown => self.will.shutdown = true,
             Event::Surplus => self.ask_to_leave(Why::Surplus, now, actions),
             Event::Left(leaving) => self.left(&leaving, now, actions),
+        }
+    }
+
+    fn watched(&mut self, sight: Sight, source: Source, now: Instant) {
+        self.watching = true;
+        let changed = self.see(sight, source, now) == Novelty::Changed;
+        if let Some(request) = &mut self.request {
+            request.overtaken |= changed;
+        }
+    }
+
+    fn guarded(&mut self, permit: Permit, now: Instant, actions: &mut Vec<Action>) {
+        self.permitted.set(permit);
+        if permit == Permit::Closed {
+            self.ask_to_leave(Why::Legacy, now, actions);
+        } else if let Phase::Leading(term) = &self.phase {
+            actions.push(Action::Extend { valid_until: self.permitted.bound(term.valid_until) });
         }
     }
 
@@ -230,7 +252,7 @@ impl Core {
     /// before it began. What the watch has shown since may be newer still, and the watch does not show it again.
     fn end_request(&mut self) -> (Option<Busy>, Source) {
         match self.request.take() {
-            Some(Request { what, overtaken: true }) => (Some(what), Source::Watch),
+            Some(Request { what, overtaken: true }) => (Some(what), Source::Overtaken),
             Some(Request { what, overtaken: false }) => (Some(what), Source::Answer),
             None => (None, Source::Answer),
         }
@@ -326,14 +348,16 @@ impl Core {
         let Some(lease) = self.seen.lease() else { return };
         let valid_until = valid_until(sent, lease);
         let deadline = valid_until.min(sent + self.timing.renew_deadline);
-        let renewed = Term { deadline, renew_at: now + self.timing.renew_every(), raced: false, asked: None };
+        let renew_at = now.max(sent + self.timing.renew_every());
+        let renewed = Term { valid_until, deadline, renew_at, raced: false, asked: None };
         let contends = self.contends();
+        let bounded = self.permitted.bound(valid_until);
         match &mut self.phase {
             Phase::Leading(term) => {
                 *term = Term { asked: term.asked.take(), ..renewed };
-                actions.push(Action::Extend { valid_until });
+                actions.push(Action::Extend { valid_until: bounded });
             }
-            Phase::Standby if now >= deadline => {
+            Phase::Standby if now >= deadline || contends && self.permitted.is_over(now) => {
                 // Answered too late to be of any use (a frozen process): try again.
             }
             Phase::Standby if !self.seen.is_open_to(&self.me, now) => {
@@ -342,7 +366,7 @@ impl Core {
             Phase::Standby if contends => {
                 self.pause = None;
                 self.phase = Phase::Leading(renewed);
-                actions.push(Action::Begin { valid_until, transitions: self.seen.transitions() });
+                actions.push(Action::Begin { valid_until: bounded, transitions: self.seen.transitions() });
             }
             Phase::Standby => {
                 // Won though no longer wanted: give it back.
@@ -427,9 +451,12 @@ impl Core {
             actions.push(Action::Finish);
         }
         let request = if self.request.is_some() { Next::Nothing } else { self.next_request(now, around) };
+        self.waits_for_guard =
+            matches!(request, Next::Nothing | Next::At(_)) && self.lacks_guard(now, around);
         let bound = match &self.phase {
             Phase::Leading(term) => {
-                Some(term.asked.as_ref().map_or(term.deadline, |asked| asked.1.min(term.deadline)))
+                let deadline = self.permitted.bound(term.deadline);
+                Some(term.asked.as_ref().map_or(deadline, |asked| asked.1.min(deadline)))
             }
             Phase::Standby | Phase::Stopping | Phase::Releasing(_) | Phase::Ended => None,
         };
@@ -469,7 +496,32 @@ impl Core {
         if look.is_some_and(|moment| moment <= now) {
             return Next::Now(Action::Read, Busy::Reading);
         }
-        let attempt = self.seen.chance_for(&self.me).map(|chance| {
+        let attempt = self
+            .attempt_at(now, around)
+            .filter(|moment| *moment > now || self.permitted.lasts(now, &self.timing));
+        match (attempt, look) {
+            (Some(moment), _) if moment <= now => {
+                let until = now + self.timing.request_timeout() * 2;
+                Next::Now(Action::Attempt { read: self.is_rereading(), until }, Busy::Attempting(now))
+            }
+            (Some(moment), Some(look)) => Next::At(moment.min(look)),
+            (Some(moment), None) | (None, Some(moment)) => Next::At(moment),
+            (None, None) => Next::Nothing,
+        }
+    }
+
+    /// Whether a standby would try now, but for a claim of the upgrade guard that lasts.
+    fn lacks_guard(&self, now: Instant, around: Surroundings) -> bool {
+        self.phase == Phase::Standby
+            && self.request.is_none()
+            && self.contends()
+            && !self.permitted.lasts(now, &self.timing)
+            && self.attempt_at(now, around).is_some_and(|moment| moment <= now)
+    }
+
+    /// When a standby tries to acquire; `None` while nothing is known of the Lease.
+    fn attempt_at(&self, now: Instant, around: Surroundings) -> Option<Instant> {
+        self.seen.chance_for(&self.me).map(|chance| {
             let wait = if self.seen.claimant() == Some(self.me.as_str()) || !around.spread || around.alone {
                 Duration::ZERO
             } else {
@@ -487,16 +539,7 @@ impl Core {
             });
             let unfit = if around.fit || around.alone { now } else { self.unwanted_from(chance) };
             (chance.from() + wait).max(self.not_before).max(paused).max(unfit)
-        });
-        match (attempt, look) {
-            (Some(moment), _) if moment <= now => {
-                let until = now + self.timing.request_timeout() * 2;
-                Next::Now(Action::Attempt { read: self.is_rereading(), until }, Busy::Attempting(now))
-            }
-            (Some(moment), Some(look)) => Next::At(moment.min(look)),
-            (Some(moment), None) | (None, Some(moment)) => Next::At(moment),
-            (None, None) => Next::Nothing,
-        }
+        })
     }
 }
 

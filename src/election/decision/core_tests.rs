@@ -19,8 +19,7 @@ use super::{
 const CALM: Surroundings = Surroundings { jitter: 0.5, load: 0, spread: true, alone: false, fit: true };
 
 fn timing() -> Timing {
-    let seconds = Duration::from_secs;
-    Timing { lease_duration: seconds(15), renew_deadline: seconds(10), retry_period: seconds(2) }
+    Timing::default()
 }
 
 fn lease(version: u32, holder: &str) -> Sight {
@@ -48,7 +47,7 @@ struct Play {
 impl Play {
     fn standing() -> Self {
         let start = SystemClock.instant();
-        let core = Core::new("me".into(), timing(), true, true, start);
+        let core = Core::new("me".into(), timing(), true, Permit::Unbounded, start);
         let mut stage = Self { core, start, now: start, around: CALM };
         assert_eq!(stage.step(Event::Stand), []);
         stage
@@ -202,7 +201,7 @@ fn validity_counts_from_before_the_request_was_sent() {
     let sent = stage.now;
     let valid_until = sent + Duration::from_secs(14);
     assert_eq!(stage.at(8.0).won_sent_at(11, sent), [Action::Extend { valid_until }]);
-    assert_eq!(stage.wakes_after(), Some(13.0));
+    assert_eq!(stage.wakes_after(), Some(10.0), "a slow answer leaves as much time for the next one");
 }
 
 #[test]
@@ -251,7 +250,7 @@ fn race_lost_to_another_holder_ends_the_term() {
 
 #[test]
 fn lease_won_after_standing_down_or_shutting_down_is_given_back() {
-    for event in [Event::StandDown, Event::Shutdown, Event::Legacy { open: false }] {
+    for event in [Event::StandDown, Event::Shutdown, Event::Guard(Permit::Closed)] {
         let mut stage = Play::standing();
         stage.step(Event::Watched(Sight::Absent(None)));
         assert_eq!(stage.step(event.clone()), []);
@@ -327,7 +326,7 @@ fn work_that_may_go_on_ends_the_elector_without_a_release() {
 
 #[test]
 fn whoever_does_not_follow_the_request_to_leave_loses_the_fence() {
-    for (event, why) in [(Event::Surplus, Why::Surplus), (Event::Legacy { open: false }, Why::Legacy)] {
+    for (event, why) in [(Event::Surplus, Why::Surplus), (Event::Guard(Permit::Closed), Why::Legacy)] {
         let mut stage = Play::leading();
         assert_eq!(stage.at(1.0).step(event.clone()), [Action::AskToLeave(why.clone())]);
         assert_eq!(stage.step(event), [], "asked once");
@@ -418,4 +417,61 @@ fn whoever_could_not_work_leaves_a_lease_to_others_for_a_lease_duration() {
     expired.step(Event::Watched(lease(1, "other")));
     assert_eq!(expired.at(29.9).step(Event::Tick), []);
     assert!(attempts(&expired.at(30.0).step(Event::Tick)));
+}
+
+fn until(stage: &Play, seconds: f64) -> Event {
+    Event::Guard(Permit::Until(stage.start + Duration::from_secs_f64(seconds)))
+}
+
+#[test]
+fn right_to_write_is_the_earlier_of_own_validity_and_the_claim_of_the_guard() {
+    let mut stage = Play::standing();
+    stage.step(until(&stage, 9.0));
+    stage.step(Event::Watched(Sight::Absent(None)));
+    let begun = stage.won(10);
+    let start = stage.start;
+    let end = |seconds: u64| start + Duration::from_secs(seconds);
+    assert_eq!(begun, [Action::Begin { valid_until: end(9), transitions: 2 }]);
+    assert_eq!(stage.wakes_after(), Some(5.0));
+    let later = until(&stage, 12.0);
+    assert_eq!(stage.step(later), [Action::Extend { valid_until: end(12) }]);
+    let much_later = until(&stage, 30.0);
+    assert_eq!(stage.step(much_later), [Action::Extend { valid_until: end(14) }], "its own validity");
+}
+
+#[test]
+fn claim_of_the_guard_that_is_not_renewed_ends_the_term_for_good() {
+    let mut stage = Play::standing();
+    stage.step(until(&stage, 7.0));
+    stage.step(Event::Watched(Sight::Absent(None)));
+    stage.won(10);
+    stage.at(5.0).step(Event::Tick);
+    stage.won(11);
+    let late = until(&stage, 30.0);
+    assert_eq!(
+        stage.at(7.0).step(late),
+        [Action::End(Why::GuardNotRenewed)],
+        "a renewal after the end gives nothing back"
+    );
+}
+
+#[test]
+fn nothing_is_acquired_before_the_claim_of_the_guard_lasts() {
+    let mut stage = Play::standing();
+    stage.step(until(&stage, 0.5));
+    assert_eq!(stage.step(Event::Watched(Sight::Absent(None))), []);
+    assert!(stage.core.wants_guard());
+    let lasting = until(&stage, 14.0);
+    assert!(attempts(&stage.step(lasting)));
+    assert!(!stage.core.wants_guard());
+}
+
+#[test]
+fn guard_that_closes_gives_five_seconds_and_no_more_than_its_claim() {
+    let mut stage = Play::standing();
+    stage.step(until(&stage, 6.0));
+    stage.step(Event::Watched(Sight::Absent(None)));
+    stage.won(10);
+    assert_eq!(stage.at(3.0).step(Event::Guard(Permit::Closed)), [Action::AskToLeave(Why::Legacy)]);
+    assert_eq!(stage.at(6.0).step(Event::Tick), [Action::End(Why::GuardNotRenewed)]);
 }

@@ -15,7 +15,7 @@
 //! What holds in every state, and is checked against whole replicas in `race_tests` and for all orders of
 //! events in `tests/election_model`:
 //! - The right to write is extended only while it lasts; once it has ended it is never given again in
-//!   the same term.
+//!   the same term. It is the earlier of the controller's own validity and the group's claim of the upgrade guard.
 //! - `Standby` is entered only after the controller has reported that its tasks have ended.
 //! - A standby that sees somebody renew sends nothing.
 //!
@@ -25,6 +25,7 @@
 mod core;
 #[cfg(test)]
 mod core_tests;
+mod permit;
 mod timing;
 
 use crate::clock::Instant;
@@ -36,6 +37,7 @@ use super::{
 };
 
 pub use core::Core;
+pub use permit::Permit;
 pub use timing::Timing;
 
 /// Something that happened.
@@ -43,7 +45,9 @@ pub use timing::Timing;
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// The watch shows the Lease, or shows that there is none. The watch is healthy.
+    /// The watch begins, for the first time or after a gap, with this state. The watch is healthy.
+    Listed(Sight),
+    /// The watch shows a change of the Lease. The watch is healthy.
     Watched(Sight),
     /// The watch does not deliver any more.
     WatchBroken,
@@ -57,11 +61,8 @@ pub enum Event {
     Stand,
     /// The controller may not run: do not contend.
     StandDown,
-    /// Whether the Lease of an older manager lets controllers start.
-    Legacy {
-        /// It does.
-        open: bool,
-    },
+    /// What the upgrade guard allows now.
+    Guard(Permit),
     /// The process shuts down: never acquire again.
     Shutdown,
     /// Another replica should lead this one.
@@ -125,6 +126,8 @@ pub enum Why {
     ReleasedByOther,
     /// An older manager has come back.
     Legacy,
+    /// This process has not renewed the group's claim on the older manager's Lease in time.
+    GuardNotRenewed,
     /// Another replica has less to do.
     Surplus,
     /// The controller has ended.
@@ -139,6 +142,7 @@ impl Why {
             Self::Rival(_) => "OtherHolder",
             Self::ReleasedByOther => "ReleasedByOther",
             Self::Legacy => "LegacyLease",
+            Self::GuardNotRenewed => "GuardNotRenewed",
             Self::Surplus => "Surplus",
             Self::ControllerLeft => "ControllerLeft",
         }

@@ -14,14 +14,33 @@ pub struct Timing {
     pub retry_period: Duration,
 }
 
+/// The defaults of client-go and of the flags.
+impl Default for Timing {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { lease_duration: seconds(15), renew_deadline: seconds(10), retry_period: seconds(2) }
+    }
+}
+
 impl Timing {
     /// How long a controller that was asked to leave may take before its fence is closed. With a
     /// release right after, an older manager that took its Lease back has ours gone within 12 s.
     pub const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Longest wait for one request: short enough that a hung one does not cost the Lease.
+    /// Longest wait for one request. One that hangs does not cost the Lease: see [`Self::hedge_after`].
     pub fn request_timeout(&self) -> Duration {
         (self.renew_deadline / 2).min(Duration::from_secs(5))
+    }
+
+    /// When a request is not answered after this time, a second one is sent on another connection.
+    pub fn hedge_after(&self) -> Duration {
+        self.renew_deadline / 5
+    }
+
+    /// Longest wait for one request about the Lease of the upgrade guard: a lost one is followed by another while the
+    /// claim still lasts.
+    pub fn guard_timeout(&self) -> Duration {
+        (self.lease_duration / 3).min(Duration::from_secs(2))
     }
 
     /// From one successful renewal to the next.

@@ -3,19 +3,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::clock::{Instant, Timestamp};
+use crate::clock::Instant;
 
-use super::super::{observation::Observation, shared::Members};
+use super::super::{labels::HOLDER_ANNOTATION, observation::Observation, shared::Members};
 
 /// Holder identity of our group.
 pub const GROUP: &str = "aibrix-controller-manager-group";
 
-/// Prefix of the annotation with which a leading manager signs.
+/// Prefix of the annotation with which a leading manager signs; its fingerprint follows.
 const SIGNATURE: &str = "leaders.aibrix.ai/";
 
-/// A Lease that was last renewed this many durations ago by the wall clock was left for ever. Comparing
-/// with the wall clock is safe here: so much skew would break TLS long before.
-const ABANDONED_AFTER: u32 = 10;
+/// A foreign holder is respected at least for this long without a renewal, whatever duration it has stored.
+const SHORTEST_FOREIGN_CLAIM: Duration = Duration::from_secs(4);
 
 /// Whose the Lease is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,31 +27,60 @@ pub(super) enum Keeper {
     Group,
     /// A foreign manager that renews it, until this moment at least.
     Foreign(String, Instant),
+    /// A manager of this product that stands for it with one of its controllers: a wrong configuration.
+    Ours {
+        /// Its identity.
+        holder: String,
+        /// The controller for which it holds the Lease.
+        controller: String,
+        /// The end of its claim unless renewed.
+        until: Instant,
+    },
 }
 
-/// Whose the Lease is at `now`. Pure.
-pub(super) fn keeper_of(seen: &Observation, now: Instant) -> Keeper {
+/// Whose the Lease `lease` is at `now`. Pure: a stored time is compared with no clock.
+pub(super) fn keeper_of(seen: &Observation, lease: &str, members: &Members, now: Instant) -> Keeper {
     let Some(chance) = seen.chance_for(GROUP) else { return Keeper::Unknown };
-    match seen.live_rival(GROUP, now) {
-        Some(holder) => Keeper::Foreign(holder.to_owned(), chance.from()),
+    let named = seen.holder().filter(|holder| *holder != GROUP);
+    let patience = named.map(|_| seen.first_observed() + SHORTEST_FOREIGN_CLAIM);
+    let until = patience.map_or(chance.from(), |patience| patience.max(chance.from()));
+    let live = seen.live_rival(GROUP, now).or(named.filter(|_| now < until));
+    match live {
+        Some(holder) => match ours(seen, holder, lease, members) {
+            Some(controller) => {
+                Keeper::Ours { holder: holder.to_owned(), controller: controller.to_owned(), until }
+            }
+            None => Keeper::Foreign(holder.to_owned(), until),
+        },
         None if seen.holder() == Some(GROUP) => Keeper::Group,
         None => Keeper::Nobody,
     }
 }
 
-/// Whether the last renewal lies so far back that nobody can still mean it. Pure.
-pub(super) fn is_abandoned(seen: &Observation, wall: Timestamp) -> bool {
-    let Some(spec) = seen.lease().and_then(|lease| lease.spec.as_ref()) else { return false };
-    let Some(renewed) = spec.renew_time.as_ref() else { return false };
-    let lasts = Duration::from_secs(seen.stored_seconds().unwrap_or(1));
-    let since = Duration::try_from(wall.duration_since(renewed.0)).unwrap_or_default();
-    since > lasts.saturating_mul(ABANDONED_AFTER)
+/// For which controller `holder` holds the Lease, if it is a manager of this product: the Lease says that one of ours
+/// wrote it last as this holder, and a present member of this name stands for this Lease. Labels and what one of ours
+/// has left behind under a Go manager prove nothing.
+fn ours<'a>(seen: &Observation, holder: &str, lease: &str, members: &'a Members) -> Option<&'a str> {
+    let annotations = seen.lease()?.metadata.annotations.as_ref()?;
+    if annotations.get(HOLDER_ANNOTATION).map(String::as_str) != Some(holder) {
+        return None;
+    }
+    members.controller_of(holder, lease)
 }
 
 /// Signatures on the Lease, as fingerprints.
 pub(super) fn signatures(seen: &Observation) -> impl Iterator<Item = &str> {
     let annotations = seen.lease().and_then(|lease| lease.metadata.annotations.as_ref());
-    annotations.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix(SIGNATURE))
+    annotations
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, _)| key.strip_prefix(SIGNATURE))
+        .filter(|signature| is_fingerprint(signature))
+}
+
+/// As [`super::super::presence::fingerprint`] writes them.
+fn is_fingerprint(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether `fingerprint` belongs to a member that may be leading.

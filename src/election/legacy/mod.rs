@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Lease of an older, Go-made manager: wait for it, then hold it as a group.
+//! The upgrade guard: the Lease of an older, Go-made manager. Wait for it, then hold it as a group.
 //!
 //! A Go manager runs all controllers under one Lease, for which our electors do not contend. As long
 //! as it renews that Lease, no controller of ours starts. Afterwards our managers hold the Lease
 //! together, so that a Go manager that is started later (a rollback) waits until all of them are gone.
 //!
-//! Every manager that leads signs the Lease with an annotation of its own and renews it when nobody
-//! else has done so for a while. Whoever stops leading removes its signature; the one whose signature
-//! was the last releases the Lease in the same write. All writes are compare-and-swap, so two that
-//! leave at once cannot both believe that the other one is still there. Signatures of members that are
-//! not present any more do not count.
+//! Every manager that leads signs the Lease with an annotation of its own and renews it every third of its stored
+//! duration, whatever the others do: only its *own* successful write, counted from the moment at which it was sent,
+//! extends its right to write ([`Permit::Until`]). So a manager that cannot renew the claim stops before a Go
+//! manager may take the Lease. Renewals keep the stored duration, because a shorter one would end the claims that
+//! others count on.
+//!
+//! Whoever stops leading removes its signature; the one whose signature was the last releases the Lease in the same
+//! write. All writes are compare-and-swap, so two that leave at once cannot both believe that the other one is still
+//! there. Signatures of members that are not present any more do not count.
+//!
+//! A manager of this product may sit on the Lease with a single controller, by a wrong `--leader-election-id`. It
+//! keeps a Go manager away as we would, so only that controller waits for it, and both sides say what is wrong. No
+//! claim of the group protects the others then: a Go manager that takes over from it is seen by the watch alone.
 
 mod keeper;
 
@@ -21,43 +29,70 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::{Instant, SharedClock};
-use crate::telemetry::families::IntGauge;
 
 use super::{
-    decision::Timing,
+    conflict::Reports,
+    decision::{Permit, Timing},
+    events::{LeaseEvents, LeaseRef},
     lock::{AttemptEnd, Lock, LockError, ReleaseEnd},
-    observation::{Novelty, Observation, Sight, Source},
+    metrics::GuardMetrics,
+    observation::{Novelty, Observation, Sight, Source, valid_until},
     presence::fingerprint,
     shared::{Members, Shared},
     watch::Glimpse,
 };
 
 pub use keeper::GROUP;
-use keeper::{Keeper, is_abandoned, keeper_of, sign, signatures};
+use keeper::{Keeper, keeper_of, sign, signatures};
 
-/// Pause after the API server has forbidden something.
-const FORBIDDEN_PAUSE: Duration = Duration::from_secs(30);
-/// Time between two log lines while waiting.
+/// Time between two log lines while waiting for a Go manager.
 const REMINDER: Duration = Duration::from_mins(1);
+/// Time between two log lines about what is wrong; the task goes round at least this often.
+const COMPLAINT: Duration = Duration::from_secs(30);
+
+/// What the guard allows the controllers of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardState {
+    /// What it allows those that nobody else works for.
+    pub(super) permit: Permit,
+    /// The controller for which a manager of this product holds the guard's Lease; `None`: no such.
+    pub(super) held_for: Option<String>,
+}
+
+impl GuardState {
+    /// What it allows this controller.
+    pub(super) fn permit_for(&self, controller: &str) -> Permit {
+        if self.held_for.as_deref() == Some(controller) { Permit::Closed } else { self.permit }
+    }
+}
 
 /// What the task is made of.
 pub(super) struct Parts {
     pub(super) lock: Lock,
     pub(super) glimpses: BoxStream<'static, Glimpse>,
-    pub(super) lease: String,
+    pub(super) lease: LeaseRef,
     pub(super) identity: String,
     pub(super) timing: Timing,
     pub(super) release_on_cancel: bool,
     pub(super) shared: Arc<Shared>,
-    /// Whether controllers may start.
-    pub(super) open: watch::Sender<bool>,
+    /// Told to the electors.
+    pub(super) state: watch::Sender<GuardState>,
     /// Cancelled when this task has done with the Lease.
     pub(super) left: CancellationToken,
     pub(super) shutdown: CancellationToken,
-    pub(super) waiting: IntGauge,
+    pub(super) metrics: GuardMetrics,
+    pub(super) events: Arc<dyn LeaseEvents>,
     pub(super) clock: SharedClock,
     /// Source of numbers in `0.0..1.0`.
     pub(super) jitter: Box<dyn FnMut() -> f64 + Send>,
+}
+
+/// The group's claim by this process's own last write.
+#[derive(Debug, Clone, Copy)]
+struct OwnClaim {
+    /// Right before that write was sent.
+    sent: Instant,
+    renew_at: Instant,
 }
 
 /// The task of the older manager's Lease.
@@ -65,19 +100,23 @@ pub(super) struct LegacyGuard {
     parts: Parts,
     _left: DropGuard,
     me: String,
+    path: String,
     seen: Observation,
     watching: bool,
     reread: bool,
     read_at: Instant,
     not_before: Instant,
-    /// Random share of a second: not all managers renew at the same moment.
+    claim: Option<OwnClaim>,
+    /// Random share of a second: those who lost a race do not try again at the same moment.
     stagger: Duration,
     leading: watch::Receiver<usize>,
+    wanted: watch::Receiver<bool>,
     /// When the last controller stopped leading.
     idle_since: Option<Instant>,
     members: watch::Receiver<Members>,
     reminded: Option<Instant>,
-    warned: bool,
+    reports: Reports,
+    complained: Option<(String, Instant)>,
 }
 
 /// What comes next.
@@ -94,17 +133,21 @@ impl LegacyGuard {
         Self {
             _left: parts.left.clone().drop_guard(),
             me: fingerprint(&parts.identity),
+            path: parts.lease.to_string(),
             seen: Observation::new(now),
             watching: false,
             reread: false,
             read_at: now + parts.timing.retry_period,
             not_before: now,
+            claim: None,
             stagger: Duration::from_secs(1).mul_f64((parts.jitter)()),
             leading: parts.shared.leading(),
+            wanted: parts.shared.guard_wanted(),
             idle_since: Some(now),
             members: parts.shared.members(),
             reminded: None,
-            warned: false,
+            reports: Reports::default(),
+            complained: None,
             parts,
         }
     }
@@ -134,7 +177,7 @@ impl LegacyGuard {
                 }
                 Next::Wait(until) => until,
             };
-            let until = wait.unwrap_or(now + REMINDER).min(now + REMINDER);
+            let until = wait.unwrap_or(now + COMPLAINT).min(now + COMPLAINT);
             tokio::select! {
                 biased;
                 Ok(()) = electors.changed() => {}
@@ -142,29 +185,39 @@ impl LegacyGuard {
                     let leads = *self.leading.borrow_and_update() > 0;
                     self.idle_since = (!leads).then(|| self.parts.clock.instant());
                 }
-                Some(glimpse) = self.parts.glimpses.next() => match glimpse {
-                    Glimpse::Lease(sight) => {
-                        self.watching = true;
-                        self.see(sight, Source::Watch, self.parts.clock.instant());
-                    }
-                    Glimpse::Broken(cause) => {
-                        self.watching = false;
-                        tracing::debug!(lease = self.parts.lease, error = cause, "watch on lease is broken");
-                    }
-                },
+                Ok(()) = self.wanted.changed() => self.wanted.mark_unchanged(),
+                Some(glimpse) = self.parts.glimpses.next() => self.watched(glimpse),
+                Ok(()) = self.members.changed() => self.members.mark_unchanged(),
                 () = tokio::time::sleep_until(until) => {}
             }
         }
     }
 
-    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
-        match self.seen.saw(sight, source, at) {
-            Novelty::Changed => {
-                self.reread = false;
-                if self.seen.holder() != Some(GROUP) && is_abandoned(&self.seen, self.parts.clock.now()) {
-                    self.seen.disregard_claim();
-                }
+    fn watched(&mut self, glimpse: Glimpse) {
+        let now = self.parts.clock.instant();
+        match glimpse {
+            Glimpse::Listed(sight) => {
+                self.watching = true;
+                self.see(sight, Source::List, now);
             }
+            Glimpse::Changed(sight) => {
+                self.watching = true;
+                self.see(sight, Source::Watch, now);
+            }
+            Glimpse::Broken(cause) => {
+                self.watching = false;
+                self.seen.watch_broken();
+                tracing::debug!(lease = self.path, error = cause, "watch on lease is broken");
+            }
+        }
+    }
+
+    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
+        if let Some(lease) = sight.lease() {
+            self.parts.lease.uid.clone_from(&lease.metadata.uid);
+        }
+        match self.seen.saw(sight, source, at) {
+            Novelty::Changed => self.reread = false,
             Novelty::Same => {}
             Novelty::Stale => self.reread = true,
         }
@@ -174,17 +227,35 @@ impl LegacyGuard {
         self.idle_since.is_none()
     }
 
-    /// Closes when a foreign manager is seen, and says so.
+    fn keeper(&self, now: Instant) -> Keeper {
+        keeper_of(&self.seen, &self.parts.lease.name, &self.members.borrow(), now)
+    }
+
+    /// Closes when a foreign manager is seen, stays open beside one of ours, and says so.
     fn judge(&mut self, now: Instant) {
-        let Keeper::Foreign(holder, _) = keeper_of(&self.seen, now) else {
+        let keeper = self.keeper(now);
+        let (conflicting, foreign) = match &keeper {
+            Keeper::Ours { holder, controller, .. } => (Some((holder, controller)), None),
+            Keeper::Foreign(holder, _) => (None, Some(holder)),
+            Keeper::Unknown | Keeper::Nobody | Keeper::Group => (None, None),
+        };
+        self.parts.metrics.conflict.set(conflicting.is_some().into());
+        let report = self.reports.report(conflicting.map(|(holder, _)| holder.as_str()), now);
+        if let Some((holder, controller)) = conflicting {
+            self.set_state(Permit::Unbounded, Some(controller.clone()));
+            if report.log || report.event {
+                self.complain_about_ours(holder, controller, report.event);
+            }
+        }
+        let Some(holder) = foreign else {
             self.reminded = None;
             return;
         };
-        self.set_open(false);
+        self.set_state(Permit::Closed, None);
         if self.reminded.is_none_or(|last| now.saturating_duration_since(last) >= REMINDER) {
             self.reminded = Some(now);
             tracing::info!(
-                lease = self.parts.lease,
+                lease = self.path,
                 identity = self.parts.identity,
                 holder,
                 "waiting for an older manager to stop, no controller starts"
@@ -192,17 +263,34 @@ impl LegacyGuard {
         }
     }
 
-    fn set_open(&self, open: bool) {
-        self.parts.waiting.set((!open).into());
-        self.parts.open.send_if_modified(|known| {
-            let new = *known != open;
-            *known = open;
-            new
-        });
+    fn complain_about_ours(&self, holder: &str, controller: &str, publish: bool) {
+        let flag = format!("--leader-election-id={controller}=aibrix-{controller}");
+        tracing::error!(
+            controller,
+            lease = self.path,
+            identity = self.parts.identity,
+            holder,
+            flag,
+            "upgrade guard conflict"
+        );
+        if publish {
+            let message = format!(
+                "upgrade guard conflict: {holder} holds Lease {}, the Lease of older managers, for its controller \
+                 {controller}; start it with {flag}",
+                self.path
+            );
+            self.parts.events.guard_conflict(&self.parts.lease, &self.parts.identity, &message);
+        }
     }
 
-    fn is_open(&self) -> bool {
-        *self.parts.open.borrow()
+    fn set_state(&self, permit: Permit, held_for: Option<String>) {
+        self.parts.metrics.waiting.set((permit == Permit::Closed).into());
+        let state = GuardState { permit, held_for };
+        self.parts.state.send_if_modified(|known| {
+            let new = *known != state;
+            *known = state;
+            new
+        });
     }
 
     fn next(&self, now: Instant) -> Next {
@@ -214,31 +302,37 @@ impl LegacyGuard {
         if look.is_some_and(|moment| moment <= now) {
             return Next::Read;
         }
-        let take_at = match keeper_of(&self.seen, now) {
-            Keeper::Unknown => None,
-            Keeper::Foreign(_, until) => Some(until),
-            Keeper::Nobody | Keeper::Group if !self.is_open() => Some(now),
-            Keeper::Nobody | Keeper::Group if !self.leads() => None,
+        let (held_now, unsettled) = {
+            let state = self.parts.state.borrow();
+            (state.permit != Permit::Closed, state.held_for.is_some())
+        };
+        let needed = self.leads() || *self.wanted.borrow();
+        let keeper = self.keeper(now);
+        let take_at = match &keeper {
+            Keeper::Unknown | Keeper::Ours { .. } => None,
+            Keeper::Foreign(_, until) => Some(*until),
+            Keeper::Nobody | Keeper::Group if !held_now || unsettled => Some(now),
+            Keeper::Nobody | Keeper::Group if !needed => None,
             Keeper::Nobody => Some(now),
-            Keeper::Group if !signed => Some(now),
-            Keeper::Group => Some(self.seen.first_observed() + self.renew_every() + self.stagger),
+            // Somebody who does not see this member struck it off: no race of writes about it.
+            Keeper::Group if self.leads() && !signed => {
+                Some(self.claim.map_or(now, |claim| claim.sent + self.parts.timing.retry_period))
+            }
+            Keeper::Group => Some(self.claim.map_or(now, |claim| claim.renew_at)),
         };
         let take_at = take_at.map(|moment| moment.max(self.not_before));
         if take_at.is_some_and(|moment| moment <= now) {
             return Next::Take;
         }
-        if leave_at.is_some_and(|moment| moment.max(self.not_before) <= now)
-            && keeper_of(&self.seen, now) == Keeper::Group
-        {
+        if leave_at.is_some_and(|moment| moment.max(self.not_before) <= now) && keeper == Keeper::Group {
             return Next::Leave;
         }
-        Next::Wait([look, take_at, leave_at].into_iter().flatten().filter(|moment| *moment > now).min())
-    }
-
-    /// Two thirds of the duration: this Lease is refreshed by several and wanted by none of them for
-    /// itself, so it is not worth more requests.
-    fn renew_every(&self) -> Duration {
-        self.parts.timing.lease_duration * 2 / 3
+        let ends = match keeper {
+            Keeper::Ours { until, .. } => Some(until),
+            Keeper::Unknown | Keeper::Nobody | Keeper::Group | Keeper::Foreign(..) => None,
+        };
+        let moments = [look, take_at, leave_at, ends].into_iter().flatten();
+        Next::Wait(moments.filter(|moment| *moment > now).min())
     }
 
     async fn read(&mut self) {
@@ -252,6 +346,7 @@ impl LegacyGuard {
     }
 
     async fn take(&mut self) {
+        let started = self.parts.clock.instant();
         let (mut changes, _) = sign(&self.seen, &self.me, self.leads(), &self.members.borrow());
         if !self.leads() {
             // Nothing to sign, and nothing to remove from a Lease that does not have it.
@@ -264,10 +359,11 @@ impl LegacyGuard {
         }
         let now = self.parts.clock.instant();
         match ended.end {
-            AttemptEnd::Holding { .. } => {
+            AttemptEnd::Holding { sent } => {
                 self.reread = false;
                 self.not_before = now;
-                self.set_open(true);
+                self.complained = None;
+                self.extend(sent);
             }
             AttemptEnd::HeldByOther | AttemptEnd::LostRace => {
                 self.reread = true;
@@ -275,29 +371,43 @@ impl LegacyGuard {
             }
             AttemptEnd::Failed(error) => {
                 self.reread = true;
-                self.not_before = now + self.parts.timing.retry((self.parts.jitter)());
+                // At once after one that was not answered in time.
+                self.not_before = now.max(started + self.parts.timing.release_retry());
                 self.failed(&error, now);
             }
         }
     }
 
+    /// The group's claim was renewed by this process, with a request sent right after `sent`.
+    fn extend(&mut self, sent: Instant) {
+        let Some(lease) = self.seen.lease() else { return };
+        let stored = Duration::from_secs(self.seen.stored_seconds().unwrap_or(1));
+        self.claim = Some(OwnClaim { sent, renew_at: sent + stored / 3 });
+        self.set_state(Permit::Until(valid_until(sent, lease)), None);
+    }
+
+    /// Each cause once, and again every half minute while it lasts.
     fn failed(&mut self, error: &LockError, now: Instant) {
-        if error.code == Some(403) {
-            if !self.warned {
-                self.warned = true;
-                tracing::warn!(
-                    lease = self.parts.lease,
-                    verb = error.attempt.verb(),
-                    error = %error,
-                    "not allowed to use the lease of an older manager, starting without regard to it"
-                );
-            }
-            self.read_at = now + FORBIDDEN_PAUSE;
-            self.not_before = now + FORBIDDEN_PAUSE;
-            self.set_open(true);
-        } else {
-            tracing::debug!(lease = self.parts.lease, error = %error, "could not use the lease of an older manager");
+        let text = error.to_string();
+        if self
+            .complained
+            .as_ref()
+            .is_some_and(|(said, at)| *said == text && now.saturating_duration_since(*at) < COMPLAINT)
+        {
+            return;
         }
+        let closed = self.parts.state.borrow().permit == Permit::Closed;
+        let effect = if closed { "no controller starts" } else { "controllers stop when its claim ends" };
+        tracing::error!(
+            lease = self.path,
+            verb = error.attempt.verb(),
+            resource = "leases.coordination.k8s.io",
+            namespace = self.parts.lease.namespace,
+            error = text,
+            cure = "allow it, or switch the guard off with --legacy-leader-election-id=",
+            "cannot use the lease of older managers, {effect}"
+        );
+        self.complained = Some((text, now));
     }
 
     /// Removes the own signature, and releases the Lease if it was the last.
@@ -335,7 +445,7 @@ impl LegacyGuard {
             self.see(sight, Source::Answer, at);
         }
         if done && !others_remain {
-            tracing::info!(lease = self.parts.lease, identity = GROUP, "released lease {}", self.parts.lease);
+            tracing::info!(lease = self.path, identity = GROUP, "released lease {}", self.path);
         }
         done
     }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Candidates that race for an expired Lease: why the lease library has a guard underneath.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aibrix_controller_manager::{
     clock::{Clock, SystemClock},
     election::{
+        decision::Timing,
         guard::Guarded,
-        lock::{AttemptEnd, Lock},
+        lock::{AttemptEnd, LeaseClients, Lock},
         observation::{Observation, Sight, Source},
     },
 };
@@ -51,14 +52,10 @@ async fn bare(client: Client, lease: String, me: String, start: Arc<Barrier>) ->
 }
 
 async fn guarded(client: Client, lease: Lease, me: String, start: Arc<Barrier>) -> bool {
-    let guarded = Guarded {
-        namespace: NS.to_owned(),
-        name: lease.metadata.name.clone().expect("a name"),
-        identity: me,
-        labels: BTreeMap::new(),
-        request_timeout: Duration::from_secs(5),
-    };
-    let lock = Lock::new(&client, guarded, Duration::from_secs(15), Arc::new(SystemClock));
+    let name = lease.metadata.name.clone().expect("a name");
+    let guarded = Guarded::new(NS, &name, &me, &Timing::default());
+    let clients = LeaseClients { first: client.clone(), second: client };
+    let lock = Lock::new(&clients, guarded, Duration::from_secs(15), Arc::new(SystemClock));
     // Seen 10 s ago and not renewed since: expired by observation.
     let long_ago = SystemClock.instant() - Duration::from_secs(10);
     let mut view = Observation::new(long_ago);
