@@ -182,7 +182,7 @@ fn broken_rules_are_found() {
             "a right to write that counts from the answer",
             4,
             Broken { late: true, ..Broken::default() },
-            Budget { slow: 1, ..frozen },
+            Budget { slow: 1, lost: 1, ..frozen },
         ),
     ];
     for (what, steps, rule, budget) in rules {
