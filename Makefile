@@ -23,7 +23,7 @@ MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test check bench faults races timeline fmt build-tests
+.PHONY: help tools cluster demo test check bench faults nightly races timeline fmt build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=
 	$(CARGO) build --locked --release --test faults
 	FAULTS=$(FAULTS) SEED=$(SEED) PLANES=$(PLANES) LEASE=$(LEASE) \
 		$(SANDBOX) $(CARGO) test --offline --release --test faults -- --ignored --nocapture
+
+nightly: ## what takes too long for each change, before a release: 1,000 faults
+	@$(MAKE) faults FAULTS=1000 PLANES=4
 
 races: tools ## processes that race for expired Leases, with and without the guard: RACES=10000
 	$(CARGO) build --locked --example races
