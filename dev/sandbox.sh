@@ -7,6 +7,9 @@
 # nothing leaves the namespace: no internet, so compile first. Works for root and for an ordinary user;
 # needs util-linux and iproute2.
 #
+# Outgoing connections and listeners on port 0 get ports from 32768 up, whatever the system's default is: below
+# that are the ports that programs and tests ask for by number.
+#
 # The command's exit code passes through. Whatever it started dies with it, also after SIGKILL of this
 # script or of the process that called it; SIGTERM alone waits for the command. TMPDIR is a file system in
 # memory that vanishes too; AIBRIX_KEEP_RUN=1 leaves it on disk in .run/ for a look at the logs afterwards.
@@ -42,6 +45,14 @@ exec $with_caller unshare $user --net --pid --mount --fork --kill-child=KILL --m
     trap : INT TERM
     ip link set lo up
     ip route add local 10.244.0.0/16 dev lo
+    range=/proc/sys/net/ipv4/ip_local_port_range
+    { printf "32768 60999\n" >"$range"; } 2>/dev/null || :
+    have=$(cat "$range" 2>/dev/null) || have=unknown
+    case $have in
+        32768?60999) ;;
+        *) printf "sandbox: ports of outgoing connections are %s and cannot be set (%s): %s\n" "$have" "$range" \
+            "one of them may be a port that a program asks for by number" >&2 ;;
+    esac
     run=$1
     shift
     [ -n "${AIBRIX_KEEP_RUN:-}" ] || mount -t tmpfs -o mode=0700 tmpfs "$run" 2>/dev/null || :

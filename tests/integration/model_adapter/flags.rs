@@ -10,7 +10,10 @@ use std::{
 use aibrix_controller_manager::testkit::fake_engine::{FakeEngine, LoraEngine, Page, Pods};
 use serde_json::json;
 
-use crate::support::manager::{Launch, Manager};
+use crate::support::{
+    eventually,
+    manager::{Launch, Manager},
+};
 
 use super::{
     scene::{Call, ENGINE, Scene, instances, phase, said},
@@ -40,8 +43,12 @@ async fn debug_mode_asks_one_place_for_all_pods() {
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let pods: Arc<Pods> = Arc::default();
     pods.engine(Some(local), LoraEngine { sidecar: true, ..LoraEngine::default() });
-    let server = FakeEngine::start_with(SocketAddr::from((local, 30081)), Arc::clone(&pods), false).await;
-    let _server = server.expect("listen on 30081");
+    // The only one of its kind: whoever else was given the port by the kernel is waited for.
+    let place = SocketAddr::from((local, 30081));
+    let _server = eventually(SOON, "it listens on 30081", async || {
+        FakeEngine::start_with(place, Arc::clone(&pods), false).await.map_err(|error| error.to_string())
+    })
+    .await;
     let scene = Scene::new(&world.plane, "debug").await;
     let direct = scene.pod("web-0").await;
     let beside = pod_with_sidecar(&scene, "web-1").await;
