@@ -153,7 +153,8 @@ async fn engine_that_never_answers_delays_nobody() {
     }
     scene.until_asked(hanging, Call::Models, 1, SOON).await;
     let meanwhile = measure(["d", "e", "f"]).await;
-    assert!(meanwhile < before + Duration::from_secs(1), "{before:?} before, {meanwhile:?} meanwhile");
+    // Whoever waited for one of them would wait for its time-out; a busy machine costs less.
+    assert!(meanwhile < before + Duration::from_secs(4), "{before:?} before, {meanwhile:?} meanwhile");
     // What was known stays: a pod whose list fails is kept while it is ready.
     let known = quiet.adapter("a");
     let pod = quiet.engines.engines()[0];

@@ -50,13 +50,13 @@ async fn adapters_of_dead_engines_delay_nobody() {
         assert_eq!(counts(&seen), (2, 2, 0));
     }
     let meanwhile = longest(&quiet, ["x", "y", "z"]).await;
-    assert!(meanwhile < before + Duration::from_secs(2), "{before:?} before, {meanwhile:?} meanwhile");
+    assert!(meanwhile < before + Duration::from_secs(4), "{before:?} before, {meanwhile:?} meanwhile");
     // Deletion of one is bounded, whatever the others wait for.
     let one = dead.adapter("a-1");
     let from = instant();
     dead.delete(&one).await;
     dead.until_gone(&one, Duration::from_secs(40)).await;
-    assert!(from.elapsed() < Duration::from_secs(31), "it took {:?}", from.elapsed());
+    assert!(from.elapsed() < Duration::from_secs(35), "it took {:?}", from.elapsed());
     // The engines come back, and everybody is served without a restart.
     dead.accept(hanging);
     dead.serve(refusing).await;

@@ -93,7 +93,8 @@ async fn deletion_waits_half_a_minute_at_most() {
     scene.delete(&it).await;
     let from = instant();
     scene.until_gone(&it, Duration::from_secs(40)).await;
-    assert!(from.elapsed() < Duration::from_secs(31), "it took {:?}", from.elapsed());
+    // Thirty, and a moment. One after the other they would take sixty.
+    assert!(from.elapsed() < Duration::from_secs(35), "it took {:?}", from.elapsed());
 }
 
 /// A listener whose queue is full: the kernel drops whoever wants to connect.

@@ -32,13 +32,13 @@ async fn new_adapter_is_guarded_and_pending_at_first() {
     let other = scene.adapter("ready");
     let history = scene.watch(&other).await;
     scene.run(&other, &["web-0"]).await;
-    let first = history.all().into_iter().find(|seen| !phase(seen).is_empty()).expect("a status");
+    let first = history.all().await.into_iter().find(|seen| !phase(seen).is_empty()).expect("a status");
     assert_eq!(
         (phase(&first), said(&first, "Initialized")),
         ("Pending".into(), "Unknown/ModelAdapterPending".into())
     );
     assert_eq!(finalizers(&first), [FINALIZER]);
-    assert_eq!(history.phases(), ["Pending", "Running"]);
+    assert_eq!(history.texts(0, phase).await, ["Pending", "Running"]);
 }
 
 // scenario: model-adapter-and-router 10
@@ -140,7 +140,7 @@ async fn pod_that_is_deleted_leaves_within_seconds() {
     scene.until_endpoints("sql", &[a], SOON).await;
     assert!(from.elapsed() < Duration::from_secs(5), "it took {:?}", from.elapsed());
     assert_eq!(counts(&seen), (1, 1, 1));
-    assert_eq!(history.phases(), ["Running"]);
+    assert_eq!(history.texts(0, phase).await, ["Running"]);
 }
 
 // scenario: model-adapter-and-router 16

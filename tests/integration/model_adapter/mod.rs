@@ -4,7 +4,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`world`] | a control plane with a manager, which tests share |
-//! | [`scene`], [`history`] | the namespace of one test with its pods and engines; every status that was stored |
+//! | [`scene`] | the namespace of one test with its pods and engines |
 //! | [`lifecycle`], [`outages`] | adapters on all pods that match; loads that fail, engines that forget |
 //! | [`children`] | Service and EndpointSlice |
 //! | [`single`] | adapters on one pod: choice, migration, change of the number |
@@ -19,7 +19,6 @@ mod crowd;
 mod deletion;
 mod failover;
 mod flags;
-mod history;
 mod hostile;
 mod lifecycle;
 mod outages;

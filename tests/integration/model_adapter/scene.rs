@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 
 use crate::support::{
     ControlPlane, eventually,
+    history::History,
     kubelet::{Kubelet, conditions, running},
     objects,
 };
 
-use super::{history::History, world::SOON};
+use super::world::SOON;
 
 /// Ports of engines and of sidecars.
 pub(super) const ENGINE: u16 = 8000;
@@ -374,6 +375,13 @@ pub(super) fn said(object: &Value, kind: &str) -> String {
         format!("{}/{}", it["status"].as_str().unwrap_or_default(), it["reason"].as_str().unwrap_or_default())
     };
     condition(object, kind).map(text).unwrap_or_default()
+}
+
+/// Status, reason and message of a condition, `True/Reason: message`; empty when it is absent.
+pub(super) fn told(object: &Value, kind: &str) -> String {
+    condition(object, kind)
+        .map(|_| format!("{}: {}", said(object, kind), message(object, kind)))
+        .unwrap_or_default()
 }
 
 /// The message of a condition; empty when it is absent.

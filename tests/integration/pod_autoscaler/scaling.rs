@@ -10,6 +10,7 @@ use super::{
     scene::{Scene, condition, said, scale},
     world::{PERIOD, SOON, SYNC, bare},
 };
+use crate::support::eventually;
 
 /// An annotation by the last part of its key.
 fn annotate(it: &mut Value, values: &[(&str, &str)]) {
@@ -27,9 +28,12 @@ async fn apa_follows_the_mean_of_the_pods_and_says_so() {
     for pod in &pods {
         scene.load(*pod, 45.0);
     }
-    let it = scene.autoscaler("web", "APA", "30");
+    let mut it = scene.autoscaler("web", "APA", "30");
+    // Also where the load below comes too late for the next sync.
+    it["spec"]["maxReplicas"] = json!(3);
+    let history = scene.watch(&it).await;
     scene.create(&it).await;
-    let seen = scene.until(&it, SOON, "2 to 3", |seen| scale(seen) == (3, 2)).await;
+    let seen = history.until(0, SOON, "2 to 3", |seen| scale(seen) == (3, 2)).await;
     // The mean of the window comes down to the target with it.
     for pod in &pods {
         scene.load(*pod, 10.0);
@@ -37,8 +41,8 @@ async fn apa_follows_the_mean_of_the_pods_and_says_so() {
     assert_eq!(said(&seen, "ScalingActive"), "True/ReconcilingScaleDiff");
     assert_eq!(condition(&seen, "ScalingActive").expect("said")["message"], "desired=3, actual=2");
     assert_eq!(scene.replicas("web").await, Ok(3));
-    let seen = scene.until(&it, SYNC, "3 of 3", |seen| scale(seen) == (3, 3)).await;
-    assert_eq!(said(&seen, "ScalingActive"), "False/Stable");
+    let settled = |seen: &Value| scale(seen) == (3, 3) && said(seen, "ScalingActive") == "False/Stable";
+    let seen = scene.until(&it, SOON, "3 of 3", settled).await;
     assert_eq!(said(&seen, "AbleToScale"), "True/SucceededGetScale");
     assert_eq!(said(&seen, "Ready"), "True/AsExpected");
     scene
@@ -60,8 +64,9 @@ async fn a_rate_limits_each_sync_and_not_each_pass() {
     let mut it = scene.by_endpoint("web", "APA", "10");
     it["spec"]["maxReplicas"] = json!(16);
     annotate(&mut it, &[("max-scale-up-rate", "2")]);
+    let steps = scene.record("web").await;
     scene.create(&it).await;
-    let steps = scene.steps("web", 16, SOON).await;
+    let steps = steps.until(16, SOON).await;
     let counts: Vec<i64> = steps.iter().map(|(_, count)| *count).collect();
     assert_eq!(counts, [1, 2, 4, 8, 16]);
     // The first round is awaited; the last three steps are as many periods apart.
@@ -124,6 +129,7 @@ async fn kpa_works_on_the_total() {
     }
     let mut busy = scene.autoscaler("busy", "KPA", "0.5");
     busy["spec"]["maxReplicas"] = json!(20);
+    let steps = scene.record("busy").await;
     scene.create(&busy).await;
 
     scene.deployment("idle", 0).await;
@@ -133,7 +139,7 @@ async fn kpa_works_on_the_total() {
     idle["spec"]["metricsSources"] =
         json!([{"metricSourceType": "external", "targetMetric": "queue", "targetValue": "10"}]);
     scene.create(&idle).await;
-    assert_eq!(scene.steps("busy", 15, SOON).await.len(), 2, "in one step");
+    assert_eq!(steps.until(15, SOON).await.len(), 2, "in one step");
     scene.until_replicas("busy", 15, SOON).await;
     scene.until_event("busy", "Normal SuccessfulRescale: New size: 15; reason: kpa above target").await;
     let seen =
@@ -155,7 +161,15 @@ async fn kpa_panics_on_a_burst_that_the_stable_window_hides() {
         scene.create(&it).await;
         scene.until_said(&it, "Ready", "True/AsExpected", SOON).await;
     }
-    tokio::time::sleep(5 * PERIOD).await;
+    eventually(SOON, "five samples of 10 are taken", async || {
+        let counts = scene.engine.pods.counts();
+        let taken = |name: &str| {
+            let paths = counts.values().filter_map(|paths| paths.get(&format!("/{name}")));
+            paths.sum::<u64>()
+        };
+        if taken("panics").min(taken("waits")) >= 6 { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
     for name in ["panics", "waits"] {
         scene.say(name, 300);
     }
@@ -185,11 +199,12 @@ async fn scaling_down_waits_for_its_window_and_obeys_its_rate() {
     }
     // Longer than the window of 8 s: from now on, it is not because of a new term that one waits.
     tokio::time::sleep(5 * PERIOD).await;
+    let (now, later) = (scene.record("now").await, scene.record("later").await);
     let dropped = crate::support::wait::instant();
     for name in ["now", "later", "default"] {
         scene.say(name, 1);
     }
-    let (now, later) = tokio::join!(scene.steps("now", 1, SOON), scene.steps("later", 1, SOON));
+    let (now, later) = tokio::join!(now.until(1, SOON), later.until(1, SOON));
     let counts = |steps: &[(Duration, i64)]| steps.iter().map(|(_, count)| *count).collect::<Vec<_>>();
     assert_eq!(counts(&now), [8, 4, 2, 1]);
     assert!(now[1].0 <= SYNC, "{now:?}");
@@ -244,8 +259,10 @@ async fn the_largest_recommendation_wins_and_a_failing_source_blocks_no_other() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_annotation_costs_its_own_key_only() {
     let scene = Scene::new(&bare().await.plane, "annotated").await;
+    let mut recordings = Vec::new();
     for (name, replicas, load) in [("up", 1, 1000), ("down", 8, 1)] {
         scene.deployment(name, replicas).await;
+        recordings.push(scene.record(name).await);
         scene.say(name, load);
         let mut it = scene.by_endpoint(name, "APA", "10");
         annotate(
@@ -258,7 +275,7 @@ async fn a_bad_annotation_costs_its_own_key_only() {
         );
         scene.create(&it).await;
     }
-    let (up, down) = tokio::join!(scene.steps("up", 10, SOON), scene.steps("down", 1, SOON));
+    let (up, down) = tokio::join!(recordings[0].until(10, SOON), recordings[1].until(1, SOON));
     assert_eq!(up[1].1, 2, "the default rate up: {up:?}");
     assert_eq!(down[1].1, 2, "the given rate down: {down:?}");
     for name in ["up", "down"] {

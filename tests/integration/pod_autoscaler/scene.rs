@@ -16,7 +16,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    ControlPlane, eventually, kubelet::Kubelet, manager::Manager, objects, ports::free_port, wait,
+    ControlPlane, eventually, history::History, kubelet::Kubelet, manager::Manager, objects,
+    ports::free_port, wait,
 };
 
 use super::world::{ENDPOINT, SOON};
@@ -146,6 +147,11 @@ impl Scene {
         Ok(found.map(|object| serde_json::to_value(object).expect("JSON")))
     }
 
+    /// Records all versions of an object from now on.
+    pub(super) async fn watch(&self, object: &Value) -> History {
+        History::of(api_of(&self.client, object), name_of(object)).await
+    }
+
     /// Waits until `object` is as `holds` wants it.
     pub(super) async fn until(
         &self,
@@ -200,21 +206,11 @@ impl Scene {
         .await;
     }
 
-    /// The replicas of the Deployment `name` as they change, until they are `last`.
-    pub(super) async fn steps(&self, name: &str, last: i64, within: Duration) -> Vec<(Duration, i64)> {
+    /// Records the replicas of the Deployment `name` from now on.
+    pub(super) async fn record(&self, name: &str) -> Steps {
+        let deployment = self.named("apps/v1", "Deployment", name);
         let from = wait::instant();
-        let mut steps: Vec<(Duration, i64)> = Vec::new();
-        loop {
-            let seen = self.replicas(name).await.expect("read the Deployment");
-            if steps.last().is_none_or(|(_, before)| *before != seen) {
-                steps.push((from.elapsed(), seen));
-            }
-            if seen == last {
-                return steps;
-            }
-            assert!(from.elapsed() < within, "{name} did not get to {last} replicas: {steps:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        Steps { history: History::of(api_of(&self.client, &deployment), name).await, from }
     }
 
     /// Events about the PodAutoscaler `name`, as `Warning FailedGetScale: message`.
@@ -258,6 +254,32 @@ impl Scene {
             if version(&seen) == first { Ok(()) } else { Err(brief(&seen)) }
         })
         .await;
+    }
+}
+
+/// The replicas of a Deployment as they change: none is missed, however busy the machine is.
+pub(super) struct Steps {
+    history: History,
+    from: wait::Instant,
+}
+
+impl Steps {
+    /// The steps until there are `last` replicas, and when each came, counted from the start of the recording.
+    pub(super) async fn until(&self, last: i64, within: Duration) -> Vec<(Duration, i64)> {
+        eventually(within, &format!("{last} replicas"), async || {
+            let mut steps: Vec<(Duration, i64)> = Vec::new();
+            for (at, seen) in self.history.timed(0).await {
+                let count = seen["spec"]["replicas"].as_i64().unwrap_or_default();
+                if steps.last().is_none_or(|(_, before)| *before != count) {
+                    steps.push((at - self.from, count));
+                }
+                if count == last {
+                    return Ok(steps);
+                }
+            }
+            Err(format!("{steps:?}"))
+        })
+        .await
     }
 }
 

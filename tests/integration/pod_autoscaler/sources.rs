@@ -28,8 +28,10 @@ fn set_source(it: &mut Value, source: &Value) {
 async fn external_metrics_are_summed_and_an_empty_list_is_a_failure() {
     let world = bare().await;
     let scene = Scene::new(&world.plane, "external").await;
+    let mut recordings = Vec::new();
     for (name, items) in [("one", &["100"][..]), ("two", &["40", "60"]), ("none", &[])] {
         scene.deployment(name, 1).await;
+        recordings.push(scene.record(name).await);
         world.values.external(&scene.ns, name, items);
         let mut it = scene.autoscaler(name, "APA", "40");
         it["spec"]["maxReplicas"] = json!(4);
@@ -40,7 +42,7 @@ async fn external_metrics_are_summed_and_an_empty_list_is_a_failure() {
         );
         scene.create(&it).await;
     }
-    let (one, two) = tokio::join!(scene.steps("one", 4, SOON), scene.steps("two", 4, SOON));
+    let (one, two) = tokio::join!(recordings[0].until(4, SOON), recordings[1].until(4, SOON));
     for (name, steps) in [("one", one), ("two", two)] {
         assert!(steps.iter().any(|(_, count)| *count == 3), "{name}: {steps:?}");
     }
@@ -74,6 +76,8 @@ async fn resource_and_custom_metrics_are_read_for_each_pod() {
             world.values.custom(&scene.ns, &pod, "queue", Some("750m"));
         }
         let mut it = scene.autoscaler(name, "APA", target);
+        // One step, however often it is measured until somebody looks.
+        it["spec"]["maxReplicas"] = json!(3);
         set_source(&mut it, &source);
         scene.create(&it).await;
     }
@@ -94,6 +98,8 @@ async fn protocol_path_and_engine_decide_what_is_asked_of_a_pod() {
     scene.deployment("trtllm", 2).await;
     let secured = scene.pods("secure", 2).await;
     let mut it = scene.autoscaler("secure", "APA", "10");
+    // One step, however often it is measured until somebody looks.
+    it["spec"]["maxReplicas"] = json!(4);
     let source = &mut it["spec"]["metricsSources"][0];
     source["protocolType"] = json!("https");
     source["path"] = json!("custom/metrics");
@@ -112,6 +118,7 @@ async fn protocol_path_and_engine_decide_what_is_asked_of_a_pod() {
             scene.engine.pods.load(Some(pod), &Load::of(engine).with(metric, value));
         }
         let mut it = scene.autoscaler(name, "APA", "10");
+        it["spec"]["maxReplicas"] = json!(4);
         let metric = if name == "sglang" { "num_requests_waiting" } else { "kv_cache_hit_rate" };
         it["spec"]["metricsSources"][0]["targetMetric"] = json!(metric);
         scene.create(&it).await;
@@ -143,8 +150,9 @@ async fn an_optimizer_says_the_replicas_and_its_absence_changes_nothing() {
     it["spec"]["observeWindowSeconds"] = json!(1);
     it["spec"]["panicWindowSeconds"] = json!(1);
     it["metadata"]["annotations"] = json!({"autoscaling.aibrix.ai/scale-down-cooldown-window": "0s"});
+    let steps = scene.record("llama").await;
     scene.create(&it).await;
-    assert_eq!(scene.steps("llama", 4, SOON).await.len(), 2, "in one step");
+    assert_eq!(steps.until(4, SOON).await.len(), 2, "in one step");
     scene.until_said(&it, "Ready", "True/AsExpected", SYNC).await;
     let mut absent = Page::ok("{\"detail\": \"no such model\"}");
     absent.status = StatusCode::NOT_FOUND;

@@ -13,6 +13,7 @@
 //! | [`silences`] | how long a Lease went without a leader, and who held it at a moment |
 //! | [`doubles`], [`engines`] | what was made twice; which engines were asked by a deposed leader |
 //! | [`doctored`] | doctored audit logs, on which the oracle and the judge of campaigns are tried |
+//! | [`history`] | every version of an object that was stored, from a watch |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
@@ -50,6 +51,7 @@ pub(crate) mod control_plane;
 pub(crate) mod doctored;
 pub(crate) mod doubles;
 pub(crate) mod engines;
+pub(crate) mod history;
 pub(crate) mod holders;
 pub(crate) mod http;
 pub(crate) mod install;

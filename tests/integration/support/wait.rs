@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use aibrix_controller_manager::clock::{Clock, Instant, SystemClock, Timestamp};
+pub(crate) use aibrix_controller_manager::clock::Instant;
+use aibrix_controller_manager::clock::{Clock, SystemClock, Timestamp};
 
 /// Wall time, for comparison with times that the API server wrote: it runs on the same machine.
 pub(crate) fn now() -> Timestamp {
