@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of the harness itself: other tests believe what it says.
 
-use std::{fs::Permissions, net::Ipv4Addr, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    collections::BTreeSet, fs::Permissions, net::Ipv4Addr, os::unix::fs::PermissionsExt, time::Duration,
+};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -15,11 +17,15 @@ use tokio::{
 };
 
 use crate::support::{
-    ControlPlane, Options, audit, eventually, install,
+    ControlPlane, Options, audit, eventually,
+    history::History,
+    install,
     kubelet::Kubelet,
     leases,
     manager::Launch,
-    objects, shared,
+    objects,
+    ports::free_port,
+    shared,
     toxiproxy::Toxiproxy,
     usage,
     wait::{instant, throughout},
@@ -91,6 +97,57 @@ async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
     let said: Vec<_> = changes.iter().map(|it| (it.holder.as_str(), it.duration.as_secs())).collect();
     assert_eq!(said, [("web-0_a", 15), ("", 1)]);
     assert_eq!((changes[0].component.as_str(), changes[0].transitions), ("some-controller", 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_and_audit_log_hold_what_was_seen_before_they_are_read() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    let (client, other) = (plane.client().await, plane.client().await);
+    let ns = plane.namespace("seen").await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": ns}, "data": {}});
+    let history = History::of(objects::api_of(&client, &map).await, "a").await;
+    assert!(history.all().await.is_empty(), "it does not exist yet");
+    objects::create(&client, &map).await;
+    assert_eq!(history.all().await.len(), 1);
+    let mut log = plane.audit();
+    for n in 0..50 {
+        let mark = log.mark();
+        let value = n.to_string();
+        // Nobody waits for the answer of the one that writes.
+        let (by, like, patch) = (client.clone(), map.clone(), json!({"data": {"n": value}}));
+        let writer = tokio::spawn(async move { objects::patch(&by, &like, &patch).await });
+        while objects::get(&other, &map).await.expect("it is there")["data"]["n"] != value {}
+        let writes = log.since(mark).iter().filter(|it| it.is_write() && it.is_in(&ns)).count();
+        assert_eq!(writes, 1, "write {n}");
+        let last = history.all().await.pop().expect("a version");
+        assert_eq!(last["data"]["n"], value);
+        writer.await.expect("the writer ends");
+    }
+    objects::delete(&client, &map).await;
+    assert_eq!(history.mark().await, 51, "a deletion is no version");
+    objects::create(&client, &map).await;
+    let values =
+        history.texts(51, |seen| seen["metadata"]["name"].as_str().unwrap_or_default().to_owned()).await;
+    assert_eq!(values, ["a"], "the one that comes after it is recorded, too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_that_are_handed_out_are_given_to_nobody_by_chance() {
+    let ours: BTreeSet<u16> = (0..200).map(|_| free_port()).collect();
+    assert_eq!(ours.len(), 200, "each once");
+    // Those of engines, probes, webhooks and the debug mode.
+    assert!([8000, 8080, 8081, 9443, 30081].iter().all(|port| !ours.contains(port)), "{ours:?}");
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listen");
+    let place = server.local_addr().expect("an address");
+    for _ in 0..2000 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listen");
+        let port = listener.local_addr().expect("an address").port();
+        assert!(!ours.contains(&port), "a listener on port 0 was given {port}");
+        let (client, accepted) = tokio::join!(TcpStream::connect(place), server.accept());
+        let port = client.expect("connect").local_addr().expect("an address").port();
+        assert!(!ours.contains(&port), "a connection was given {port}");
+        drop(accepted.expect("accept"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

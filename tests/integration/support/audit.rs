@@ -5,12 +5,17 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use aibrix_controller_manager::clock::Timestamp;
+use http::Request;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::{kubeconfig, wait::instant};
 
 /// One request, as the API server saw it.
 #[derive(Debug, Clone)]
@@ -141,25 +146,50 @@ impl Entry {
 }
 
 /// Reads an audit log that is still being written.
+///
+/// The API server writes the line of a request just before it ends the answer, but what the request stored can be
+/// seen earlier by others. So each read first has the API server answer some requests of its own, and waits for the
+/// line of the last: what was seen before is in the log then.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     path: PathBuf,
+    /// Kubeconfig of an administrator; `None` for a file that no API server writes.
+    server: Option<PathBuf>,
     position: u64,
     rest: Vec<u8>,
     entries: Vec<Entry>,
 }
 
 impl AuditLog {
-    /// A reader that starts at the file's beginning; the file need not exist yet.
+    /// A reader of a file that no API server writes; it starts at its beginning, and the file need not exist yet.
     pub(crate) fn open(path: PathBuf) -> Self {
-        Self { path, position: 0, rest: Vec::new(), entries: Vec::new() }
+        Self { path, server: None, position: 0, rest: Vec::new(), entries: Vec::new() }
+    }
+
+    /// A reader of the log that the API server writes which this kubeconfig leads to.
+    pub(crate) fn of_server(path: PathBuf, kubeconfig: PathBuf) -> Self {
+        Self { server: Some(kubeconfig), ..Self::open(path) }
     }
 
     /// All requests so far, in the order in which they were answered. Reads only what is new.
     ///
     /// # Panics
-    /// When a whole line is no audit event: the oracle must not overlook anything.
+    /// When a whole line is no audit event: the oracle must not overlook anything. When the API server answers
+    /// and writes nothing.
     pub(crate) fn entries(&mut self) -> &[Entry] {
+        // An API server that does not answer is not about to write, either.
+        let mark = self.server.as_deref().and_then(answered_mark);
+        let deadline = instant() + WRITTEN;
+        while !self.read(mark.as_deref()) {
+            assert!(instant() < deadline, "the API server does not write its audit log: no {mark:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        &self.entries
+    }
+
+    /// Reads what is new; whether `mark` was in it.
+    fn read(&mut self, mark: Option<&str>) -> bool {
+        let mut found = mark.is_none();
         if let Ok(mut file) = File::open(&self.path) {
             file.seek(SeekFrom::Start(self.position)).expect("seek in the audit log");
             let read = file.read_to_end(&mut self.rest).expect("read the audit log");
@@ -170,9 +200,10 @@ impl AuditLog {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let line = String::from_utf8_lossy(line);
             let entry = Entry::parse(&line).unwrap_or_else(|error| panic!("audit line ({error}): {line}"));
-            self.entries.extend(entry);
+            found |= entry.as_ref().is_some_and(|it| mark == Some(it.uri.as_str()));
+            self.entries.extend(entry.filter(|it| !it.uri.starts_with(MARK)));
         }
-        &self.entries
+        found
     }
 
     /// The present end: what [`Self::since`] leaves out.
@@ -184,6 +215,34 @@ impl AuditLog {
     pub(crate) fn since(&mut self, mark: usize) -> &[Entry] {
         &self.entries()[mark..]
     }
+}
+
+/// The requests of a reader: they stand in no list of entries.
+const MARK: &str = "/version?audit-log=";
+/// How long the line of a request that was answered may take.
+const WRITTEN: Duration = Duration::from_secs(30);
+
+/// Has the API server answer some requests; the path of the last, or `None` when it does not answer.
+fn answered_mark(kubeconfig: &Path) -> Option<String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{MARK}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let ask = async {
+        let client = kubeconfig::client(kubeconfig).await.ok()?;
+        let mut mark = None;
+        for n in 0..3 {
+            let path = format!("{name}-{n}");
+            let request = Request::get(&path).body(Vec::new()).ok()?;
+            client.request_text(request).await.ok()?;
+            mark = Some(path);
+        }
+        mark
+    };
+    // On a thread of its own: readers may be called on any runtime.
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), ask).await.ok().flatten() })
+    };
+    std::thread::scope(|scope| scope.spawn(run).join().ok().flatten())
 }
 
 /// How many of `entries` there are by some key, such as `|it| (it.verb.clone(), it.resource())`.

@@ -147,9 +147,10 @@ impl ControlPlane {
         self.port
     }
 
-    /// What the API server has logged about requests so far and from now on.
+    /// What the API server has logged about requests so far and from now on. Each read waits until the log holds
+    /// what could be seen before it.
     pub(crate) fn audit(&self) -> AuditLog {
-        AuditLog::open(self.dir.path().join("audit.log"))
+        AuditLog::of_server(self.dir.path().join("audit.log"), self.admin.clone())
     }
 
     /// A new file's path in [`Self::dir`], with a number that makes it unique.
