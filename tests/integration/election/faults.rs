@@ -49,8 +49,11 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
     first[0].sigterm();
     assert_eq!(first[0].wait_exit(Duration::from_secs(9)).await, Some(0));
     wait_held(&client, SOON, &default_leases(), &[&second[0]]).await;
-    wait_counting(&client, SOON, PROBED).await;
+    for controller in UNBUILT {
+        wait_counting(&client, SOON, controller).await;
+    }
 
+    let (mut led, mut worked) = (Vec::new(), Vec::new());
     let history = leases::history(log.entries());
     for lease in default_leases() {
         let (_, changes) = history.iter().find(|((_, name), _)| *name == lease).expect("a history");
@@ -58,22 +61,22 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
         let released = released.unwrap_or_else(|| panic!("{lease} was not released: {changes:?}"));
         assert_eq!(released.duration, Duration::from_secs(1), "{lease}");
         let taken = taken_after(&history, asked, &lease, &second[0]).expect("taken over");
-        // The one that leaves says so first: nobody waits for a less loaded replica then.
-        let gap = taken.duration_since(released.received);
-        assert!(gap.as_millis() < 1000, "{lease} had no leader for {gap:#}");
+        led.push(taken.duration_since(released.received));
         let by_heir = |it: &&Entry| it.caller.as_ref().is_some_and(|by| second[0].is(&by.identity));
         let works = |it: &&Entry| it.is_write() && it.is_ok() && !it.is_lease() && it.resource() != "events";
         let own = |it: &&Entry| it.caller.as_ref().is_some_and(|by| default_lease(&by.controller) == lease);
         let first = log.entries().iter().filter(by_heir).filter(works).find(own).map(|it| it.received);
-        if let Some(first) = first.filter(|_| UNBUILT.iter().any(|it| default_lease(it) == lease)) {
-            let gap = first.duration_since(released.received);
-            assert!(gap.as_millis() < 1000, "the controller of {lease} did nothing for {gap:#}");
-        } else {
-            assert!(
-                !UNBUILT.iter().any(|it| default_lease(it) == lease),
-                "{lease}: its controller did nothing"
-            );
+        if UNBUILT.iter().any(|it| default_lease(it) == lease) {
+            let first = first.unwrap_or_else(|| panic!("{lease}: its controller did nothing"));
+            worked.push(first.duration_since(released.received));
         }
+    }
+    // The one that leaves says so first: nobody waits for a less loaded replica then. One of them may be held up by
+    // a busy machine, but not most.
+    for (what, mut gaps) in [("no leader", led), ("no work", worked)] {
+        gaps.sort_unstable();
+        assert!(gaps[gaps.len() / 2].as_millis() < 1000, "{what}: {gaps:?}");
+        assert!(gaps.last().is_some_and(|it| it.as_secs() < 5), "{what}: {gaps:?}");
     }
     assert_nothing_without_lease(&mut log);
 }
@@ -120,7 +123,7 @@ async fn frozen_leader_writes_nothing_when_it_wakes() {
     victim.sigstop();
     wait_held(&client, EXPIRY, &default_leases(), &[heir]).await;
     wait_counting(&client, SOON, PROBED).await;
-    let mark = log.mark();
+    let woken = now();
     victim.sigcont();
     // It notices, and stands by; the heir goes on.
     let frozen = victim.pod_name().to_owned();
@@ -141,9 +144,9 @@ async fn frozen_leader_writes_nothing_when_it_wakes() {
     })
     .await;
     let wrote: Vec<_> = log
-        .since(mark)
+        .entries()
         .iter()
-        .filter(|it| it.is_write() && it.is_ok() && !it.is_lease())
+        .filter(|it| it.received > woken && it.is_write() && it.is_ok() && !it.is_lease())
         .filter(|it| it.object.as_ref().is_some_and(|object| object.resource != "events"))
         .filter(|it| it.caller.as_ref().is_some_and(|by| by.identity.starts_with(&frozen)))
         .collect();

@@ -17,7 +17,7 @@ use crate::support::{
     manager::Manager,
     objects,
     tools::gateway_crd,
-    wait::throughout,
+    wait::{now, throughout},
 };
 
 /// Bound for what is looked up again each half minute.
@@ -88,13 +88,14 @@ async fn a_restart_changes_nothing_but_tidies_up_what_was_left() {
     .await;
     // Nothing but those two was written, nor told.
     let mut log = plane.audit();
-    let writes: Vec<_> = log
+    let mut writes: Vec<_> = log
         .since(mark)
         .iter()
         .filter(|it| it.is_by("model-route-controller") && it.is_write() && !it.is_lease())
         .map(|it| (it.verb.clone(), it.resource(), it.code))
         .collect();
-    let want = ["referencegrants", "httproutes"].map(|it| ("delete".to_owned(), it.to_owned(), 200));
+    writes.sort_unstable();
+    let want = ["httproutes", "referencegrants"].map(|it| ("delete".to_owned(), it.to_owned(), 200));
     assert_eq!(writes, want);
     // The hand-written one has the shape, but no workload of it was seen to go.
     own["metadata"]["name"] = json!(format!("{gone}-own-router"));
@@ -200,8 +201,15 @@ async fn a_kind_that_goes_out_of_sight_takes_no_route_with_it() {
         objects::patch(&client, &it, &json!({"spec": {"versions": it["spec"]["versions"]}})).await;
         until_served(&client, "RayClusterFleet", served).await;
     };
+    let hidden = now();
     serve(false).await;
-    // Its watch has ended, and it has asked again.
+    let mut log = plane.audit();
+    eventually(SOON, "its watch has ended, and it has asked again", async || {
+        let since = log.entries().iter().filter(|it| it.received > hidden && it.caller.is_some());
+        let mut absent = since.filter(|it| it.uri.contains("/v1alpha1/rayclusterfleets") && it.code == 404);
+        absent.next().map(drop).ok_or_else(|| "not yet".to_owned())
+    })
+    .await;
     let absent = "aibrix_controller_state{controller=\"model-route-controller\",state=\"running\"}";
     assert_eq!(manager.metric(absent).await.expect("metrics"), Some(1.0));
     let kept: Vec<&Value> = routes.iter().collect();
@@ -335,8 +343,9 @@ async fn a_refused_create_is_tried_again_and_does_not_hold_up_others() {
     let times = refused(&mut log);
     let waits: Vec<f64> =
         times.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs_f64()).collect();
+    // Doubled each time; a busy machine adds to it.
     for (wait, want) in waits.iter().zip([1.0, 2.0, 4.0]) {
-        assert!((want..want + 0.9).contains(wait), "{waits:?}");
+        assert!((want..2.0 * want + 1.0).contains(wait), "{waits:?}");
     }
     let line = manager.wait_for_line(SOON, "not today").await;
     assert!(line.contains("failed to create the HTTPRoute"), "{line}");

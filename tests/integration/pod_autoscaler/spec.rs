@@ -106,7 +106,7 @@ async fn a_target_in_another_namespace_is_refused() {
         let message = "scaleTargetRef.namespace must be empty or equal to the PodAutoscaler namespace.";
         assert_eq!(condition(&seen, "ValidSpec").expect("said")["message"], message);
     }
-    tokio::time::sleep(2 * PERIOD).await;
+    other.stays(&foreign, 2 * PERIOD).await;
     assert_eq!(version(&other.get(&foreign).await.expect("read").expect("there")), before);
     for ns in [&scene, &other] {
         assert!(ns.get(&ns.hpa("hpa-hpa")).await.expect("read").is_none());

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Probes, metrics and the debug page of the running process.
 
-use std::time::Duration;
-
+use super::faults::block_a_pass;
 use crate::{
-    election::{CONTROLLERS, SOON, default_lease, default_leases, plane, wait_counting, wait_held},
-    support::manager::{Launch, Manager},
+    election::{CONTROLLERS, PROBED, SOON, default_lease, default_leases, plane, wait_counting, wait_held},
+    support::{
+        eventually,
+        manager::{Launch, Manager},
+        objects,
+    },
 };
 
 // scenario: manager-and-deployment 32
@@ -34,23 +37,22 @@ async fn probes_answer_as_go_managers_do() {
         let answer = manager.get(path).await.expect("an answer");
         assert_eq!((answer.code, answer.body.as_str()), (code, body), "{path}");
     }
-    // Not ready: from the signal on, while a pass still runs.
+    // Not ready: from the signal on, while a pass still runs that keeps the process for seconds.
+    let client = plane.client().await;
+    wait_held(&client, SOON, &default_leases(), &[&manager]).await;
+    wait_counting(&client, SOON, PROBED).await;
+    block_a_pass(&client, &manager).await;
     manager.sigterm();
-    let end = crate::support::wait::instant() + Duration::from_millis(500);
-    let mut seen = None;
-    while crate::support::wait::instant() < end {
-        match manager.get("/readyz").await {
-            Ok(answer) if answer.code == 500 => {
-                assert_eq!(answer.body, "[-]readyz failed: reason withheld\nhealthz check failed\n");
-                return;
-            }
-            Ok(answer) => seen = Some(answer.code),
-            Err(_) if manager.exit_status().is_some() => return, // it was faster than the question
-            Err(_) => {}
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("still ready half a second after SIGTERM: {seen:?}");
+    let answer = eventually(SOON, "it is not ready any more", async || {
+        let answer = manager.get("/readyz").await.map_err(|error| format!("{error:#}"))?;
+        if answer.code == 200 { Err("ready".to_owned()) } else { Ok(answer) }
+    })
+    .await;
+    let body = "[-]readyz failed: reason withheld\nhealthz check failed\n";
+    assert_eq!((answer.code, answer.body.as_str()), (500, body));
+    let alive = manager.get("/healthz").await.expect("an answer");
+    assert_eq!((alive.code, alive.body.as_str()), (200, "ok"));
+    assert_eq!(manager.exit_status(), None, "the pass keeps it");
 }
 
 // scenario: manager-and-deployment 39
@@ -119,11 +121,23 @@ async fn standby_exports_the_loops_families_with_zeros_and_touches_nothing() {
     standby.wait_ready().await;
     let mut log = plane.audit();
     let mark = log.mark();
-    wait_counting(&client, SOON, "kv-cache-controller").await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Work that both see: the leader does it, ten times and more.
+    let ns = plane.namespace("standby").await;
+    objects::create(&client, &objects::pod_autoscaler(&ns, "seen", "HPA")).await;
+    let passes = "controller_runtime_reconcile_time_seconds_count{controller=\"podautoscaler\"}";
+    eventually(SOON, "the leader reconciles", async || {
+        let count = leader.metric(passes).await.map_err(|error| format!("{error:#}"))?;
+        if count > Some(0.0) { Ok(()) } else { Err(format!("{count:?}")) }
+    })
+    .await;
+    for _ in 0..10 {
+        wait_counting(&client, SOON, PROBED).await;
+    }
     let text = standby.metrics().await.expect("metrics");
-    let zero = "controller_runtime_reconcile_total{controller=\"podautoscaler\",result=\"success\"} 0";
-    assert!(text.contains(zero), "{text}");
+    let success = "controller_runtime_reconcile_total{controller=\"podautoscaler\",result=\"success\"}";
+    for series in [passes, success] {
+        assert!(text.contains(&format!("{series} 0\n")), "{series} is not 0 in\n{text}");
+    }
     let name = standby.pod_name().to_owned();
     let wrote: Vec<_> = log
         .since(mark)

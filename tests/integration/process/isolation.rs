@@ -179,7 +179,11 @@ async fn standby_writes_nothing_but_leases_that_it_wins() {
     let mut autoscaler = objects::pod_autoscaler(&ns, "web", "APA");
     autoscaler["spec"]["scaleTargetRef"]["name"] = json!("web");
     objects::create(&client, &autoscaler).await;
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    // The leader has worked on it, and some times on other things.
+    wait_reconciled(&client, &ns, SOON).await;
+    for _ in 0..10 {
+        wait_counting(&client, SOON, "stormservice-controller").await;
+    }
     let name = standby.pod_name().to_owned();
     let wrote: Vec<_> = log
         .entries()
