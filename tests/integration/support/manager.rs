@@ -183,7 +183,7 @@ impl Manager {
 
     /// Waits until `/readyz` answers 200.
     pub(crate) async fn wait_ready(&self) {
-        eventually(Duration::from_secs(30), &format!("{} is ready", self.pod_name), async || {
+        eventually(Duration::from_mins(1), &format!("{} is ready", self.pod_name), async || {
             match self.get("/readyz?verbose").await {
                 Ok(answer) if answer.code == 200 => Ok(()),
                 Ok(answer) => Err(answer.body),
