@@ -1,50 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Taking over from a Go manager, and keeping one away that starts later.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use kube::{Client, api::PostParams};
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use crate::support::{
+    audit::Entry,
     install::NAMESPACE,
     leases,
     wait::{now, throughout},
 };
 
 use super::{
-    EXPIRY, PROBED, SOON, client_go::Contender, default_leases, edit_lease, holders, leases_of, managers,
-    plane, probe_count, wait_counting, wait_held,
+    EXPIRY, PROBED, SOON,
+    client_go::Contender,
+    default_leases, edit_lease,
+    go_manager::{GO_MANAGER, GoManager, LEGACY},
+    holders, leases_of, managers, plane, probe_count, wait_counting, wait_held,
 };
 
-const LEGACY: &str = "aibrix-controller-manager";
 const GROUP: &str = "aibrix-controller-manager-group";
-
-/// A Go manager as others see it: it holds the Lease and renews it every 2 s. Dropping it kills it.
-struct GoManager(#[expect(dead_code, reason = "ends with this")] JoinSet<()>);
-
-impl GoManager {
-    async fn start(client: &Client) -> Self {
-        let time = format!("{:.6}", now());
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEGACY},
-            "spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "leaseTransitions": 0,
-                     "acquireTime": time, "renewTime": time},
-        });
-        let lease = serde_json::from_value(lease).expect("a Lease");
-        leases_of(client).create(&PostParams::default(), &lease).await.expect("create the Lease");
-        let client = Arc::new(client.clone());
-        let mut renewing = JoinSet::new();
-        renewing.spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": format!("{:.6}", now())}})).await;
-            }
-        });
-        Self(renewing)
-    }
-}
 
 // scenario: leader-election 10
 // scenario: manager-and-deployment 20
@@ -71,7 +47,7 @@ async fn nothing_starts_beside_a_go_manager_and_everything_when_it_is_gone() {
     assert_eq!(held.get(LEGACY).map(String::as_str), Some(GROUP), "{held:?}");
     let history = leases::history(plane.audit().entries());
     let changes = |name: &str| history.get(&(NAMESPACE.to_owned(), name.to_owned())).expect("a history");
-    let last = changes(LEGACY).iter().rfind(|it| it.holder == "old-pod_x").expect("it was held");
+    let last = changes(LEGACY).iter().rfind(|it| it.holder == GO_MANAGER).expect("it was held");
     for lease in default_leases() {
         let taken = changes(&lease).iter().find(|it| managers[0].is(&it.holder)).expect("it was taken");
         let after = taken.received.duration_since(last.finished);
@@ -100,14 +76,29 @@ async fn nothing_starts_beside_a_go_manager_and_everything_when_it_is_gone() {
 
 // scenario: manager-and-deployment 21
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stale_legacy_lease_is_not_waited_for() {
+async fn stale_legacy_lease_is_waited_for_as_long_as_it_says_from_the_first_look_on() {
+    // Shorter than ours: the stored one counts.
+    const STORED: Duration = Duration::from_secs(6);
     let plane = plane().await;
     let client = plane.client().await;
-    let go = GoManager::start(&client).await;
+    let go = GoManager::start_with(&client, STORED).await;
     drop(go);
-    edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})).await;
+    let hour_ago = now() - Duration::from_hours(1);
+    edit_lease(&client, LEGACY, &json!({"spec": {"renewTime": format!("{hour_ago:.6}")}})).await;
     let managers = managers(&plane, 1, &["--leader-election-spread=false"]).await;
-    wait_held(&client, Duration::from_secs(10), &default_leases(), &[&managers[0]]).await;
+    wait_held(&client, EXPIRY, &default_leases(), &[&managers[0]]).await;
+    let mut log = plane.audit();
+    let history = leases::history(log.entries());
+    let own =
+        |it: &&Entry| it.is_lease() && it.caller.as_ref().is_some_and(|by| managers[0].is(&by.identity));
+    let looked = log.entries().iter().filter(own).map(|it| it.received).min().expect("it looked");
+    for lease in default_leases() {
+        let changes = &history[&(NAMESPACE.to_owned(), lease.clone())];
+        let taken = changes.iter().find(|it| managers[0].is(&it.holder)).expect("it was taken");
+        let after: Duration = taken.received.duration_since(looked).try_into().expect("in this order");
+        assert!(after >= STORED, "{lease} {after:?} after the first look: renewTime was believed");
+        assert!(after <= STORED + Duration::from_secs(2), "{lease} {after:?} after the first look");
+    }
 }
 
 // scenario: manager-and-deployment 22
@@ -122,7 +113,7 @@ async fn all_controllers_stop_when_a_go_manager_takes_the_legacy_lease() {
     while crate::support::wait::instant() < end {
         let time = format!("{:.6}", now());
         let take =
-            json!({"spec": {"holderIdentity": "old-pod_x", "leaseDurationSeconds": 15, "renewTime": time}});
+            json!({"spec": {"holderIdentity": GO_MANAGER, "leaseDurationSeconds": 15, "renewTime": time}});
         edit_lease(&client, LEGACY, &take).await;
         let holders = holders(&client).await.expect("read Leases");
         if default_leases().iter().all(|lease| !holders.contains_key(lease)) {
@@ -142,5 +133,5 @@ async fn without_a_legacy_lease_controllers_start_beside_a_go_manager() {
     let args = ["--leader-election-spread=false", "--legacy-leader-election-id="];
     let managers = managers(&plane, 1, &args).await;
     wait_held(&client, Duration::from_secs(10), &default_leases(), &[&managers[0]]).await;
-    assert_eq!(holders(&client).await.expect("read").get(LEGACY).map(String::as_str), Some("old-pod_x"));
+    assert_eq!(holders(&client).await.expect("read").get(LEGACY).map(String::as_str), Some(GO_MANAGER));
 }

@@ -8,6 +8,10 @@
 mod client_go;
 mod conflicts;
 mod faults;
+mod go_manager;
+mod hardening;
+mod hardening_claim;
+mod hardening_conflict;
 mod legacy;
 mod races;
 mod standing;

@@ -79,6 +79,7 @@ async fn controllers_stop_when_lease_requests_fail_and_go_on_afterwards() {
 // scenario: manager-and-deployment 17
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renewals_that_hang_for_less_than_five_seconds_cost_no_lease() {
+    const HANG: Duration = Duration::from_millis(4500);
     let plane = plane().await;
     let client = plane.client().await;
     let proxy = Proxy::start(&plane).await;
@@ -87,10 +88,18 @@ async fn renewals_that_hang_for_less_than_five_seconds_cost_no_lease() {
     let manager = launch.start();
     wait_held(&client, SOON, &default_leases(), &[&manager]).await;
     for _ in 0..3 {
-        proxy.rule(vec![Rule::new(&["PATCH", "/leases"], Treatment::Hang)]);
-        tokio::time::sleep(Duration::from_millis(4500)).await;
-        proxy.rule(Vec::new());
-        throughout(Duration::from_secs(3), "all Leases are kept", async || {
+        // The next renewal of each Lease hangs; all other requests pass, a second try among them.
+        let hang = |lease: &String| {
+            Rule::new(&["PATCH", &format!("/leases/{lease}?")], Treatment::Delay(HANG)).times(1)
+        };
+        let rules: Vec<_> = default_leases().iter().map(hang).collect();
+        proxy.rule(rules.clone());
+        eventually(SOON, "a renewal of each Lease hangs", async || {
+            let left: Vec<_> = rules.iter().map(Rule::left).collect();
+            if left.iter().all(|it| *it == Some(0)) { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+        throughout(HANG + Duration::from_secs(2), "all Leases are kept", async || {
             for lease in default_leases() {
                 let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
                 if manager.metric(&series).await.map_err(|it| it.to_string())? != Some(1.0) {
@@ -101,8 +110,11 @@ async fn renewals_that_hang_for_less_than_five_seconds_cost_no_lease() {
         })
         .await;
     }
-    let lease = leases_of(&client).get(&default_lease(PROBED)).await.expect("the Lease");
-    assert_eq!(lease.spec.and_then(|it| it.lease_transitions), Some(0), "it was never lost");
+    for lease in default_leases() {
+        let stored = leases_of(&client).get(&lease).await.expect("the Lease");
+        let transitions = stored.spec.and_then(|it| it.lease_transitions);
+        assert_eq!(transitions, Some(0), "{lease} was never lost");
+    }
 }
 
 // scenario: manager-and-deployment 19

@@ -16,6 +16,8 @@
 //! | [`history`] | every version of an object that was stored, from a watch |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
+//! | [`holdups`] | one chosen connection to the API server held up for a time, while the others pass |
+//! | [`wall_clock`] | another wall clock for a manager |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`authority`], [`reviews`] | a CA for webhooks whose certificates the test makes; asking a webhook as the API server does |
 //! | [`probes`] | the seven controllers, their Leases, and the loops that stand in for some |
@@ -53,6 +55,7 @@ pub(crate) mod doubles;
 pub(crate) mod engines;
 pub(crate) mod history;
 pub(crate) mod holders;
+pub(crate) mod holdups;
 pub(crate) mod http;
 pub(crate) mod install;
 pub(crate) mod kubeconfig;
@@ -72,6 +75,7 @@ pub(crate) mod tools;
 pub(crate) mod toxiproxy;
 pub(crate) mod usage;
 pub(crate) mod wait;
+pub(crate) mod wall_clock;
 
 pub(crate) use control_plane::{ControlPlane, Options, shared};
 pub(crate) use wait::eventually;

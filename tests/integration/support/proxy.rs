@@ -2,7 +2,13 @@
 //! An HTTP proxy in front of the API server that holds back, delays, hangs or refuses chosen requests
 //! while the others pass: what a proxy of bytes cannot do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -29,6 +35,10 @@ pub(crate) enum Treatment {
     Delay(Duration),
     /// Never answered, until the rules change.
     Hang,
+    /// Never sent on and never answered, whatever the rules are later: lost on the way.
+    Swallow,
+    /// Sent on, and the answer is lost on its way back.
+    SwallowAnswer,
     /// Answered with this status, not sent on.
     Refuse(u16),
     /// Sent on; the answer's body stops flowing, also of answers that flow already, until the rules change.
@@ -41,12 +51,25 @@ pub(crate) struct Rule {
     parts: Vec<String>,
     without: Vec<String>,
     treatment: Treatment,
+    /// To how many more requests it applies; `None`: to all.
+    left: Option<Arc<AtomicUsize>>,
 }
 
 impl Rule {
     /// For example `Rule::new(&["GET", "/configmaps", "watch="], Treatment::HoldBody)`.
     pub(crate) fn new(parts: &[&str], treatment: Treatment) -> Self {
-        Self { parts: owned(parts), without: Vec::new(), treatment }
+        Self { parts: owned(parts), without: Vec::new(), treatment, left: None }
+    }
+
+    /// The same, but only for the next `count` requests: those after them are as if the rule were not there.
+    /// A body that is held back is held for as long as the rule stands, whatever the count.
+    pub(crate) fn times(self, count: usize) -> Self {
+        Self { left: Some(Arc::new(AtomicUsize::new(count))), ..self }
+    }
+
+    /// To how many more requests it applies, counted over all clones of it; `None`: to all.
+    pub(crate) fn left(&self) -> Option<usize> {
+        self.left.as_ref().map(|left| left.load(Ordering::Relaxed))
     }
 
     /// The same, but for requests that contain one of `without`.
@@ -57,6 +80,12 @@ impl Rule {
     fn is_about(&self, request: &str) -> bool {
         self.parts.iter().all(|part| request.contains(part))
             && !self.without.iter().any(|part| request.contains(part))
+    }
+
+    /// Whether it applies to one more request; counts that request.
+    fn claim(&self) -> bool {
+        let Some(left) = &self.left else { return true };
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 }
 
@@ -71,15 +100,17 @@ struct Shared {
 }
 
 impl Shared {
+    /// What is to happen to a request that has just come.
     fn treatment(&self, request: &str) -> Option<Treatment> {
         let rules = self.rules.borrow();
-        rules.iter().find(|rule| rule.is_about(request)).map(|it| it.treatment)
+        rules.iter().find(|rule| rule.is_about(request) && rule.claim()).map(|it| it.treatment)
     }
 
-    /// Waits while the request is to be treated so; at once when it never was.
+    /// Waits while there is a rule that treats such requests so; at once when there is none.
     async fn wait_while(&self, request: &str, treatment: Treatment) {
         let mut rules = self.rules.clone();
-        while self.treatment(request) == Some(treatment) {
+        let first = |rules: &[Rule]| rules.iter().find(|rule| rule.is_about(request)).map(|it| it.treatment);
+        while first(&rules.borrow()) == Some(treatment) {
             if rules.changed().await.is_err() {
                 return;
             }
@@ -150,11 +181,13 @@ fn line_of(request: &Request) -> String {
 
 async fn forward(shared: Arc<Shared>, request: Request) -> Response {
     let line = line_of(&request);
-    match shared.treatment(&line) {
+    let treatment = shared.treatment(&line);
+    match treatment {
         Some(Treatment::Delay(time)) => tokio::time::sleep(time).await,
         Some(Treatment::Hang) => shared.wait_while(&line, Treatment::Hang).await,
+        Some(Treatment::Swallow) => return std::future::pending().await,
         Some(Treatment::Refuse(code)) => return plain(code, "refused by the test's proxy"),
-        Some(Treatment::HoldBody) | None => {}
+        Some(Treatment::HoldBody | Treatment::SwallowAnswer) | None => {}
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
@@ -164,7 +197,11 @@ async fn forward(shared: Arc<Shared>, request: Request) -> Response {
     *sent.method_mut() = parts.method;
     *sent.uri_mut() = parts.uri;
     copy_headers(&parts.headers, sent.headers_mut());
-    match shared.client.clone().send(sent).await {
+    let answer = shared.client.clone().send(sent).await;
+    if treatment == Some(Treatment::SwallowAnswer) {
+        return std::future::pending().await;
+    }
+    match answer {
         Ok(answer) => pass_on(shared, line, answer),
         Err(error) => plain(502, &format!("the API server did not answer: {error}")),
     }
