@@ -19,16 +19,17 @@ use tokio::{
 use crate::support::{
     ControlPlane, Options, audit, eventually,
     history::History,
+    holdups::{HoldUps, Withheld},
     install,
     kubelet::Kubelet,
     leases,
     manager::Launch,
     objects,
     ports::free_port,
-    shared,
+    proxy, shared,
     toxiproxy::Toxiproxy,
     usage,
-    wait::{instant, throughout},
+    wait::{instant, now, throughout},
 };
 
 const SOON: Duration = Duration::from_mins(1);
@@ -201,6 +202,56 @@ async fn proxy_slows_and_cuts_the_way_to_the_api_server() {
     client.apiserver_version().await.expect_err("it is cut off");
     proxy.heal().await;
     client.apiserver_version().await.expect("it answers again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxy_of_bytes_holds_up_one_connection_and_no_other() {
+    const HANG: Duration = Duration::from_secs(2);
+    let plane = ControlPlane::start(Options::bare()).await;
+    plane.install_manager().await;
+    let proxy = HoldUps::start(plane.port()).await;
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let path = plane.kubeconfig_through(proxy.port(), install::NAMESPACE, install::NAME).await;
+        clients.push(crate::support::kubeconfig::client(&path).await.expect("a client"));
+    }
+    for what in [Withheld::Both, Withheld::Answers] {
+        clients[1].apiserver_version().await.expect("an answer");
+        clients[0].apiserver_version().await.expect("an answer");
+        let connection = proxy.that_carried(now()).expect("the first client's was used last");
+        let hold_up = connection.hold_up(what, HANG);
+        assert_eq!(hold_up.began(), None, "it begins with the next request");
+        let start = instant();
+        clients[1].apiserver_version().await.expect("the other connection passes");
+        assert!(start.elapsed() < HANG, "took {:?}", start.elapsed());
+        let start = instant();
+        clients[0].apiserver_version().await.expect("an answer after the hang");
+        assert!(start.elapsed() >= HANG, "took {:?}", start.elapsed());
+        assert!(hold_up.began().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_of_a_proxy_applies_to_as_many_requests_as_it_says() {
+    let plane = ControlPlane::start(Options::bare()).await;
+    plane.install_manager().await;
+    let proxy = proxy::Proxy::start(&plane).await;
+    let client = crate::support::kubeconfig::client(&proxy.manager_kubeconfig(&plane).await).await;
+    let client = client.expect("a client");
+    let twice = proxy::Rule::new(&["GET", "/version"], proxy::Treatment::Refuse(418)).times(2);
+    proxy.rule(vec![twice.clone()]);
+    for left in [1, 0] {
+        client.apiserver_version().await.expect_err("it is refused");
+        assert_eq!(twice.left(), Some(left));
+    }
+    client.apiserver_version().await.expect("the third passes");
+    assert_eq!(twice.left(), Some(0));
+    for lost in [proxy::Treatment::Swallow, proxy::Treatment::SwallowAnswer] {
+        proxy.rule(vec![proxy::Rule::new(&["GET", "/version"], lost).times(1)]);
+        let answer = tokio::time::timeout(Duration::from_secs(1), client.apiserver_version()).await;
+        assert!(answer.is_err(), "it was answered: {answer:?}");
+        client.apiserver_version().await.expect("the next passes");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 //! What passes is TLS, so a request is known by its time only: the connection that carried one is the connection
 //! whose client sent last before the API server received it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use aibrix_controller_manager::clock::{Instant, Timestamp};
 use parking_lot::Mutex;
@@ -19,6 +19,9 @@ use tokio::{
 };
 
 use super::wait::{instant, now};
+
+/// How many sends of each connection are remembered: those of some seconds.
+const REMEMBERED: usize = 256;
 
 /// What a connection withholds while it is held up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +53,8 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When its client last sent anything.
-    sent: Option<Timestamp>,
+    /// When its client sent anything; the latest few, in order.
+    sent: VecDeque<Timestamp>,
     ordered: Option<Order>,
     held: Option<(Withheld, Instant)>,
     closed: bool,
@@ -75,10 +78,14 @@ impl Connection {
 
     fn client_sent(&self) {
         let mut state = self.state.lock();
-        state.sent = Some(now());
+        let at = now();
+        if state.sent.len() == REMEMBERED {
+            state.sent.pop_front();
+        }
+        state.sent.push_back(at);
         if let Some(Order { what, lasts, began }) = state.ordered.take() {
             state.held = Some((what, instant() + lasts));
-            began.send_replace(state.sent);
+            began.send_replace(Some(at));
         }
     }
 
@@ -137,13 +144,13 @@ impl HoldUps {
     }
 
     /// The open connection whose client sent last before `moment`: the one that carried a request which the API
-    /// server received then. `None` when nobody has sent within the last 100 ms.
+    /// server received then. `None` when nobody sent within the 100 ms before.
     pub(crate) fn that_carried(&self, moment: Timestamp) -> Option<Arc<Connection>> {
         let all = self.connections.lock();
         let sent = all.iter().filter_map(|it| {
             let state = it.state.lock();
-            let sent = state.sent.filter(|sent| !state.closed && *sent <= moment)?;
-            Some((sent, it))
+            let sent = state.sent.iter().rfind(|sent| **sent <= moment).filter(|_| !state.closed)?;
+            Some((*sent, it))
         });
         let (sent, connection) = sent.max_by_key(|(sent, _)| *sent)?;
         let recent = moment.duration_since(sent).as_millis() <= 100;
