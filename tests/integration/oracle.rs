@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The oracle on doctored audit logs: it must find each kind of violation, and nothing else.
 
+mod older;
+
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use aibrix_controller_manager::testkit::fake_engine::{Effect, journal};

@@ -6,13 +6,13 @@ use std::time::Duration;
 use aibrix_controller_manager::clock::Timestamp;
 
 use crate::support::{
-    ControlPlane, eventually,
+    ControlPlane,
+    contender::Contender,
     install::NAMESPACE,
     leases::{self, Change},
     manager::{Launch, Manager},
-    process::{Process, Signal},
+    process::Signal,
     takes::taken_early,
-    tools::own_program,
     wait::{now, throughout},
 };
 
@@ -25,48 +25,14 @@ const LEASE: Duration = Duration::from_secs(6);
 /// Retry period of both sides. client-go waits up to 2.2 times as long between two looks.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// `dev/leasecontender`: a candidate that elects with client-go.
-pub(super) struct Contender {
-    pub(super) process: Process,
-    pub(super) identity: String,
-}
-
-impl Contender {
-    async fn start(plane: &ControlPlane) -> Self {
-        let short = [
-            format!("-lease-duration={}s", LEASE.as_secs()),
-            "-renew-deadline=4s".to_owned(),
-            format!("-retry-period={}s", RETRY.as_secs()),
-        ];
-        Self::start_on(plane, &default_lease(PROBED), &short).await
-    }
-
-    /// Stands for this Lease, with client-go's usual durations unless `more` says otherwise.
-    pub(super) async fn start_on(plane: &ControlPlane, lease: &str, more: &[String]) -> Self {
-        let identity = format!("go-{}", plane.next_number());
-        let mut args = vec![
-            format!("-kubeconfig={}", plane.manager_kubeconfig().await.display()),
-            format!("-namespace={NAMESPACE}"),
-            format!("-lease={lease}"),
-            format!("-identity={identity}"),
-        ];
-        args.extend_from_slice(more);
-        let log = plane.new_path(&format!("{identity}.log"));
-        let process =
-            Process::spawn(&own_program("leasecontender"), args, &[], &log).expect("start client-go");
-        Self { process, identity }
-    }
-
-    pub(super) fn said(&self, what: &str) -> bool {
-        self.process.output().lines().any(|line| line == what)
-    }
-
-    pub(super) async fn wait_until_it_says(&self, within: Duration, what: &str) {
-        eventually(within, &format!("{} says {what:?}", self.identity), async || {
-            if self.said(what) { Ok(()) } else { Err(self.process.last_lines(10)) }
-        })
-        .await;
-    }
+/// client-go's contends with this manager's for the probed controller's Lease.
+async fn contender(plane: &ControlPlane) -> Contender {
+    let short = [
+        format!("-lease-duration={}s", LEASE.as_secs()),
+        "-renew-deadline=4s".to_owned(),
+        format!("-retry-period={}s", RETRY.as_secs()),
+    ];
+    Contender::start_on(plane, &default_lease(PROBED), &short).await
 }
 
 async fn manager(plane: &ControlPlane) -> Manager {
@@ -123,7 +89,7 @@ async fn client_go_and_this_manager_contend_for_one_lease_and_never_both_lead() 
     let expiry = LEASE + 4 * RETRY;
 
     // client-go's is respected while it renews, and until it has expired by observation.
-    let go = Contender::start(&plane).await;
+    let go = contender(&plane).await;
     go.wait_until_it_says(SOON, "leading").await;
     let ours = manager(&plane).await;
     assert_respected(&plane, |holder| holder == go.identity).await;
@@ -135,7 +101,7 @@ async fn client_go_and_this_manager_contend_for_one_lease_and_never_both_lead() 
     wait_counting(&client, SOON, PROBED).await;
 
     // Ours is understood: the same holder is seen, and respected while it renews.
-    let go = Contender::start(&plane).await;
+    let go = contender(&plane).await;
     let holder = holders(&client).await.expect("the holders")[&lease[0]].clone();
     go.wait_until_it_says(SOON, &format!("leader {holder}")).await;
     assert_respected(&plane, |it| it == holder).await;
@@ -161,7 +127,7 @@ async fn client_go_and_this_manager_contend_for_one_lease_and_never_both_lead() 
     wait_counting(&client, SOON, PROBED).await;
 
     // Ours, killed, is taken by client-go when it has expired.
-    let go = Contender::start(&plane).await;
+    let go = contender(&plane).await;
     go.wait_until_it_says(
         SOON,
         &format!("leader {}", holders(&client).await.expect("the holders")[&lease[0]]),

@@ -8,6 +8,7 @@ use aibrix_controller_manager::clock::Timestamp;
 use crate::support::{
     ControlPlane,
     audit::Entry,
+    contender::Contender,
     eventually,
     holdups::{HoldUps, Withheld},
     install::NAMESPACE,
@@ -19,9 +20,7 @@ use crate::support::{
 };
 
 use super::{
-    CONTROLLERS, EXPIRY, PROBED, SOON, assert_nothing_without_lease,
-    client_go::Contender,
-    default_lease, default_leases,
+    CONTROLLERS, EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases,
     go_manager::LEGACY,
     hardening::{SHORT, SHORT_LEASE},
     plane, wait_counting, wait_held,

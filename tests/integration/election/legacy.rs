@@ -7,15 +7,14 @@ use serde_json::json;
 
 use crate::support::{
     audit::Entry,
+    contender::Contender,
     install::NAMESPACE,
     leases,
     wait::{now, throughout},
 };
 
 use super::{
-    EXPIRY, PROBED, SOON,
-    client_go::Contender,
-    default_leases, edit_lease,
+    EXPIRY, PROBED, SOON, default_leases, edit_lease,
     go_manager::{GO_MANAGER, GoManager, LEGACY},
     holders, leases_of, managers, plane, probe_count, wait_counting, wait_held,
 };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     audit::Entry,
     leases::{self, Change, Verdict},
+    older::{GROUP, LEGACY, Reign, reigns},
     silences::silences,
     takes::{EarlyTake, taken_early},
 };
@@ -53,6 +54,24 @@ impl Story {
             "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
         });
         self.line(at, "patch", user_agent, ("coordination.k8s.io", "leases", LEASE), (200, &lease))
+    }
+
+    /// `holder` writes itself into the older managers' Lease, or renews it: a Go manager, or, as [`GROUP`], the process
+    /// `A`. An empty one gives it back.
+    pub(crate) fn legacy(self, at: f64, holder: &str, seconds: u64) -> Self {
+        let ours = holder == GROUP;
+        let agent = if ours { user_agent(A) } else { "leasecontender/v0.0.0 (linux/amd64)".to_owned() };
+        self.legacy_by(at, holder, seconds, &agent)
+    }
+
+    /// `user_agent` writes `holder` into the older managers' Lease.
+    pub(crate) fn legacy_by(mut self, at: f64, holder: &str, seconds: u64, user_agent: &str) -> Self {
+        self.version += 1;
+        let lease = json!({
+            "metadata": {"name": LEGACY, "resourceVersion": self.version.to_string()},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
+        });
+        self.line(at, "patch", user_agent, ("coordination.k8s.io", "leases", LEGACY), (200, &lease))
     }
 
     /// Somebody deletes the Lease.
@@ -119,7 +138,12 @@ impl Story {
 
     /// The history of the Lease.
     pub(crate) fn changes(&self) -> Vec<Change> {
-        leases::history(&self.entries()).into_values().next().expect("one Lease")
+        leases::history_of(&self.entries(), "aibrix-system", LEASE)
+    }
+
+    /// The times in which an older manager's claim ran.
+    pub(crate) fn reigns(&self) -> Vec<Reign> {
+        reigns(&leases::history_of(&self.entries(), "aibrix-system", LEGACY))
     }
 
     /// Times between writes by holders, in milliseconds.

@@ -178,15 +178,11 @@ pub(crate) fn who_wrote_without_lease(entries: &[Entry]) -> Verdict {
         held.entry(holding.component.as_str()).or_default().push(holding.clone());
     }
     let mut verdict = Verdict::default();
-    for entry in entries.iter().filter(|it| it.is_write() && !it.is_lease()) {
+    let by_process = |it: &&Entry| it.caller.as_ref().is_some_and(|it| !is_controller(&it.controller));
+    let writes = entries.iter().filter(|it| it.is_write() && !it.is_lease());
+    verdict.by_processes = writes.filter(by_process).cloned().collect();
+    for entry in judged(entries) {
         let Some(caller) = &entry.caller else { continue };
-        if !CONTROLLERS.contains(&caller.controller.as_str()) {
-            verdict.by_processes.push(entry.clone());
-            continue;
-        }
-        if is_about_a_lease(entry, &changes) {
-            continue;
-        }
         verdict.judged += 1;
         let own = held.get(caller.controller.as_str()).map(Vec::as_slice).unwrap_or_default();
         let at = entry.received;
@@ -212,6 +208,19 @@ pub(crate) fn who_wrote_without_lease(entries: &[Entry]) -> Verdict {
         verdict.violations.push(Violation { entry: entry.clone(), reason });
     }
     verdict
+}
+
+/// The changes that controllers of ours asked for and that a Lease must cover: all but those of Leases and of Events
+/// about them.
+pub(crate) fn judged(entries: &[Entry]) -> Vec<&Entry> {
+    let leases = history(entries);
+    let writes = entries.iter().filter(|it| it.is_write() && !it.is_lease());
+    let by_controller = |it: &&Entry| it.caller.as_ref().is_some_and(|it| is_controller(&it.controller));
+    writes.filter(by_controller).filter(|it| !is_about_a_lease(it, &leases)).collect()
+}
+
+fn is_controller(name: &str) -> bool {
+    CONTROLLERS.contains(&name)
 }
 
 /// The times between `from` and `to` in which nobody held the Lease, longest first.

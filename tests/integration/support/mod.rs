@@ -10,10 +10,12 @@
 //! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`takes`] | who took a Lease before the term of its holder had ended |
+//! | [`older`] | whether an older manager and our controllers worked side by side |
 //! | [`silences`] | how long a Lease went without a leader, and who held it at a moment |
 //! | [`doubles`], [`engines`] | what was made twice; which engines were asked by a deposed leader |
 //! | [`doctored`] | doctored audit logs, on which the oracle and the judge of campaigns are tried |
 //! | [`history`] | every version of an object that was stored, from a watch |
+//! | [`contender`] | client-go's leaderelection as a process |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`holdups`] | one chosen connection to the API server held up for a time, while the others pass |
@@ -49,6 +51,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod authority;
+pub(crate) mod contender;
 pub(crate) mod control_plane;
 pub(crate) mod doctored;
 pub(crate) mod doubles;
@@ -63,6 +66,7 @@ pub(crate) mod kubelet;
 pub(crate) mod leases;
 pub(crate) mod manager;
 pub(crate) mod objects;
+pub(crate) mod older;
 mod parts;
 pub(crate) mod ports;
 pub(crate) mod probes;

@@ -17,6 +17,8 @@ pub(crate) type Span = (Timestamp, Timestamp);
 pub(crate) struct Silence {
     /// The write before it.
     pub(crate) after: Timestamp,
+    /// The write after it.
+    pub(crate) until: Timestamp,
     /// How long it was, with what is excused left out.
     pub(crate) lasted: Duration,
 }
@@ -29,7 +31,6 @@ pub(crate) struct Silence {
 /// Changes by anybody else count as its beginning, too: nobody who watches can tell whether the holder knows
 /// of them, so everybody waits for a whole lease duration from there (section 4 of the specification).
 pub(crate) fn silences(changes: &[Change], excused: &[Span]) -> Vec<Silence> {
-    let excused = merged(excused);
     let by_holder = |it: &&Change| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder);
     let held: Vec<&Change> = changes.iter().filter(by_holder).collect();
     let silence = |pair: &[&Change]| {
@@ -37,8 +38,8 @@ pub(crate) fn silences(changes: &[Change], excused: &[Span]) -> Vec<Silence> {
         let edits = changes.iter().filter(|it| it.writer.is_none()).map(|it| it.received);
         let last = edits.filter(|it| from < *it && *it < until).max();
         let span = (last.unwrap_or(from), until);
-        let lasted = length(span).saturating_sub(excused.iter().map(|it| overlap(span, *it)).sum());
-        Silence { after: span.0, lasted }
+        let lasted = without(span, excused);
+        Silence { after: span.0, until, lasted }
     };
     held.windows(2).map(silence).collect()
 }
@@ -52,6 +53,11 @@ pub(crate) fn holder_at(changes: &[Change], moment: Timestamp) -> Option<String>
 /// How long a stretch of time is; zero when it is the wrong way round.
 pub(crate) fn length((from, until): Span) -> Duration {
     until.duration_since(from).try_into().unwrap_or_default()
+}
+
+/// How long it is with `excused` left out, which may overlap.
+pub(crate) fn without(span: Span, excused: &[Span]) -> Duration {
+    length(span).saturating_sub(merged(excused).iter().map(|it| overlap(span, *it)).sum())
 }
 
 fn overlap(a: Span, b: Span) -> Duration {
