@@ -11,6 +11,7 @@ use crate::{
     Settings,
     adapters::Engines,
     load::Load,
+    older::Older,
     plan::{Fault, Hits, Kind, Round},
     replica::Replica,
     strike,
@@ -33,9 +34,6 @@ const PROXIED: usize = 2;
 /// Everything is as it should be this long after the last fault has ended.
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_mins(2);
-/// Time between two beats, and how late one is when the machine has stood still.
-const BEAT: Duration = Duration::from_millis(200);
-const LATE: Duration = Duration::from_millis(300);
 /// Longer than a Lease that was given away goes without a holder.
 const MOMENT: Duration = Duration::from_secs(5);
 
@@ -46,7 +44,8 @@ pub(crate) struct Done {
     pub(crate) fault: Fault,
     /// Its beginning.
     pub(crate) from: Timestamp,
-    /// When it was undone; the API server's: when it answered again.
+    /// When it was undone; the API server's: when it answered again; an older manager's: when its claim
+    /// ended.
     pub(crate) until: Timestamp,
     /// When every Lease was held again and the rest was over.
     pub(crate) settled: Timestamp,
@@ -59,11 +58,13 @@ pub(crate) struct Done {
 pub(crate) struct Story {
     /// The faults.
     pub(crate) done: Vec<Done>,
-    /// What was not as it should be, in words.
+    /// What must not be, in words.
     pub(crate) wrong: Vec<String>,
+    /// What was not as it should be in time, in words.
+    pub(crate) late: Vec<String>,
     /// When everything worked after the last fault; `None` when it never did.
     pub(crate) converged: Option<Timestamp>,
-    /// Times in which nothing on this machine ran, as far as this program can tell: nobody could lead then.
+    /// Times in which the canary was starved: no gap counts in which that happened.
     pub(crate) stalls: Vec<Span>,
 }
 
@@ -71,6 +72,7 @@ pub(crate) struct Story {
 pub(crate) struct Campaign {
     // Before the control plane: dropped first.
     replicas: Vec<Replica>,
+    older: Older,
     _toxiproxy: Toxiproxy,
     plane: ControlPlane,
     client: Client,
@@ -80,8 +82,8 @@ pub(crate) struct Campaign {
 }
 
 impl Campaign {
-    /// Starts everything and waits until each Lease is held and each probe loop has counted: until then there is
-    /// nothing to tell it to panic with. Its lines on stderr begin with `label`.
+    /// Starts everything and waits until each Lease is held and each probe loop has counted: until then there
+    /// is nothing to tell it to panic with. Its lines on stderr begin with `label`.
     pub(crate) async fn start(settings: &Settings, label: String) -> Self {
         let plane = ControlPlane::start(Options::bare()).await;
         plane.install_manager().await;
@@ -93,9 +95,9 @@ impl Campaign {
         for n in 0..REPLICAS {
             replicas.push(Replica::start(&plane, &toxiproxy, settings, n == PROXIED).await);
         }
-        let settings = settings.clone();
-        let campaign = Self { replicas, _toxiproxy: toxiproxy, plane, client, load, settings, label };
-        eventually(SOON, "every Lease is held", async || campaign.held().await.map(drop)).await;
+        eventually(SOON, "every Lease is held", async || held(&client, &replicas).await.map(drop)).await;
+        let (settings, older) = (settings.clone(), Older::start(&plane, settings));
+        let campaign = Self { replicas, older, _toxiproxy: toxiproxy, plane, client, load, settings, label };
         eventually(SOON, "every probe loop counts", async || campaign.count().await).await;
         campaign
     }
@@ -124,19 +126,15 @@ impl Campaign {
     /// Runs the plan, under load, to its end.
     pub(crate) async fn run(&self, rounds: &[Round]) -> Story {
         let mut story = Story::default();
-        let mut stalls = Vec::new();
         tokio::select! {
             () = self.load.run(&self.client) => {}
-            () = stand_still(&mut stalls) => {}
+            () = self.older.look_after(&self.plane, &self.client) => {}
             () = self.rounds(rounds, &mut story) => {}
         }
-        story.stalls = stalls;
         match within_deadline(CONVERGENCE, async || self.works().await).await {
             Ok(()) => story.converged = Some(now()),
             Err(seen) => {
-                story
-                    .wrong
-                    .push(format!("not everything works {CONVERGENCE:?} after the last fault: {seen}"));
+                story.late.push(format!("not everything works {CONVERGENCE:?} after the last fault: {seen}"));
             }
         }
         story
@@ -151,12 +149,13 @@ impl Campaign {
             let held = match within_deadline(MOMENT, async || self.held().await).await {
                 Ok(held) => held,
                 Err(seen) => {
-                    story.wrong.push(format!("before {names}: {seen}"));
+                    story.late.push(format!("before {names}: {seen}"));
                     BTreeMap::new()
                 }
             };
             let victims = self.victims(&round.faults, &held);
             let outage = round.faults.iter().any(|it| it.kind.hits() == Hits::All);
+            let claimless = outage || round.faults.iter().any(|it| it.kind.hits() == Hits::Older);
             let inflicted = round.faults.iter().zip(&victims).map(|(fault, victim)| {
                 Box::pin(self.inflict(*fault, victim.map(|it| &self.replicas[it]), &held, outage))
             });
@@ -167,8 +166,12 @@ impl Campaign {
                     Err(error) => story.wrong.push(format!("{names}: {error}")),
                 }
             }
+            // The older manager may have won when no claim could be renewed, and stays for a moment.
+            if claimless && let Err(seen) = self.older.at_rest(&self.client, CONVERGENCE).await {
+                story.late.push(format!("{names}: {seen}"));
+            }
             if let Err(seen) = within_deadline(CONVERGENCE, async || self.held().await).await {
-                story.wrong.push(format!("{names}: {CONVERGENCE:?} later {seen}"));
+                story.late.push(format!("{names}: {CONVERGENCE:?} later {seen}"));
             }
             tokio::time::sleep(round.rest).await;
             self.look_after_processes(&names, story);
@@ -190,7 +193,7 @@ impl Campaign {
             let victim = match fault.kind.hits() {
                 Hits::Replica => first().or_else(|| (0..REPLICAS).find(free)),
                 Hits::Proxied => Some(PROXIED),
-                Hits::All | Hits::Lease => None,
+                Hits::All | Hits::Lease | Hits::Older => None,
             };
             hit.push(victim);
         }
@@ -213,11 +216,12 @@ impl Campaign {
             Hits::Replica if fault.kind == Kind::Panicked => lease == name && of_victim(holder),
             Hits::Replica | Hits::Proxied => of_victim(holder),
             Hits::Lease => lease == name,
-            Hits::All => true,
+            Hits::All | Hits::Older => true,
         };
         let leases = held.iter().filter(|(lease, holder)| about(lease, holder));
         let leases = leases.map(|(lease, holder)| (lease.clone(), holder.clone())).collect();
         let words = |error: kube::Error| error.to_string();
+        let mut undone = None;
         match (hits, victim) {
             (Hits::Replica, Some(victim)) if fault.kind == Kind::Panicked => {
                 strike::panic(&self.client, victim, CONTROLLERS[fault.lease]).await.map_err(words)?;
@@ -234,21 +238,13 @@ impl Campaign {
             (Hits::Lease, _) => {
                 strike::lease(&self.client, fault.kind, name, self.settings.theft()).await.map_err(words)?;
             }
+            (Hits::Older, _) => undone = Some(self.older.rule(&self.plane, &self.client, fault).await?),
         }
-        Ok(Done { fault, from, until: now(), settled: now(), leases })
+        Ok(Done { fault, from, until: undone.unwrap_or_else(now), settled: now(), leases })
     }
 
-    /// Holder of each controller's Lease.
-    ///
-    /// # Errors
-    /// Some Lease is not held by a living replica, in words.
     async fn held(&self) -> Result<BTreeMap<String, String>, String> {
-        let mut all = holders(&self.client, NAMESPACE).await.map_err(|error| error.to_string())?;
-        all.retain(|name, _| default_leases().contains(name));
-        let living = |holder: &String| self.replicas.iter().any(|it| it.with(|one| one.is(holder)));
-        let lost: Vec<_> =
-            default_leases().into_iter().filter(|name| !all.get(name).is_some_and(living)).collect();
-        if lost.is_empty() { Ok(all) } else { Err(format!("{lost:?} are not held by a replica: {all:?}")) }
+        held(&self.client, &self.replicas).await
     }
 
     /// Whether every Lease is held and every controller works.
@@ -282,14 +278,15 @@ impl Campaign {
     }
 }
 
-/// For ever: notes the times for which this program did not get to run.
-async fn stand_still(stalls: &mut Vec<Span>) {
-    loop {
-        let due = now() + BEAT;
-        tokio::time::sleep(BEAT).await;
-        let beat = now();
-        if beat > due + LATE {
-            stalls.push((due, beat));
-        }
-    }
+/// Holder of each controller's Lease.
+///
+/// # Errors
+/// Some Lease is not held by a living replica, in words.
+async fn held(client: &Client, replicas: &[Replica]) -> Result<BTreeMap<String, String>, String> {
+    let mut all = holders(client, NAMESPACE).await.map_err(|error| error.to_string())?;
+    all.retain(|name, _| default_leases().contains(name));
+    let living = |holder: &String| replicas.iter().any(|it| it.with(|one| one.is(holder)));
+    let lost: Vec<_> =
+        default_leases().into_iter().filter(|name| !all.get(name).is_some_and(living)).collect();
+    if lost.is_empty() { Ok(all) } else { Err(format!("{lost:?} are not held by a replica: {all:?}")) }
 }

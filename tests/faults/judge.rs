@@ -2,7 +2,7 @@
 //! The judgement: what the audit log says about a campaign.
 //!
 //! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes), [`silences`], [`doubles`],
-//! [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here
+//! [`older`](crate::support::older), [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here
 //! they meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a
 //! moment late to notice, only times with a healthy replica, an API server and a machine that runs count as
 //! leaderless, and hand-over times belong to the fault that caused them. That is tried on doctored logs in
@@ -11,11 +11,13 @@
 //! Known limit: an API server that is killed between storing a Lease and writing its line into the log leaves
 //! a term without a beginning. It would show as a violation right after that restart; none has been seen.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use crate::{
     adapters::{self, Engines},
     campaign::{CONVERGENCE, Done, Story},
+    judge_older,
+    judgement::Judgement,
     load::CHILDREN,
     plan::{Hits, Kind},
     strike,
@@ -25,6 +27,7 @@ use crate::{
         engines::{Asked, asked_without_lease, placed_twice},
         install::NAMESPACE,
         leases::{self, Change, notice},
+        older::{LEGACY, Reign, absences, reigns},
         probes::{CONTROLLERS, default_lease},
         silences::{Span, holder_at, length, silences},
         takes::{gave_it_away, taken_early, was_there},
@@ -38,80 +41,23 @@ const ADAPTERS: &str = "model-adapter-controller";
 /// A new binding of a role counts when the API server's own watch has seen it.
 const GRANT: Duration = Duration::from_secs(1);
 
-/// What is said at the end.
-#[derive(Debug, Default)]
-pub(crate) struct Judgement {
-    /// What must not be, in words.
-    pub(crate) violations: Vec<String>,
-    /// Writes by controllers that were judged.
-    pub(crate) judged: usize,
-    /// Writes within the notice of an edited Lease.
-    pub(crate) in_notice: usize,
-    /// Writes after that, by holders that were cut off when somebody edited or deleted their Lease.
-    pub(crate) unheard: usize,
-    /// Children that were made, each once.
-    pub(crate) children: usize,
-    /// Requests that changed an engine.
-    pub(crate) engines_asked: usize,
-    /// Takes of a Lease that somebody had deleted or emptied, by a process that started too late to have seen
-    /// whose it was. It cannot know better, and the robbed holder has its notice, in which it must stop.
-    pub(crate) takes_by_newcomers: usize,
-    /// The longest time between two writes of a Lease by its holders, times without an API server and
-    /// with a stranger's term left out; and which it was.
-    pub(crate) longest_silence: (Duration, String),
-    /// The longest time in which no term of anybody ran.
-    pub(crate) longest_gap: Duration,
-    /// How often, and for how long, the machine stood still.
-    pub(crate) stalls: Vec<Duration>,
-    /// By kind: times until another process held a Lease of the victim; for edits and what hits all, until
-    /// the Lease was held again.
-    pub(crate) hand_overs: BTreeMap<Kind, Vec<Duration>>,
-    /// By kind: Leases of victims that kept them.
-    pub(crate) kept: BTreeMap<Kind, usize>,
-    /// By kind: faults.
-    pub(crate) faults: BTreeMap<Kind, usize>,
-}
-
-impl Judgement {
-    /// Of two campaigns together.
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        self.violations.extend(other.violations);
-        self.judged += other.judged;
-        self.in_notice += other.in_notice;
-        self.unheard += other.unheard;
-        self.children += other.children;
-        self.engines_asked += other.engines_asked;
-        self.takes_by_newcomers += other.takes_by_newcomers;
-        self.longest_silence = self.longest_silence.max(other.longest_silence);
-        self.longest_gap = self.longest_gap.max(other.longest_gap);
-        self.stalls.extend(other.stalls);
-        for (kind, times) in other.hand_overs {
-            self.hand_overs.entry(kind).or_default().extend(times);
-        }
-        for (kind, count) in other.kept {
-            *self.kept.entry(kind).or_default() += count;
-        }
-        for (kind, count) in other.faults {
-            *self.faults.entry(kind).or_default() += count;
-        }
-        self
-    }
-}
-
 /// Judges the whole log of a campaign whose Leases last `lease`.
 pub(crate) fn judge(entries: &[Entry], engines: &Engines, story: &Story, lease: Duration) -> Judgement {
-    let mut judgement = Judgement { violations: story.wrong.clone(), ..Judgement::default() };
+    let mut judgement =
+        Judgement { wrong: story.wrong.clone(), late: story.late.clone(), ..Judgement::default() };
     for done in &story.done {
         *judgement.faults.entry(done.fault.kind).or_default() += 1;
     }
-    judgement.stalls = story.stalls.iter().copied().map(length).collect();
     judge_writes(entries, story, notice(lease), &mut judgement);
     judge_children(entries, &mut judgement);
     let history = leases::history(entries);
+    let legacy = history.get(&(NAMESPACE.to_owned(), LEGACY.to_owned())).map_or(&[][..], Vec::as_slice);
+    let reigns = reigns(legacy);
+    judge_older::together(entries, legacy, &reigns, story, &mut judgement);
     for controller in CONTROLLERS {
         let name = default_lease(controller);
         let Some(changes) = history.get(&(NAMESPACE.to_owned(), name.clone())) else {
-            judgement.violations.push(format!("{name} was never written"));
+            judgement.wrong.push(format!("{name} was never written"));
             continue;
         };
         for take in taken_early(changes).into_iter().filter(|it| it.by_ours) {
@@ -122,7 +68,7 @@ pub(crate) fn judge(entries: &[Entry], engines: &Engines, story: &Story, lease: 
             if gave_it_away(&take.from, &name, entries, (take.until - lease, take.at)) {
                 continue;
             }
-            judgement.violations.push(format!(
+            judgement.wrong.push(format!(
                 "two holders in one term: {} took {name} at {} from {}, whose term ran until {}",
                 take.by, take.at, take.from, take.until
             ));
@@ -130,7 +76,8 @@ pub(crate) fn judge(entries: &[Entry], engines: &Engines, story: &Story, lease: 
         if controller == ADAPTERS {
             judge_engines(engines, changes, &mut judgement);
         }
-        judge_gaps(&name, changes, story, lease, &mut judgement);
+        judge_gaps(&name, (changes, &reigns), story, lease, &mut judgement);
+        judge_older::one(&name, changes, &reigns, story, &mut judgement);
         judge_end(&name, changes, story, &mut judgement);
         for done in &story.done {
             measure(&name, changes, done, &mut judgement);
@@ -144,11 +91,9 @@ fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &
     judgement.judged = verdict.judged;
     judgement.in_notice = verdict.in_notice.len();
     if verdict.judged == 0 {
-        judgement
-            .violations
-            .push("no controller changed anything: the verdict would prove nothing".to_owned());
+        judgement.wrong.push("no controller changed anything: the verdict would prove nothing".to_owned());
     }
-    judgement.violations.extend(verdict.violations.iter().map(|it| said(&it.entry, &it.reason)));
+    judgement.wrong.extend(verdict.violations.iter().map(|it| said(&it.entry, &it.reason)));
     judge_unheard(&verdict.unheard, story, notice, judgement);
     for entry in &verdict.in_notice {
         let lease = entry.caller.as_ref().map(|it| default_lease(&it.controller)).unwrap_or_default();
@@ -159,7 +104,7 @@ fn judge_writes(entries: &[Entry], story: &Story, notice: Duration, judgement: &
                 && entry.received <= done.until + notice
         });
         if !edited {
-            judgement.violations.push(said(entry, "robbed by nobody"));
+            judgement.wrong.push(said(entry, "robbed by nobody"));
         }
     }
 }
@@ -177,7 +122,7 @@ fn judge_unheard(unheard: &[Entry], story: &Story, notice: Duration, judgement: 
                 && entry.received <= done.until + notice
         });
         if !cut_off {
-            judgement.violations.push(said(entry, "robbed, and could have heard of it"));
+            judgement.wrong.push(said(entry, "robbed, and could have heard of it"));
         }
     }
 }
@@ -191,9 +136,7 @@ fn said(entry: &Entry, why: &str) -> String {
 fn judge_children(entries: &[Entry], judgement: &mut Judgement) {
     judgement.children = doubles::children_made(entries);
     for Doubled { parent, made, by } in doubles::made_twice(entries, CHILDREN) {
-        judgement
-            .violations
-            .push(format!("made twice: {parent} has {made} children of {CHILDREN}, by {by:?}"));
+        judgement.wrong.push(format!("made twice: {parent} has {made} children of {CHILDREN}, by {by:?}"));
     }
 }
 
@@ -203,40 +146,60 @@ fn judge_engines(engines: &Engines, changes: &[Change], judgement: &mut Judgemen
     let asked = Asked::all(&engines.journal);
     judgement.engines_asked = asked.len();
     if asked.is_empty() {
-        judgement.violations.push("no engine was changed: the verdict would prove nothing".to_owned());
+        judgement.wrong.push("no engine was changed: the verdict would prove nothing".to_owned());
     }
     let bad = asked_without_lease(&asked, changes);
-    judgement.violations.extend(bad.iter().map(|it| format!("engine changed without a Lease: {it:?}")));
+    judgement.wrong.extend(bad.iter().map(|it| format!("engine changed without a Lease: {it:?}")));
     let twice = placed_twice(&engines.journal, adapters::is_single, &engines.deaths);
-    judgement.violations.extend(twice.into_iter().map(|it| format!("placed twice: {it}")));
+    judgement.wrong.extend(twice.into_iter().map(|it| format!("placed twice: {it}")));
+}
+
+/// Times in which nobody of ours could lead: no API server, no permission, no claim of the group.
+pub(crate) fn outages(story: &Story) -> Vec<Span> {
+    let outages = story.done.iter().filter_map(|it| match it.fault.kind {
+        Kind::Forbidden => Some((it.from, it.until + GRANT)),
+        Kind::OlderWins => Some((it.from, it.until)),
+        kind => (kind.hits() == Hits::All).then_some((it.from, it.until)),
+    });
+    outages.collect()
+}
+
+/// A replica whose every answer comes late learns of what happened within `span` as much later.
+pub(crate) fn lateness(story: &Story, (from, to): Span) -> Duration {
+    let slow = |it: &&Done| it.fault.kind == Kind::Slow && it.from <= to && from <= it.until;
+    story.done.iter().find(slow).map_or(Duration::ZERO, |_| strike::LATENCY)
+}
+
+/// What took longer than it may counts only when the canary was never starved meanwhile.
+pub(crate) fn note_late(text: String, span: Span, story: &Story, judgement: &mut Judgement) {
+    if story.stalls.iter().any(|it| it.0 < span.1 && span.0 < it.1) {
+        judgement.excused.push(text);
+    } else {
+        judgement.late.push(text);
+    }
 }
 
 /// Between two writes of a Lease by those of ours that hold it must not lie more than the lease duration and
 /// [`PATIENCE`]: two replicas at most are hit at a time, so one is always healthy.
-fn judge_gaps(name: &str, changes: &[Change], story: &Story, lease: Duration, judgement: &mut Judgement) {
-    let outages = story.done.iter().filter(|it| it.fault.kind.hits() == Hits::All);
-    let outages = outages.map(|it| match it.fault.kind {
-        Kind::Forbidden => (it.from, it.until + GRANT),
-        _ => (it.from, it.until),
-    });
+fn judge_gaps(
+    name: &str,
+    (changes, reigns): (&[Change], &[Reign]),
+    story: &Story,
+    lease: Duration,
+    judgement: &mut Judgement,
+) {
     let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
-    let excused: Vec<Span> = outages.chain(strangers).chain(story.stalls.iter().copied()).collect();
-    // A replica whose every answer comes late learns of the last renewal as much later.
-    let late = |(from, to): Span| {
-        let slow = |it: &&Done| it.fault.kind == Kind::Slow && it.from <= to && from <= it.until;
-        story.done.iter().find(slow).map_or(Duration::ZERO, |_| strike::LATENCY)
-    };
+    let excused: Vec<Span> = outages(story).into_iter().chain(strangers).chain(absences(reigns)).collect();
     for silence in silences(changes, &excused) {
         if silence.lasted > judgement.longest_silence.0 {
             judgement.longest_silence = (silence.lasted, format!("{name}, after {}", silence.after));
         }
-        let end = silence.after + silence.lasted;
-        if silence.lasted > lease + PATIENCE + late((silence.after, end)) {
+        let span = (silence.after, silence.until);
+        if silence.lasted > lease + PATIENCE + lateness(story, span) {
             let seconds = silence.lasted.as_secs_f64();
-            judgement
-                .violations
-                .push(format!("{name} had no leader for {seconds:.1} s after {}", silence.after));
+            let text = format!("{name} had no leader for {seconds:.1} s after {}", silence.after);
+            note_late(text, span, story, judgement);
         }
     }
     let held = || changes.iter().filter(|it| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder));
@@ -253,10 +216,10 @@ fn judge_end(name: &str, changes: &[Change], story: &Story, judgement: &mut Judg
         Some(moment)
             if [0, 1, 2].iter().all(|it| holder_at(changes, moment - Duration::from_secs(*it)).is_none()) =>
         {
-            judgement.violations.push(format!("{name} has no holder when everything is said to work"));
+            judgement.late.push(format!("{name} has no holder when everything is said to work"));
         }
         Some(_) => {}
-        None => judgement.violations.push(format!("{name}: not within {CONVERGENCE:?} of the last fault")),
+        None => judgement.late.push(format!("{name}: not within {CONVERGENCE:?} of the last fault")),
     }
 }
 
@@ -265,7 +228,7 @@ fn measure(name: &str, changes: &[Change], done: &Done, judgement: &mut Judgemen
     let Some(before) = done.leases.get(name) else { return };
     let kind = done.fault.kind;
     let hits_replica = matches!(kind.hits(), Hits::Replica | Hits::Proxied);
-    let from = if kind.hits() == Hits::All { done.until } else { done.from };
+    let from = if matches!(kind.hits(), Hits::All | Hits::Older) { done.until } else { done.from };
     let held_again = changes.iter().position(|it| {
         it.received >= from
             && it.received <= done.settled

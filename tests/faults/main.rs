@@ -4,8 +4,10 @@
 //!
 //! Prints a table of the faults by kind and of what was violated, and fails when anything was. The seed names
 //! the plan: kinds, lengths and Leases. Who holds those Leases at that moment is up to the elections, so a
-//! repetition is like the first run and not the same. `PLANES=n` runs as many campaigns side by side, each with
-//! its part of the faults and the next seed; `LEASE=5` shortens the Leases, and with them the faults.
+//! repetition is like the first run and not the same. `PLANES=n` runs as many campaigns side by side, each
+//! with its part of the faults and the next seed; `LEASE=5` shortens the Leases, and with them the faults.
+//! `ONLY="a + b"` names, as the table does, what happens together in each round: `wall clock +1 h + older
+//! manager written into its Lease`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -19,9 +21,13 @@
 
 mod adapters;
 mod campaign;
+mod canary;
 mod judge;
+mod judge_older;
 mod judge_tests;
+mod judgement;
 mod load;
+mod older;
 mod plan;
 mod replica;
 mod report;
@@ -32,10 +38,14 @@ mod support;
 use std::{path::PathBuf, time::Duration};
 
 use campaign::Campaign;
+use canary::Canary;
 use futures::future::join_all;
-use judge::Judgement;
-use plan::Scope;
-use support::probes::{UNBUILT, default_leases};
+use judgement::Judgement;
+use plan::{Kind, Scope};
+use support::{
+    probes::{UNBUILT, default_leases},
+    silences::length,
+};
 
 /// How a campaign is run.
 #[derive(Debug, Clone)]
@@ -44,6 +54,8 @@ struct Settings {
     lease: Duration,
     /// The library that moves wall clocks; `None`: not installed.
     faketime: Option<PathBuf>,
+    /// What happens together in each round; empty: what is drawn.
+    only: Vec<Kind>,
 }
 
 impl Settings {
@@ -51,7 +63,10 @@ impl Settings {
         let lease = Duration::from_secs(number("LEASE").unwrap_or(15));
         let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let mut libraries = folders.map(|it| it.path().join("faketime/libfaketime.so.1"));
-        Self { lease, faketime: libraries.find(|it| it.exists()) }
+        let only = std::env::var("ONLY").unwrap_or_default();
+        let only = if only.is_empty() { Ok(Vec::new()) } else { plan::kinds(&only) };
+        let only = only.unwrap_or_else(|error| panic!("ONLY: {error}"));
+        Self { lease, faketime: libraries.find(|it| it.exists()), only }
     }
 
     /// The manager's arguments: the usual proportions of the durations.
@@ -71,13 +86,15 @@ impl Settings {
 }
 
 /// One campaign from its start to its judgement.
-async fn judged(settings: &Settings, seed: u64, faults: usize) -> Judgement {
+async fn judged(settings: &Settings, canary: &Canary, seed: u64, faults: usize) -> Judgement {
     let leases = default_leases().len();
     let built = leases - UNBUILT.len();
-    let scope = Scope { leases, built, lease: settings.lease, faketime: settings.faketime.is_some() };
+    let (faketime, only) = (settings.faketime.is_some(), settings.only.clone());
+    let scope = Scope { leases, built, lease: settings.lease, faketime, only };
     let rounds = plan::draw(seed, faults, &scope);
     let campaign = Campaign::start(settings, format!("faults, seed {seed}")).await;
-    let story = campaign.run(&rounds).await;
+    let mut story = campaign.run(&rounds).await;
+    story.stalls = canary.starved();
     let mut log = campaign.log();
     if let Some(folder) = std::env::var_os("KEEP").filter(|it| !it.is_empty()) {
         campaign.keep(&PathBuf::from(folder), seed);
@@ -98,12 +115,15 @@ async fn no_controller_writes_without_its_lease_whatever_fails() {
         println!("faults: SKIPPED wall clock +1 h and -1 h: libfaketime is not installed");
     }
     let share = |n: u64| usize::try_from(faults * (n + 1) / planes - faults * n / planes).expect("a count");
-    let all = join_all((0..planes).map(|n| Box::pin(judged(&settings, seed + n, share(n))))).await;
-    let judgement = all.into_iter().fold(Judgement::default(), Judgement::and);
+    let canary = Canary::start();
+    let all = join_all((0..planes).map(|n| Box::pin(judged(&settings, &canary, seed + n, share(n))))).await;
+    let mut judgement = all.into_iter().fold(Judgement::default(), Judgement::and);
+    judgement.stalls = canary.starved().into_iter().map(length).collect();
     println!("{}", report::table(&judgement));
     let lease = settings.lease.as_secs();
     println!("\nRepeat with: make faults FAULTS={faults} SEED={seed} PLANES={planes} LEASE={lease}");
-    assert!(judgement.violations.is_empty(), "{} violations: see above", judgement.violations.len());
+    let (wrong, late) = (judgement.wrong.len(), judgement.late.len());
+    assert!(wrong + late == 0, "{wrong} things are wrong and {late} late: see above");
 }
 
 /// An environment variable that is a number; `None` when it is missing or empty.

@@ -14,6 +14,9 @@ const WATCHES: Duration = Duration::from_secs(5);
 /// For so long a controller that gave its Lease away does not try to get it back.
 const STAND_BACK: Duration = Duration::from_mins(1);
 
+/// For so much of its lease duration an older manager does not renew at most, and still has its Lease.
+const LONGEST_PAUSE: f64 = 2.0 / 3.0;
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -63,6 +66,10 @@ pub(crate) enum Kind {
     FutureRenewal,
     /// Somebody else writes himself into a Lease and never renews it.
     Stolen,
+    /// Somebody writes an older manager into the Lease of such, over our group; it renews it for a while.
+    OlderWrittenIn,
+    /// Our group's renewals of the older managers' Lease are refused until an older manager wins it.
+    OlderWins,
 }
 
 /// What a kind of fault hits.
@@ -76,6 +83,8 @@ pub(crate) enum Hits {
     All,
     /// One Lease.
     Lease,
+    /// All controllers: an older manager gets the Lease of such, and ours must stop.
+    Older,
 }
 
 /// One fault of the plan.
@@ -87,6 +96,10 @@ pub(crate) struct Fault {
     pub(crate) lasts: Duration,
     /// Which of the Leases it is about: one that hits a replica hits the holder of this Lease.
     pub(crate) lease: usize,
+    /// For how long an older manager that has its Lease does not renew it.
+    pub(crate) pause: Duration,
+    /// Whether an older manager releases its Lease in the end; `false`: it stops without a word.
+    pub(crate) releases: bool,
 }
 
 /// One or two faults at a time, and the rest that follows.
@@ -100,7 +113,7 @@ pub(crate) struct Round {
 
 /// All kinds with their weights: kills, freezes and restarts are what happens most. Giving way takes more
 /// than a minute whatever the lease duration is, so it is rare.
-const WEIGHTS: [(Kind, u32); 23] = [
+const WEIGHTS: [(Kind, u32); 25] = [
     (Kind::Killed, 8),
     (Kind::Terminated, 8),
     (Kind::Frozen, 10),
@@ -124,6 +137,8 @@ const WEIGHTS: [(Kind, u32); 23] = [
     (Kind::HugeDuration, 4),
     (Kind::FutureRenewal, 4),
     (Kind::Stolen, 4),
+    (Kind::OlderWrittenIn, 5),
+    (Kind::OlderWins, 3),
 ];
 
 impl Kind {
@@ -149,6 +164,7 @@ impl Kind {
             | Self::HugeDuration
             | Self::FutureRenewal
             | Self::Stolen => Hits::Lease,
+            Self::OlderWrittenIn | Self::OlderWins => Hits::Older,
         }
     }
 
@@ -193,6 +209,8 @@ impl Kind {
             Self::Forbidden => 2..=25,
             // Not stretched: see `lasts`.
             Self::DeadWatches => 66..=80,
+            // Both sides of the lease duration.
+            Self::OlderWrittenIn | Self::OlderWins => 1..=25,
             Self::Panicked
             | Self::Terminated
             | Self::Deleted
@@ -238,6 +256,8 @@ impl fmt::Display for Kind {
             Self::HugeDuration => "Lease huge duration",
             Self::FutureRenewal => "Lease future renewTime",
             Self::Stolen => "Lease taken by a stranger",
+            Self::OlderWrittenIn => "older manager written into its Lease",
+            Self::OlderWins => "older manager wins its Lease",
         })
     }
 }
@@ -247,23 +267,29 @@ impl Fault {
         let kinds: Vec<_> =
             WEIGHTS.iter().filter(|(kind, _)| scope.faketime || !kind.needs_faketime()).collect();
         let (kind, _) = kinds.choose_weighted(random, |it| it.1).expect("some weight is not zero");
-        let lasts = kind.lasts(random, scope.lease);
-        // Only a probe loop can be told to panic; they are the last in the list.
-        let first = if *kind == Kind::Panicked { scope.built } else { 0 };
-        Self { kind: *kind, lasts, lease: random.random_range(first..scope.leases) }
+        Self::of(*kind, random, scope)
     }
 
-    /// Whether it can begin together with `other`: two need two victims, and no Lease is edited while there is
-    /// nobody to edit it.
+    fn of(kind: Kind, random: &mut StdRng, scope: &Scope) -> Self {
+        let lasts = kind.lasts(random, scope.lease);
+        // Only a probe loop can be told to panic; they are the last in the list.
+        let first = if kind == Kind::Panicked { scope.built } else { 0 };
+        let lease = random.random_range(first..scope.leases);
+        let pause = scope.lease.mul_f64(random.random_range(0.0..=LONGEST_PAUSE));
+        Self { kind, lasts, lease, pause, releases: random.random_bool(0.5) }
+    }
+
+    /// Whether it can begin together with `other`: two need two victims, and no Lease is edited while there
+    /// is nobody to edit it.
     fn goes_with(&self, other: &Self) -> bool {
         match (self.kind.hits(), other.kind.hits()) {
             (Hits::Lease, Hits::Lease) => self.lease != other.lease,
-            (Hits::All, Hits::All | Hits::Lease)
-            | (Hits::Lease, Hits::All)
+            (Hits::All | Hits::Older, Hits::All | Hits::Lease | Hits::Older)
+            | (Hits::Lease, Hits::All | Hits::Older)
             | (Hits::Proxied, Hits::Proxied) => false,
-            // A panic is ordered by an edit.
-            (Hits::All, _) => other.kind != Kind::Panicked,
-            (_, Hits::All) => self.kind != Kind::Panicked,
+            // A panic is ordered by an edit, and needs a controller that runs.
+            (Hits::All | Hits::Older, _) => other.kind != Kind::Panicked,
+            (_, Hits::All | Hits::Older) => self.kind != Kind::Panicked,
             (Hits::Replica | Hits::Proxied | Hits::Lease, Hits::Replica | Hits::Proxied | Hits::Lease) => {
                 true
             }
@@ -272,7 +298,7 @@ impl Fault {
 }
 
 /// What faults can be drawn from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scope {
     /// How many Leases there are.
     pub(crate) leases: usize,
@@ -282,6 +308,22 @@ pub(crate) struct Scope {
     pub(crate) lease: Duration,
     /// Whether wall clocks can be moved.
     pub(crate) faketime: bool,
+    /// What happens together in each round; empty: what is drawn.
+    pub(crate) only: Vec<Kind>,
+}
+
+/// The kinds that `text` names, as the report does and with ` + ` between them.
+///
+/// # Errors
+/// A name that is none, with those that are.
+pub(crate) fn kinds(text: &str) -> Result<Vec<Kind>, String> {
+    let known = || WEIGHTS.iter().map(|it| it.0);
+    let named = |name: &str| known().find(|it| it.to_string() == name);
+    let unknown = |name: &str| {
+        let all: Vec<_> = known().map(|it| it.to_string()).collect();
+        format!("no kind of fault is called {name:?}; there are: {}", all.join("; "))
+    };
+    text.split(" + ").map(|name| named(name.trim()).ok_or_else(|| unknown(name))).collect()
 }
 
 /// `faults` faults, in rounds: about two of five rounds have two.
@@ -290,21 +332,25 @@ pub(crate) fn draw(seed: u64, faults: usize, scope: &Scope) -> Vec<Round> {
     let mut rounds = Vec::new();
     let mut left = faults;
     while left > 0 {
-        let first = Fault::draw(&mut random, scope);
-        let mut together = vec![first];
-        if left > 1 && random.random_bool(0.45) {
-            let second = Fault::draw(&mut random, scope);
-            together.extend(second.goes_with(&first).then_some(second));
+        let mut together: Vec<Fault> =
+            scope.only.iter().map(|kind| Fault::of(*kind, &mut random, scope)).collect();
+        if together.is_empty() {
+            let first = Fault::draw(&mut random, scope);
+            together.push(first);
+            if left > 1 && random.random_bool(0.45) {
+                let second = Fault::draw(&mut random, scope);
+                together.extend(second.goes_with(&first).then_some(second));
+            }
         }
-        left -= together.len();
+        left = left.saturating_sub(together.len());
         let mut rest = Duration::from_millis(random.random_range(500..4000));
-        // A replica is healthy, as the bound for times without a leader has it, when its watches work and none of
-        // its controllers stands back.
+        // A replica is healthy, as the bound for times without a leader has it, when its watches work and
+        // none of its controllers stands back.
         if together.iter().any(|it| it.kind.breaks_watches()) {
             rest += WATCHES;
         }
-        // Whoever did not see a renewal counts from the moment at which he sees the Lease, as the rule of observation
-        // has it: the next fault waits for the next renewal.
+        // Whoever did not see a renewal counts from the moment at which he sees the Lease, as the rule of
+        // observation has it: the next fault waits for the next renewal.
         if together.iter().any(|it| it.kind.blinds()) {
             rest += scope.lease / 3;
         }
@@ -314,4 +360,14 @@ pub(crate) fn draw(seed: u64, faults: usize, scope: &Scope) -> Vec<Round> {
         rounds.push(Round { faults: together, rest });
     }
     rounds
+}
+
+#[test]
+fn every_kind_can_be_named() {
+    for (kind, _) in WEIGHTS {
+        assert_eq!(kinds(&kind.to_string()), Ok(vec![kind]));
+    }
+    let both = kinds("wall clock +1 h + older manager wins its Lease");
+    assert_eq!(both, Ok(vec![Kind::ClockAhead, Kind::OlderWins]));
+    assert!(kinds("wall clock").is_err_and(|it| it.contains("wall clock +1 h; wall clock -1 h")));
 }

@@ -3,9 +3,9 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::judge::Judgement;
+use crate::judgement::Judgement;
 
-/// How many violations are printed in full.
+/// How many lines of each kind are printed in full.
 const SHOWN: usize = 40;
 
 /// Faults by kind, hand-over times, and what was violated.
@@ -22,10 +22,9 @@ pub(crate) fn table(judgement: &Judgement) -> String {
     }
     text.push_str(
         "\nAfter a release the time counts from there; the spread over replicas moves Leases as well. After what \
-         hits\nall replicas it counts from its end.\n",
+         hits\nall replicas it counts from its end, after an older manager from the end of its claim.\n",
     );
-    let Judgement { violations, judged, in_notice, children, engines_asked, takes_by_newcomers, .. } =
-        judgement;
+    let Judgement { judged, in_notice, children, engines_asked, takes_by_newcomers, .. } = judgement;
     _ = writeln!(text);
     _ = writeln!(text, "Faults: {}", judgement.faults.values().sum::<usize>());
     _ = writeln!(text, "Writes judged: {judged}, of them within the notice of an edited Lease: {in_notice}");
@@ -37,15 +36,28 @@ pub(crate) fn table(judgement: &Judgement) -> String {
     let ((silence, which), gap) = (&judgement.longest_silence, show(judgement.longest_gap));
     let silence = show(*silence);
     _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence} ({which})");
-    _ = writeln!(text, "Longest time in which no term ran: {gap}");
+    _ = writeln!(text, "Longest time in which no term of ours ran, those of older managers included: {gap}");
+    let Judgement { reigns, beside_in_notice, beside_unheard, .. } = judgement;
+    _ = writeln!(text, "Times that an older manager had its Lease: {reigns}");
+    _ = writeln!(
+        text,
+        "Writes beside it within its notice: {beside_in_notice}, later by processes that were cut off: \
+         {beside_unheard}"
+    );
     let stalls = &judgement.stalls;
     let longest = show(stalls.iter().max().copied().unwrap_or_default());
-    _ = writeln!(text, "The machine stood still: {} times, for {longest} at most", stalls.len());
-    _ = write!(text, "Violations: {}", violations.len());
-    for violation in violations.iter().take(SHOWN) {
-        _ = write!(text, "\n  {violation}");
+    _ = writeln!(text, "The canary was starved: {} times, for {longest} at most", stalls.len());
+    list(&mut text, "Late, with the canary starved meanwhile: not counted", &judgement.excused);
+    list(&mut text, "WRONG", &judgement.wrong);
+    list(&mut text, "LATE", &judgement.late);
+    text.trim_end().to_owned()
+}
+
+fn list(text: &mut String, title: &str, lines: &[String]) {
+    _ = writeln!(text, "{title}: {}", lines.len());
+    for line in lines.iter().take(SHOWN) {
+        _ = writeln!(text, "  {line}");
     }
-    text
 }
 
 /// The time that `percent` of the sorted `times` do not exceed; empty when there are none.
