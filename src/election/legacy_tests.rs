@@ -295,7 +295,12 @@ async fn one_of_ours_on_the_guards_lease_holds_up_its_own_controller_alone_and_b
             let full = full();
             pass(3.0).await;
             let sitter = sits();
-            // It waits for the group as for any holder. Once that is gone, it is first.
+            // It waits for the group as for any holder, and both say so. Once the group is gone, it is first.
+            pass(15.0).await;
+            assert_eq!((sitter.led(), full.led()), (0, 3));
+            for one in [&sitter, &full] {
+                assert!((one.metric("leader_election_guard_conflict", OLD) - 1.0).abs() < 0.1);
+            }
             full.kill();
             pass(60.0).await;
             (sitter, Replica::start(&store, guarded("full"), &pairs))
@@ -307,7 +312,8 @@ async fn one_of_ours_on_the_guards_lease_holds_up_its_own_controller_alone_and_b
         for one in [&sitter, &full] {
             assert!((one.metric("leader_election_guard_conflict", OLD) - 1.0).abs() < 0.1);
             let said: Vec<_> = one.events().into_iter().filter(|it| it.contains("guard conflict")).collect();
-            assert_eq!(said.len(), 1, "{said:?}");
+            // One for each process that it has to do with.
+            assert!(!said.is_empty() && said.len() <= 2, "{said:?}");
             assert!(
                 said[0].contains("--leader-election-id=model-claim-controller=aibrix-model-claim-controller")
             );

@@ -58,6 +58,11 @@ impl Members {
         member.elections.get(lease).map(String::as_str)
     }
 
+    /// Some present member that stands for this Lease, and the controller for which it does.
+    pub fn standing_for(&self, lease: &str) -> Option<(&Member, &str)> {
+        self.others.values().find_map(|member| Some((member, member.elections.get(lease)?.as_str())))
+    }
+
     /// Some present member whose upgrade guard is this Lease.
     pub fn guarding(&self, lease: &str) -> Option<&Member> {
         self.others.values().find(|member| member.guards.as_deref() == Some(lease))

@@ -101,7 +101,6 @@ pub struct Core {
     read_at: Instant,
     pause: Option<Pause>,
     wake: Option<Instant>,
-    waits_for_guard: bool,
 }
 
 impl Core {
@@ -123,7 +122,6 @@ impl Core {
             read_at: now + timing.retry_period,
             pause: None,
             wake: None,
-            waits_for_guard: false,
         }
     }
 
@@ -156,7 +154,7 @@ impl Core {
     /// Whether it would try to acquire now, but for the group's claim of the upgrade guard, which has to be renewed
     /// first: nobody renews it while nothing of the process leads.
     pub fn wants_guard(&self) -> bool {
-        self.waits_for_guard
+        self.permitted.lacking
     }
 
     /// Whether it stands back after having given its Lease away.
@@ -451,7 +449,7 @@ impl Core {
             actions.push(Action::Finish);
         }
         let request = if self.request.is_some() { Next::Nothing } else { self.next_request(now, around) };
-        self.waits_for_guard =
+        self.permitted.lacking =
             matches!(request, Next::Nothing | Next::At(_)) && self.lacks_guard(now, around);
         let bound = match &self.phase {
             Phase::Leading(term) => {

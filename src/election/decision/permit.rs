@@ -25,11 +25,13 @@ pub(super) struct Permitted {
     pub(super) open: bool,
     /// End of the right to write by the group's claim; `None`: not bounded by it.
     until: Option<Instant>,
+    /// An attempt to acquire waits for a claim that lasts.
+    pub(super) lacking: bool,
 }
 
 impl Permitted {
     pub(super) fn new(permit: Permit) -> Self {
-        let mut permitted = Self { open: false, until: None };
+        let mut permitted = Self { open: false, until: None, lacking: false };
         permitted.set(permit);
         permitted
     }

@@ -43,8 +43,8 @@ pub(super) fn keeper_of(seen: &Observation, lease: &str, members: &Members, now:
     let Some(chance) = seen.chance_for(GROUP) else { return Keeper::Unknown };
     let named = seen.holder().filter(|holder| *holder != GROUP);
     let patience = named.map(|_| seen.first_observed() + SHORTEST_FOREIGN_CLAIM);
-    let until = patience.map_or(chance.from(), |patience| patience.max(chance.from()));
-    let live = seen.live_rival(GROUP, now).or(named.filter(|_| now < until));
+    let until = patience.into_iter().fold(chance.from(), Instant::max);
+    let live = seen.live_rival(GROUP, now).or_else(|| named.filter(|_| now < until));
     match live {
         Some(holder) => match ours(seen, holder, lease, members) {
             Some(controller) => {

@@ -234,19 +234,24 @@ impl LegacyGuard {
     /// Closes when a foreign manager is seen, stays open beside one of ours, and says so.
     fn judge(&mut self, now: Instant) {
         let keeper = self.keeper(now);
-        let (conflicting, foreign) = match &keeper {
-            Keeper::Ours { holder, controller, .. } => (Some((holder, controller)), None),
-            Keeper::Foreign(holder, _) => (None, Some(holder)),
-            Keeper::Unknown | Keeper::Nobody | Keeper::Group => (None, None),
-        };
-        self.parts.metrics.conflict.set(conflicting.is_some().into());
-        let report = self.reports.report(conflicting.map(|(holder, _)| holder.as_str()), now);
-        if let Some((holder, controller)) = conflicting {
+        if let Keeper::Ours { controller, .. } = &keeper {
             self.set_state(Permit::Unbounded, Some(controller.clone()));
-            if report.log || report.event {
-                self.complain_about_ours(holder, controller, report.event);
-            }
         }
+        // Also one that waits for our group has the wrong id: it never leads beside a manager that does.
+        let standing = {
+            let members = self.members.borrow();
+            let standing = members.standing_for(&self.parts.lease.name);
+            standing.map(|(member, controller)| (member.identity.clone(), controller.to_owned()))
+        };
+        self.parts.metrics.conflict.set(standing.is_some().into());
+        let report = self.reports.report(standing.as_ref().map(|(member, _)| member.as_str()), now);
+        if let Some((member, controller)) = standing.filter(|_| report.log || report.event) {
+            self.complain_about_ours(&member, &controller, report.event);
+        }
+        let foreign = match keeper {
+            Keeper::Foreign(holder, _) => Some(holder),
+            Keeper::Unknown | Keeper::Nobody | Keeper::Group | Keeper::Ours { .. } => None,
+        };
         let Some(holder) = foreign else {
             self.reminded = None;
             return;
@@ -263,20 +268,22 @@ impl LegacyGuard {
         }
     }
 
-    fn complain_about_ours(&self, holder: &str, controller: &str, publish: bool) {
+    /// `member` stands for the guard's Lease with `controller`, and may hold it.
+    fn complain_about_ours(&self, member: &str, controller: &str, publish: bool) {
         let flag = format!("--leader-election-id={controller}=aibrix-{controller}");
         tracing::error!(
             controller,
             lease = self.path,
             identity = self.parts.identity,
-            holder,
+            holder = self.seen.holder().unwrap_or_default(),
+            claimed_by = member,
             flag,
             "upgrade guard conflict"
         );
         if publish {
             let message = format!(
-                "upgrade guard conflict: {holder} holds Lease {}, the Lease of older managers, for its controller \
-                 {controller}; start it with {flag}",
+                "upgrade guard conflict: {member} stands for Lease {}, the Lease of older managers, with its \
+                 controller {controller}; start it with {flag}",
                 self.path
             );
             self.parts.events.guard_conflict(&self.parts.lease, &self.parts.identity, &message);

@@ -185,7 +185,9 @@ pub(crate) fn without_claim(entries: &[Entry], changes: &[Change]) -> Vec<(Optio
         if change.holder == GROUP {
             claims.push((change.received, change.received + change.duration));
         } else if change.version.is_some() {
-            claims.iter_mut().for_each(|it| it.1 = it.1.min(change.received));
+            for claim in &mut claims {
+                claim.1 = claim.1.min(change.received);
+            }
         }
     }
     let reigns = reigns(changes);
