@@ -7,8 +7,8 @@
 # nothing leaves the namespace: no internet, so compile first. Works for root and for an ordinary user;
 # needs util-linux and iproute2.
 #
-# Outgoing connections and listeners on port 0 get ports from 32768 up, whatever the system's default is: below
-# that are the ports that programs and tests ask for by number.
+# Outgoing connections and listeners on port 0 get ports from 32768 up, whatever the system's default is:
+# below that are the ports that programs and tests ask for by number.
 #
 # The command's exit code passes through. Whatever it started dies with it, also after SIGKILL of this
 # script or of the process that called it; SIGTERM alone waits for the command. TMPDIR is a file system in
@@ -50,8 +50,8 @@ exec $with_caller unshare $user --net --pid --mount --fork --kill-child=KILL --m
     have=$(cat "$range" 2>/dev/null) || have=unknown
     case $have in
         32768?60999) ;;
-        *) printf "sandbox: ports of outgoing connections are %s and cannot be set (%s): %s\n" "$have" "$range" \
-            "one of them may be a port that a program asks for by number" >&2 ;;
+        *) printf "sandbox: ports of outgoing connections are %s and cannot be set (%s): %s\n" \
+            "$have" "$range" "one of them may be a port that a program asks for by number" >&2 ;;
     esac
     run=$1
     shift

@@ -105,7 +105,7 @@ async fn recordings_and_audit_log_hold_what_was_seen_before_they_are_read() {
     let plane = ControlPlane::start(Options::bare()).await;
     let (client, other) = (plane.client().await, plane.client().await);
     let ns = plane.namespace("seen").await;
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": ns}, "data": {}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": ns}});
     let history = History::of(objects::api_of(&client, &map).await, "a").await;
     assert!(history.all().await.is_empty(), "it does not exist yet");
     objects::create(&client, &map).await;

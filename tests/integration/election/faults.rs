@@ -71,8 +71,8 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
             worked.push(first.duration_since(released.received));
         }
     }
-    // The one that leaves says so first: nobody waits for a less loaded replica then. One of them may be held up by
-    // a busy machine, but not most.
+    // The one that leaves says so first: nobody waits for a less loaded replica then. One of them may be
+    // held up by a busy machine, but not most.
     for (what, mut gaps) in [("no leader", led), ("no work", worked)] {
         gaps.sort_unstable();
         assert!(gaps[gaps.len() / 2].as_millis() < 1000, "{what}: {gaps:?}");

@@ -264,7 +264,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// The steps until there are `last` replicas, and when each came, counted from the start of the recording.
+    /// The steps until there are `last` replicas, and when each came, counted from the recording's start.
     pub(super) async fn until(&self, last: i64, within: Duration) -> Vec<(Duration, i64)> {
         eventually(within, &format!("{last} replicas"), async || {
             let mut steps: Vec<(Duration, i64)> = Vec::new();

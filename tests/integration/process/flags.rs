@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Runs the binary with these arguments until it ends; answers its exit code and all it printed. Its listeners have
-/// places of their own: the usual ones are those of pods in other tests.
+/// Runs the binary with these arguments until it ends; answers its exit code and all it printed. Its
+/// listeners have places of their own: the usual ones are those of pods in other tests.
 async fn run_to_end(dir: &ControlPlane, args: &[&str]) -> (Option<i32>, String) {
     let log = dir.new_path("run.log");
     let listeners =

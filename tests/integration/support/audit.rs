@@ -147,9 +147,9 @@ impl Entry {
 
 /// Reads an audit log that is still being written.
 ///
-/// The API server writes the line of a request just before it ends the answer, but what the request stored can be
-/// seen earlier by others. So each read first has the API server answer some requests of its own, and waits for the
-/// line of the last: what was seen before is in the log then.
+/// The API server writes the line of a request just before it ends the answer, but what the request stored
+/// can be seen earlier by others. So each read first has the API server answer some requests of its own, and
+/// waits for the line of the last: what was seen before is in the log then.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     path: PathBuf,
@@ -161,7 +161,8 @@ pub(crate) struct AuditLog {
 }
 
 impl AuditLog {
-    /// A reader of a file that no API server writes; it starts at its beginning, and the file need not exist yet.
+    /// A reader of a file that no API server writes; it starts at its beginning, and the file need not
+    /// exist yet.
     pub(crate) fn open(path: PathBuf) -> Self {
         Self { path, server: None, position: 0, rest: Vec::new(), entries: Vec::new() }
     }
@@ -174,8 +175,8 @@ impl AuditLog {
     /// All requests so far, in the order in which they were answered. Reads only what is new.
     ///
     /// # Panics
-    /// When a whole line is no audit event: the oracle must not overlook anything. When the API server answers
-    /// and writes nothing.
+    /// When a whole line is no audit event: the oracle must not overlook anything. When the API server
+    /// answers and writes nothing.
     pub(crate) fn entries(&mut self) -> &[Entry] {
         // An API server that does not answer is not about to write, either.
         let mark = self.server.as_deref().and_then(answered_mark);

@@ -147,8 +147,8 @@ impl ControlPlane {
         self.port
     }
 
-    /// What the API server has logged about requests so far and from now on. Each read waits until the log holds
-    /// what could be seen before it.
+    /// What the API server has logged about requests so far and from now on. Each read waits until the log
+    /// holds what could be seen before it.
     pub(crate) fn audit(&self) -> AuditLog {
         AuditLog::of_server(self.dir.path().join("audit.log"), self.admin.clone())
     }

@@ -10,15 +10,15 @@ use std::{
     },
 };
 
-/// Above the ports that engines and shipped manifests name (8000, 8080, 8081, 9443), below that of the debug mode
-/// (30081) and below the range from which the kernel takes ports by itself in the sandbox (32768 and up).
+/// Above the ports that engines and shipped manifests name (8000, 8080, 8081, 9443), below that of the debug
+/// mode (30081) and below the range from which the kernel takes ports by itself in the sandbox (32768 and up).
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 20_000;
 
 static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
 
-/// From where the kernel takes ports of outgoing connections and of listeners on port 0. `dev/sandbox.sh` sets it;
-/// where it may not, ports are chosen around it.
+/// From where the kernel takes ports of outgoing connections and of listeners on port 0. `dev/sandbox.sh`
+/// sets it; where it may not, ports are chosen around it.
 static KERNELS: LazyLock<RangeInclusive<u16>> = LazyLock::new(kernels);
 
 fn kernels() -> RangeInclusive<u16> {
