@@ -63,8 +63,7 @@ impl Settings {
         let lease = Duration::from_secs(number("LEASE").unwrap_or(15));
         let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let mut libraries = folders.map(|it| it.path().join("faketime/libfaketime.so.1"));
-        let only = std::env::var("ONLY").unwrap_or_default();
-        let only = if only.is_empty() { Ok(Vec::new()) } else { plan::kinds(&only) };
+        let only = text("ONLY").map_or(Ok(Vec::new()), |only| plan::kinds(&only));
         let only = only.unwrap_or_else(|error| panic!("ONLY: {error}"));
         Self { lease, faketime: libraries.find(|it| it.exists()), only }
     }
@@ -126,11 +125,19 @@ async fn no_controller_writes_without_its_lease_whatever_fails() {
     assert!(wrong + late == 0, "{wrong} things are wrong and {late} late: see above");
 }
 
+/// An environment variable; `None` when it is missing or empty.
+///
+/// # Panics
+/// When it is no text.
+fn text(name: &str) -> Option<String> {
+    Some(std::env::var_os(name).filter(|it| !it.is_empty())?.into_string().expect("text"))
+}
+
 /// An environment variable that is a number; `None` when it is missing or empty.
 ///
 /// # Panics
 /// When it is something else.
 fn number(name: &str) -> Option<u64> {
-    let text = std::env::var_os(name).filter(|it| !it.is_empty())?.into_string().expect("text");
+    let text = text(name)?;
     Some(text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }

@@ -208,7 +208,7 @@ fn holder(lease: &Lease) -> String {
     lease.spec.as_ref().and_then(|it| it.holder_identity.clone()).unwrap_or_default()
 }
 
-/// Refuses what ServiceAccounts write into the older managers' Lease; that of each controller goes on.
+/// Refuses what service accounts write into the older managers' Lease; that of each controller goes on.
 fn refusal() -> [Value; 2] {
     let api = "admissionregistration.k8s.io/v1";
     let leases = json!([{"apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1"],

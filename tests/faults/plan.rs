@@ -205,12 +205,11 @@ impl Kind {
             Self::Reset => 2..=18,
             Self::ApiRestarted => 0..=12,
             Self::ApiDown => 60..=60,
-            Self::EtcdPaused => 1..=25,
+            // An older manager stays on both sides of the lease duration.
+            Self::EtcdPaused | Self::OlderWrittenIn | Self::OlderWins => 1..=25,
             Self::Forbidden => 2..=25,
             // Not stretched: see `lasts`.
             Self::DeadWatches => 66..=80,
-            // Both sides of the lease duration.
-            Self::OlderWrittenIn | Self::OlderWins => 1..=25,
             Self::Panicked
             | Self::Terminated
             | Self::Deleted

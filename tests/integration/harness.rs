@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 use crate::support::{
@@ -116,13 +117,14 @@ async fn recordings_and_audit_log_hold_what_was_seen_before_they_are_read() {
         let value = n.to_string();
         // Nobody waits for the answer of the one that writes.
         let (by, like, patch) = (client.clone(), map.clone(), json!({"data": {"n": value}}));
-        let writer = tokio::spawn(async move { objects::patch(&by, &like, &patch).await });
+        let mut writer = JoinSet::new();
+        writer.spawn(async move { objects::patch(&by, &like, &patch).await });
         while objects::get(&other, &map).await.expect("it is there")["data"]["n"] != value {}
-        let writes = log.since(mark).iter().filter(|it| it.is_write() && it.is_in(&ns)).count();
-        assert_eq!(writes, 1, "write {n}");
+        let seen = log.since(mark).iter().filter(|it| it.is_write() && it.is_in(&ns)).count();
+        assert_eq!(seen, 1, "write {n}");
         let last = history.all().await.pop().expect("a version");
         assert_eq!(last["data"]["n"], value);
-        writer.await.expect("the writer ends");
+        writer.join_next().await.expect("it was started").expect("the writer ends");
     }
     objects::delete(&client, &map).await;
     assert_eq!(history.mark().await, 51, "a deletion is no version");
