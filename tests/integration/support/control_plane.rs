@@ -268,7 +268,7 @@ impl ControlPlane {
         let want = self.options.nodes;
         within_deadline(START, async || {
             if let Some(dead) = self.others.iter().find(|it| it.exit_status().is_some()) {
-                return Ok(Err(dead.last_lines(15)));
+                return Ok(Err(dead.last_lines(80))); // a crash tells its cause first
             }
             let list = nodes.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let ready = list.iter().filter(|node| node_is_ready(node)).count();
