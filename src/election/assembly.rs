@@ -233,8 +233,8 @@ fn legacy_guard(
     let guarded = Guarded {
         labels: common_labels(),
         keeps_duration: true,
-        request_timeout: timing.guard_timeout(),
-        hedge_after: timing.guard_timeout(),
+        request_timeout: timing.guard_hedge_after() * 2,
+        hedge_after: timing.guard_hedge_after(),
         ..Guarded::new(namespace, lease, legacy::GROUP, &timing)
     };
     let named = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };

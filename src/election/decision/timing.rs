@@ -37,9 +37,10 @@ impl Timing {
         self.renew_deadline / 5
     }
 
-    /// Longest wait for one request about the Lease of the upgrade guard: a lost one is followed by another while the
-    /// claim still lasts.
-    pub fn guard_timeout(&self) -> Duration {
+    /// When a request about the Lease of the upgrade guard is not answered after this time, a second one is sent on
+    /// another connection. Both are awaited for as long again: an API server that takes 2 s for each request costs
+    /// no claim.
+    pub fn guard_hedge_after(&self) -> Duration {
         (self.lease_duration / 3).min(Duration::from_secs(2))
     }
 
