@@ -226,7 +226,11 @@ impl Life {
                 tracing::info!(controller = name, "All workers finished");
                 Ended::Drained
             }
-            () = won.fence.expired() => Ended::Lost,
+            () = won.fence.expired() => {
+                tracing::warn!(controller = name, reason = why,
+                    "workers did not finish in time, what they were doing is dropped");
+                Ended::Lost
+            }
             () = over => {
                 tracing::error!(controller = name, budget = ?self.deps.drain_budget,
                     "workers did not finish in time, the lease is left to expire");
