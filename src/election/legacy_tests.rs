@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    Settings,
+    Leaving, Settings,
     harness_tests::{Replica, Said, Skewed, pass, settings, within},
     legacy::GROUP,
 };
@@ -241,22 +241,51 @@ async fn managers_with_other_durations_keep_the_one_that_is_stored() {
     }
 }
 
-/// A standby renews no claim, so it needs one of its own before it may lead.
+/// A standby renews no claim, so it needs one of its own before it may lead; whoever leaves must see it there.
 #[tokio::test(start_paused = true)]
-async fn standby_renews_the_groups_claim_before_it_takes_over() {
+async fn standby_signs_the_groups_claim_before_it_takes_over_and_the_lease_is_never_released_between() {
+    for latency in [0, 3, 20, 150] {
+        let store = LeaseStore::new();
+        let a = settled(&store).await;
+        let b = Replica::start(&store, guarded("b"), TWO);
+        pass(40.0).await;
+        assert_eq!((a.led(), b.led()), (2, 0));
+        assert_eq!(store.get(OLD).unwrap()["metadata"]["annotations"].as_object().map(Map::len), Some(1));
+        let asked = SystemClock.instant();
+        b.link.requests(Fault::Slow(Duration::from_millis(latency)));
+        let handed_over = async {
+            a.stop().await;
+            assert!(within(2.0, || b.led() == 2).await < 1.0);
+            pass(60.0).await;
+        };
+        tokio::select! {
+            () = store.until(OLD, |lease| lease["spec"]["holderIdentity"] != GROUP) => {
+                panic!("a Go manager could take it, with a latency of {latency} ms");
+            }
+            () = handed_over => {}
+        }
+        let writes = store.served();
+        let by_b = |it: &&Served| &*it.link == "b" && it.at >= asked && it.verb == "PATCH" && it.code == 200;
+        let of_elections = |it: &&Served| [OLD, "kv", "storm"].contains(&it.lease.as_str());
+        let first = writes.iter().filter(by_b).find(of_elections).map(|it| it.lease.as_str());
+        assert_eq!(first, Some(OLD), "with a latency of {latency} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn manager_that_leads_nothing_any_more_lets_the_lease_go_when_its_claim_has_ended() {
     let store = LeaseStore::new();
     let a = settled(&store).await;
-    let b = Replica::start(&store, guarded("b"), TWO);
-    pass(40.0).await;
-    assert_eq!((a.led(), b.led()), (2, 0));
-    let asked = SystemClock.instant();
-    a.stop().await;
-    assert!(within(1.0, || b.led() == 2).await < 0.5);
-    let writes = store.served();
-    let by_b = |it: &&Served| &*it.link == "b" && it.at >= asked && it.verb == "PATCH" && it.code == 200;
-    let of_elections = |it: &&Served| [OLD, "kv", "storm"].contains(&it.lease.as_str());
-    let order: Vec<_> = writes.iter().filter(by_b).filter(of_elections).map(|it| it.lease.as_str()).collect();
-    assert_eq!(order[0], OLD, "{order:?}");
+    for (controller, _) in TWO {
+        a.stances[*controller].stand_down();
+        a.leave(controller, Leaving::Finished);
+    }
+    let took = within(20.0, || store.holder(OLD).is_empty()).await;
+    assert!((13.0..20.0).contains(&took), "{took}");
+    for (controller, _) in TWO {
+        a.stances[*controller].stand();
+    }
+    within(3.0, || a.led() == 2 && store.holder(OLD) == GROUP).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,6 +63,11 @@ impl Members {
         self.others.values().find_map(|member| Some((member, member.elections.get(lease)?.as_str())))
     }
 
+    /// Whether some other member is there to hold this Lease as the upgrade guard.
+    pub fn would_guard(&self, lease: &str) -> bool {
+        self.others.values().any(|member| !member.leaving && member.guards.as_deref() == Some(lease))
+    }
+
     /// Some present member whose upgrade guard is this Lease.
     pub fn guarding(&self, lease: &str) -> Option<&Member> {
         self.others.values().find(|member| member.guards.as_deref() == Some(lease))

@@ -5,15 +5,16 @@
 //! as it renews that Lease, no controller of ours starts. Afterwards our managers hold the Lease
 //! together, so that a Go manager that is started later (a rollback) waits until all of them are gone.
 //!
-//! Every manager that leads signs the Lease with an annotation of its own and renews it every third of its stored
-//! duration, whatever the others do: only its *own* successful write, counted from the moment at which it was sent,
-//! extends its right to write ([`Permit::Until`]). So a manager that cannot renew the claim stops before a Go
-//! manager may take the Lease. Renewals keep the stored duration, because a shorter one would end the claims that
-//! others count on.
+//! Every manager that leads renews it every third of its stored duration, whatever the others do, and signs it with an
+//! annotation of its own: only its *own* successful write, counted from the moment at which it was sent, extends its
+//! right to write ([`Permit::Until`]). So a manager that cannot renew the claim stops before a Go manager may take the
+//! Lease. One that leads nothing writes nothing; its claim is renewed before it acquires its first Lease. Renewals
+//! keep the stored duration, because a shorter one would end the claims that others count on.
 //!
-//! Whoever stops leading removes its signature; the one whose signature was the last releases the Lease in the same
-//! write. All writes are compare-and-swap, so two that leave at once cannot both believe that the other one is still
-//! there. Signatures of members that are not present any more do not count.
+//! Whoever stopped leading removes its signature once its own claim has ended; the one whose signature was the last
+//! releases the Lease in the same write, unless another member may take its controllers over: then the Lease expires
+//! if none does. All writes are compare-and-swap, so two that leave at once cannot both believe
+//! that the other one is still there. Signatures of members that are not present any more do not count.
 //!
 //! A manager of this product may sit on the Lease with a single controller, by a wrong `--leader-election-id`. It
 //! keeps a Go manager away as we would, so only that controller waits for it, and both sides say what is wrong. No
@@ -93,6 +94,7 @@ struct OwnClaim {
     /// Right before that write was sent.
     sent: Instant,
     renew_at: Instant,
+    until: Instant,
 }
 
 /// The task of the older manager's Lease.
@@ -248,15 +250,29 @@ impl LegacyGuard {
         if let Some((member, controller)) = standing.filter(|_| report.log || report.event) {
             self.complain_about_ours(&member, &controller, report.event);
         }
-        let foreign = match keeper {
-            Keeper::Foreign(holder, _) => Some(holder),
-            Keeper::Unknown | Keeper::Nobody | Keeper::Group | Keeper::Ours { .. } => None,
-        };
-        let Some(holder) = foreign else {
-            self.reminded = None;
-            return;
-        };
-        self.set_state(Permit::Closed, None);
+        match keeper {
+            Keeper::Foreign(holder, _) => {
+                self.set_state(Permit::Closed, None);
+                self.remind(&holder, now);
+            }
+            Keeper::Nobody | Keeper::Group => {
+                self.reminded = None;
+                self.open(now);
+            }
+            Keeper::Unknown | Keeper::Ours { .. } => self.reminded = None,
+        }
+    }
+
+    /// Controllers may stand: under this process's own claim, which has to be written before anything begins. Those
+    /// that run beside a manager of ours on this Lease go on until it is.
+    fn open(&self, now: Instant) {
+        let state = self.parts.state.borrow().clone();
+        if state.permit == Permit::Closed || state.held_for.is_some() && !self.leads() {
+            self.set_state(Permit::Until(self.claim.map_or(now, |claim| claim.until)), None);
+        }
+    }
+
+    fn remind(&mut self, holder: &str, now: Instant) {
         if self.reminded.is_none_or(|last| now.saturating_duration_since(last) >= REMINDER) {
             self.reminded = Some(now);
             tracing::info!(
@@ -301,28 +317,19 @@ impl LegacyGuard {
     }
 
     fn next(&self, now: Instant) -> Next {
-        let signed = signatures(&self.seen).any(|signature| signature == self.me);
-        // A controller that only starts anew is no reason to let an older manager in.
-        let leave_at =
-            self.idle_since.filter(|_| signed).map(|since| since + self.parts.timing.lease_duration);
         let look = if self.watching { None } else { Some(self.read_at) };
         if look.is_some_and(|moment| moment <= now) {
             return Next::Read;
         }
-        let (held_now, unsettled) = {
-            let state = self.parts.state.borrow();
-            (state.permit != Permit::Closed, state.held_for.is_some())
-        };
-        let needed = self.leads() || *self.wanted.borrow();
         let keeper = self.keeper(now);
+        let signed = signatures(&self.seen).any(|signature| signature == self.me);
+        let needed = self.leads() || *self.wanted.borrow();
         let take_at = match &keeper {
-            Keeper::Unknown | Keeper::Ours { .. } => None,
-            Keeper::Foreign(_, until) => Some(*until),
-            Keeper::Nobody | Keeper::Group if !held_now || unsettled => Some(now),
+            Keeper::Unknown | Keeper::Ours { .. } | Keeper::Foreign(..) => None,
             Keeper::Nobody | Keeper::Group if !needed => None,
             Keeper::Nobody => Some(now),
             // Somebody who does not see this member struck it off: no race of writes about it.
-            Keeper::Group if self.leads() && !signed => {
+            Keeper::Group if !signed => {
                 Some(self.claim.map_or(now, |claim| claim.sent + self.parts.timing.retry_period))
             }
             Keeper::Group => Some(self.claim.map_or(now, |claim| claim.renew_at)),
@@ -331,15 +338,21 @@ impl LegacyGuard {
         if take_at.is_some_and(|moment| moment <= now) {
             return Next::Take;
         }
-        if leave_at.is_some_and(|moment| moment.max(self.not_before) <= now) && keeper == Keeper::Group {
+        // A controller that only starts anew is no reason to let an older manager in, and nobody may count on a claim
+        // whose signature is gone.
+        let leave_at =
+            self.idle_since.filter(|_| signed && !needed && keeper == Keeper::Group).map(|since| {
+                let idle = since + self.parts.timing.lease_duration;
+                self.claim.map_or(idle, |claim| claim.until.max(idle)).max(self.not_before)
+            });
+        if leave_at.is_some_and(|moment| moment <= now) {
             return Next::Leave;
         }
         let ends = match keeper {
-            Keeper::Ours { until, .. } => Some(until),
-            Keeper::Unknown | Keeper::Nobody | Keeper::Group | Keeper::Foreign(..) => None,
+            Keeper::Ours { until, .. } | Keeper::Foreign(_, until) => Some(until),
+            Keeper::Unknown | Keeper::Nobody | Keeper::Group => None,
         };
-        let moments = [look, take_at, leave_at, ends].into_iter().flatten();
-        Next::Wait(moments.filter(|moment| *moment > now).min())
+        Next::Wait([look, take_at, leave_at, ends].into_iter().flatten().min())
     }
 
     async fn read(&mut self) {
@@ -354,11 +367,7 @@ impl LegacyGuard {
 
     async fn take(&mut self) {
         let started = self.parts.clock.instant();
-        let (mut changes, _) = sign(&self.seen, &self.me, self.leads(), &self.members.borrow());
-        if !self.leads() {
-            // Nothing to sign, and nothing to remove from a Lease that does not have it.
-            changes.retain(|_, value| value.is_none());
-        }
+        let (changes, _) = sign(&self.seen, &self.me, true, &self.members.borrow());
         let read = self.reread || !self.watching;
         let ended = self.parts.lock.attempt_with(self.seen.clone(), read, changes).await;
         for (sight, at) in ended.seen {
@@ -389,8 +398,9 @@ impl LegacyGuard {
     fn extend(&mut self, sent: Instant) {
         let Some(lease) = self.seen.lease() else { return };
         let stored = Duration::from_secs(self.seen.stored_seconds().unwrap_or(1));
-        self.claim = Some(OwnClaim { sent, renew_at: sent + stored / 3 });
-        self.set_state(Permit::Until(valid_until(sent, lease)), None);
+        let until = valid_until(sent, lease);
+        self.claim = Some(OwnClaim { sent, renew_at: sent + stored / 3, until });
+        self.set_state(Permit::Until(until), None);
     }
 
     /// Each cause once, and again every half minute while it lasts.
@@ -403,8 +413,8 @@ impl LegacyGuard {
         {
             return;
         }
-        let closed = self.parts.state.borrow().permit == Permit::Closed;
-        let effect = if closed { "no controller starts" } else { "controllers stop when its claim ends" };
+        let effect =
+            if self.leads() { "controllers stop when its claim ends" } else { "no controller starts" };
         tracing::error!(
             lease = self.path,
             verb = error.attempt.verb(),
@@ -439,7 +449,11 @@ impl LegacyGuard {
     }
 
     async fn leave_once(&mut self) -> bool {
-        let (changes, others_remain) = sign(&self.seen, &self.me, false, &self.members.borrow());
+        let (changes, others_remain) = {
+            let members = self.members.borrow();
+            let (changes, others_signed) = sign(&self.seen, &self.me, false, &members);
+            (changes, others_signed || members.would_guard(&self.parts.lease.name))
+        };
         let (view, read) = (self.seen.clone(), self.reread || !self.watching);
         let (seen, done) = if others_remain {
             let ended = self.parts.lock.attempt_with(view, read, changes).await;
