@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What happens to Leases when processes, connections, the API server or the Leases themselves fail.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aibrix_controller_manager::clock::Timestamp;
-use kube::api::DeleteParams;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Client, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use serde_json::json;
 
 use crate::support::{
@@ -17,13 +21,14 @@ use crate::support::{
 };
 
 use super::{
-    EXPIRY, PROBED, SOON, assert_nothing_without_lease, default_lease, default_leases, edit_lease, holder_of,
-    holders, leases_of, managers, plane, probe_count, wait_counting, wait_held,
+    CONTROLLERS, EXPIRY, PROBED, SOON, assert_nothing_without_lease, debug_entry, default_lease,
+    default_leases, edit_lease, holder_of, holders, leases_of, managers, plane, probe_count, wait_counting,
+    wait_held,
 };
 
 /// When each Lease of the list was first written by another holder after `from`.
 fn taken_after(
-    history: &std::collections::BTreeMap<leases::LeaseKey, Vec<leases::Change>>,
+    history: &BTreeMap<leases::LeaseKey, Vec<leases::Change>>,
     from: Timestamp,
     lease: &str,
     by: &Manager,
@@ -81,6 +86,29 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
     assert_nothing_without_lease(&mut log);
 }
 
+/// Waits until `manager` knows who holds each Lease, and each was renewed since.
+async fn wait_seen_and_renewed(client: &Client, manager: &Manager, held: &BTreeMap<String, String>) {
+    for controller in CONTROLLERS {
+        let holder = held.get(&default_lease(controller)).expect("a holder");
+        eventually(SOON, &format!("{} sees who leads {controller}", manager.pod_name()), async || {
+            let entry = debug_entry(manager, controller).await?;
+            if entry["holder"] == holder.as_str() { Ok(()) } else { Err(entry.to_string()) }
+        })
+        .await;
+    }
+    let seen = now();
+    eventually(SOON, "each Lease is renewed", async || {
+        let leases =
+            leases_of(client).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let renewed =
+            |lease: &&Lease| lease.spec.as_ref().and_then(|it| it.renew_time.as_ref()).map(|it| it.0);
+        let ours = leases.iter().filter(|lease| default_leases().contains(&lease.name_any()));
+        let late: Vec<_> = ours.filter(|it| renewed(it) <= Some(seen)).map(ResourceExt::name_any).collect();
+        if late.is_empty() { Ok(()) } else { Err(format!("{late:?}")) }
+    })
+    .await;
+}
+
 // scenario: leader-election 6
 // scenario: manager-and-deployment 13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,6 +121,8 @@ async fn killed_leaders_leases_all_move_within_the_lease_duration_and_a_second()
     let held = wait_held(&client, SOON, &default_leases(), &all).await;
     let victim = holder_of(&held, &default_lease(PROBED), &managers);
     let heir = managers.iter().find(|it| it.pod_name() != victim.pod_name()).expect("another");
+    // Whoever did not see the last renewal counts from the moment at which he sees the Lease.
+    wait_seen_and_renewed(&client, heir, &held).await;
     victim.sigkill();
     wait_held(&client, EXPIRY, &default_leases(), &[heir]).await;
     wait_counting(&client, SOON, PROBED).await;
