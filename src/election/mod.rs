@@ -6,6 +6,9 @@
 //!   provided that monotonic clocks run at the same rate (a margin covers small differences) and that
 //!   every candidate saw the Lease before somebody deleted it by hand.
 //! - A fence that has closed never opens again; the next term has a new one.
+//! - A fence lasts no longer than the group's claim on the Lease of older managers, by this process's own last write of
+//!   it: see [`legacy`].
+//! - One lost or hanging request costs no Lease: see [`lock`].
 //! - An elector stands only while no task of its controller's last term can run.
 //! - Losing one Lease concerns one controller. No error in here ends the process.
 //! - A standby that sees somebody renew sends no request.
