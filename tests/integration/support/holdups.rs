@@ -76,6 +76,11 @@ impl Connection {
         HoldUp { began }
     }
 
+    /// Takes back what was ordered; false: it has begun.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.state.lock().ordered.take().is_some()
+    }
+
     fn client_sent(&self) {
         let mut state = self.state.lock();
         let at = now();
