@@ -58,14 +58,9 @@ impl Replica {
         let clock = plane.new_path("clock");
         std::fs::write(&clock, "+0").expect("write the clock's offset");
         if let Some(library) = &settings.faketime {
-            launch.env = vec![
-                ("LD_PRELOAD".to_owned(), library.display().to_string()),
-                ("FAKETIME_TIMESTAMP_FILE".to_owned(), clock.display().to_string()),
-                ("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()),
-                // The wall clock alone.
-                ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-                ("DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-            ];
+            let file = clock.display().to_string();
+            let variables = [("FAKETIME_TIMESTAMP_FILE", file.as_str()), ("FAKETIME_CACHE_DURATION", "1")];
+            launch = launch.with_faketime(library, &variables);
         }
         let manager = launch.start();
         manager.wait_ready().await;
