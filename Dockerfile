@@ -20,6 +20,7 @@ RUN apt-get update \
 WORKDIR /src
 # Not rust-toolchain.toml: it would download a formatter and a linter. A test keeps RUST equal to it.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY src src
 COPY deploy/image-root.sh deploy/image-root.sh
 RUN cargo build --release --locked --bin aibrix-controller-manager \
