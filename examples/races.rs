@@ -15,21 +15,20 @@
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
-use aibrix_controller_manager::{
-    clock::{Clock, SystemClock},
-    election::{
-        decision::Timing,
-        guard::Guarded,
-        lock::{AttemptEnd, LeaseClients, Lock},
-        observation::{Observation, Sight, Source},
-    },
-};
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
+};
+use kube_fenced_election::{
+    clock::{Clock, SystemClock},
+    decision::Timing,
+    guard::Guarded,
+    lock::{AttemptEnd, LeaseClients, Lock},
+    observation::{Observation, Sight, Source},
+    testkit::names,
 };
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use serde_json::json;
@@ -197,7 +196,7 @@ async fn guarded(
     me: &str,
     lines: &mut Lines<BufReader<Stdin>>,
 ) -> Result<String> {
-    let guarded = Guarded::new(NS, name, me, &Timing::default());
+    let guarded = Guarded::new(&names(), NS, name, me, &Timing::default());
     let clients = LeaseClients { first: client.clone(), second: client.clone() };
     let lock = Lock::new(&clients, guarded, TTL, Arc::new(SystemClock));
     let leases: Api<Lease> = Api::namespaced(client.clone(), NS);

@@ -10,8 +10,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
 use anyhow::{Context, Result};
+use kube_fenced_election::clock::Timestamp;
 use plotters::prelude::*;
 use support::{
     ControlPlane, Options,

@@ -41,19 +41,13 @@
 )]
 
 pub mod api;
-pub mod clock;
-pub mod fence;
 pub mod gocompat;
 pub mod telemetry;
 
 pub mod k8s;
 pub mod validation;
 
-pub mod cluster;
-pub mod election;
 pub mod engine;
-
-pub mod runtime;
 
 pub mod certs;
 pub mod controllers;
@@ -67,8 +61,3 @@ pub mod cli;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-
-#[cfg(test)]
-mod clock_tests;
-#[cfg(test)]
-mod fence_tests;

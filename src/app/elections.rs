@@ -6,12 +6,13 @@ use std::{fmt, sync::Arc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::watch;
 
-use crate::{
-    cli::settings::Settings,
+use crate::cli::settings::Settings;
+use kube_fenced_election::{
+    Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Names, Seat, Setup,
+    without_election,
+};
+use kube_loops::{
     cluster::events::{EventDraft, Recorder, Severity},
-    election::{
-        Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Seat, Setup, without_election,
-    },
     runtime::{controller::Controller, tasks::TaskSet},
 };
 
@@ -44,7 +45,14 @@ impl Elections {
         senders.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
         let (seats, statuses) = if settings.elect {
-            let election = Election::new(&setup(settings, host, recorder.clone()))?;
+            let election = Election::new(&setup(settings, host, recorder.clone()));
+            let leases =
+                election.statuses.iter().map(|status| (status.borrow().lease.clone(), status.clone()));
+            host.election_metrics.track_validity(
+                host.metrics.registry(),
+                leases.collect(),
+                Arc::clone(&host.clock),
+            )?;
             for task in election.electors {
                 electors.spawn(task.name, task.run);
             }
@@ -88,14 +96,24 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
         }
     });
     Setup {
+        names: Arc::new(names()),
         settings: settings.election.clone(),
         candidates: candidates.collect(),
         clients: lease_clients(host, "process"),
         clock: Arc::clone(&host.clock),
         events: Arc::new(RecordedEvents(recorder)),
         shutdown: host.life.shutdown.clone(),
-        metrics: host.election_metrics.clone(),
-        registry: host.metrics.registry().clone(),
+        metrics: Arc::new(host.election_metrics.clone()),
+    }
+}
+
+/// What this product writes into Leases: other replicas and people know it by these.
+fn names() -> Names {
+    Names {
+        application: "aibrix".to_owned(),
+        manager: "aibrix-controller-manager".to_owned(),
+        annotation_domain: "leaders.aibrix.ai".to_owned(),
+        own_lease_advice: |controller| format!("--leader-election-id={controller}=aibrix-{controller}"),
     }
 }
 

@@ -6,10 +6,14 @@
 //! soon as it can → events are flushed → listeners close, that of the webhooks not before others have had the
 //! time to notice.
 
+mod election_metrics;
 mod elections;
 mod report;
 mod stop;
 mod webhooks;
+
+#[cfg(test)]
+mod election_metrics_tests;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -19,23 +23,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{consumers::ControllerSettings, settings::Settings},
-    clock::{SharedClock, SystemClock},
-    cluster::{client, client::Clients, discovery::Discovery},
     controllers::{self, Deps},
-    election,
-    fence::Fence,
     manager::{Fitness, KindProbe, Life, LifeDeps, Outlook, Signals, State, States, TermClient},
+    server::{MetricsServer, ProbeServer, Probes, metrics::Secure, tls::ReadCounter},
+    telemetry,
+};
+use kube_fenced_election::{
+    clock::{SharedClock, SystemClock},
+    fence::Fence,
+};
+use kube_loops::{
+    chain::Chain,
+    cluster::{client, client::Clients, discovery::Discovery},
+    metrics::Metrics,
     runtime::{
         controller::{Controller, FencedClient},
         metrics::RuntimeMetrics,
         tasks::TaskSet,
         watches::Watches,
     },
-    server::{MetricsServer, ProbeServer, Probes, metrics::Secure, tls::ReadCounter},
-    telemetry::{self, Metrics},
 };
 
 use self::{
+    election_metrics::ElectionMetrics,
     elections::Elections,
     report::Report,
     stop::{Stop, stop},
@@ -80,7 +90,8 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         notice.log();
     }
     let mut signals = Signals::new().context("unable to handle signals")?;
-    let metrics = Metrics::new().context("unable to set up metrics")?;
+    let metrics = Metrics::new();
+    telemetry::process::register(&metrics).context("unable to set up metrics")?;
     let shutdown = CancellationToken::new();
     let closing = CancellationToken::new();
     let report = Report::new(Arc::clone(&clock), shutdown.clone(), settings.election.lease_duration);
@@ -154,7 +165,7 @@ struct Host {
     clients: Clients,
     watches: Watches,
     states: Arc<States>,
-    election_metrics: election::Metrics,
+    election_metrics: ElectionMetrics,
     controllers: Vec<Arc<dyn Controller>>,
     life: LifeDeps,
 }
@@ -190,7 +201,7 @@ impl Host {
                 deps.metrics.start_at_zero(card, workers);
             }
         }
-        let election_metrics = election::Metrics::register(metrics.registry())?;
+        let election_metrics = ElectionMetrics::register(metrics.registry())?;
         let life = LifeDeps {
             clock: Arc::clone(clock),
             client: term_client(settings, clients, &election_metrics),
@@ -249,7 +260,7 @@ fn workers_of(settings: &Settings, controller: &str) -> Option<usize> {
     settings.controllers.iter().find(|it| it.name == controller)?.workers
 }
 
-fn term_client(settings: &Settings, clients: &Clients, metrics: &election::Metrics) -> TermClient {
+fn term_client(settings: &Settings, clients: &Clients, metrics: &ElectionMetrics) -> TermClient {
     let (clients, fenced) = (clients.clone(), metrics.fenced_requests());
     let leases: Vec<_> = settings.controllers.iter().map(|it| (it.name, it.lease.clone())).collect();
     Arc::new(move |controller: &'static str, fence: &Fence| {
@@ -267,7 +278,7 @@ fn kind_probe(discovery: Arc<Discovery>) -> KindProbe {
         let discovery = Arc::clone(&discovery);
         async move {
             let served = discovery.is_served(kind.group, kind.version, kind.plural).await;
-            served.map_err(|error| telemetry::Chain(&error).to_string())
+            served.map_err(|error| Chain(&error).to_string())
         }
         .boxed()
     })
@@ -288,7 +299,7 @@ async fn start_servers(
         let closing = closing.clone();
         servers.spawn("health probe server", async move {
             if let Err(error) = server.serve(closing).await {
-                tracing::error!(error = %telemetry::Chain(&error), "health probe server failed");
+                tracing::error!(error = %Chain(&error), "health probe server failed");
             }
         });
     }
@@ -303,7 +314,7 @@ async fn start_servers(
         let closing = closing.clone();
         servers.spawn("metrics server", async move {
             if let Err(error) = server.serve(closing).await {
-                tracing::error!(error = %telemetry::Chain(&error), "metrics server failed");
+                tracing::error!(error = %Chain(&error), "metrics server failed");
             }
         });
     }

@@ -15,11 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::SharedClock,
-    election::LeaseStatus,
     manager::{State, States},
     server::{Check, Probes},
 };
+use kube_fenced_election::{LeaseStatus, clock::SharedClock};
 
 /// Answers from memory; nothing in here asks the API server.
 pub(super) struct Report {

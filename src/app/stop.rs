@@ -6,9 +6,9 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use crate::manager::{Outlook, Signals};
+use kube_loops::{
     cluster::events::Recorder,
-    manager::{Outlook, Signals},
     runtime::tasks::{Ended, TaskSet},
 };
 

@@ -18,15 +18,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     certs::{self, bundle::Names},
     cli::consumers::WebhookSettings,
-    clock::SharedClock,
-    runtime::{tasks::TaskSet, watches::Watches},
     server::{
         Check, WebhookServer,
         tls::{Certificate, ReadCounter},
         webhooks::reach,
     },
-    telemetry::{self, Metrics},
     webhook::{self, HOOKS, metrics::WebhookMetrics},
+};
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{
+    chain::Chain,
+    metrics::Metrics,
+    runtime::{tasks::TaskSet, watches::Watches},
 };
 
 /// How often the server asks itself, when it answered and when it did not.
@@ -107,7 +110,7 @@ impl Webhooks {
         let (webhooks, closing) = (Arc::clone(this), place.closing.clone());
         place.servers.spawn("webhook server", async move {
             if let Err(error) = server.serve(closing).await {
-                tracing::error!(error = %telemetry::Chain(&error), "webhook server failed");
+                tracing::error!(error = %Chain(&error), "webhook server failed");
                 webhooks.set_reached(Err(&io::Error::other(error)));
             }
         });

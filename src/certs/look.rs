@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-use crate::clock::{Instant, SharedClock};
+use kube_fenced_election::clock::{Instant, SharedClock};
 
 use super::{
     Settings,

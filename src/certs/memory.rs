@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clock::Instant;
+use kube_fenced_election::clock::Instant;
 
 use super::{
     rotation::Pair,

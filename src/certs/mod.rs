@@ -74,12 +74,10 @@ use futures::FutureExt as _;
 use kube::Client;
 use rustls::server::ResolvesServerCert;
 
-use crate::{
-    clock::SharedClock,
-    runtime::{
-        tasks::{TaskSet, panic_message},
-        watches::Watches,
-    },
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::runtime::{
+    tasks::{TaskSet, panic_message},
+    watches::Watches,
 };
 
 use self::{bundle::Names, rotator::Rotator, served::Served, store::Store, watching::Watching};

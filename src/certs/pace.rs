@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::clock::Instant;
+use kube_fenced_election::clock::Instant;
 
 const FIRST: Duration = Duration::from_millis(10);
 /// Longest wait between two tries.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use crate::clock::{Clock as _, SystemClock};
+use kube_fenced_election::clock::{Clock as _, SystemClock};
 
 use super::pace::{Pace, after_failures};
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::Instant;
+use kube_fenced_election::clock::Instant;
 
 use super::{
     bundle::is_alive,

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use crate::clock::{Clock as _, Instant, SystemClock};
+use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bundle::Entry,

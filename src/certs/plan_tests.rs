@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use crate::clock::{Clock as _, Instant, SystemClock};
+use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bundle::Entry,

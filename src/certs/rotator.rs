@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::{clock::SharedClock, cluster::error::WriteError, telemetry::Chain};
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{chain::Chain, cluster::error::WriteError};
 
 use super::{
     Settings, bundle,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::clock::{Clock as _, SharedClock, SystemClock};
+use kube_fenced_election::clock::{Clock as _, SharedClock, SystemClock};
 
 use super::{
     Certificates,

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use crate::{
-    clock::{Clock as _, Instant, SharedClock, SystemClock},
+use kube_fenced_election::clock::{Clock as _, Instant, SharedClock, SystemClock};
+use kube_loops::{
+    metrics::Metrics,
     runtime::{metrics::RuntimeMetrics, watches::Watches},
-    telemetry::Metrics,
     testkit::scripted_api::{Answer, ScriptedApi, SeenRequest},
 };
 
@@ -140,7 +140,7 @@ impl Server {
     /// A replica of this server, and the requests that it makes.
     pub(super) fn replica(&self) -> (Certificates, ScriptedApi) {
         let (api, clock): (_, SharedClock) = (self.api(), Arc::new(SystemClock));
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new();
         let runtime = RuntimeMetrics::register(metrics.registry()).unwrap();
         let watches = Watches::new(api.client(), Arc::clone(&clock), runtime, false);
         (Certificates::start(settings(), api.client(), watches, clock), api)

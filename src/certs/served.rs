@@ -10,7 +10,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::clock::SharedClock;
+use kube_fenced_election::clock::SharedClock;
 
 /// Part of the text of `readyz`, as a Go manager words it.
 const NOT_READY: &str = "webhook certificates are not ready";

@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{
+use kube_loops::cluster::{
     error::{Cause, ReadError, Thing, WriteError},
     writer::Writer,
 };

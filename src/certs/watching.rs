@@ -11,7 +11,7 @@ use kube::{Resource, core::PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use crate::runtime::watches::{AnyStore, Subscription, WatchSpec, Watches};
+use kube_loops::runtime::watches::{AnyStore, Subscription, WatchSpec, Watches};
 
 use super::Settings;
 

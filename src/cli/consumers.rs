@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What each part of the process gets to know of the command line and the environment: one small struct per
 //! consumer, so that no part sees flags of another. A consumer that already has a module of its own defines
-//! its struct there, such as [`crate::cluster::client::ClientSettings`].
+//! its struct there, such as [`kube_loops::cluster::client::ClientSettings`].
 
 use std::{path::PathBuf, time::Duration};
 

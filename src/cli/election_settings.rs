@@ -8,7 +8,9 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::{flags, go_flags::Given, problems::Problem};
-use crate::{election, gocompat::duration::format_duration, k8s::names::is_dns1123_label};
+use crate::gocompat::duration::format_duration;
+use kube_fenced_election::Settings;
+use kube_loops::k8s::names::is_dns1123_label;
 
 /// Longest identity in bytes: it is also the field manager of some Lease writers, which the API server limits.
 const MAX_IDENTITY: usize = 128;
@@ -41,7 +43,7 @@ pub fn settings(
     (identity, namespace): (String, String),
     legacy_lease: Option<String>,
     problems: &mut Vec<Problem>,
-) -> election::Settings {
+) -> Settings {
     let lease = given.get(&flags::LEADER_ELECTION_LEASE_DURATION);
     let renew = given.get(&flags::LEADER_ELECTION_RENEW_DEADLINE);
     let retry = given.get(&flags::LEADER_ELECTION_RETRY_PERIOD);
@@ -52,7 +54,7 @@ pub fn settings(
     if !is_dns1123_label(&namespace) {
         problems.push(Problem::Namespace(namespace.clone()));
     }
-    election::Settings {
+    Settings {
         identity,
         namespace,
         lease_duration: positive(lease),

@@ -11,7 +11,7 @@ use super::{
     controllers::{NAMES, default_lease, known},
     notice::Notice,
 };
-use crate::k8s::names::is_dns1123_subdomain;
+use kube_loops::k8s::names::is_dns1123_subdomain;
 
 /// Lease of a Go manager that was started with defaults.
 pub const DEFAULT_LEGACY: &str = "aibrix-controller-manager";

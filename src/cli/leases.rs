@@ -13,9 +13,9 @@ use super::{
     leases_table::{self, Row},
     settings::Surroundings,
 };
-use crate::{
+use kube_loops::{
     cluster::client::{ClientSettings, Clients, ConfigError},
-    telemetry::{Metrics, MetricsError},
+    metrics::{Metrics, MetricsError},
 };
 
 /// Objects in one answer of the API server.
@@ -157,7 +157,7 @@ impl Seen {
 pub async fn read(settings: &ClientSettings, namespace: &str) -> Result<Seen, LeasesError> {
     let labels = ["code", "method", "host"];
     let requests =
-        Metrics::new()?.int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;
+        Metrics::new().int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;
     let client = Clients::new(settings, &requests).await?.reader();
     let leases = list(Api::namespaced(client.clone(), namespace)).await;
     let leases = leases.map_err(|source| LeasesError::ListLeases {

@@ -12,7 +12,7 @@ use super::{
     leases::{LeasesError, read},
     settings::Surroundings,
 };
-use crate::cluster::client::ClientSettings;
+use kube_loops::cluster::client::ClientSettings;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases?&limit=500";
 const LEASES_ON: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases?&limit=500&continue=more";

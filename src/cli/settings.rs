@@ -20,14 +20,13 @@ use super::{
     problems::{InvalidSettings, Problem},
 };
 use crate::{
-    cluster::client::ClientSettings,
     controllers::model_route::ModelRouteSettings,
-    election,
     gocompat::{duration::format_duration, number::parse_int},
-    k8s::names::is_dns1123_subdomain,
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
 };
+use kube_fenced_election;
+use kube_loops::{cluster::client::ClientSettings, k8s::names::is_dns1123_subdomain};
 
 /// Where a pod finds its own namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -90,7 +89,7 @@ pub struct Settings {
     /// Whether controllers stand for election; otherwise each enabled one runs at once.
     pub elect: bool,
     /// What the elections share.
-    pub election: election::Settings,
+    pub election: kube_fenced_election::Settings,
     /// Fill the caches of controllers that do not lead.
     pub warm_standby: bool,
     /// How to reach the API server.

@@ -15,10 +15,8 @@ use super::{
     leases::{self, Options},
     settings::{Settings, Surroundings},
 };
-use crate::{
-    clock::{Clock as _, SystemClock},
-    telemetry::Chain,
-};
+use kube_fenced_election::clock::{Clock as _, SystemClock};
+use kube_loops::chain::Chain;
 
 /// Parts of the program that sub-commands need and that stand elsewhere.
 #[derive(Debug, Clone, Copy)]

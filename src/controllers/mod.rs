@@ -7,14 +7,14 @@ pub mod pod_autoscaler;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    engine::http::{BuildError, EngineClient, Limits},
+use crate::engine::http::{BuildError, EngineClient, Limits};
+use kube_loops::{
+    metrics::{Metrics, MetricsError},
     runtime::{
         controller::{Card, Controller},
         metrics::RuntimeMetrics,
         watches::Watches,
     },
-    telemetry::{Metrics, MetricsError},
 };
 
 use self::{

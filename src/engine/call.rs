@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{RequestBuilder, Response, header};
 
-use crate::fence::{Fence, NotLeading};
+use kube_fenced_election::fence::{Fence, NotLeading};
 
 use super::{
     endpoint::Endpoint,

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 
-use crate::{
+use kube_fenced_election::{
     clock::{Clock, SystemClock},
     fence::Fence,
 };

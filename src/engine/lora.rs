@@ -12,7 +12,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{fence::Fence, validation::artifact_url::engine_path};
+use crate::validation::artifact_url::engine_path;
+use kube_fenced_election::fence::Fence;
 
 use super::{
     call::{Call, CallError, Exchange},

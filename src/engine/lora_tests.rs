@@ -10,10 +10,10 @@ use std::{
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::testkit::fake_engine::{self, Effect, Entry, FakeEngine, Fault, LoraEngine, Page, Refusal};
+use kube_fenced_election::{
     clock::{Clock, SystemClock},
     fence::{Fence, FenceKeeper},
-    testkit::fake_engine::{self, Effect, Entry, FakeEngine, Fault, LoraEngine, Page, Refusal},
 };
 
 use super::{

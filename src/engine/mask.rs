@@ -4,7 +4,8 @@
 //! Engines and sidecars repeat in their errors what they were sent. Hidden is what the caller knows to be
 //! secret, plain or as JSON would escape it, whole or line by line.
 
-use crate::{k8s::text, validation::artifact_url::redacted};
+use crate::validation::artifact_url::redacted;
+use kube_loops::k8s::text;
 
 const HIDDEN: &str = "xxxxx";
 /// Shorter values are hardly secret, and hiding each of their occurrences would make texts unreadable.

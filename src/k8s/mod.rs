@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pure helpers over Kubernetes types. A helper moves here with its tests when a second loop needs it.
+//! Pure helpers over Kubernetes types that know labels of ours. A helper moves here with its tests when a second
+//! loop needs it; what any operator could use stands in `kube_loops::k8s`.
 
-pub mod conditions;
 pub mod names;
-pub mod owner;
 pub mod pod_facts;
-pub mod pods;
-pub mod quantity;
-pub mod selector;
 pub mod served_model;
-pub mod text;
 
-#[cfg(test)]
-mod conditions_tests;
 #[cfg(test)]
 mod names_tests;
 #[cfg(test)]
-mod owner_tests;
-#[cfg(test)]
 mod pod_facts_tests;
 #[cfg(test)]
-mod pods_tests;
-#[cfg(test)]
-mod quantity_tests;
-#[cfg(test)]
-mod selector_tests;
-#[cfg(test)]
 mod served_model_tests;
-#[cfg(test)]
-mod text_tests;

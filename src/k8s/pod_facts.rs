@@ -4,8 +4,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
-use kube::core::Object;
+use kube::core::{ApiResource, Object};
 use serde::Deserialize;
+
+use kube_loops::runtime::watches::{Store, Stored, WatchSpec, Watches};
 
 use crate::api::keys::{MODEL_NAME, MODEL_PORT_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim};
 
@@ -173,4 +175,31 @@ impl PodFacts {
 fn bound_model(binding: &str) -> Option<Box<str>> {
     let Binding { model, port } = serde_json::from_str(binding).ok()?;
     (port > 0 && !model.is_empty()).then(|| model.into())
+}
+
+impl Stored for PodFacts {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+/// The one watch of all pods, reduced, shared by every loop that reads pods: a second one with other facts would cost
+/// as much memory again.
+pub fn store(watches: &Watches) -> Store<PodFacts> {
+    let resource = ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        plural: "pods".to_owned(),
+    };
+    watches.store(WatchSpec::<WirePod>::all_of(resource).keeping(|pod, _| PodFacts::of(pod)))
 }

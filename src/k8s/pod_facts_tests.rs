@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use serde_json::{Value, json};
 
-use crate::runtime::watches::Stored;
+use kube_loops::runtime::watches::Stored;
 
 use super::pod_facts::PodFacts;
 

@@ -10,10 +10,8 @@ use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration}
 
 use tokio::sync::watch;
 
-use crate::{
-    election::Stance,
-    runtime::{controller::Controller, health::could_work, watches::Read},
-};
+use kube_fenced_election::Stance;
+use kube_loops::runtime::{controller::Controller, health::could_work, watches::Read};
 
 /// From one look at a controller that is unfit to the next.
 const AGAIN: Duration = Duration::from_secs(5);

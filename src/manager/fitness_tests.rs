@@ -5,13 +5,14 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use kube_fenced_election::{
+    Seat,
     clock::{Clock, Instant, SharedClock, SystemClock},
-    election::{Seat, without_election},
-    runtime::{
-        controller::{Card, Controller, RunError, Term},
-        watches::{AnyStore, Read},
-    },
+    without_election,
+};
+use kube_loops::runtime::{
+    controller::{Card, Controller, RunError, Term},
+    watches::{AnyStore, Read},
 };
 
 use super::fitness::{Fitness, Standby};

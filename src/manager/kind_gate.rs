@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
-use crate::runtime::controller::Kind;
+use kube_loops::runtime::controller::Kind;
 
 /// How often a missing kind is looked up again.
 pub(super) const POLL: Duration = Duration::from_secs(30);

@@ -9,10 +9,8 @@ use std::{
 
 use futures::FutureExt;
 
-use crate::{
-    clock::{Clock, SystemClock},
-    runtime::controller::Kind,
-};
+use kube_fenced_election::clock::{Clock, SystemClock};
+use kube_loops::runtime::controller::Kind;
 
 use super::kind_gate::{KindGate, Seen};
 

@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use crate::{clock::Instant, election::Leaving, runtime::controller::RunError};
+use kube_fenced_election::{Leaving, clock::Instant};
+use kube_loops::runtime::controller::RunError;
 
 /// Where a controller's life stands; label `state` of `aibrix_controller_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use crate::{
+use kube_fenced_election::{
+    Leaving,
     clock::{Clock, Instant, SystemClock},
-    election::Leaving,
-    runtime::controller::RunError,
 };
+use kube_loops::runtime::controller::RunError;
 
 use super::lifecycle::{Ended, Failures, State};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use crate::telemetry::families::IntGaugeVec;
+use kube_loops::metrics::families::IntGaugeVec;
 
 use super::lifecycle::State;
 

@@ -8,15 +8,15 @@ use std::{
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use kube_fenced_election::{
+    Leaving, Seat, Won,
     clock::{Instant, SharedClock},
-    election::{Leaving, Seat, Won},
     fence::Fence,
-    runtime::{
-        controller::{Controller, FencedClient, RunError, Term},
-        progress::Progress,
-        tasks::panic_message,
-    },
+};
+use kube_loops::runtime::{
+    controller::{Controller, FencedClient, RunError, Term},
+    progress::Progress,
+    tasks::panic_message,
 };
 
 use super::{

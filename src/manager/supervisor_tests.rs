@@ -11,13 +11,13 @@ use futures::{FutureExt, future::BoxFuture};
 use prometheus::{IntGaugeVec, Opts};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use kube_fenced_election::{
     clock::{Clock, SharedClock, SystemClock},
-    election::without_election,
-    runtime::{
-        controller::{Card, Controller, FencedClient, Kind, RunError, Term},
-        watches::Read,
-    },
+    without_election,
+};
+use kube_loops::runtime::{
+    controller::{Card, Controller, FencedClient, Kind, RunError, Term},
+    watches::Read,
 };
 
 use super::{Fitness, KindProbe, Life, LifeDeps, Outlook, State, States};
@@ -70,7 +70,7 @@ impl Controller for Scripted {
 
 struct Stage {
     life: Life,
-    seats: Vec<crate::election::Task>,
+    seats: Vec<kube_fenced_election::Task>,
     states: Arc<States>,
     terms: Arc<AtomicUsize>,
     shutdown: CancellationToken,

@@ -18,7 +18,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::telemetry;
+use kube_loops::chain::Chain;
 
 /// How often the files are compared with what is served.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -129,7 +129,7 @@ impl Certificate {
         let (mut complaint, server) = (None, self.server);
         loop {
             let now_wrong = self.read_once().await.err();
-            let now_wrong = now_wrong.map(|error| telemetry::Chain(&error).to_string());
+            let now_wrong = now_wrong.map(|error| Chain(&error).to_string());
             if let Some(error) = now_wrong.as_ref().filter(|_| now_wrong != complaint) {
                 tracing::warn!(server, error, "could not read the certificate");
             }

@@ -17,7 +17,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::clock::SharedClock;
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::chain::Chain;
 
 use super::{
     filter::{Filter, Origin},
@@ -216,7 +217,7 @@ impl Visit for Collected {
     }
 
     fn record_error(&mut self, field: &FieldName, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, Value::Text(super::Chain(value).to_string()));
+        self.put(field, Value::Text(Chain(value).to_string()));
     }
 
     fn record_debug(&mut self, field: &FieldName, value: &dyn fmt::Debug) {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use jiff::{Timestamp, tz::TimeZone};
 use parking_lot::Mutex;
 
-use crate::clock::{Clock, Instant, SystemClock};
+use kube_fenced_election::clock::{Clock, Instant, SystemClock};
 
-use super::{
-    Chain,
-    klog::{LogError, LogSettings, subscriber},
-};
+use kube_loops::chain::Chain;
+
+use super::klog::{LogError, LogSettings, subscriber};
 
 #[derive(Debug)]
 struct Noon;

@@ -4,10 +4,10 @@
 //! The collector of the metrics crate counts CPU time in whole seconds and lacks
 //! `process_virtual_memory_max_bytes`; dashboards take rates of the former.
 
+use kube_loops::metrics::families::{Counter, Gauge};
 use procfs::process::{LimitValue, Process};
-use prometheus::{Counter, Gauge};
 
-use super::{Metrics, MetricsError};
+use kube_loops::metrics::{Metrics, MetricsError};
 
 struct Families {
     cpu: Counter,
@@ -19,7 +19,11 @@ struct Families {
     start_time: Gauge,
 }
 
-pub(super) fn register(metrics: &Metrics) -> Result<(), MetricsError> {
+/// Registers the families.
+///
+/// # Errors
+/// [`MetricsError`]; none is known to occur.
+pub fn register(metrics: &Metrics) -> Result<(), MetricsError> {
     let none: [&str; 0] = [];
     let gauge = |name, help| {
         metrics.gauge(name, help, &none)?.get_metric_with_label_values(&none).map_err(MetricsError::Labels)

@@ -5,12 +5,8 @@
 //! composition root's `--probe-loops`.
 
 pub mod fake_engine;
-pub mod lease_store;
 pub mod metrics_api;
 pub mod probe;
-pub mod scripted_api;
-#[cfg(test)]
-pub(crate) mod stored_api;
 
 #[cfg(test)]
 mod metrics_api_tests;

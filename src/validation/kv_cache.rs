@@ -2,7 +2,8 @@
 //! The backend of a KVCache, as admission sees it. Nothing else is judged there: objects without images or
 //! with an empty metadata store are accepted, and the controller says what they lack.
 
-use crate::{api::keys::kv_cache::BACKENDS, k8s::text};
+use crate::api::keys::kv_cache::BACKENDS;
+use kube_loops::k8s::text;
 
 /// Longest value that a message repeats, in bytes.
 const SHOWN_BYTES: usize = 256;

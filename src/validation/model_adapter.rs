@@ -5,8 +5,10 @@
 //! `org/repo`. What the schema refuses (a missing selector, replicas other than 1) never gets here.
 
 use crate::{
-    api::model::ModelAdapterSpec, gocompat::quote::quote, gocompat::url::check_request_uri, k8s::text,
+    api::model::ModelAdapterSpec,
+    gocompat::{quote::quote, url::check_request_uri},
 };
+use kube_loops::k8s::text;
 
 use super::{
     artifact_url::{SUPPORTED, is_supported, redacted},

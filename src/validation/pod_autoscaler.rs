@@ -12,8 +12,8 @@ use crate::{
         keys::ORCHESTRATION_GROUP,
     },
     gocompat::number::parse_float,
-    k8s::owner::group_of,
 };
+use kube_loops::k8s::owner::group_of;
 
 use super::{field_error::FieldError, schedules::parse_schedules};
 

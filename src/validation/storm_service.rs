@@ -7,7 +7,11 @@
 
 use serde_json::Value;
 
-use crate::{gocompat::quote::quote, k8s::names, k8s::text};
+use crate::gocompat::quote::quote;
+use kube_loops::k8s::{
+    names::{is_dns1123_label, is_service_name},
+    text,
+};
 
 use super::field_error::FieldError;
 
@@ -109,7 +113,7 @@ fn length_error(name: &str, service: &Value) -> Option<FieldError> {
 
 /// A name under which no headless Service can be made.
 fn name_error(name: &str) -> Option<FieldError> {
-    let possible = name.is_empty() || name.len() > LONGEST_NAME || names::is_service_name(name);
+    let possible = name.is_empty() || name.len() > LONGEST_NAME || is_service_name(name);
     (!possible).then(|| {
         let detail = "a StormService needs a Service of its name: lower-case letters, digits and '-', beginning \
                       with a letter and ending with a letter or digit";
@@ -132,7 +136,7 @@ fn role_name_errors(service: &Value) -> Vec<FieldError> {
             errors.push(invalid(field, "another role has this name".to_owned()));
         } else if name.len() > LONGEST_ROLE_NAME {
             errors.push(invalid(field, format!("must be no more than {LONGEST_ROLE_NAME} characters")));
-        } else if !names::is_dns1123_label(name) {
+        } else if !is_dns1123_label(name) {
             let detail =
                 "lower-case letters, digits and '-' only, beginning and ending with a letter or digit";
             errors.push(invalid(field, detail.to_owned()));

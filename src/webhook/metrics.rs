@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::telemetry::{
+use kube_loops::metrics::{
     Metrics, MetricsError,
     families::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec},
 };

@@ -17,10 +17,8 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{
-    k8s::text,
-    validation::field_error::{FieldError, invalid_message},
-};
+use crate::validation::field_error::{FieldError, invalid_message};
+use kube_loops::k8s::text;
 
 /// Longest review that is read, in bytes.
 pub const MAX_REVIEW_BYTES: usize = 7 << 20;

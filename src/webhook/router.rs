@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
+use kube_fenced_election::clock::SharedClock;
 
 use super::{
     HOOKS, Hook,

@@ -17,7 +17,8 @@ use tower::ServiceExt as _;
 use super::{
     HOOKS, Hook, Limits, metrics::WebhookMetrics, review::MAX_REVIEW_BYTES, router, router::router_of,
 };
-use crate::{clock::SystemClock, telemetry::Metrics};
+use kube_fenced_election::clock::SystemClock;
+use kube_loops::metrics::Metrics;
 
 const PATH: &str = "/validate-apps-v1-deployment";
 
@@ -28,7 +29,7 @@ struct Scene {
 }
 
 fn scene(limits: Limits) -> Scene {
-    let (metrics, leaving) = (Metrics::empty(), CancellationToken::new());
+    let (metrics, leaving) = (Metrics::new(), CancellationToken::new());
     let families = WebhookMetrics::register(&metrics).unwrap();
     let router = router(families, Arc::new(SystemClock), limits, leaving.clone());
     Scene { metrics, leaving, router }
@@ -224,7 +225,7 @@ async fn connection_is_given_up_politely_from_the_stop_on() {
 
 #[tokio::test]
 async fn handler_that_panics_is_counted_and_answered_with_500() {
-    let metrics = Metrics::empty();
+    let metrics = Metrics::new();
     let families = WebhookMetrics::register(&metrics).unwrap();
     let hook = Hook { path: PATH, mutating: false, handler: |_| panic!("on purpose") };
     let (router, leaving) = (router_of(&[hook], families, Arc::new(SystemClock)), CancellationToken::new());

@@ -11,33 +11,32 @@ fn lines(found: &[crate::source::Violation]) -> Vec<usize> {
 
 #[test]
 fn an_arrow_that_points_up_is_found_with_its_line() {
-    let source = Source::new("src/k8s/owner.rs", "// licence\n\nuse crate::cluster::Writer;\n");
+    let source = Source::new("src/gocompat/url.rs", "// licence\n\nuse crate::engine::http;\n");
     let found = check(&[source]);
     assert_eq!(found.len(), 1);
     assert_eq!(
         found[0].to_string(),
-        "src/k8s/owner.rs:3: `k8s` names `cluster::Writer`: it may use api, gocompat (arrows point down)"
+        "src/gocompat/url.rs:3: `gocompat` names `engine::http`: it may use nothing (arrows point down)"
     );
 }
 
 #[test]
 fn arrows_that_point_sideways_or_up_are_found() {
     for (path, text) in [
-        ("src/cluster/writer.rs", "use crate::engine::http;"),
-        ("src/engine/http.rs", "use crate::cluster::Writer;"),
+        ("src/engine/http.rs", "use kube_loops::cluster::Writer;"),
         ("src/api/keys.rs", "use crate::gocompat::hash;"),
-        ("src/api/keys.rs", "use crate::clock::Timestamp;"),
-        ("src/validation/x.rs", "use crate::clock::Timestamp;"),
-        ("src/election/guard.rs", "use crate::cluster::Writer;"),
-        ("src/runtime/worker.rs", "use crate::election::Won;"),
-        ("src/controllers/a/plan.rs", "use crate::election::Won;"),
+        ("src/api/keys.rs", "use kube_fenced_election::clock::Timestamp;"),
+        ("src/validation/x.rs", "use kube_fenced_election::clock::Timestamp;"),
+        ("crates/kube-loops/src/runtime/worker.rs", "use kube_fenced_election::Won;"),
+        ("crates/kube-loops/src/cluster/writer.rs", "use crate::runtime::tasks;"),
+        ("crates/kube-loops/src/k8s/owner.rs", "use crate::cluster::writer;"),
+        ("src/controllers/a/plan.rs", "use kube_fenced_election::Won;"),
         ("src/controllers/a/plan.rs", "use crate::server::probes;"),
         ("src/server/debug.rs", "use crate::manager::State;"),
         ("src/manager/supervisor.rs", "use crate::controllers::all;"),
-        ("src/manager/supervisor.rs", "use crate::cluster::Writer;"),
+        ("src/manager/supervisor.rs", "use kube_loops::cluster::Writer;"),
         ("src/manager/supervisor.rs", "fn f(x: crate::cli::Settings) {}"),
-        ("src/runtime/worker.rs", "use super::super::manager::State;"),
-        ("src/clock.rs", "use super::fence::Fence;"),
+        ("crates/kube-loops/src/metrics/series.rs", "use super::super::cluster::Writer;"),
         ("src/testkit/mod.rs", "use crate::controllers::all;"),
     ] {
         assert_eq!(lines(&check(&[Source::new(path, text)])), [1], "{path}: {text}");
@@ -47,12 +46,16 @@ fn arrows_that_point_sideways_or_up_are_found() {
 #[test]
 fn arrows_that_point_down_are_fine() {
     for (path, text) in [
-        ("src/election/guard.rs", "use crate::cluster::client::Layers;"),
-        ("src/manager/kind_gate.rs", "use crate::{cluster::discovery, runtime::controller::Card};"),
-        ("src/runtime/worker.rs", "use super::queue; use crate::{clock, cluster::Writer};"),
+        ("src/manager/kind_gate.rs", "use kube_loops::{cluster::discovery, runtime::controller::Card};"),
+        ("src/manager/supervisor.rs", "use kube_fenced_election::Won;"),
+        (
+            "crates/kube-loops/src/runtime/worker.rs",
+            "use super::queue; use crate::{cluster::Writer, metrics};",
+        ),
+        ("crates/kube-loops/src/runtime/worker.rs", "use kube_fenced_election::{clock, fence::Fence};"),
         ("src/app.rs", "use crate::{cli, controllers, manager, server};"),
         ("src/main.rs", "use aibrix_controller_manager::app;"),
-        ("src/k8s/owner_tests.rs", "use crate::app;"),
+        ("src/k8s/names_tests.rs", "use crate::app;"),
     ] {
         assert_eq!(lines(&check(&[Source::new(path, text)])), Vec::<usize>::new(), "{path}: {text}");
     }

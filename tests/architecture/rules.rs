@@ -1,35 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables. Everything else in this folder only reads them.
 
-/// Which modules a module may name besides itself. A path of two segments allows that part only.
+/// Which modules a module may name besides itself. A path of several segments allows that part only. The compiler
+/// keeps the libraries from naming the package, and the election from naming the frame.
 pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
+    // Libraries of ours: what any operator could use.
+    ("kube_fenced_election", &[]),
+    ("kube_loops", &[]),
+    ("kube_loops::chain", &[]),
+    ("kube_loops::k8s", &[]),
+    ("kube_loops::rollout", &["kube_loops::k8s"]),
+    ("kube_loops::metrics", &[]),
+    ("kube_loops::cluster", CLUSTER),
+    (
+        "kube_loops::runtime",
+        &[
+            "kube_loops",
+            "kube_fenced_election::clock",
+            "kube_fenced_election::fence",
+            "kube_fenced_election::watch_backoff",
+            "kube_fenced_election::whole_errors",
+        ],
+    ),
+    ("kube_loops::testkit", &["kube_loops"]),
     // 0 ground
     ("api", &[]),
     ("gocompat", &[]),
-    ("clock", &[]),
     // A log line carries the time.
-    ("telemetry", &["clock"]),
-    ("fence", &["clock"]),
+    ("telemetry", &["kube_fenced_election::clock", "kube_loops::chain", "kube_loops::metrics"]),
     // 1 pure
-    ("k8s", &["api", "gocompat"]),
-    ("validation", &["api", "gocompat", "k8s"]),
-    // 2 I/O; cluster and engine ignore each other
-    ("cluster", GROUND_AND_PURE),
-    ("engine", GROUND_AND_PURE),
-    ("election", &["api", "gocompat", "clock", "telemetry", "fence", "k8s", "validation", "cluster::client"]),
-    // 3 frame
-    ("runtime", &["api", "gocompat", "clock", "telemetry", "fence", "k8s", "validation", "cluster"]),
-    // 4 features, which ignore each other
+    ("k8s", &["api", "gocompat", "kube_loops::k8s", "kube_loops::runtime::watches"]),
+    ("validation", &["api", "gocompat", "k8s", "kube_loops::k8s"]),
+    // 2 I/O
+    (
+        "engine",
+        &[
+            "api",
+            "gocompat",
+            "telemetry",
+            "k8s",
+            "validation",
+            "kube_fenced_election::clock",
+            "kube_fenced_election::fence",
+            "kube_loops::chain",
+            "kube_loops::k8s",
+            "kube_loops::metrics",
+        ],
+    ),
+    // 3 features, which ignore each other
     ("controllers", FEATURES),
     ("webhook", FEATURES),
     ("certs", FEATURES),
     ("server", FEATURES),
-    // 5 host: sees `dyn Controller` and `Card`, never a concrete controller
+    // 4 host: sees `dyn Controller` and `Card`, never a concrete controller
     (
         "manager",
-        &["api", "gocompat", "clock", "telemetry", "fence", "runtime", "election", "cluster::discovery"],
+        &[
+            "api",
+            "gocompat",
+            "telemetry",
+            "kube_fenced_election",
+            "kube_loops::chain",
+            "kube_loops::metrics",
+            "kube_loops::runtime",
+            "kube_loops::cluster::discovery",
+        ],
     ),
-    // 6 wiring
+    // 5 wiring
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
     ("main", EVERYTHING),
@@ -39,32 +76,48 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "api",
             "gocompat",
-            "clock",
             "telemetry",
-            "fence",
             "k8s",
             "validation",
-            "cluster",
             "engine",
-            "election",
-            "runtime",
+            "kube_fenced_election",
+            "kube_loops",
         ],
     ),
 ];
 
-const GROUND_AND_PURE: &[&str] = &["api", "gocompat", "clock", "telemetry", "fence", "k8s", "validation"];
-const FEATURES: &[&str] =
-    &["api", "gocompat", "clock", "telemetry", "fence", "k8s", "validation", "cluster", "engine", "runtime"];
+const CLUSTER: &[&str] = &[
+    "kube_loops::chain",
+    "kube_loops::k8s",
+    "kube_loops::metrics",
+    "kube_fenced_election::clock",
+    "kube_fenced_election::fence",
+];
+const FEATURES: &[&str] = &[
+    "api",
+    "gocompat",
+    "telemetry",
+    "k8s",
+    "validation",
+    "engine",
+    "kube_loops",
+    "kube_fenced_election::clock",
+    "kube_fenced_election::fence",
+];
 /// Marks a module that wires the others.
 pub(crate) const EVERYTHING: &[&str] = &["*"];
 
 /// Crates that few places may name: (crate, places, why). A place is a prefix of a path below `src/`.
 pub(crate) const HOMES: &[(&str, &[&str], &str)] = &[
-    ("kube_leader_election", &["election/"], "the lock primitive is unsafe without the guard of `election`"),
+    (
+        "kube_leader_election",
+        &["kube_fenced_election/"],
+        "the lock primitive is unsafe without the guard of `election`",
+    ),
     ("reqwest", &["engine/"], "calls to engines share one client: limits, no proxy, fence"),
     ("axum", &["server/", "webhook/", "testkit/"], "HTTP servers stand in `server` and `webhook`"),
     ("clap", &["cli/"], "arguments become settings in `cli`; nobody else sees the parser"),
-    ("prometheus", &["telemetry/"], "`telemetry::metrics` owns names and the text format"),
+    ("prometheus", &["kube_loops/metrics/"], "`kube_loops::metrics` owns names and the text format"),
     (
         "anyhow",
         &["main.rs", "app.rs", "app/", "testkit/"],
@@ -73,7 +126,8 @@ pub(crate) const HOMES: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Layers that only compute: no waiting, no ambient state, no output.
-pub(crate) const PURE_MODULES: &[&str] = &["api", "gocompat", "k8s", "validation"];
+pub(crate) const PURE_MODULES: &[&str] =
+    &["api/", "gocompat/", "k8s/", "validation/", "kube_loops/k8s/", "kube_loops/rollout/"];
 
 /// Files of a loop that only compute (names, or folders when they end in a slash).
 pub(crate) const PURE_FILES: &[&str] = &[
@@ -118,29 +172,50 @@ pub(crate) const IMPURE_WORDS_IN_LAYERS: &[(&str, &str)] =
 
 /// `Type::function` that has one home: (path, places, why).
 pub(crate) const AMBIENT: &[(&str, &[&str], &str)] = &[
-    ("Timestamp::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
-    ("Zoned::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
-    ("SystemTime::now", &["clock.rs"], "time is an argument: use `clock::Clock`"),
+    (
+        "Timestamp::now",
+        &["kube_fenced_election/clock.rs"],
+        "time is an argument: use `kube_fenced_election::clock::Clock`",
+    ),
+    (
+        "Zoned::now",
+        &["kube_fenced_election/clock.rs"],
+        "time is an argument: use `kube_fenced_election::clock::Clock`",
+    ),
+    (
+        "SystemTime::now",
+        &["kube_fenced_election/clock.rs"],
+        "time is an argument: use `kube_fenced_election::clock::Clock`",
+    ),
     // The scripted servers of tests have clocks of their own.
-    ("Instant::now", &["clock.rs", "testkit/"], "time is an argument: use `clock::Clock`"),
-    ("tokio::spawn", &["runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
-    ("task::spawn", &["runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
+    (
+        "Instant::now",
+        &[
+            "kube_fenced_election/clock.rs",
+            "testkit/",
+            "kube_loops/testkit/",
+            "kube_fenced_election/testkit/",
+        ],
+        "time is an argument: use `kube_fenced_election::clock::Clock`",
+    ),
+    ("tokio::spawn", &["kube_loops/runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
+    ("task::spawn", &["kube_loops/runtime/tasks.rs"], "tasks are owned: use `runtime::tasks::TaskSet`"),
     ("env::var", &["cli/settings.rs"], "`cli::settings` is the only reader of the environment"),
     ("env::vars", &["cli/settings.rs"], "`cli::settings` is the only reader of the environment"),
-    ("Client::try_default", &["cluster/client/"], "clients come from `cluster::client`"),
+    ("Client::try_default", &["kube_loops/cluster/client/"], "clients come from `cluster::client`"),
     ("process::exit", &[], "`main` returns an exit code, so that everything is dropped in order"),
-    ("Fence::new", &["election/", "testkit/"], "only an elector may grant the right to write"),
+    ("Fence::new", &["kube_fenced_election/", "testkit/"], "only an elector may grant the right to write"),
 ];
 
 /// Single words with one home.
 pub(crate) const AMBIENT_WORDS: &[(&str, &[&str], &str)] = &[(
     "FenceKeeper",
-    &["fence.rs", "election/", "testkit/"],
+    &["kube_fenced_election/", "testkit/"],
     "only an elector may extend the right to write",
 )];
 
 /// Modules that must work for any kind and any controller.
-pub(crate) const FRAME: &[&str] = &["cluster", "election", "runtime", "manager"];
+pub(crate) const FRAME: &[&str] = &["kube_fenced_election", "kube_loops", "manager"];
 
 /// Kinds of ours: the frame may neither name the type nor write it in a string.
 pub(crate) const KINDS: &[&str] = &[
@@ -186,7 +261,7 @@ pub(crate) const WRITE_METHODS: &[&str] = &[
 ];
 
 /// Where they may stand.
-pub(crate) const WRITERS: &[&str] = &["cluster/", "election/", "testkit/"];
+pub(crate) const WRITERS: &[&str] = &["kube_loops/cluster/", "kube_fenced_election/", "testkit/"];
 
 /// Names that say nothing about what belongs inside.
 pub(crate) const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];

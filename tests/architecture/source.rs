@@ -47,7 +47,7 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mention {
     pub(crate) line: usize,
-    /// Without the leading `crate`.
+    /// Without the leading `crate`; from the crate's name on in one of our libraries.
     pub(crate) segments: Vec<String>,
 }
 
@@ -62,9 +62,20 @@ impl Source {
         Violation { path: self.path.clone(), line, reason: reason.into() }
     }
 
-    /// Below which module the file stands: `["k8s", "owner"]` for `src/k8s/owner.rs`.
+    /// The path below `src/`, behind the crate's name in one of our libraries: `k8s/names.rs`,
+    /// `kube_loops/k8s/owner.rs`; `None` for what stands in no `src/`.
+    pub(crate) fn inner(&self) -> Option<String> {
+        if let Some(inner) = self.path.strip_prefix("src/") {
+            return Some(inner.to_owned());
+        }
+        let (library, inner) = self.path.strip_prefix("crates/")?.split_once("/src/")?;
+        Some(format!("{}/{inner}", library.replace('-', "_")))
+    }
+
+    /// Below which module the file stands: `["k8s", "names"]` for `src/k8s/names.rs`, and
+    /// `["kube_loops", "k8s", "owner"]` for `crates/kube-loops/src/k8s/owner.rs`.
     pub(crate) fn module(&self) -> Vec<String> {
-        let inner = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        let inner = self.inner().unwrap_or_else(|| self.path.clone());
         let mut segments: Vec<String> = inner.trim_end_matches(".rs").split('/').map(Into::into).collect();
         if matches!(segments.last().map(String::as_str), Some("mod" | "lib" | "main"))
             && self.path != "src/main.rs"
@@ -72,6 +83,12 @@ impl Source {
             segments.pop();
         }
         segments
+    }
+
+    /// What `crate` stands for: the name of one of our libraries, nothing for the package itself.
+    fn root(&self) -> Vec<String> {
+        let library = self.path.strip_prefix("crates/").and_then(|rest| rest.split('/').next());
+        library.map(|name| name.replace('-', "_")).into_iter().collect()
     }
 
     /// Modules below this one that stand under `#[cfg(test)]`, by name.
@@ -98,8 +115,7 @@ impl Source {
         at > 0 && matches!(self.tokens.get(at - 1), Some((_, Token::Path | Token::Mark('.'))))
     }
 
-    /// Every path into our own crate, however it is spelt: from `crate`, `super`, `self`, or by the
-    /// package's name in the binary.
+    /// Every path into our own crates, however it is spelt: from `crate`, `super`, `self`, or by a crate's name.
     pub(crate) fn mentions(&self) -> Vec<Mention> {
         let mut found = Vec::new();
         for at in 0..self.tokens.len() {
@@ -109,7 +125,9 @@ impl Source {
             }
             let here = self.module();
             match word {
-                "crate" | "aibrix_controller_manager" => self.tree(at + 1, &[], &mut found),
+                "crate" => self.tree(at + 1, &self.root(), &mut found),
+                "aibrix_controller_manager" => self.tree(at + 1, &[], &mut found),
+                "kube_fenced_election" | "kube_loops" => self.tree(at + 1, &[word.to_owned()], &mut found),
                 "self" => self.tree(at + 1, &here, &mut found),
                 "super" => {
                     let (mut base, mut next) = (here, at);

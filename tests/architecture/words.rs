@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// The path below `src/`, for production code only.
-fn production(source: &Source) -> Option<&str> {
-    source.path.strip_prefix("src/").filter(|_| !source.is_test)
+fn production(source: &Source) -> Option<String> {
+    source.inner().filter(|_| !source.is_test)
 }
 
 fn stands_in(inner: &str, places: &[&str]) -> bool {
@@ -29,7 +29,7 @@ fn names_crate(source: &Source, at: usize, name: &str) -> bool {
 pub(crate) fn check_homes(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for source in sources {
-        let Some(inner) = production(source) else { continue };
+        let Some(inner) = &production(source) else { continue };
         for (name, places, why) in HOMES {
             if stands_in(inner, places) {
                 continue;
@@ -49,9 +49,8 @@ pub(crate) fn check_homes(sources: &[Source]) -> Vec<Violation> {
 pub(crate) fn check_purity(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for source in sources {
-        let Some(inner) = production(source) else { continue };
-        let module = inner.split(['/', '.']).next().unwrap_or_default();
-        let layer = PURE_MODULES.contains(&module);
+        let Some(inner) = &production(source) else { continue };
+        let layer = PURE_MODULES.iter().any(|module| inner.starts_with(module));
         let in_loop = inner.starts_with("controllers/");
         let file = in_loop && is_one_of(inner, PURE_FILES);
         let waits = !in_loop || inner == "controllers/mod.rs" || is_one_of(inner, WAITING_FILES);
@@ -103,7 +102,7 @@ fn is_one_of(inner: &str, names: &[&str]) -> bool {
 pub(crate) fn check_ambient(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for source in sources {
-        let Some(inner) = production(source) else { continue };
+        let Some(inner) = &production(source) else { continue };
         for (at, (line, token)) in source.tokens.iter().enumerate() {
             let Token::Word(word) = token else { continue };
             for (path, places, why) in AMBIENT {
@@ -128,7 +127,7 @@ pub(crate) fn check_ambient(sources: &[Source]) -> Vec<Violation> {
 pub(crate) fn check_frame(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for source in sources {
-        let Some(inner) = production(source) else { continue };
+        let Some(inner) = &production(source) else { continue };
         if !FRAME.iter().any(|module| inner.starts_with(&format!("{module}/"))) {
             continue;
         }
@@ -152,7 +151,7 @@ pub(crate) fn check_writes(sources: &[Source]) -> Vec<Violation> {
     const WHY: &str = "changes go through `cluster::Writer`, which carries the term's fence";
     let mut found = Vec::new();
     for source in sources {
-        let Some(inner) = production(source) else { continue };
+        let Some(inner) = &production(source) else { continue };
         if stands_in(inner, WRITERS) {
             continue;
         }

@@ -30,23 +30,26 @@ fn crates_outside_their_home_are_found() {
     assert_found(
         check_homes,
         &[
-            ("src/runtime/x.rs", "use kube_leader_election::LeaseLock;"),
+            ("crates/kube-loops/src/runtime/x.rs", "use kube_leader_election::LeaseLock;"),
             ("src/controllers/a/fetch.rs", "fn f(c: &reqwest::Client) {}"),
             ("src/manager/x.rs", "use axum;"),
             ("src/app.rs", "#[derive(clap::Parser)] struct A;"),
-            ("src/cluster/error.rs", "type R = anyhow::Result<()>;"),
-            ("src/runtime/metrics.rs", "use prometheus::Registry;"),
+            ("crates/kube-loops/src/cluster/error.rs", "type R = anyhow::Result<()>;"),
+            ("crates/kube-loops/src/runtime/metrics.rs", "use prometheus::Registry;"),
         ],
     );
     assert_fine(
         check_homes,
         &[
-            ("src/election/elector.rs", "use kube_leader_election::LeaseLock;"),
+            ("crates/kube-fenced-election/src/elector.rs", "use kube_leader_election::LeaseLock;"),
             ("src/engine/http.rs", "use reqwest::Client;"),
             ("src/server/probes.rs", "use axum::Router;"),
             ("src/main.rs", "use anyhow::Result;"),
-            ("src/runtime/x_tests.rs", "use anyhow::Result;"),
-            ("src/runtime/x.rs", "let x = crate::telemetry::prometheus::encode(); // clap::Parser"),
+            ("crates/kube-loops/src/runtime/x_tests.rs", "use anyhow::Result;"),
+            (
+                "crates/kube-loops/src/runtime/x.rs",
+                "let x = crate::telemetry::prometheus::encode(); // clap::Parser",
+            ),
         ],
     );
 }
@@ -79,7 +82,7 @@ fn waiting_logging_and_sharing_in_pure_code_is_found() {
             ("src/controllers/a/mod.rs", "fn f() { Box::pin(async move {}) }"),
             ("src/controllers/a/memory.rs", "use parking_lot::Mutex;"),
             ("src/controllers/a/plan_tests.rs", "use tokio::time;"),
-            ("src/runtime/worker.rs", "async fn f() {}"),
+            ("crates/kube-loops/src/runtime/worker.rs", "async fn f() {}"),
         ],
     );
 }
@@ -89,26 +92,26 @@ fn ambient_state_outside_its_home_is_found() {
     assert_found(
         check_ambient,
         &[
-            ("src/runtime/x.rs", "let now = Timestamp::now();"),
-            ("src/runtime/x.rs", "let now = tokio::time::Instant::now();"),
-            ("src/runtime/worker.rs", "tokio::spawn(f());"),
+            ("crates/kube-loops/src/runtime/x.rs", "let now = Timestamp::now();"),
+            ("crates/kube-loops/src/runtime/x.rs", "let now = tokio::time::Instant::now();"),
+            ("crates/kube-loops/src/runtime/worker.rs", "tokio::spawn(f());"),
             ("src/app.rs", "std::env::var(\"HOME\");"),
             ("src/main.rs", "std::process::exit(1);"),
-            ("src/runtime/x.rs", "let (keeper, fence) = Fence::new(clock, until);"),
+            ("crates/kube-loops/src/runtime/x.rs", "let (keeper, fence) = Fence::new(clock, until);"),
             ("src/manager/x.rs", "fn f(keeper: FenceKeeper) {}"),
         ],
     );
     assert_fine(
         check_ambient,
         &[
-            ("src/clock.rs", "Timestamp::now(); Instant::now();"),
-            ("src/runtime/tasks.rs", "tokio::spawn(f());"),
+            ("crates/kube-fenced-election/src/clock.rs", "Timestamp::now(); Instant::now();"),
+            ("crates/kube-loops/src/runtime/tasks.rs", "tokio::spawn(f());"),
             ("src/cli/settings.rs", "std::env::var(\"HOME\");"),
             (
-                "src/election/elector.rs",
+                "crates/kube-fenced-election/src/elector.rs",
                 "let (keeper, fence): (FenceKeeper, Fence) = Fence::new(clock, until);",
             ),
-            ("src/runtime/x_tests.rs", "Instant::now();"),
+            ("crates/kube-loops/src/runtime/x_tests.rs", "Instant::now();"),
         ],
     );
 }
@@ -118,9 +121,9 @@ fn kinds_and_controllers_in_the_frame_are_found() {
     assert_found(
         check_frame,
         &[
-            ("src/runtime/x.rs", "fn f(x: &PodAutoscaler) {}"),
-            ("src/cluster/x.rs", "type A = StormServiceSpec;"),
-            ("src/election/x.rs", "const A: &str = \"kv-cache-controller\";"),
+            ("crates/kube-loops/src/runtime/x.rs", "fn f(x: &PodAutoscaler) {}"),
+            ("crates/kube-loops/src/cluster/x.rs", "type A = StormServiceSpec;"),
+            ("crates/kube-fenced-election/src/x.rs", "const A: &str = \"kv-cache-controller\";"),
             ("src/manager/x.rs", "const A: &str = \"the ModelAdapter\";"),
         ],
     );
@@ -128,10 +131,10 @@ fn kinds_and_controllers_in_the_frame_are_found() {
         check_frame,
         &[
             (
-                "src/runtime/x.rs",
+                "crates/kube-loops/src/runtime/x.rs",
                 "/// such as `PodAutoscaler`\nconst A: &str = \"aibrix-controller-manager\";",
             ),
-            ("src/runtime/x_tests.rs", "const A: &str = \"kv-cache-controller\";"),
+            ("crates/kube-loops/src/runtime/x_tests.rs", "const A: &str = \"kv-cache-controller\";"),
             ("src/controllers/a/mod.rs", "const A: &str = \"kv-cache-controller\";"),
         ],
     );
@@ -154,8 +157,8 @@ fn writes_past_the_writer_are_found() {
     assert_fine(
         check_writes,
         &[
-            ("src/cluster/writer.rs", "use kube::api::PatchParams;"),
-            ("src/election/legacy.rs", "use kube::api::PostParams;"),
+            ("crates/kube-loops/src/cluster/writer.rs", "use kube::api::PatchParams;"),
+            ("crates/kube-fenced-election/src/legacy.rs", "use kube::api::PostParams;"),
             ("src/controllers/a/apply.rs", "writer.delete(x).await; text.replace(\"a\", \"b\");"),
             ("src/controllers/a/fetch.rs", "let api: Api<Pod> = x; api.get(\"a\").await;"),
         ],

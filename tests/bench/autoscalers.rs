@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aibrix_controller_manager::{
-    clock::Timestamp,
-    testkit::fake_engine::{Engine, FakeEngine, Load},
-};
+use aibrix_controller_manager::testkit::fake_engine::{Engine, FakeEngine, Load};
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -18,6 +15,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, PostParams},
 };
+use kube_fenced_election::clock::Timestamp;
 use serde_json::{Value, json};
 
 use super::{

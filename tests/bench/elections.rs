@@ -8,8 +8,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
 use anyhow::{Context, Result};
+use kube_fenced_election::clock::Timestamp;
 
 use super::{Figure, memory, ratio, spread, subject::between};
 use crate::support::{

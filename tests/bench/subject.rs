@@ -3,8 +3,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
 use anyhow::{Context, Result, bail};
+use kube_fenced_election::clock::Timestamp;
 
 use crate::support::{
     ControlPlane,

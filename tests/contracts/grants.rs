@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use aibrix_controller_manager::runtime::controller::{Card, Rule};
+use kube_loops::runtime::controller::{Card, Rule};
 use serde_json::Value;
 
 /// One verb on one resource.
@@ -97,7 +97,7 @@ pub(crate) fn excess(granted: &Grants, needed: &Grants) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use aibrix_controller_manager::runtime::controller::{Card, LoopCard, Rule};
+    use kube_loops::runtime::controller::{Card, LoopCard, Rule};
 
     use super::{excess, missing, of_cards, of_role, of_text};
 

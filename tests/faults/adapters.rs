@@ -11,15 +11,13 @@ use std::{
     time::Duration,
 };
 
-use aibrix_controller_manager::{
-    clock::Timestamp,
-    testkit::fake_engine::{Entry, FakeEngine, LoraEngine, Pods},
-};
+use aibrix_controller_manager::testkit::fake_engine::{Entry, FakeEngine, LoraEngine, Pods};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
+use kube_fenced_election::clock::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

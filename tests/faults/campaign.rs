@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
 use futures::future::join_all;
 use kube::Client;
+use kube_fenced_election::clock::Timestamp;
 
 use crate::{
     Settings,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The part of the judgement that is about older managers, by the rules of [`older`](crate::support::older).
 
-use aibrix_controller_manager::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 
 use crate::{
     campaign::Story,

@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
-use aibrix_controller_manager::clock::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
+use kube_fenced_election::clock::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the real API server answers to a writer whose guard does not hold: the unit tests repeat its words.
 
-use aibrix_controller_manager::cluster::{
-    error::WriteError,
-    finalizers,
-    writer::{Change, Guard, Target, Writer},
-};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
     core::ApiResource,
+};
+use kube_loops::cluster::{
+    error::WriteError,
+    finalizers,
+    writer::{Change, Guard, Target, Writer},
 };
 use serde_json::json;
 

@@ -16,12 +16,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::{
-    api::{
-        keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
-        model::{ModelAdapter, ModelAdapterStatus},
-    },
-    clock::SharedClock,
+use crate::api::{
+    keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
+    model::{ModelAdapter, ModelAdapterStatus},
+};
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{
     cluster::{
         error::{Thing, WriteError},
         finalizers,

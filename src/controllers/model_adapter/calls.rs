@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Timestamp, engine::endpoint::Endpoint, runtime::reconciler::Key};
+use crate::engine::endpoint::Endpoint;
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::reconciler::Key;
 
 use super::{load_retry::LoadFailure, snapshot::Change, source::Source};
 

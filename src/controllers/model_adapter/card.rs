@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    api::model,
-    runtime::controller::{Card, Kind, LoopCard, Rule},
-};
+use crate::api::model;
+use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
 
 /// Time between two looks at what an engine has loaded, and between two passes without a cause.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{
+use kube_loops::{
     cluster::error::WriteError,
     runtime::reconciler::{Failure, Retry},
 };

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events on ModelAdapters. Pure.
 
-use crate::{
-    api::model::{API_VERSION, MODEL_ADAPTER, ModelAdapter},
-    cluster::events::{EventDraft, Severity, regarding},
-};
+use crate::api::model::{API_VERSION, MODEL_ADAPTER, ModelAdapter};
+use kube_loops::cluster::events::{EventDraft, Severity, regarding};
 
 use super::steps;
 

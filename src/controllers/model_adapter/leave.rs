@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::{api::keys::model_adapter::FINALIZER, clock::Timestamp};
+use crate::api::keys::model_adapter::FINALIZER;
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     memory::Memory,

@@ -16,20 +16,22 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{SharedClock, SystemClock},
     controllers::{Deps, all},
+    testkit::fake_engine::{FakeEngine, lora::LoraEngine},
+};
+use kube_fenced_election::{
+    clock::{SharedClock, SystemClock},
     fence::{Fence, FenceKeeper},
+};
+use kube_loops::{
+    metrics::Metrics,
     runtime::{
         controller::{FencedClient, RunError, Term},
         metrics::RuntimeMetrics,
         progress::Progress,
         watches::Watches,
     },
-    telemetry::Metrics,
-    testkit::{
-        fake_engine::{FakeEngine, lora::LoraEngine},
-        stored_api::StoredApi,
-    },
+    testkit::stored_api::StoredApi,
 };
 
 use super::{ModelAdapterSettings, NAME};
@@ -80,7 +82,7 @@ impl Led {
         let clock: SharedClock = Arc::new(SystemClock);
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(self.api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
-        let mut deps = Deps::new(watches, runtime, &Metrics::empty(), "test").unwrap();
+        let mut deps = Deps::new(watches, runtime, &Metrics::new(), "test").unwrap();
         deps.model_adapter = self.settings.clone();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();

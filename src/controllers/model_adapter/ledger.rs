@@ -12,11 +12,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    clock::{Instant, Timestamp},
-    engine::endpoint::Endpoint,
-    runtime::reconciler::Key,
-};
+use crate::engine::endpoint::Endpoint;
+use kube_fenced_election::clock::{Instant, Timestamp};
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     calls::{Call, Ended, Job, Models, Order, Origin, What},

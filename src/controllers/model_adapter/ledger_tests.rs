@@ -3,10 +3,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     api::model::{ModelAdapter, ModelAdapterSpec},
-    clock::{Clock, Instant, SystemClock},
     engine::endpoint::{Dialect, Endpoint, Token},
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::{Clock, Instant, SystemClock};
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     calls::{Call, Ended, Job, Models, Order, Origin, What},

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::k8s::text::cut;
+use kube_loops::k8s::text::cut;
 
 use super::{
     plan::stored_hash,

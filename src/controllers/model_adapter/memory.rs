@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 
 /// Memory of one ModelAdapter; a fresh one knows nothing.
 #[derive(Debug, Clone, Default, PartialEq)]

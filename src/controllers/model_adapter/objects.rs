@@ -20,8 +20,9 @@ use crate::{
         keys::{DEFAULT_ENGINE_PORT, MODEL_NAME, SERVICE_NAME_LABEL, model_adapter::NAME_LABEL},
         model::{API_VERSION, MODEL_ADAPTER, ModelAdapter},
     },
-    k8s::{names::is_label_value, served_model::engine_port_of},
+    k8s::served_model::engine_port_of,
 };
+use kube_loops::k8s::names::is_label_value;
 
 const PORT_NAME: &str = "http";
 const PROTOCOL: &str = "TCP";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use rand::{SeedableRng as _, rngs::SmallRng};
 
-use crate::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     card::PERIOD,

@@ -6,7 +6,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{clock::Instant, runtime::reconciler::Key};
+use kube_fenced_election::clock::Instant;
+use kube_loops::runtime::reconciler::Key;
 
 /// How long a placement counts that no status shows.
 const ASSUMED: Duration = Duration::from_mins(1);

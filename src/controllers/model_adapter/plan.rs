@@ -4,14 +4,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{
-    api::{
-        keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
-        model::{ModelAdapter, ModelAdapterStatus},
-    },
-    clock::Timestamp,
-    k8s::selector::Selector,
+use crate::api::{
+    keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
+    model::{ModelAdapter, ModelAdapterStatus},
 };
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::k8s::selector::Selector;
 
 use super::{
     dropped::plan_dropped,

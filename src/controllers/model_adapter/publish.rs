@@ -6,10 +6,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    api::keys::{MODEL_NAME, SERVICE_NAME_LABEL, model_adapter::NAME_LABEL},
-    clock::Timestamp,
-};
+use crate::api::keys::{MODEL_NAME, SERVICE_NAME_LABEL, model_adapter::NAME_LABEL};
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     objects::{build_endpoint_slice, build_service, common_port},

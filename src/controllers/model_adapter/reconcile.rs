@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tracing::debug;
 
-use crate::{
-    api::model::ModelAdapter,
-    clock::{SharedClock, Timestamp},
+use crate::api::model::ModelAdapter;
+use kube_fenced_election::clock::{SharedClock, Timestamp};
+use kube_loops::{
     cluster::{self, events::Recorder},
     runtime::{
         memory::Memory as Remembered,

@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::model::{ModelAdapter, ModelAdapterStatus},
-    clock::{Clock, Instant, SystemClock, Timestamp},
-    cluster,
     k8s::pod_facts::PodFacts,
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::{Clock, Instant, SystemClock, Timestamp};
+use kube_loops::{cluster, runtime::reconciler::Key};
 
 use super::{
     calls::{Call, Ended, Models, Order, Origin, What},

@@ -6,13 +6,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::{
-    api::model::{ModelAdapter, ModelAdapterStatus},
-    clock::Timestamp,
-    k8s::{
-        conditions::{self, Stated},
-        text::cut,
-    },
+use crate::api::model::{ModelAdapter, ModelAdapterStatus};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::k8s::{
+    conditions::{self, Stated},
+    text::cut,
 };
 
 use super::{

@@ -14,11 +14,11 @@ use crate::{
         },
         model::ModelAdapter,
     },
-    clock::Instant,
     engine::endpoint::{Dialect, Endpoint, Token, TokenError},
     k8s::pod_facts::PodFacts,
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::Instant;
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     ledger::{Asked, Ledger},

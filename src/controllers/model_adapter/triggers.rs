@@ -7,7 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::{
     api::{keys::model_adapter::LOADED_SPEC_HASH, model::ModelAdapter},
-    k8s::{pod_facts::PodFacts, selector::Selector},
+    k8s::pod_facts::PodFacts,
+};
+use kube_loops::{
+    k8s::selector::Selector,
     runtime::{
         reconciler::Key,
         watches::{Change, Stored},

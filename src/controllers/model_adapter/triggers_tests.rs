@@ -3,11 +3,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::model::ModelAdapter,
-    k8s::pod_facts::PodFacts,
-    runtime::{reconciler::Key, watches::Change},
-};
+use crate::{api::model::ModelAdapter, k8s::pod_facts::PodFacts};
+use kube_loops::runtime::{reconciler::Key, watches::Change};
 
 use super::triggers::{of_pod, worth_a_pass};
 

@@ -4,7 +4,7 @@
 use kube::core::ApiResource;
 use tracing::info;
 
-use crate::cluster::{
+use kube_loops::cluster::{
     error::WriteError,
     writer::{Target, Writer},
 };

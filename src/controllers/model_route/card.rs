@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use kube::core::ApiResource;
 
-use crate::{
-    api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE},
-    runtime::controller::{Card, Kind, LoopCard, Rule},
-};
+use crate::api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE};
+use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
 
 /// Name in `--controllers`.
 pub(super) const NAME: &str = "model-route-controller";

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use kube::core::DynamicObject;
 
-use crate::{
-    k8s::names::reference_grant_name_for,
-    runtime::{
-        reconciler::Key,
-        watches::{Read, Store, Stored, WatchSpec, Watches},
-    },
+use crate::k8s::names::reference_grant_name_for;
+use kube_loops::runtime::{
+    reconciler::Key,
+    watches::{Read, Store, Stored, WatchSpec, Watches},
 };
 
 use super::{

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Timestamp, runtime::reconciler::Key};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::reconciler::Key;
 
 /// First wait between two repairs of one route; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);

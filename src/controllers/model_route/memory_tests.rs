@@ -2,7 +2,8 @@
 use std::time::Duration;
 
 use super::memory::Memory;
-use crate::{clock::Timestamp, runtime::reconciler::Key};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::reconciler::Key;
 
 #[test]
 fn a_loss_is_remembered_until_it_is_taken() {

@@ -56,7 +56,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::{
+use kube_loops::{
     cluster::{events::Recorder, writer::Writer},
     runtime::{
         controller::{Card, Controller, RunError, Term},

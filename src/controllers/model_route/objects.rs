@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::keys::{MANAGED_BY_LABEL, model_route},
     k8s::names::reference_grant_name_for,
-    runtime::watches::Stored,
 };
+use kube_loops::runtime::watches::Stored;
 
 use super::{
     card::{GATEWAY_GROUP, ModelRouteSettings, http_routes, reference_grants},

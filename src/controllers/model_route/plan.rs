@@ -9,11 +9,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    api::keys::{MANAGED_BY_LABEL, model_route},
-    cluster::events::EventDraft,
-    runtime::watches::Stored,
-};
+use crate::api::keys::{MANAGED_BY_LABEL, model_route};
+use kube_loops::{cluster::events::EventDraft, runtime::watches::Stored};
 
 use super::{
     card::ModelRouteSettings,

@@ -13,7 +13,8 @@ use super::{
     snapshot::{GrantSnapshot, RouteSnapshot},
     sources::{Source, SourceKind},
 };
-use crate::{k8s::names::route_name_for, runtime::watches::Stored};
+use crate::k8s::names::route_name_for;
+use kube_loops::runtime::watches::Stored;
 
 const GATEWAY: &str = "aibrix-system";
 const NAMESPACES: [&str; 3] = ["a", "b", GATEWAY];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tracing::{debug, info};
 
-use crate::{
+use kube_loops::{
     cluster::{events::Recorder, writer::Writer},
     runtime::reconciler::{Key, Outcome, Pass, Reconciler},
 };

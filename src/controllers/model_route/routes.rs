@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::{
     api::keys::{MANAGED_BY_LABEL, model_route},
     k8s::names::{reference_grant_name_for, route_name_for},
-    runtime::watches::{Stored, interner::Interner},
 };
+use kube_loops::runtime::watches::{Stored, interner::Interner};
 
 use super::{card::ModelRouteSettings, sources::SourceKind};
 

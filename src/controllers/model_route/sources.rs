@@ -8,15 +8,15 @@ use kube::core::DynamicObject;
 
 use crate::{
     api::keys::{DEFAULT_ENGINE_PORT, MANAGED_BY_LABEL, model_route},
-    clock::Timestamp,
     k8s::{
         names::route_name_for,
         served_model::{InvalidPort, backend_service_of, model_name_of, port_label_of},
     },
-    runtime::{
-        controller::Kind,
-        watches::{Stored, interner::Interner},
-    },
+};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::{
+    controller::Kind,
+    watches::{Stored, interner::Interner},
 };
 
 /// Kinds of workloads whose models get a route, in the order of their names.

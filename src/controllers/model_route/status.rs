@@ -3,8 +3,8 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use crate::{
-    api::keys::{DEFAULT_ENGINE_PORT, model_route},
+use crate::api::keys::{DEFAULT_ENGINE_PORT, model_route};
+use kube_loops::{
     cluster::events::{EventDraft, Severity},
     k8s::{names::is_service_name, text},
     runtime::watches::Stored,

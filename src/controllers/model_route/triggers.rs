@@ -4,12 +4,10 @@
 //! A key is an HTTPRoute in the namespace of the gateway, which stands for its model (a model has one route, and
 //! the name of the model alone gives the name of the route), or the ReferenceGrant of another namespace.
 
-use crate::{
-    k8s::names::reference_grant_name_for,
-    runtime::{
-        reconciler::Key,
-        watches::{Change, Stored},
-    },
+use crate::k8s::names::reference_grant_name_for;
+use kube_loops::runtime::{
+    reconciler::Key,
+    watches::{Change, Stored},
 };
 
 use super::{

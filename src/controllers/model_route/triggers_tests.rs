@@ -9,7 +9,7 @@ use super::{
     sources::SourceFacts,
     triggers::{Affected, of_grant, of_route, of_source},
 };
-use crate::runtime::{reconciler::Key, watches::Change};
+use kube_loops::runtime::{reconciler::Key, watches::Change};
 
 const GATEWAY: &str = "aibrix-system";
 

@@ -14,8 +14,8 @@ use crate::{
         duration::{format_duration, parse_duration},
         number::{parse_bool, parse_float},
     },
-    k8s::text::cut,
 };
+use kube_loops::k8s::text::cut;
 
 use super::algorithm::{Limits, cooldown::CooldownWindows};
 

@@ -9,13 +9,11 @@ use kube::core::ApiResource;
 use serde_json::Value;
 use tracing::info;
 
-use crate::{
-    api::autoscaling::{PodAutoscaler, PodAutoscalerStatus},
-    clock::SharedClock,
-    cluster::{
-        error::{Thing, WriteError},
-        writer::{Target, Writer},
-    },
+use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::cluster::{
+    error::{Thing, WriteError},
+    writer::{Target, Writer},
 };
 
 use super::{

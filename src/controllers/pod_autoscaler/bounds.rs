@@ -10,9 +10,9 @@ use jiff::{ToSpan, civil, tz::TimeZone};
 
 use crate::{
     api::autoscaling::{DEFAULT_MIN_REPLICAS, PodAutoscalerSpec, ScheduledBounds},
-    clock::Timestamp,
     validation::schedules::{Timetable, parse_schedules},
 };
+use kube_fenced_election::clock::Timestamp;
 
 /// Bounds in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bounds::{Bounds, resolve};
-use crate::{api::autoscaling::PodAutoscalerSpec, clock::Timestamp};
+use crate::api::autoscaling::PodAutoscalerSpec;
+use kube_fenced_election::clock::Timestamp;
 
 /// Base bounds 1 to 10.
 fn spec(schedules: Value) -> PodAutoscalerSpec {

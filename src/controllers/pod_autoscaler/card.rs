@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    api::autoscaling,
-    runtime::controller::{Card, Kind, LoopCard, Rule},
-};
+use crate::api::autoscaling;
+use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
 
 /// Time between two decisions of an autoscaler, and between two rounds of measurements.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(10);

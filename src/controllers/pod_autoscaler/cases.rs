@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
-use crate::{api::autoscaling::PodAutoscaler, clock::Timestamp};
+use crate::api::autoscaling::PodAutoscaler;
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     snapshot::{Claim, HpaSeen, Reading, SampleError, Samples, Snapshot, TargetSeen},

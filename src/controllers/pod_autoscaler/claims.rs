@@ -8,9 +8,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{
-    api::autoscaling::PodAutoscaler,
-    clock::Timestamp,
+use crate::api::autoscaling::PodAutoscaler;
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::{
     k8s::{conditions, owner::group_of},
     runtime::reconciler::Key,
 };

@@ -8,7 +8,8 @@ use super::{
     claims::{Claims, Settled},
     snapshot::Claim,
 };
-use crate::{api::autoscaling::PodAutoscaler, runtime::reconciler::Key};
+use crate::api::autoscaling::PodAutoscaler;
+use kube_loops::runtime::reconciler::Key;
 
 fn named(name: &str, created: i64, changes: Value) -> Arc<PodAutoscaler> {
     let mut pa = pa(changes);

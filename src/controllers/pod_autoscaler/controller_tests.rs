@@ -19,18 +19,22 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, SharedClock, SystemClock},
     controllers::{Deps, all},
+    testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page},
+};
+use kube_fenced_election::{
+    clock::{Clock, SharedClock, SystemClock},
     fence::{Fence, FenceKeeper},
+};
+use kube_loops::{
+    metrics::Metrics,
     runtime::{
         controller::{FencedClient, RunError, Term},
         metrics::RuntimeMetrics,
         progress::Progress,
-        scripted::ScriptedApi,
         watches::Watches,
     },
-    telemetry::Metrics,
-    testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page},
+    testkit::scripted::ScriptedApi,
 };
 
 const AUTOSCALERS: &str = "/apis/autoscaling.aibrix.ai/v1alpha1/podautoscalers";
@@ -183,7 +187,7 @@ impl Led {
         let clock: SharedClock = Arc::new(SystemClock);
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
-        let metrics = Metrics::empty();
+        let metrics = Metrics::new();
         let mut deps = Deps::new(watches, runtime, &metrics, "test").unwrap();
         deps.sync_period = PERIOD;
         let (right, fence) = Fence::without_election(Arc::clone(&clock));

@@ -8,10 +8,10 @@ use crate::{
     api::autoscaling::{
         DEFAULT_OBSERVE_WINDOW_SECONDS, DEFAULT_PANIC_WINDOW_SECONDS, MetricSource, PodAutoscaler,
     },
-    clock::Timestamp,
-    k8s::text::cut,
     validation::pod_autoscaler::target_value,
 };
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::k8s::text::cut;
 
 use super::{
     algorithm::{aggregate::mean_of_pods, apa, kpa},

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{
+use kube_loops::{
     cluster::error::WriteError,
     runtime::reconciler::{Failure, Retry},
 };

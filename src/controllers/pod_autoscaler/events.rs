@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events on PodAutoscalers. Pure.
 
-use crate::{
-    api::autoscaling::{API_VERSION, POD_AUTOSCALER, PodAutoscaler},
-    cluster::events::{EventDraft, Severity, regarding},
-};
+use crate::api::autoscaling::{API_VERSION, POD_AUTOSCALER, PodAutoscaler};
+use kube_loops::cluster::events::{EventDraft, Severity, regarding};
 
 use super::steps;
 

@@ -21,9 +21,9 @@ use crate::{
         autoscaling::{API_VERSION, MetricSource, POD_AUTOSCALER, PodAutoscaler},
         keys::LAST_APPLIED_ANNOTATION,
     },
-    k8s::quantity,
     validation::pod_autoscaler::target_value,
 };
+use kube_loops::k8s::quantity;
 
 use super::{annotations::Parameters, bounds::Bounds};
 

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{api::autoscaling::ScalingEvent, clock::Timestamp};
+use crate::api::autoscaling::ScalingEvent;
+use kube_fenced_election::clock::Timestamp;
 
 use super::algorithm::{cooldown::Recommendations, window::Windows};
 

@@ -5,9 +5,9 @@ use std::{any::Any, collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::{
+use kube_loops::{
+    metrics::{Metrics, MetricsError, SeriesFamily},
     runtime::reconciler::Key,
-    telemetry::{Metrics, MetricsError, SeriesFamily},
 };
 
 use super::steps::Gauge;

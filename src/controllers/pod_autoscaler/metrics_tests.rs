@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use crate::{runtime::reconciler::Key, telemetry::Metrics};
+use kube_loops::{metrics::Metrics, runtime::reconciler::Key};
 
 use super::{
     metrics::{ScaleActions, TermGauge},
@@ -16,7 +16,7 @@ fn series(metrics: &Metrics) -> Vec<String> {
 
 #[test]
 fn autoscaler_has_one_series_which_goes_with_it() {
-    let metrics = Metrics::empty();
+    let metrics = Metrics::new();
     let gauge = TermGauge::new(&ScaleActions::register(&metrics).unwrap());
     let key = Key::new("ns", "pa");
     for value in [3, 4] {
@@ -39,7 +39,7 @@ fn autoscaler_has_one_series_which_goes_with_it() {
 
 #[test]
 fn series_go_with_the_term() {
-    let metrics = Metrics::empty();
+    let metrics = Metrics::new();
     let gauge = TermGauge::new(&ScaleActions::register(&metrics).unwrap());
     gauge.show(&Key::new("ns", "a"), &STABLE);
     gauge.show(&Key::new("ns", "b"), &ABOVE);

@@ -64,9 +64,9 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::{
+use crate::engine::http::EngineClient;
+use kube_loops::{
     cluster::{events::Recorder, writer::Writer},
-    engine::http::EngineClient,
     runtime::{
         controller::{Card, Controller, LoopCard, RunError, Term},
         loops::{BuiltLoop, Loop, run_with_events},

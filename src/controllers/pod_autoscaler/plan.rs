@@ -6,12 +6,12 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 
 use crate::{
     api::autoscaling::{PodAutoscaler, PodAutoscalerStatus, ScalingEvent},
-    clock::Timestamp,
-    k8s::{
-        conditions,
-        text::{EVENT_MESSAGE_BYTES, cut},
-    },
     validation::pod_autoscaler::first_problem,
+};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::k8s::{
+    conditions,
+    text::{EVENT_MESSAGE_BYTES, cut},
 };
 
 use super::{

@@ -12,10 +12,8 @@ use super::{
     steps::{Conclusion, Gauge, Step, Trouble},
     world::{World, pass, scale_of},
 };
-use crate::{
-    api::autoscaling::{PodAutoscaler, PodAutoscalerStatus},
-    runtime::reconciler::Key,
-};
+use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
+use kube_loops::runtime::reconciler::Key;
 
 fn events_of(conclusion: &Conclusion) -> Vec<(&'static str, String)> {
     conclusion.events.iter().map(|event| (event.reason, event.message.clone())).collect()

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tracing::{debug, info};
 
-use crate::{
+use kube_loops::{
     cluster::events::Recorder,
     runtime::{
         memory::Memory as Remembered,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 
-use crate::{
-    api::autoscaling::PodAutoscaler, clock::Timestamp, runtime::reconciler::Key, validation::pod_autoscaler,
-};
+use crate::{api::autoscaling::PodAutoscaler, validation::pod_autoscaler};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::reconciler::Key;
 
 use super::targets::Target;
 

@@ -9,12 +9,12 @@ use k8s_openapi::{
 
 use crate::{
     api::autoscaling::{PodAutoscalerStatus, ScalingEvent, ScheduledBounds},
-    clock::Timestamp,
-    k8s::{
-        conditions::{self, Stated},
-        text::cut,
-    },
     validation::pod_autoscaler::Problem,
+};
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::k8s::{
+    conditions::{self, Stated},
+    text::cut,
 };
 
 use super::steps::{Conclusion, EventDraft, Plan, Step};

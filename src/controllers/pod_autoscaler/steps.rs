@@ -6,10 +6,8 @@ use std::time::Duration;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
-use crate::{
-    api::autoscaling::{PodAutoscalerStatus, ScalingEvent},
-    clock::Timestamp,
-};
+use crate::api::autoscaling::{PodAutoscalerStatus, ScalingEvent};
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     memory::Memory,

@@ -6,12 +6,10 @@ use std::{collections::BTreeMap, fmt};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
-use crate::{
-    api::{autoscaling::PodAutoscaler, keys},
-    k8s::{
-        owner::group_of,
-        selector::{Selector, SelectorError},
-    },
+use crate::api::{autoscaling::PodAutoscaler, keys};
+use kube_loops::k8s::{
+    owner::group_of,
+    selector::{Selector, SelectorError},
 };
 
 /// A target that was read.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 
-use crate::{
-    api::autoscaling::PodAutoscaler,
+use crate::api::autoscaling::PodAutoscaler;
+use kube_loops::{
     k8s::owner::group_of,
     runtime::{reconciler::Key, watches::Change},
 };

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::autoscaling::PodAutoscaler,
-    runtime::{reconciler::Key, watches::Change},
-};
+use crate::api::autoscaling::PodAutoscaler;
+use kube_loops::runtime::{reconciler::Key, watches::Change};
 
 use super::{
     fetch::stores::TargetFacts,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 
 /// One request to a pod that has an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -13,7 +13,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::clock::Instant;
+use kube_fenced_election::clock::Instant;
 
 use super::{journal::Effect, sidecar};
 

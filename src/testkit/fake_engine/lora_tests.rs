@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::clock::{Clock, Instant, SystemClock};
+use kube_fenced_election::clock::{Clock, Instant, SystemClock};
 
 use super::{
     journal::Effect,

@@ -31,7 +31,7 @@ use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
-use crate::clock::{Clock, SystemClock};
+use kube_fenced_election::clock::{Clock, SystemClock};
 
 use self::serve::{Body, Handler, Hangup, Server, endless, json, text};
 pub use self::{

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::clock::Instant;
+use kube_fenced_election::clock::Instant;
 
 use super::lora::{Reply, Running, fields};
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use crate::clock::{Clock, Instant, SystemClock};
+use kube_fenced_election::clock::{Clock, Instant, SystemClock};
 
 use super::{
     journal::Journal,

@@ -17,7 +17,7 @@ use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::Notify;
 
-use crate::runtime::{
+use kube_loops::runtime::{
     controller::{Card, Controller, LoopCard, Rule, RunError, Term},
     loops::{Loop, run_loops},
     metrics::RuntimeMetrics,

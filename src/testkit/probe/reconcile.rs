@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{
-    clock::SharedClock,
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{
     cluster::{
         error::WriteError,
         writer::{Target, Writer},

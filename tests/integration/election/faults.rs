@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Client, ResourceExt,
     api::{DeleteParams, ListParams},
 };
+use kube_fenced_election::clock::Timestamp;
 use serde_json::json;
 
 use crate::support::{

@@ -156,7 +156,7 @@ fn last_write(
     entries: &[Entry],
     manager: &Manager,
     controller: &str,
-) -> aibrix_controller_manager::clock::Timestamp {
+) -> kube_fenced_election::clock::Timestamp {
     let by = |it: &&Entry| {
         let caller = it.caller.as_ref();
         caller.is_some_and(|by| by.controller == controller && manager.is(&by.identity))

@@ -3,17 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aibrix_controller_manager::{
-    clock::{Clock, SystemClock},
-    election::{
-        decision::Timing,
-        guard::Guarded,
-        lock::{AttemptEnd, LeaseClients, Lock},
-        observation::{Observation, Sight, Source},
-    },
-};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
+use kube_fenced_election::{
+    clock::{Clock, SystemClock},
+    decision::Timing,
+    guard::Guarded,
+    lock::{AttemptEnd, LeaseClients, Lock},
+    observation::{Observation, Sight, Source},
+    testkit::names,
+};
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -53,7 +52,7 @@ async fn bare(client: Client, lease: String, me: String, start: Arc<Barrier>) ->
 
 async fn guarded(client: Client, lease: Lease, me: String, start: Arc<Barrier>) -> bool {
     let name = lease.metadata.name.clone().expect("a name");
-    let guarded = Guarded::new(NS, &name, &me, &Timing::default());
+    let guarded = Guarded::new(&names(), NS, &name, &me, &Timing::default());
     let clients = LeaseClients { first: client.clone(), second: client };
     let lock = Lock::new(&clients, guarded, Duration::from_secs(15), Arc::new(SystemClock));
     // Seen 10 s ago and not renewed since: expired by observation.

@@ -47,7 +47,7 @@ async fn pod_is_chosen_once_it_has_been_ready_for_a_while() {
     scene.set_ready("web-0", true, Duration::ZERO).await;
     let ready = scene.get(&scene.bare_pod("web-0")).await.unwrap();
     let at = &ready["status"]["conditions"][3]["lastTransitionTime"];
-    let at: aibrix_controller_manager::clock::Timestamp = at.as_str().unwrap().parse().unwrap();
+    let at: kube_fenced_election::clock::Timestamp = at.as_str().unwrap().parse().unwrap();
     let it = scene.single("sql");
     scene.create(&it).await;
     let waiting = scene.until_said(&it, "Ready", "False/PodNotReady", SOON).await;

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use aibrix_controller_manager::clock::Timestamp;
 use http::Request;
+use kube_fenced_election::clock::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aibrix_controller_manager::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 use serde_json::{Value, json};
 
 use super::{

@@ -10,10 +10,8 @@ use std::{
     net::IpAddr,
 };
 
-use aibrix_controller_manager::{
-    clock::Timestamp,
-    testkit::fake_engine::{Effect, Entry},
-};
+use aibrix_controller_manager::testkit::fake_engine::{Effect, Entry};
+use kube_fenced_election::clock::Timestamp;
 
 use super::{
     audit::Caller,

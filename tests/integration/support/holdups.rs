@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use aibrix_controller_manager::clock::{Instant, Timestamp};
+use kube_fenced_election::clock::{Instant, Timestamp};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 use serde_json::Value;
 
 use super::audit::Entry;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use aibrix_controller_manager::clock::Timestamp;
+use kube_fenced_election::clock::Timestamp;
 
 use super::{audit::Entry, leases::Change, silences::Span};
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-pub(crate) use aibrix_controller_manager::clock::Instant;
-use aibrix_controller_manager::clock::{Clock, SystemClock, Timestamp};
+pub(crate) use kube_fenced_election::clock::Instant;
+use kube_fenced_election::clock::{Clock, SystemClock, Timestamp};
 
 /// How long the last look may take beyond the deadline.
 const LOOK: Duration = Duration::from_secs(2);

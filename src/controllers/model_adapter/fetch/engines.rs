@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use crate::{
-    cluster::error::{Cause, ReadError, Thing},
     controllers::model_adapter::{
         calls::{Ended, Models, Order, What},
         load_retry::LoadFailure,
@@ -19,8 +18,9 @@ use crate::{
         http::EngineClient,
         lora::Load,
     },
-    fence::Fence,
 };
+use kube_fenced_election::fence::Fence;
+use kube_loops::cluster::error::{Cause, ReadError, Thing};
 
 use super::runner::CallEngines;
 

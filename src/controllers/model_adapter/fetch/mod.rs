@@ -11,14 +11,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{
-    api::model::ModelAdapter,
-    clock::{Instant, SharedClock},
-    runtime::{
-        expectations::{Expectations, Seen},
-        reconciler::Key,
-        watches::{Stored, version},
-    },
+use crate::api::model::ModelAdapter;
+use kube_fenced_election::clock::{Instant, SharedClock};
+use kube_loops::runtime::{
+    expectations::{Expectations, Seen},
+    reconciler::Key,
+    watches::{Stored, version},
 };
 
 use self::{

@@ -12,12 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    clock::SharedClock,
-    controllers::model_adapter::calls::{Call, Ended, Job, Models, Order},
-    controllers::model_adapter::ledger::Ledger,
+    controllers::model_adapter::{
+        calls::{Call, Ended, Job, Models, Order},
+        ledger::Ledger,
+    },
     engine::endpoint::Endpoint,
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::runtime::reconciler::Key;
 
 /// How engines are called.
 pub(in crate::controllers::model_adapter) trait CallEngines:

@@ -17,7 +17,6 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::{
     api::keys::{DEFAULT_ENGINE_PORT, ENGINE_LABEL, METRIC_PORT_LABEL},
-    clock::{Instant, SharedClock},
     controllers::model_adapter::{
         placement::{Mean, Measured, latency_score, throughput_score},
         settings::{PrometheusLogin, PrometheusSettings, SchedulerPolicy},
@@ -29,8 +28,9 @@ use crate::{
         promql::Server,
     },
     k8s::pod_facts::PodFacts,
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::{Instant, SharedClock};
+use kube_loops::runtime::reconciler::Key;
 
 /// How long a measurement serves.
 const FRESH: Duration = Duration::from_secs(5);

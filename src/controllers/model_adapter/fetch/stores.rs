@@ -15,14 +15,11 @@ use crate::{
         model::{GROUP, MODEL_ADAPTER, ModelAdapter},
     },
     controllers::model_adapter::snapshot::{ChildSeen, ServiceContent, SliceContent},
-    k8s::{
-        owner::{controller_of, group_of},
-        pod_facts::PodFacts,
-    },
-    runtime::{
-        pods,
-        watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
-    },
+    k8s::pod_facts::{self, PodFacts},
+};
+use kube_loops::{
+    k8s::owner::{controller_of, group_of},
+    runtime::watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
 };
 
 /// Everything that passes read from memory.
@@ -43,7 +40,7 @@ impl Stores {
     pub(in crate::controllers::model_adapter) fn new(watches: &Watches) -> Self {
         Self {
             adapters: watches.store(WatchSpec::<ModelAdapter>::all()),
-            pods: pods::store(watches),
+            pods: pod_facts::store(watches),
             services: watches.store(WatchSpec::<Service>::all().keeping(keep_service)),
             slices: watches.store(WatchSpec::<EndpointSlice>::all().keeping(keep_slice)),
         }

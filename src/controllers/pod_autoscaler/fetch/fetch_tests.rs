@@ -16,12 +16,15 @@ use serde_json::{Value, json};
 
 use crate::{
     api::autoscaling::PodAutoscalerStatus,
-    clock::{SharedClock, SystemClock},
     controllers::pod_autoscaler::{
         snapshot::{Claim, HpaSeen, Snapshot, TargetSeen},
         targets::ScaleTarget,
     },
-    runtime::{metrics::RuntimeMetrics, reconciler::Key, scripted::ScriptedApi, watches::Watches},
+};
+use kube_fenced_election::clock::{SharedClock, SystemClock};
+use kube_loops::{
+    runtime::{metrics::RuntimeMetrics, reconciler::Key, watches::Watches},
+    testkit::scripted::ScriptedApi,
 };
 
 use super::{Reads, live::Live, samples::Board, stores::Stores};

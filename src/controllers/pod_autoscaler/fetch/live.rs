@@ -7,10 +7,10 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::{
-    clock::SharedClock,
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{
+    chain::Chain,
     cluster::discovery::{Discovery, Mapping},
-    telemetry::Chain,
 };
 
 use super::said;

@@ -25,9 +25,9 @@ use kube::core::ApiResource;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::{
-    api::autoscaling::PodAutoscaler,
-    clock::SharedClock,
+use crate::api::autoscaling::PodAutoscaler;
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::{
     cluster::error::{Cause, ReadError, Thing},
     k8s::owner::{group_of, is_controlled_by},
     runtime::{

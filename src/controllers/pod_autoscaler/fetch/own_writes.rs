@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::{controllers::pod_autoscaler::targets::ScaleTarget, runtime::watches::version};
+use crate::controllers::pod_autoscaler::targets::ScaleTarget;
+use kube_loops::runtime::watches::version;
 
 /// Writes of one term that a store may not show yet. Holds one entry per target that was scaled and not
 /// read since.

@@ -10,14 +10,11 @@ use crate::{
         autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler},
         keys,
     },
-    k8s::{
-        owner::{controller_of, group_of},
-        pod_facts::PodFacts,
-    },
-    runtime::{
-        pods,
-        watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
-    },
+    k8s::pod_facts::{self, PodFacts},
+};
+use kube_loops::{
+    k8s::owner::{controller_of, group_of},
+    runtime::watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
 };
 
 /// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
@@ -63,7 +60,7 @@ impl Stores {
         Self {
             autoscalers: watches.store(WatchSpec::<PodAutoscaler>::all()),
             hpas: watches.store(WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa)),
-            pods: pods::store(watches),
+            pods: pod_facts::store(watches),
             targets: targets.collect(),
         }
     }

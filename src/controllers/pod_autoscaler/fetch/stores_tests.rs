@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::runtime::watches::Stored;
+use kube_loops::runtime::watches::Stored;
 
 use super::stores::{TargetFacts, autoscaler_of};
 

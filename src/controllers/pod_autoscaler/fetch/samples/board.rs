@@ -7,11 +7,9 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{
-    clock::SharedClock,
-    controllers::pod_autoscaler::snapshot::{SampleError, Samples},
-    runtime::reconciler::Key,
-};
+use crate::controllers::pod_autoscaler::snapshot::{SampleError, Samples};
+use kube_fenced_election::clock::SharedClock;
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     ledger::{Job, Ledger, Now},

@@ -11,11 +11,9 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{
-    clock::{Clock, SystemClock},
-    controllers::pod_autoscaler::snapshot::{Reading, SampleError},
-    runtime::reconciler::Key,
-};
+use crate::controllers::pod_autoscaler::snapshot::{Reading, SampleError};
+use kube_fenced_election::clock::{Clock, SystemClock};
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     board::Board,

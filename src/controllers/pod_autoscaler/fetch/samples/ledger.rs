@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    clock::{Instant, Timestamp},
-    controllers::pod_autoscaler::snapshot::{Reading, Samples},
-    runtime::reconciler::Key,
-};
+use crate::controllers::pod_autoscaler::snapshot::{Reading, Samples};
+use kube_fenced_election::clock::{Instant, Timestamp};
+use kube_loops::runtime::reconciler::Key;
 
 use super::wanted::{Item, Origin, Outcome, Wanted};
 

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    clock::{Instant, Timestamp},
     controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
     engine::{
         exposition::{Families, Scanner},
         http::{Scheme, Target},
     },
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::{Instant, Timestamp};
+use kube_loops::runtime::reconciler::Key;
 
 use super::{
     ledger::{Job, Lane, Ledger, Now},
@@ -29,7 +29,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let start = crate::clock::Clock::instant(&crate::clock::SystemClock);
+        let start = kube_fenced_election::clock::Clock::instant(&kube_fenced_election::clock::SystemClock);
         Self { ledger: Ledger::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
     }
 

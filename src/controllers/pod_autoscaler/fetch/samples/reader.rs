@@ -14,9 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{
     controllers::pod_autoscaler::{fetch, snapshot::SampleError},
     engine::http::{EngineClient, Target},
-    k8s::text,
-    telemetry::Chain,
 };
+use kube_loops::{chain::Chain, k8s::text};
 
 use super::{
     quantity::Quantity,

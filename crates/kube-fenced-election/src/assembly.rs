@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Puts the elections of one process together.
+
+use std::{fmt, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use kube::Api;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::whole_errors::whole_errors;
+
+use super::{
+    Settings,
+    decision::{Core, Permit, Timing},
+    elector::{self, Elector},
+    events::{LeaseEvents, LeaseRef},
+    guard::Guarded,
+    journal::Journal,
+    legacy::{self, GuardState, LegacyGuard},
+    lock::{LeaseClients, Lock},
+    metrics::Metrics,
+    names::Names,
+    presence::Presence,
+    seat::Seat,
+    shared::Shared,
+    status::{LeaseState, LeaseStatus},
+    watch::watch_lease,
+};
+
+/// One controller that stands for election.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Name of the controller.
+    pub controller: String,
+    /// Name of its Lease.
+    pub lease: String,
+    /// Clients for the traffic of that Lease.
+    pub clients: LeaseClients,
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate")
+            .field("controller", &self.controller)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the elections of one process are made of.
+pub struct Setup {
+    /// What this product writes into Leases besides their specification.
+    pub names: Arc<Names>,
+    /// Durations, identity and the like, checked.
+    pub settings: Settings,
+    /// Who stands.
+    pub candidates: Vec<Candidate>,
+    /// Clients for presence and for the Lease of an older manager.
+    pub clients: LeaseClients,
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// Publisher of events.
+    pub events: Arc<dyn LeaseEvents>,
+    /// Cancelled when the process shuts down.
+    pub shutdown: CancellationToken,
+    /// Told of what happens.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("settings", &self.settings)
+            .field("candidates", &self.candidates)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A future that somebody has to run; it ends by itself after shutdown.
+pub struct Task {
+    /// What it is, for logs.
+    pub name: String,
+    /// The work.
+    pub run: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The elections of one process.
+#[derive(Debug)]
+pub struct Election {
+    /// A seat per candidate, in the order of the candidates.
+    pub seats: Vec<Seat>,
+    /// One task per candidate, in the same order: the electors.
+    pub electors: Vec<Task>,
+    /// Tasks of the process: presence and the Lease of an older manager. They end after the electors.
+    pub companions: Vec<Task>,
+    /// How each election stands.
+    pub statuses: Vec<watch::Receiver<LeaseStatus>>,
+}
+
+impl Election {
+    /// Puts the elections together. Nothing is requested before the tasks run. Has to be called within a
+    /// tokio runtime.
+    pub fn new(setup: &Setup) -> Self {
+        let Settings { namespace, identity, .. } = &setup.settings;
+        let elections = setup.candidates.iter().map(|one| (one.lease.clone(), one.controller.clone()));
+        let shared = Shared::new(elections.collect(), setup.settings.legacy_lease.clone());
+        let mut companions = Vec::new();
+
+        let permit = setup.settings.legacy_lease.as_ref().map_or(Permit::Unbounded, |_| Permit::Closed);
+        let (guard, guarded) = watch::channel(GuardState { permit, held_for: None });
+        let legacy_left = CancellationToken::new();
+        let mut seats = Vec::new();
+        let mut electors = Vec::new();
+        for candidate in &setup.candidates {
+            let (seat, elector) = seat_of(setup, candidate, &shared, &guarded);
+            seats.push(seat);
+            electors.push(Task {
+                name: format!("elector of {}", candidate.controller),
+                run: elector.run().boxed(),
+            });
+        }
+        let statuses: Vec<_> = seats.iter().map(Seat::status).collect();
+
+        match &setup.settings.legacy_lease {
+            Some(lease) if !setup.candidates.is_empty() => {
+                let guard = legacy_guard(setup, lease, &shared, guard, legacy_left.clone());
+                companions
+                    .push(Task { name: format!("guard of {namespace}/{lease}"), run: guard.run().boxed() });
+            }
+            Some(_) | None => legacy_left.cancel(),
+        }
+        if !setup.candidates.is_empty() {
+            let presence = Presence {
+                api: Api::namespaced(whole_errors(setup.clients.first.clone()), namespace),
+                names: Arc::clone(&setup.names),
+                identity: identity.clone(),
+                shared: Arc::clone(&shared),
+                shutdown: setup.shutdown.clone(),
+                legacy_left,
+                spread: setup.settings.spread,
+                clock: Arc::clone(&setup.clock),
+            };
+            companions.push(Task { name: "presence".to_owned(), run: presence.run().boxed() });
+        }
+        Self { seats, electors, companions, statuses }
+    }
+}
+
+impl Settings {
+    /// The durations.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            lease_duration: self.lease_duration,
+            renew_deadline: self.renew_deadline,
+            retry_period: self.retry_period,
+        }
+    }
+}
+
+fn seat_of(
+    setup: &Setup,
+    candidate: &Candidate,
+    shared: &Arc<Shared>,
+    guard: &watch::Receiver<GuardState>,
+) -> (Seat, Elector) {
+    let names = &setup.names;
+    let Settings { namespace, identity, release_on_cancel, spread, .. } = &setup.settings;
+    let Candidate { controller, lease, clients } = candidate;
+    let timing = setup.settings.timing();
+    let now = setup.clock.instant();
+    let (seat, ends) = Seat::new(LeaseStatus {
+        controller: controller.clone(),
+        namespace: namespace.clone(),
+        lease: lease.clone(),
+        identity: identity.clone(),
+        state: LeaseState::Waiting,
+        holder: None,
+        transitions: 0,
+        valid_until: None,
+        last_error: None,
+        last_progress: now,
+    });
+    let guarded = Guarded {
+        labels: names.lease_labels(controller),
+        annotations: [(names.holder_annotation(), identity.clone())].into(),
+        ..Guarded::new(names, namespace, lease, identity, &timing)
+    };
+    let named = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
+    let permit = guard.borrow().permit_for(controller);
+    let parts = elector::Parts {
+        core: Core::new(identity.clone(), timing, *release_on_cancel, permit, now),
+        timing,
+        lock: Arc::new(Lock::new(clients, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
+        glimpses: watch_lease(Api::namespaced(whole_errors(clients.first.clone()), namespace), lease),
+        ends,
+        entry: shared.enter(lease),
+        guard: guard.clone(),
+        controller: controller.clone(),
+        shutdown: setup.shutdown.clone(),
+        metrics: setup.metrics.of_lease(&named, controller),
+        journal: Journal::new(names, controller, named, identity),
+        events: Arc::clone(&setup.events),
+        identity: identity.clone(),
+        spread: *spread,
+        clock: Arc::clone(&setup.clock),
+        jitter: Box::new(rand::random::<f64>),
+    };
+    (seat, Elector::new(parts))
+}
+
+fn legacy_guard(
+    setup: &Setup,
+    lease: &str,
+    shared: &Arc<Shared>,
+    state: watch::Sender<GuardState>,
+    left: CancellationToken,
+) -> LegacyGuard {
+    let (names, namespace) = (&setup.names, &setup.settings.namespace);
+    let timing = setup.settings.timing();
+    let guarded = Guarded {
+        labels: names.common_labels(),
+        keeps_duration: true,
+        request_timeout: timing.guard_hedge_after() * 2,
+        hedge_after: timing.guard_hedge_after(),
+        ..Guarded::new(names, namespace, lease, &names.group(), &timing)
+    };
+    let named = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
+    LegacyGuard::new(legacy::Parts {
+        lock: Lock::new(&setup.clients, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
+        glimpses: watch_lease(Api::namespaced(whole_errors(setup.clients.first.clone()), namespace), lease),
+        metrics: setup.metrics.of_guard(&named),
+        lease: named,
+        names: Arc::clone(names),
+        identity: setup.settings.identity.clone(),
+        timing,
+        release_on_cancel: setup.settings.release_on_cancel,
+        shared: Arc::clone(shared),
+        state,
+        left,
+        shutdown: setup.shutdown.clone(),
+        events: Arc::clone(&setup.events),
+        clock: Arc::clone(&setup.clock),
+        jitter: Box::new(rand::random::<f64>),
+    })
+}

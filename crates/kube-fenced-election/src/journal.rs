@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one elector says in the log. The phrases are those of client-go, which people search for.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::clock::Instant;
+
+use super::{
+    conflict::{Reports, Tenant, tenant_of},
+    decision::{Timing, Why},
+    events::{LeaseEvents, LeaseRef},
+    lock::LockError,
+    names::Names,
+    observation::Observation,
+};
+
+/// A lasting failure is repeated in the log this often.
+const REPEAT_PERIOD: Duration = Duration::from_secs(30);
+
+/// Logs one election, each change once.
+#[derive(Debug)]
+pub(super) struct Journal {
+    names: Arc<Names>,
+    controller: String,
+    lease: LeaseRef,
+    path: String,
+    identity: String,
+    holder: Option<String>,
+    failure: Option<(String, Instant)>,
+    reports: Reports,
+    guard_reports: Reports,
+    unlabelled: Option<String>,
+}
+
+impl Journal {
+    pub(super) fn new(names: &Arc<Names>, controller: &str, lease: LeaseRef, identity: &str) -> Self {
+        Self {
+            names: Arc::clone(names),
+            controller: controller.to_owned(),
+            path: lease.to_string(),
+            lease,
+            identity: identity.to_owned(),
+            holder: None,
+            failure: None,
+            reports: Reports::default(),
+            guard_reports: Reports::default(),
+            unlabelled: None,
+        }
+    }
+
+    pub(super) fn lease(&self) -> &LeaseRef {
+        &self.lease
+    }
+
+    pub(super) fn configured(&self, timing: &Timing) {
+        tracing::info!(
+            controller = self.controller,
+            lease = self.path,
+            identity = self.identity,
+            lease_duration = ?timing.lease_duration,
+            renew_deadline = ?timing.renew_deadline,
+            retry_period = ?timing.retry_period,
+            "leader election configured"
+        );
+    }
+
+    pub(super) fn attempting(&self) {
+        tracing::info!(
+            controller = self.controller,
+            lease = self.path,
+            identity = self.identity,
+            "attempting to acquire leader lease {}...",
+            self.path
+        );
+    }
+
+    pub(super) fn acquired(&self, transitions: i32) {
+        tracing::info!(
+            controller = self.controller,
+            lease = self.path,
+            identity = self.identity,
+            transitions,
+            "successfully acquired lease {}",
+            self.path
+        );
+    }
+
+    pub(super) fn renewed(&mut self) {
+        self.failure = None;
+        tracing::trace!(
+            controller = self.controller,
+            lease = self.path,
+            "successfully renewed lease {}",
+            self.path
+        );
+    }
+
+    pub(super) fn not_acquired(&self, seen: &Observation) {
+        let holder = seen.claimant().unwrap_or_default();
+        tracing::debug!(
+            controller = self.controller,
+            lease = self.path,
+            holder,
+            "lock is held by {holder} and has not yet expired"
+        );
+        tracing::debug!(
+            controller = self.controller,
+            lease = self.path,
+            "failed to acquire lease {}",
+            self.path
+        );
+    }
+
+    pub(super) fn asked_to_leave(&self, why: &Why) {
+        tracing::info!(
+            controller = self.controller,
+            lease = self.path,
+            reason = why.word(),
+            "asking controller to give its lease away"
+        );
+    }
+
+    pub(super) fn gave_way(&self, reason: &str) {
+        tracing::warn!(
+            controller = self.controller,
+            lease = self.path,
+            identity = self.identity,
+            reason,
+            "controller cannot work, giving its lease away"
+        );
+    }
+
+    pub(super) fn stopped(&self, why: &Why, seen: &Observation, last_error: Option<&str>) {
+        let (controller, lease, identity) = (&self.controller, &self.path, &self.identity);
+        match why {
+            Why::ControllerLeft | Why::Surplus => {}
+            Why::RenewDeadline
+            | Why::Rival(_)
+            | Why::ReleasedByOther
+            | Why::Legacy
+            | Why::GuardNotRenewed => {
+                if *why == Why::RenewDeadline {
+                    let cause = last_error.unwrap_or("timed out waiting for the condition");
+                    tracing::error!(controller, lease, identity, "failed to renew lease {lease}: {cause}");
+                }
+                let (holder, reason) = (seen.holder().unwrap_or_default(), why.word());
+                tracing::error!(controller, lease, identity, holder, reason, "leader election lost");
+            }
+        }
+        tracing::info!(controller, lease, identity, reason = why.word(), "stopped leading");
+    }
+
+    pub(super) fn released(&self) {
+        tracing::info!(
+            controller = self.controller,
+            lease = self.path,
+            identity = self.identity,
+            "released lease {}",
+            self.path
+        );
+    }
+
+    /// Each cause once, and again every half minute while it lasts.
+    pub(super) fn failed(&mut self, error: &LockError, now: Instant) {
+        let text = error.to_string();
+        if let Some((known, since)) = &self.failure
+            && *known == text
+            && now.saturating_duration_since(*since) < REPEAT_PERIOD
+        {
+            return;
+        }
+        tracing::error!(
+            controller = self.controller,
+            lease = self.path,
+            verb = error.attempt.verb(),
+            resource = "leases.coordination.k8s.io",
+            namespace = self.lease.namespace,
+            "{} {}: {}",
+            error.attempt,
+            self.path,
+            error.cause
+        );
+        self.failure = Some((text, now));
+    }
+
+    pub(super) fn watch_broken(&self, cause: &str) {
+        tracing::debug!(
+            controller = self.controller,
+            lease = self.path,
+            error = cause,
+            "watch on lease is broken"
+        );
+    }
+
+    /// Reports what the observation shows. Returns whether the holder has changed, and whose the Lease is.
+    pub(super) fn observed(
+        &mut self,
+        seen: &Observation,
+        events: &dyn LeaseEvents,
+        now: Instant,
+    ) -> (bool, Tenant) {
+        if let Some(uid) = seen.lease().and_then(|lease| lease.metadata.uid.as_ref())
+            && self.lease.uid.as_ref() != Some(uid)
+        {
+            self.lease.uid = Some(uid.clone());
+        }
+        let changed =
+            seen.holder().filter(|holder| self.holder.as_deref() != Some(holder)).map(str::to_owned);
+        if let Some(holder) = &changed {
+            tracing::info!(
+                controller = self.controller,
+                lease = self.path,
+                identity = self.identity,
+                holder,
+                transitions = seen.transitions(),
+                "new leader elected"
+            );
+            self.holder = Some(holder.clone());
+        }
+        let tenant = tenant_of(seen, &self.controller, &self.identity, now);
+        self.report(&tenant, events, now);
+        (changed.is_some(), tenant)
+    }
+
+    /// Reports that the Lease is the upgrade guard of another manager of this product, `None`: of nobody. That one
+    /// keeps its controllers back for whoever holds the guard's Lease.
+    pub(super) fn guarded_by(&mut self, manager: Option<&str>, events: &dyn LeaseEvents, now: Instant) {
+        let report = self.guard_reports.report(manager, now);
+        let Some(manager) = manager.filter(|_| report.log || report.event) else { return };
+        let flag = (self.names.own_lease_advice)(&self.controller);
+        if report.log {
+            tracing::error!(
+                controller = self.controller,
+                lease = self.path,
+                identity = self.identity,
+                guarded_by = manager,
+                flag,
+                "upgrade guard conflict"
+            );
+        }
+        if report.event {
+            let message = format!(
+                "upgrade guard conflict: {} stands for Lease {}, which {manager} takes for the Lease of an older \
+                 manager; set {flag}",
+                self.controller, self.path
+            );
+            events.guard_conflict(&self.lease, &self.identity, &message);
+        }
+    }
+
+    fn report(&mut self, tenant: &Tenant, events: &dyn LeaseEvents, now: Instant) {
+        let report = self.reports.report(tenant.other(), now);
+        match tenant {
+            Tenant::Same => self.unlabelled = None,
+            Tenant::Unlabelled { holder } => {
+                if self.unlabelled.as_ref() != Some(holder) {
+                    tracing::info!(
+                        controller = self.controller,
+                        lease = self.path,
+                        holder,
+                        "lease is held by a manager of another make"
+                    );
+                    self.unlabelled = Some(holder.clone());
+                }
+            }
+            Tenant::Other { controller: other, holder } => {
+                let flag = format!("--leader-election-id={}=<another id>", self.controller);
+                if report.log {
+                    tracing::error!(
+                        controller = self.controller,
+                        other_controller = other,
+                        lease = self.path,
+                        identity = self.identity,
+                        holder,
+                        flag,
+                        "election id conflict"
+                    );
+                }
+                if report.event {
+                    let message = format!(
+                        "election id conflict: {} and {other} are both set up to use Lease {}, held by {holder}; \
+                         set {flag}",
+                        self.controller, self.path
+                    );
+                    events.conflict(&self.lease, &self.identity, &message);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The upgrade guard: the Lease of an older, Go-made manager. Wait for it, then hold it as a group.
+//!
+//! A Go manager runs all controllers under one Lease, for which our electors do not contend. As long
+//! as it renews that Lease, no controller of ours starts. Afterwards our managers hold the Lease
+//! together, so that a Go manager that is started later (a rollback) waits until all of them are gone.
+//!
+//! Every manager that leads renews it every third of its stored duration, whatever the others do, and signs it with an
+//! annotation of its own: only its *own* successful write, counted from the moment at which it was sent, extends its
+//! right to write ([`Permit::Until`]). So a manager that cannot renew the claim stops before a Go manager may take the
+//! Lease. One that leads nothing writes nothing; its claim is renewed before it acquires its first Lease. Renewals
+//! keep the stored duration, because a shorter one would end the claims that others count on.
+//!
+//! Whoever stopped leading removes its signature once its own claim has ended; the one whose signature was the last
+//! releases the Lease in the same write, unless another member may take its controllers over: then the Lease expires
+//! if none does. All writes are compare-and-swap, so two that leave at once cannot both believe
+//! that the other one is still there. Signatures of members that are not present any more do not count.
+//!
+//! A manager of this product may sit on the Lease with a single controller, by a wrong `--leader-election-id`. It
+//! keeps a Go manager away as we would, so only that controller waits for it, and both sides say what is wrong. No
+//! claim of the group protects the others then: a Go manager that takes over from it is seen by the watch alone.
+
+mod keeper;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::BoxStream};
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::{Instant, SharedClock};
+
+use super::{
+    conflict::Reports,
+    decision::{Permit, Timing},
+    events::{LeaseEvents, LeaseRef},
+    lock::{AttemptEnd, Lock, LockError, ReleaseEnd},
+    metrics::GuardMetrics,
+    names::Names,
+    observation::{Novelty, Observation, Sight, Source, valid_until},
+    presence::fingerprint,
+    shared::{Members, Shared},
+    watch::Glimpse,
+};
+
+use keeper::{Keeper, keeper_of, sign, signatures};
+
+/// Time between two log lines while waiting for a Go manager.
+const REMINDER: Duration = Duration::from_mins(1);
+/// Time between two log lines about what is wrong; the task goes round at least this often.
+const COMPLAINT: Duration = Duration::from_secs(30);
+
+/// What the guard allows the controllers of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardState {
+    /// What it allows those that nobody else works for.
+    pub(super) permit: Permit,
+    /// The controller for which a manager of this product holds the guard's Lease; `None`: no such.
+    pub(super) held_for: Option<String>,
+}
+
+impl GuardState {
+    /// What it allows this controller.
+    pub(super) fn permit_for(&self, controller: &str) -> Permit {
+        if self.held_for.as_deref() == Some(controller) { Permit::Closed } else { self.permit }
+    }
+}
+
+/// What the task is made of.
+pub(super) struct Parts {
+    pub(super) names: Arc<Names>,
+    pub(super) lock: Lock,
+    pub(super) glimpses: BoxStream<'static, Glimpse>,
+    pub(super) lease: LeaseRef,
+    pub(super) identity: String,
+    pub(super) timing: Timing,
+    pub(super) release_on_cancel: bool,
+    pub(super) shared: Arc<Shared>,
+    /// Told to the electors.
+    pub(super) state: watch::Sender<GuardState>,
+    /// Cancelled when this task has done with the Lease.
+    pub(super) left: CancellationToken,
+    pub(super) shutdown: CancellationToken,
+    pub(super) metrics: Arc<dyn GuardMetrics>,
+    pub(super) events: Arc<dyn LeaseEvents>,
+    pub(super) clock: SharedClock,
+    /// Source of numbers in `0.0..1.0`.
+    pub(super) jitter: Box<dyn FnMut() -> f64 + Send>,
+}
+
+/// The group's claim by this process's own last write.
+#[derive(Debug, Clone, Copy)]
+struct OwnClaim {
+    /// Right before that write was sent.
+    sent: Instant,
+    renew_at: Instant,
+    until: Instant,
+}
+
+/// The task of the older manager's Lease.
+pub(super) struct LegacyGuard {
+    parts: Parts,
+    _left: DropGuard,
+    me: String,
+    /// The identity that holds the Lease.
+    group: String,
+    path: String,
+    seen: Observation,
+    watching: bool,
+    reread: bool,
+    read_at: Instant,
+    not_before: Instant,
+    claim: Option<OwnClaim>,
+    /// Random share of a second: those who lost a race do not try again at the same moment.
+    stagger: Duration,
+    leading: watch::Receiver<usize>,
+    wanted: watch::Receiver<bool>,
+    /// When the last controller stopped leading.
+    idle_since: Option<Instant>,
+    members: watch::Receiver<Members>,
+    reminded: Option<Instant>,
+    reports: Reports,
+    complained: Option<(String, Instant)>,
+}
+
+/// What comes next.
+enum Next {
+    Wait(Option<Instant>),
+    Read,
+    Take,
+    Leave,
+}
+
+impl LegacyGuard {
+    pub(super) fn new(mut parts: Parts) -> Self {
+        let now = parts.clock.instant();
+        Self {
+            _left: parts.left.clone().drop_guard(),
+            me: fingerprint(&parts.identity),
+            group: parts.names.group(),
+            path: parts.lease.to_string(),
+            seen: Observation::new(now),
+            watching: false,
+            reread: false,
+            read_at: now + parts.timing.retry_period,
+            not_before: now,
+            claim: None,
+            stagger: Duration::from_secs(1).mul_f64((parts.jitter)()),
+            leading: parts.shared.leading(),
+            wanted: parts.shared.guard_wanted(),
+            idle_since: Some(now),
+            members: parts.shared.members(),
+            reminded: None,
+            reports: Reports::default(),
+            complained: None,
+            parts,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut electors = self.parts.shared.electors();
+        loop {
+            let now = self.parts.clock.instant();
+            self.judge(now);
+            let last = *electors.borrow_and_update() == 0;
+            let next = if last { Next::Leave } else { self.next(now) };
+            let wait = match next {
+                Next::Read => {
+                    self.read().await;
+                    continue;
+                }
+                Next::Take => {
+                    self.take().await;
+                    continue;
+                }
+                Next::Leave => {
+                    self.leave(last).await;
+                    if last {
+                        return;
+                    }
+                    continue;
+                }
+                Next::Wait(until) => until,
+            };
+            let until = wait.unwrap_or(now + COMPLAINT).min(now + COMPLAINT);
+            tokio::select! {
+                biased;
+                Ok(()) = electors.changed() => {}
+                Ok(()) = self.leading.changed() => {
+                    let leads = *self.leading.borrow_and_update() > 0;
+                    self.idle_since = (!leads).then(|| self.parts.clock.instant());
+                }
+                Ok(()) = self.wanted.changed() => self.wanted.mark_unchanged(),
+                Some(glimpse) = self.parts.glimpses.next() => self.watched(glimpse),
+                Ok(()) = self.members.changed() => self.members.mark_unchanged(),
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    fn watched(&mut self, glimpse: Glimpse) {
+        let now = self.parts.clock.instant();
+        match glimpse {
+            Glimpse::Listed(sight) => {
+                self.watching = true;
+                self.see(sight, Source::List, now);
+            }
+            Glimpse::Changed(sight) => {
+                self.watching = true;
+                self.see(sight, Source::Watch, now);
+            }
+            Glimpse::Broken(cause) => {
+                self.watching = false;
+                self.seen.watch_broken();
+                tracing::debug!(lease = self.path, error = cause, "watch on lease is broken");
+            }
+        }
+    }
+
+    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
+        if let Some(lease) = sight.lease() {
+            self.parts.lease.uid.clone_from(&lease.metadata.uid);
+        }
+        match self.seen.saw(sight, source, at) {
+            Novelty::Changed => self.reread = false,
+            Novelty::Same => {}
+            Novelty::Stale => self.reread = true,
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.idle_since.is_none()
+    }
+
+    fn keeper(&self, now: Instant) -> Keeper {
+        keeper_of(&self.parts.names, &self.seen, &self.parts.lease.name, &self.members.borrow(), now)
+    }
+
+    /// Closes when a foreign manager is seen, stays open beside one of ours, and says so.
+    fn judge(&mut self, now: Instant) {
+        let keeper = self.keeper(now);
+        if let Keeper::Ours { controller, .. } = &keeper {
+            self.set_state(Permit::Unbounded, Some(controller.clone()));
+        }
+        // Also one that waits for our group has the wrong id: it never leads beside a manager that does.
+        let standing = {
+            let members = self.members.borrow();
+            let standing = members.standing_for(&self.parts.lease.name);
+            standing.map(|(member, controller)| (member.identity.clone(), controller.to_owned()))
+        };
+        self.parts.metrics.conflict(standing.is_some());
+        let report = self.reports.report(standing.as_ref().map(|(member, _)| member.as_str()), now);
+        if let Some((member, controller)) = standing.filter(|_| report.log || report.event) {
+            self.complain_about_ours(&member, &controller, report.event);
+        }
+        match keeper {
+            Keeper::Foreign(holder, _) => {
+                self.set_state(Permit::Closed, None);
+                self.remind(&holder, now);
+            }
+            Keeper::Nobody | Keeper::Group => {
+                self.reminded = None;
+                self.open(now);
+            }
+            Keeper::Unknown | Keeper::Ours { .. } => self.reminded = None,
+        }
+    }
+
+    /// Controllers may stand: under this process's own claim, which has to be written before anything begins. Those
+    /// that run beside a manager of ours on this Lease go on until it is.
+    fn open(&self, now: Instant) {
+        let state = self.parts.state.borrow().clone();
+        if state.permit == Permit::Closed || state.held_for.is_some() && !self.leads() {
+            self.set_state(Permit::Until(self.claim.map_or(now, |claim| claim.until)), None);
+        }
+    }
+
+    fn remind(&mut self, holder: &str, now: Instant) {
+        if self.reminded.is_none_or(|last| now.saturating_duration_since(last) >= REMINDER) {
+            self.reminded = Some(now);
+            tracing::info!(
+                lease = self.path,
+                identity = self.parts.identity,
+                holder,
+                "waiting for an older manager to stop, no controller starts"
+            );
+        }
+    }
+
+    /// `member` stands for the guard's Lease with `controller`, and may hold it.
+    fn complain_about_ours(&self, member: &str, controller: &str, publish: bool) {
+        let flag = (self.parts.names.own_lease_advice)(controller);
+        tracing::error!(
+            controller,
+            lease = self.path,
+            identity = self.parts.identity,
+            holder = self.seen.holder().unwrap_or_default(),
+            claimed_by = member,
+            flag,
+            "upgrade guard conflict"
+        );
+        if publish {
+            let message = format!(
+                "upgrade guard conflict: {member} stands for Lease {}, the Lease of older managers, with its \
+                 controller {controller}; start it with {flag}",
+                self.path
+            );
+            self.parts.events.guard_conflict(&self.parts.lease, &self.parts.identity, &message);
+        }
+    }
+
+    fn set_state(&self, permit: Permit, held_for: Option<String>) {
+        self.parts.metrics.waiting(permit == Permit::Closed);
+        let state = GuardState { permit, held_for };
+        self.parts.state.send_if_modified(|known| {
+            let new = *known != state;
+            *known = state;
+            new
+        });
+    }
+
+    fn next(&self, now: Instant) -> Next {
+        let look = if self.watching { None } else { Some(self.read_at) };
+        if look.is_some_and(|moment| moment <= now) {
+            return Next::Read;
+        }
+        let keeper = self.keeper(now);
+        let signed = signatures(&self.parts.names, &self.seen).any(|signature| signature == self.me);
+        let needed = self.leads() || *self.wanted.borrow();
+        let take_at = match &keeper {
+            Keeper::Unknown | Keeper::Ours { .. } | Keeper::Foreign(..) => None,
+            Keeper::Nobody | Keeper::Group if !needed => None,
+            Keeper::Nobody => Some(now),
+            // Somebody who does not see this member struck it off: no race of writes about it.
+            Keeper::Group if !signed => {
+                Some(self.claim.map_or(now, |claim| claim.sent + self.parts.timing.retry_period))
+            }
+            Keeper::Group => Some(self.claim.map_or(now, |claim| claim.renew_at)),
+        };
+        let take_at = take_at.map(|moment| moment.max(self.not_before));
+        if take_at.is_some_and(|moment| moment <= now) {
+            return Next::Take;
+        }
+        // A controller that only starts anew is no reason to let an older manager in, and nobody may count on a claim
+        // whose signature is gone.
+        let leave_at =
+            self.idle_since.filter(|_| signed && !needed && keeper == Keeper::Group).map(|since| {
+                let idle = since + self.parts.timing.lease_duration;
+                self.claim.map_or(idle, |claim| claim.until.max(idle)).max(self.not_before)
+            });
+        if leave_at.is_some_and(|moment| moment <= now) {
+            return Next::Leave;
+        }
+        let ends = match keeper {
+            Keeper::Ours { until, .. } | Keeper::Foreign(_, until) => Some(until),
+            Keeper::Unknown | Keeper::Nobody | Keeper::Group => None,
+        };
+        Next::Wait([look, take_at, leave_at, ends].into_iter().flatten().min())
+    }
+
+    async fn read(&mut self) {
+        let read = self.parts.lock.read().await;
+        let now = self.parts.clock.instant();
+        self.read_at = now + self.parts.timing.retry((self.parts.jitter)());
+        match read {
+            Ok((sight, at)) => self.see(sight, Source::Answer, at),
+            Err(error) => self.failed(&error, now),
+        }
+    }
+
+    async fn take(&mut self) {
+        let started = self.parts.clock.instant();
+        let (changes, _) = sign(&self.parts.names, &self.seen, &self.me, true, &self.members.borrow());
+        let read = self.reread || !self.watching;
+        let ended = self.parts.lock.attempt_with(self.seen.clone(), read, changes).await;
+        for (sight, at) in ended.seen {
+            self.see(sight, Source::Answer, at);
+        }
+        let now = self.parts.clock.instant();
+        match ended.end {
+            AttemptEnd::Holding { sent } => {
+                self.reread = false;
+                self.not_before = now;
+                self.complained = None;
+                self.extend(sent);
+            }
+            AttemptEnd::HeldByOther | AttemptEnd::LostRace => {
+                self.reread = true;
+                self.not_before = now + self.stagger / 4;
+            }
+            AttemptEnd::Failed(error) => {
+                self.reread = true;
+                // At once after one that was not answered in time.
+                self.not_before = now.max(started + self.parts.timing.release_retry());
+                self.failed(&error, now);
+            }
+        }
+    }
+
+    /// The group's claim was renewed by this process, with a request sent right after `sent`.
+    fn extend(&mut self, sent: Instant) {
+        let Some(lease) = self.seen.lease() else { return };
+        let stored = Duration::from_secs(self.seen.stored_seconds().unwrap_or(1));
+        let until = valid_until(sent, lease);
+        self.claim = Some(OwnClaim { sent, renew_at: sent + stored / 3, until });
+        self.set_state(Permit::Until(until), None);
+    }
+
+    /// Each cause once, and again every half minute while it lasts.
+    fn failed(&mut self, error: &LockError, now: Instant) {
+        let text = error.to_string();
+        if self
+            .complained
+            .as_ref()
+            .is_some_and(|(said, at)| *said == text && now.saturating_duration_since(*at) < COMPLAINT)
+        {
+            return;
+        }
+        let effect =
+            if self.leads() { "controllers stop when its claim ends" } else { "no controller starts" };
+        tracing::error!(
+            lease = self.path,
+            verb = error.attempt.verb(),
+            resource = "leases.coordination.k8s.io",
+            namespace = self.parts.lease.namespace,
+            error = text,
+            cure = "allow it, or switch the guard off with --legacy-leader-election-id=",
+            "cannot use the lease of older managers, {effect}"
+        );
+        self.complained = Some((text, now));
+    }
+
+    /// Removes the own signature, and releases the Lease if it was the last.
+    async fn leave(&mut self, for_good: bool) {
+        // Without a word when tasks may still run: the Lease then expires after them.
+        let silent = for_good
+            && (self.parts.shared.is_unfinished()
+                || (self.parts.shutdown.is_cancelled() && !self.parts.release_on_cancel));
+        let give_up = self.parts.clock.instant() + self.parts.timing.lease_duration;
+        while !silent
+            && self.seen.holder() == Some(self.group.as_str())
+            && self.parts.clock.instant() < give_up
+        {
+            if !self.leave_once().await {
+                tokio::time::sleep(self.parts.timing.release_retry()).await;
+                // Look before the next try: what is known may be why this one failed.
+                if let Ok((sight, at)) = self.parts.lock.read().await {
+                    self.see(sight, Source::Answer, at);
+                }
+                continue;
+            }
+            break;
+        }
+        self.not_before = self.parts.clock.instant() + self.parts.timing.retry_period;
+    }
+
+    async fn leave_once(&mut self) -> bool {
+        let (changes, others_remain) = {
+            let members = self.members.borrow();
+            let (changes, others_signed) = sign(&self.parts.names, &self.seen, &self.me, false, &members);
+            (changes, others_signed || members.would_guard(&self.parts.lease.name))
+        };
+        let (view, read) = (self.seen.clone(), self.reread || !self.watching);
+        let (seen, done) = if others_remain {
+            let ended = self.parts.lock.attempt_with(view, read, changes).await;
+            (ended.seen, matches!(ended.end, AttemptEnd::Holding { .. }))
+        } else {
+            let ended = self.parts.lock.release_with(view, read, changes).await;
+            (ended.seen, matches!(ended.end, ReleaseEnd::Released | ReleaseEnd::NotOurs))
+        };
+        for (sight, at) in seen {
+            self.see(sight, Source::Answer, at);
+        }
+        if done && !others_remain {
+            tracing::info!(lease = self.path, identity = self.group, "released lease {}", self.path);
+        }
+        done
+    }
+}

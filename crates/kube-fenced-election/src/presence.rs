@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who else is there? Each process keeps a Lease of its own that says that it is present.
+//!
+//! Presence decides nothing about leadership. It tells how to share the controllers out, whether
+//! anybody could take over from a controller that cannot work, and who of those that signed the Lease
+//! of [`super::legacy`] is still there.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::BoxStream};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Instant, SharedClock, Timestamp},
+    watch_backoff::WatchBackoff,
+};
+
+use super::{
+    names::Names,
+    shared::{Member, Members, Shared},
+};
+
+const RENEW_PERIOD: Duration = Duration::from_secs(10);
+/// A member that has not renewed for this long, as observed from here, is gone.
+const STALE_AFTER: Duration = Duration::from_mins(1);
+const SWEEP_PERIOD: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stopping process has no time to wait for what is only a courtesy.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Name of the presence Lease of `identity`.
+pub fn presence_name(names: &Names, identity: &str) -> String {
+    format!("{}-{}", names.manager, fingerprint(identity))
+}
+
+/// 64-bit FNV-1a in hex: short, stable, and good enough to tell a few identities apart.
+pub(super) fn fingerprint(identity: &str) -> String {
+    let hash = identity.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// A presence Lease as seen from here.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    member: Member,
+    version: Option<String>,
+    uid: Option<String>,
+    spec: Option<LeaseSpec>,
+    renewed: Instant,
+}
+
+/// A member whose presence Lease is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
+    pub(super) version: Option<String>,
+}
+
+/// Everybody else who has been seen. Pure.
+#[derive(Debug)]
+pub(super) struct Roster {
+    names: Arc<Names>,
+    own: String,
+    seen: BTreeMap<String, Seen>,
+    known_since: Option<Instant>,
+    some_left: bool,
+}
+
+impl Roster {
+    pub(super) fn new(names: Arc<Names>, own: String) -> Self {
+        Self { names, own, seen: BTreeMap::new(), known_since: None, some_left: false }
+    }
+
+    /// A presence Lease was created, renewed or listed.
+    pub(super) fn saw(&mut self, lease: &Lease, now: Instant) {
+        let Some(name) = lease.metadata.name.clone().filter(|name| *name != self.own) else { return };
+        let version = lease.metadata.resource_version.clone();
+        let before = self.seen.get(&name).filter(|seen| seen.uid == lease.metadata.uid);
+        if before.is_some_and(|seen| seen.version == version) {
+            return;
+        }
+        // A tool that labels Leases renews nothing.
+        let same_spec = before.filter(|seen| seen.spec == lease.spec);
+        let renewed = same_spec.map_or(now, |seen| seen.renewed);
+        // One that was counted as gone and comes back has to be seen anew.
+        let seen_since = before.filter(|seen| !seen.is_stale(now)).map_or(now, |seen| seen.member.seen_since);
+        let annotation = |key: &str| lease.metadata.annotations.as_ref()?.get(key);
+        let member = Member {
+            identity: lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
+            seen_since,
+            leaving: annotation(&self.names.leaving_annotation()).is_some(),
+            contends_for: annotation(&self.names.contends_for_annotation())
+                .map(|leases| leases.split(',').map(str::to_owned).collect()),
+            elections: annotation(&self.names.elections_annotation())
+                .map(String::as_str)
+                .map(elections_in)
+                .unwrap_or_default(),
+            guards: annotation(&self.names.guards_annotation()).cloned(),
+        };
+        let (uid, spec) = (lease.metadata.uid.clone(), lease.spec.clone());
+        self.seen.insert(name, Seen { member, version, uid, spec, renewed });
+    }
+
+    /// A presence Lease was deleted.
+    pub(super) fn lost(&mut self, name: &str) {
+        self.some_left |= self.seen.remove(name).is_some();
+    }
+
+    /// A complete list: whoever is not in it is gone.
+    pub(super) fn listed(&mut self, leases: &[Lease], now: Instant) {
+        let names: Vec<&str> = leases.iter().filter_map(|lease| lease.metadata.name.as_deref()).collect();
+        let missing: Vec<String> =
+            self.seen.keys().filter(|name| !names.contains(&name.as_str())).cloned().collect();
+        for name in missing {
+            self.lost(&name);
+        }
+        for lease in leases {
+            self.saw(lease, now);
+        }
+        self.known_since.get_or_insert(now);
+    }
+
+    /// Members that have not renewed for a minute.
+    pub(super) fn gone(&self, now: Instant) -> Vec<Gone> {
+        let stale = self.seen.iter().filter(|(_, seen)| seen.is_stale(now));
+        stale
+            .map(|(name, seen)| Gone {
+                name: name.clone(),
+                uid: seen.uid.clone(),
+                version: seen.version.clone(),
+            })
+            .collect()
+    }
+
+    /// Everybody else who is present.
+    pub(super) fn members(&self, now: Instant) -> Members {
+        let present = self.seen.iter().filter(|(_, seen)| !seen.is_stale(now));
+        Members {
+            known_since: self.known_since,
+            others: present.map(|(name, seen)| (name.clone(), seen.member.clone())).collect(),
+            some_left: self.some_left || !self.gone(now).is_empty(),
+        }
+    }
+}
+
+impl Seen {
+    fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.renewed) >= STALE_AFTER
+    }
+}
+
+/// The task that keeps this process's presence Lease and watches the others'.
+pub(super) struct Presence {
+    pub(super) names: Arc<Names>,
+    pub(super) api: Api<Lease>,
+    pub(super) identity: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) shutdown: CancellationToken,
+    /// Cancelled when the Lease of the older manager has been left: peers judge by presence who has.
+    pub(super) legacy_left: CancellationToken,
+    pub(super) spread: bool,
+    pub(super) clock: SharedClock,
+}
+
+impl Presence {
+    pub(super) async fn run(self) {
+        let name = presence_name(&self.names, &self.identity);
+        let mut roster = Roster::new(Arc::clone(&self.names), name.clone());
+        let mut events = self.watch();
+        let mut listed = Vec::new();
+        let mut electors = self.shared.electors();
+        let mut leaving = false;
+        let mut renew_at = self.clock.instant();
+        let mut sweep_at = renew_at + SWEEP_PERIOD;
+        loop {
+            let mut sweep = false;
+            tokio::select! {
+                biased;
+                () = Self::all_gone(&mut electors, &self.legacy_left) => break,
+                () = self.shutdown.cancelled(), if !leaving => {
+                    leaving = true;
+                    self.renew(&name, leaving, FAREWELL_TIMEOUT).await;
+                }
+                Some(event) = events.next() => take(event, &mut listed, &mut roster, self.clock.instant()),
+                () = tokio::time::sleep_until(renew_at) => {
+                    renew_at = self.clock.instant() + RENEW_PERIOD;
+                    self.renew(&name, leaving, REQUEST_TIMEOUT).await;
+                }
+                () = tokio::time::sleep_until(sweep_at) => {
+                    sweep = true;
+                    sweep_at = self.clock.instant() + SWEEP_PERIOD;
+                }
+            }
+            let now = self.clock.instant();
+            self.shared.set_members(roster.members(now));
+            if sweep {
+                self.bury(&mut roster, now).await;
+                if self.spread && !leaving {
+                    self.shared.give_surplus(now);
+                }
+            }
+        }
+        let params = DeleteParams::default();
+        let deleted = self.api.delete(&name, &params);
+        if !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, deleted).await, Ok(Ok(_))) {
+            tracing::debug!(lease = name, "presence lease is left to expire");
+        }
+    }
+
+    async fn all_gone(electors: &mut tokio::sync::watch::Receiver<usize>, legacy_left: &CancellationToken) {
+        // An error means that nobody is left to count.
+        drop(electors.wait_for(|count| *count == 0).await);
+        legacy_left.cancelled().await;
+    }
+
+    fn watch(&self) -> BoxStream<'static, watcher::Result<watcher::Event<Lease>>> {
+        watcher(self.api.clone(), watcher::Config::default().labels(&self.names.member_selector()))
+            .backoff(WatchBackoff::default())
+            .boxed()
+    }
+
+    async fn renew(&self, name: &str, leaving: bool, limit: Duration) {
+        let renewed = async {
+            let params =
+                PatchParams { field_manager: Some(self.names.manager.clone()), ..PatchParams::default() };
+            let now = micro_time(self.clock.now());
+            let mut wanted = self.lease(name, &now, leaving);
+            match self.api.patch(name, &params, &Patch::Merge(&wanted)).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    if let Some(spec) = wanted.get_mut("spec").and_then(Value::as_object_mut) {
+                        spec.insert("acquireTime".into(), json!(now));
+                    }
+                    let lease = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
+                    let params = PostParams {
+                        field_manager: Some(self.names.manager.clone()),
+                        ..PostParams::default()
+                    };
+                    self.api.create(&params, &lease).await.map(drop)
+                }
+                other => other.map(drop),
+            }
+        };
+        match tokio::time::timeout(limit, renewed).await {
+            Ok(Ok(())) => {}
+            // Peers notice after a minute; nothing depends on it before.
+            Ok(Err(error)) => tracing::debug!(lease = name, %error, "could not renew presence"),
+            Err(_) => tracing::debug!(lease = name, "could not renew presence in time"),
+        }
+    }
+
+    fn lease(&self, name: &str, now: &str, leaving: bool) -> Value {
+        let pairs = self.shared.elections().iter().map(|(lease, controller)| format!("{controller}={lease}"));
+        let elections: Vec<_> = pairs.collect();
+        let mut annotations = BTreeMap::from([
+            (self.names.contends_for_annotation(), self.shared.wanted().join(",")),
+            (self.names.elections_annotation(), elections.join(",")),
+        ]);
+        annotations
+            .extend(self.shared.guards().map(|lease| (self.names.guards_annotation(), lease.to_owned())));
+        if leaving {
+            annotations.insert(self.names.leaving_annotation(), "true".to_owned());
+        }
+        json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": { "name": name, "labels": self.names.member_labels(), "annotations": annotations },
+            "spec": {
+                "holderIdentity": self.identity,
+                "leaseDurationSeconds": STALE_AFTER.as_secs(),
+                "renewTime": now,
+            },
+        })
+    }
+
+    /// Deletes the presence Leases of members that are gone, unless they have come back meanwhile.
+    async fn bury(&self, roster: &mut Roster, now: Instant) {
+        for Gone { name, uid, version } in roster.gone(now) {
+            let preconditions = Some(Preconditions { uid, resource_version: version });
+            let params = DeleteParams { preconditions, ..DeleteParams::default() };
+            match tokio::time::timeout(REQUEST_TIMEOUT, self.api.delete(&name, &params)).await {
+                Ok(Ok(_)) => roster.lost(&name),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => roster.lost(&name),
+                // Renewed or deleted by somebody else, or to be tried again at the next sweep.
+                Ok(Err(error)) => {
+                    tracing::debug!(lease = name, %error, "could not delete presence of a gone member");
+                }
+                Err(_) => tracing::debug!(lease = name, "could not delete presence of a gone member in time"),
+            }
+        }
+    }
+}
+
+fn take(
+    event: watcher::Result<watcher::Event<Lease>>,
+    listed: &mut Vec<Lease>,
+    roster: &mut Roster,
+    now: Instant,
+) {
+    match event {
+        Ok(watcher::Event::Init) => listed.clear(),
+        Ok(watcher::Event::InitApply(lease)) => listed.push(lease),
+        Ok(watcher::Event::InitDone) => roster.listed(&std::mem::take(listed), now),
+        Ok(watcher::Event::Apply(lease)) => roster.saw(&lease, now),
+        Ok(watcher::Event::Delete(lease)) => roster.lost(lease.metadata.name.as_deref().unwrap_or_default()),
+        Err(error) => tracing::debug!(%error, "watch on presence leases is broken"),
+    }
+}
+
+/// Elections written as `controller=lease`, between commas; what is written otherwise is left out.
+fn elections_in(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(controller, lease)| (lease.to_owned(), controller.to_owned())).collect()
+}
+
+fn micro_time(now: Timestamp) -> String {
+    format!("{now:.6}")
+}

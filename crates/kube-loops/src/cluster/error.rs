@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong at the API server, in words for people. `kube::Error` does not leave this module.
+
+use std::fmt;
+
+use kube_fenced_election::fence::NotLeading;
+
+use super::client::Silence;
+
+const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
+
+/// The object or objects of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thing {
+    /// Kind, such as `Deployment`.
+    pub kind: String,
+    /// Namespace; empty for cluster-scoped objects and for all namespaces.
+    pub namespace: String,
+    /// Name; empty for a list.
+    pub name: String,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name } = self;
+        match (namespace.is_empty(), name.is_empty()) {
+            (true, true) => f.write_str(kind),
+            (true, false) => write!(f, "{kind} {name}"),
+            (false, true) => write!(f, "{kind} in namespace {namespace}"),
+            (false, false) => write!(f, "{kind} {namespace}/{name}"),
+        }
+    }
+}
+
+/// What the API server, or the way to it, said.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// An answer with an error.
+    #[error("{message} (code {code})")]
+    Answer {
+        /// HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// No answer in time.
+    #[error(transparent)]
+    Silence(Silence),
+    /// No connection, a broken one, or an answer that cannot be understood.
+    #[error("{0}")]
+    Transport(String),
+}
+
+impl Cause {
+    fn of(error: &kube::Error) -> Self {
+        if let kube::Error::Api(status) = error {
+            return Self::Answer { code: status.code, message: status.message.clone() };
+        }
+        if let Some(silence) = find::<Silence>(error) {
+            return Self::Silence(*silence);
+        }
+        let inner = if let kube::Error::Service(inner) = error { inner.as_ref() } else { error };
+        Self::Transport(chain(inner))
+    }
+
+    /// Whether the API server kept silent: no answer, or no way to it.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Silence(_) | Self::Transport(_))
+    }
+}
+
+/// A read failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read {thing}: {cause}")]
+pub struct ReadError {
+    /// What was to be read.
+    pub thing: Thing,
+    /// Why it failed.
+    #[source]
+    pub cause: Cause,
+}
+
+impl ReadError {
+    /// A failed read of `thing`.
+    pub fn new(thing: Thing, error: &kube::Error) -> Self {
+        Self { thing, cause: Cause::of(error) }
+    }
+}
+
+/// A change failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The term is over: drop the work.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    /// Somebody else changed the object since it was read: read it again and decide anew.
+    #[error("{thing} was changed by somebody else since it was read: {message}")]
+    Conflict {
+        /// The object.
+        thing: Thing,
+        /// The server's words.
+        message: String,
+    },
+    /// An object of that name exists: read it, and see whose it is.
+    #[error("{thing} exists already")]
+    AlreadyExists {
+        /// The object.
+        thing: Thing,
+    },
+    /// The object, or the namespace or kind that it needs, is gone.
+    #[error("{thing} not found: {message}")]
+    NotFound {
+        /// The object.
+        thing: Thing,
+        /// The server's words.
+        message: String,
+    },
+    /// A role lacks a rule, or an admission plugin or quota refused.
+    #[error("not allowed to {verb} {thing}{}: {message}", advice(message))]
+    Forbidden {
+        /// The object.
+        thing: Thing,
+        /// What was tried.
+        verb: &'static str,
+        /// The server's words: they name verb, resource and namespace.
+        message: String,
+    },
+    /// The API server will not take the object as it is.
+    #[error("{message}")]
+    Invalid {
+        /// The object.
+        thing: Thing,
+        /// The server's words.
+        message: String,
+    },
+    /// Trouble that may pass.
+    #[error("failed to {verb} {thing}: {cause}")]
+    Other {
+        /// The object.
+        thing: Thing,
+        /// What was tried.
+        verb: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: Cause,
+    },
+}
+
+impl WriteError {
+    /// Sorts an error of a request that was to `verb` this thing.
+    pub(super) fn new(thing: Thing, verb: &'static str, error: &kube::Error) -> Self {
+        if find::<NotLeading>(error).is_some() {
+            return Self::NotLeading(NotLeading);
+        }
+        let kube::Error::Api(status) = error else {
+            return Self::Other { thing, verb, cause: Cause::of(error) };
+        };
+        let message = status.message.clone();
+        match (status.code, status.reason.as_str()) {
+            (409, "AlreadyExists") => Self::AlreadyExists { thing },
+            (409, _) => Self::Conflict { thing, message },
+            (404, _) => Self::NotFound { thing, message },
+            // Not a matter of permissions: whatever is created there would go with it.
+            (403, _) if has_cause(status, "NamespaceTerminating") => Self::NotFound { thing, message },
+            (403, _) => Self::Forbidden { thing, verb, message },
+            // A JSON patch whose `test` failed or whose path is gone comes as 422, as does an object that is
+            // wrong. The API server keeps the cause for itself: only this phrase tells them apart.
+            (422, _) if message.starts_with(PATCH_DID_NOT_APPLY) => Self::Conflict { thing, message },
+            (400 | 405 | 413 | 422, _) => Self::Invalid { thing, message },
+            _ => Self::Other { thing, verb, cause: Cause::of(error) },
+        }
+    }
+
+    /// Whether the API server kept silent.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Other { cause, .. } if cause.is_silence())
+    }
+}
+
+/// RBAC says "cannot"; admission plugins and quotas answer 403 in other words.
+fn advice(message: &str) -> &'static str {
+    if message.contains("cannot") { "; grant it to the manager's ServiceAccount" } else { "" }
+}
+
+fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
+    status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
+}
+
+/// Finds an error of this type in a chain of causes.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        if let Some(kube::Error::Service(inner)) = error.downcast_ref::<kube::Error>() {
+            return find(inner.as_ref());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The texts of a chain of causes, without repetitions.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How long a failed key waits. Pure.
+//!
+//! Two bounds, of which the longer counts: `5 ms · 2ⁿ` for each key, n being its failures in a row,
+//! and one bucket for all keys of a loop, so that many failing keys together do not hammer the API.
+
+use std::{collections::HashMap, time::Duration};
+
+use kube_fenced_election::clock::Instant;
+
+use super::reconciler::Key;
+
+/// Delay after the first failure of a key.
+pub const BASE: Duration = Duration::from_millis(5);
+/// The loop's bucket refills one token in this time: 10 per second.
+const REFILL: Duration = Duration::from_millis(100);
+/// Retries that the loop's bucket lets through at once.
+const BURST: u32 = 100;
+
+/// Per-key exponential back-off.
+#[derive(Debug)]
+pub struct Backoff {
+    failures: HashMap<Key, u32>,
+    cap: Duration,
+}
+
+impl Backoff {
+    /// No key has failed. `cap`: longest delay.
+    pub fn new(cap: Duration) -> Self {
+        Self { failures: HashMap::new(), cap }
+    }
+
+    /// Counts one more failure of the key and yields the delay `min(5 ms · 2ⁿ, cap)`, where n is how
+    /// often it had failed before.
+    pub fn fail(&mut self, key: &Key) -> Duration {
+        let Some(failures) = self.failures.get_mut(key) else {
+            self.failures.insert(key.clone(), 1);
+            return BASE.min(self.cap);
+        };
+        let factor = 2_u32.checked_pow(*failures);
+        *failures = failures.saturating_add(1);
+        factor.and_then(|factor| BASE.checked_mul(factor)).unwrap_or(self.cap).min(self.cap)
+    }
+
+    /// The key is well again: its next failure is its first.
+    pub fn forget(&mut self, key: &Key) {
+        self.failures.remove(key);
+    }
+
+    /// Failures in a row of a key; 0 when it is well.
+    pub fn failures(&self, key: &Key) -> u32 {
+        self.failures.get(key).copied().unwrap_or(0)
+    }
+}
+
+/// A token bucket that hands out moments instead of refusals: 10 per second, 100 at once.
+///
+/// Kept as the one moment at which the bucket would be full again, as in the generic cell rate
+/// algorithm: nothing is counted up between calls, so there is nothing to drift.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    /// Takes one token and yields how long its holder has to wait from `now`: zero while tokens last.
+    pub fn reserve(&mut self, now: Instant) -> Duration {
+        let full_at = self.full_at.map_or(now, |moment| moment.max(now));
+        let owed = full_at.saturating_duration_since(now);
+        self.full_at = full_at.checked_add(REFILL);
+        owed.saturating_sub(REFILL.saturating_mul(BURST.saturating_sub(1)))
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the manager sees of a controller: its [`Card`], and a future for each [`Term`].
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use kube_fenced_election::{clock::SharedClock, fence::Fence};
+
+use super::{progress::Progress, watches::Read};
+
+/// Longest pass of a loop whose card names no deadline.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(2);
+
+/// A kind served by the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Version, such as `v1alpha1`.
+    pub version: &'static str,
+    /// Kind, such as `PodAutoscaler`.
+    pub kind: &'static str,
+    /// Plural resource name, such as `podautoscalers`.
+    pub plural: &'static str,
+}
+
+/// One line of what a loop must be allowed to do; `tests/contracts.rs` compares it with the roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Resources, with a subresource after a slash.
+    pub resources: &'static [&'static str],
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+}
+
+/// Constants of one loop.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopCard {
+    /// Value of the metric labels `controller` and `name`.
+    pub label: &'static str,
+    /// `source.component` of its events.
+    pub event_source: &'static str,
+    /// Passes at a time unless `--max-concurrent-reconciles` says otherwise.
+    pub workers: usize,
+    /// All primary objects are queued once per period; `None`: only on changes (and every 10 hours).
+    pub period: Option<Duration>,
+    /// Longest pass; it is cancelled then. `None`: the runtime's bound of 2 minutes.
+    pub deadline: Option<Duration>,
+    /// Cap of the per-key back-off.
+    pub backoff_cap: Duration,
+    /// Permissions.
+    pub rules: &'static [Rule],
+}
+
+impl LoopCard {
+    /// Longest pass: the deadline, or the runtime's bound.
+    pub fn longest_pass(&self) -> Duration {
+        self.deadline.unwrap_or(DEFAULT_DEADLINE)
+    }
+}
+
+/// Constants of one controller.
+#[derive(Debug, Clone, Copy)]
+pub struct Card {
+    /// Name in `--controllers`.
+    pub name: &'static str,
+    /// Kinds without which it waits, not contending for its Lease.
+    pub required_kinds: &'static [Kind],
+    /// Its loops: they share the Lease and start and stop together.
+    pub loops: &'static [LoopCard],
+}
+
+impl Card {
+    /// The longest pass of any of its loops, as [`Progress::new`] wants it.
+    pub fn longest_pass(&self) -> Duration {
+        self.loops.iter().map(LoopCard::longest_pass).max().unwrap_or(DEFAULT_DEADLINE)
+    }
+}
+
+/// Everything that a controller may use between winning and losing its Lease.
+#[derive(Debug, Clone)]
+pub struct Term {
+    /// The right to write: checked right before every effect outside the API server.
+    pub fence: Fence,
+    /// Client that refuses to change anything once the fence is closed. Its user agent names the controller.
+    pub client: FencedClient,
+    /// Clock of the process.
+    pub clock: SharedClock,
+    /// Cancelled when the controller has to finish: no new pass, passes under way may end.
+    pub drain: CancellationToken,
+    /// Proof of work for the rule "no work, no Lease".
+    pub progress: Arc<Progress>,
+    /// Passes at a time by loop; `None`: the loop's own number.
+    pub workers: Option<usize>,
+}
+
+/// A client whose mutating requests pass the fence of one term.
+#[derive(Clone)]
+pub struct FencedClient(pub kube::Client);
+
+impl std::fmt::Debug for FencedClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FencedClient")
+    }
+}
+
+/// Why a controller's run ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A watch did not deliver its first list in time: usually a missing permission.
+    #[error("could not wait for cache to sync: {kind}: {cause}")]
+    CacheSync {
+        /// Plural and group of the kind.
+        kind: String,
+        /// What the API server said last.
+        cause: String,
+    },
+    /// A part of the controller ended though nothing told it to.
+    #[error("{part} ended")]
+    Ended {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A part of the controller panicked.
+    #[error("{part} panicked: {message}")]
+    Panicked {
+        /// Which part.
+        part: &'static str,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// One of the seven controllers, as the manager sees it.
+pub trait Controller: Send + Sync + 'static {
+    /// Its constants.
+    fn card(&self) -> &'static Card;
+
+    /// The stores that it reads. Starts their watches, so that a standby's are filled before it wins.
+    /// Idempotent. Never writes.
+    fn reads(&self) -> Vec<Read>;
+
+    /// Works for one term: catches up, queues all keys once, runs passes. Ends with `Ok` after
+    /// `term.drain` is cancelled and the passes under way have ended; ends at any await by being
+    /// dropped when the fence closes. Nothing of a term is kept for the next one.
+    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>>;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One term of one controller, from the first lists to the last pass.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use kube_fenced_election::clock::{Instant, SharedClock};
+
+use super::{
+    super::{
+        catch_up::catch_up,
+        controller::{RunError, Term},
+        health::{answered, failing},
+        progress::Progress,
+        queue::Queue,
+        tasks::panic_message,
+        watches::{Read, Subscription, sync_in_time},
+    },
+    Alongside, BuiltLoop, Keys,
+};
+
+/// How long the first lists may take, and how long catching up may take.
+const SYNC_TIMEOUT: Duration = Duration::from_mins(2);
+/// Shortest time after which all keys are queued though nothing has happened; at most
+/// [`RESYNC_SPREAD`] longer.
+const RESYNC: Duration = Duration::from_hours(9);
+const RESYNC_SPREAD: Duration = Duration::from_hours(2);
+/// How often the health of the watches is looked at.
+const HEALTH_PERIOD: Duration = Duration::from_secs(5);
+/// How long a required kind may be unknown to the API server before the run ends. Longer than a watch waits
+/// before it asks again: an API server that has just come up may not know a kind for a moment.
+const GIVE_UP: Duration = Duration::from_secs(40);
+/// How often the API server is asked whether it answers reads.
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
+
+/// Runs the loops of one controller for one term: see the page of this module.
+///
+/// Ends with `Ok` after `term.drain` is cancelled and the passes under way have ended. May be dropped
+/// at any time: nothing of it goes on.
+///
+/// # Errors
+/// [`RunError::CacheSync`] when a store is not filled or does not catch up within two minutes, or when a
+/// required kind is served no longer: there is nothing to do then but to hold the Lease;
+/// [`RunError::Ended`] and [`RunError::Panicked`] when a part ends though nothing told it to. Give the
+/// Lease back, and try again later.
+pub async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), RunError> {
+    let reads = all_reads(&loops);
+    let filled = AtomicBool::new(false);
+    tokio::select! {
+        biased;
+        ended = run_together(term, loops, &reads, &filled) => ended,
+        gone = watch_health(&reads, &filled, &term.progress, &term.clock) => Err(gone),
+    }
+}
+
+async fn run_together(
+    term: &Term,
+    loops: Vec<BuiltLoop>,
+    reads: &[Read],
+    filled: &AtomicBool,
+) -> Result<(), RunError> {
+    let controller = loops.first().map_or("", |each| each.controller);
+    for each in &loops {
+        for read in &each.reads {
+            let source = read.store.kind();
+            info!(controller, r#loop = each.card.label, source, "Starting EventSource");
+        }
+        info!(controller, r#loop = each.card.label, "Starting Controller");
+    }
+    tokio::select! {
+        biased;
+        () = term.drain.cancelled() => return Ok(()),
+        synced = get_ready(reads) => {
+            if let Err(error) = &synced {
+                error!(controller, error = %error, "Could not wait for Cache to sync");
+                for read in reads.iter().filter(|read| !read.optional && read.store.is_absent()) {
+                    let kind = read.store.kind();
+                    error!(controller, kind, "if kind is a CRD, it should be installed before calling Start");
+                }
+            }
+            synced?;
+        }
+    }
+    filled.store(true, Ordering::Release);
+    let mut subscriptions: Vec<Subscription> = Vec::new();
+    let mut running = FuturesUnordered::new();
+    for mut each in loops {
+        // Subscribed before listing, so that no object falls between the two.
+        subscriptions.extend(each.triggers.drain(..).map(|subscribe| subscribe()));
+        add_all(&each.keys, &each.queue);
+        running.push(run_loop(each, &term.drain));
+    }
+    while let Some(ended) = running.next().await {
+        ended?;
+    }
+    drop(subscriptions);
+    Ok(())
+}
+
+/// Every store once; required if any loop requires it.
+fn all_reads(loops: &[BuiltLoop]) -> Vec<Read> {
+    let mut reads: Vec<Read> = Vec::new();
+    let mut places: HashMap<usize, usize> = HashMap::new();
+    for read in loops.iter().flat_map(|each| &each.reads) {
+        let known = places.get(&read.store.id()).and_then(|place| reads.get_mut(*place));
+        if let Some(known) = known {
+            known.optional &= read.optional;
+        } else {
+            places.insert(read.store.id(), reads.len());
+            reads.push(read.clone());
+        }
+    }
+    reads
+}
+
+async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
+    let syncs = reads.iter().map(|read| sync_in_time(read, SYNC_TIMEOUT));
+    futures::future::try_join_all(syncs).await?;
+    timeout(SYNC_TIMEOUT, catch_up(reads)).await.map_err(|_elapsed| {
+        let failing = reads.iter().find_map(|read| Some((read, read.store.failing_since()?.1)));
+        let (kind, cause) = failing.map_or_else(
+            || (reads.iter().map(|read| read.store.kind()).collect::<Vec<_>>().join(", "), String::new()),
+            |(read, cause)| (read.store.kind().to_owned(), cause),
+        );
+        let cause = if cause.is_empty() { "could not catch up in time".to_owned() } else { cause };
+        RunError::CacheSync { kind, cause }
+    })
+}
+
+/// One loop: its workers, its clockwork and what runs beside them. Ends with `Ok` after a drain only.
+async fn run_loop(each: BuiltLoop, drain: &CancellationToken) -> Result<(), RunError> {
+    let BuiltLoop { card, queue, keys, worker, alongside, at_once, .. } = each;
+    let workers = async {
+        worker.run(at_once, drain).await;
+        if drain.is_cancelled() { Ok(()) } else { Err(RunError::Ended { part: card.label }) }
+    };
+    let clockwork = async {
+        tick(card.period, card.label, &keys, &queue).await;
+        Err(RunError::Ended { part: card.label })
+    };
+    tokio::select! {
+        biased;
+        ended = caught(card.label, workers.boxed()) => ended,
+        ended = caught(card.label, clockwork.boxed()) => ended,
+        ended = first_to_end(alongside) => ended,
+    }
+}
+
+/// Waits for what runs beside the workers; for ever if nothing does.
+async fn first_to_end(alongside: Vec<Alongside>) -> Result<(), RunError> {
+    let parts = alongside.into_iter().map(|Alongside { part, work }| {
+        let work = work.map(move |()| Err(RunError::Ended { part }));
+        caught(part, work.boxed())
+    });
+    let mut parts: FuturesUnordered<_> = parts.collect();
+    match parts.next().await {
+        Some(ended) => ended,
+        None => std::future::pending().await,
+    }
+}
+
+async fn caught(part: &'static str, work: BoxFuture<'_, Result<(), RunError>>) -> Result<(), RunError> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(panic) => Err(RunError::Panicked { part, message: panic_message(panic.as_ref()) }),
+    }
+}
+
+/// Queues all keys each period, and about every ten hours.
+async fn tick(period: Option<Duration>, label: &str, keys: &Keys, queue: &Queue) {
+    let resync = resync_period(label);
+    let every = period.map_or(resync, |period| period.min(resync)).max(Duration::from_millis(1));
+    // Not an interval that catches up: keys that were queued twice at once would be one anyway.
+    loop {
+        sleep(every).await;
+        add_all(keys, queue);
+    }
+}
+
+fn add_all(keys: &Keys, queue: &Queue) {
+    for key in keys() {
+        queue.add(key);
+    }
+}
+
+/// Ten hours, give or take a tenth: spread by name, so that no two loops come at once.
+fn resync_period(label: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    label.hash(&mut hasher);
+    let share = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    RESYNC + RESYNC_SPREAD / 1000 * share
+}
+
+/// Tells the term's progress whether the watches work: from their own errors, and from a small read now
+/// and then, because a connection that hangs says nothing. Ends when a required kind has vanished.
+async fn watch_health(
+    reads: &[Read],
+    filled: &AtomicBool,
+    progress: &Progress,
+    clock: &SharedClock,
+) -> RunError {
+    let silent: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+    let probe = async {
+        if reads.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            let asked = clock.instant();
+            let answer = answered(reads).await;
+            {
+                let mut silent = silent.lock();
+                *silent = answer.err().map(|cause| {
+                    let since = silent.as_ref().map_or(asked, |(since, _)| *since);
+                    (since, cause)
+                });
+            }
+            sleep_until(asked + PROBE_PERIOD).await;
+        }
+    };
+    let look = async {
+        let mut vanished: Vec<(&str, Instant)> = Vec::new();
+        loop {
+            // Before all stores are filled, a kind is waited for.
+            let required = reads.iter().filter(|read| !read.optional && filled.load(Ordering::Acquire));
+            let now = clock.instant();
+            let absent = required.filter(|read| read.store.is_absent()).map(|read| read.store.kind());
+            vanished = absent.map(|kind| (kind, since(&vanished, kind).unwrap_or(now))).collect();
+            let longest = vanished.iter().find(|(_, since)| now.saturating_duration_since(*since) >= GIVE_UP);
+            if let Some((kind, _)) = longest {
+                let (kind, cause) = ((*kind).to_owned(), "the kind is not served any more".to_owned());
+                return RunError::CacheSync { kind, cause };
+            }
+            let silent = silent.lock().clone();
+            progress.watch_health(failing(reads).into_iter().chain(silent).min_by_key(|(since, _)| *since));
+            sleep(HEALTH_PERIOD).await;
+        }
+    };
+    tokio::select! {
+        () = probe => RunError::Ended { part: "health" },
+        gone = look => gone,
+    }
+}
+
+/// Since when a kind is among those that have vanished.
+fn since(vanished: &[(&str, Instant)], kind: &str) -> Option<Instant> {
+    vanished.iter().find(|(it, _)| *it == kind).map(|(_, since)| *since)
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Runs loops and knows none of them by name.
+//!
+//! | Module | Promise |
+//! |---|---|
+//! | [`controller`] [`reconciler`] [`progress`] | the contracts: what the manager sees, what a worker sees, proof of work |
+//! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
+//! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
+//! | [`health`] [`expectations`] [`memory`] [`tasks`] [`fan_out`] | building blocks for loops |
+//! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
+//!
+//! Deliberately absent: names of kinds, controllers or Leases, and every write.
+
+pub mod backoff;
+#[cfg(test)]
+mod backoff_tests;
+pub mod catch_up;
+pub mod controller;
+pub mod expectations;
+#[cfg(test)]
+mod expectations_tests;
+pub mod fan_out;
+#[cfg(test)]
+mod fan_out_tests;
+pub mod health;
+pub mod loops;
+pub mod memory;
+#[cfg(test)]
+mod memory_tests;
+pub mod metrics;
+#[cfg(test)]
+mod metrics_tests;
+pub mod progress;
+#[cfg(test)]
+mod progress_tests;
+pub mod queue;
+pub mod reconciler;
+pub mod tasks;
+#[cfg(test)]
+mod tasks_tests;
+pub mod watches;
+mod worker;
+#[cfg(test)]
+mod worker_tests;

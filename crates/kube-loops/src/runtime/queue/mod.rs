@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The queue of a loop for one term: the rules of [`core`] behind a lock, with a clock, a wake-up,
+//! the back-off of [`super::backoff`] and the metrics of a Go manager's queue.
+//!
+//! Deliberately absent: priorities, and any memory of what a key's passes did; the worker has that.
+
+pub mod core;
+#[cfg(test)]
+mod core_tests;
+#[cfg(test)]
+mod queue_tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use kube_fenced_election::clock::SharedClock;
+
+use self::core::{Core, Take};
+use super::{
+    backoff::{Backoff, Bucket},
+    controller::LoopCard,
+    metrics::{LoopMetrics, QueueSample, SampledQueue},
+    progress::Progress,
+    reconciler::Key,
+};
+
+/// Queue of one loop and one term. Cheap to clone; all clones are one queue.
+#[derive(Clone)]
+pub struct Queue(Arc<Shared>);
+
+/// The side of a queue that triggers and background tasks get: keys go in, none come out.
+#[derive(Clone, Debug)]
+pub struct Enqueue(Queue);
+
+/// A key that is being worked on. Dropping it gives it back: the queue may hand it out again.
+pub struct Taken {
+    key: Key,
+    queue: Queue,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Notify,
+    clock: SharedClock,
+    metrics: LoopMetrics,
+    progress: Arc<Progress>,
+}
+
+struct State {
+    core: Core,
+    backoff: Backoff,
+    bucket: Bucket,
+    /// What of `core` was told to the metrics and to `progress` already.
+    adds: u64,
+    held: usize,
+}
+
+impl Queue {
+    /// An empty queue. `progress` learns whether it holds keys.
+    pub fn new(card: &LoopCard, clock: SharedClock, metrics: &LoopMetrics, progress: Arc<Progress>) -> Self {
+        let backoff = Backoff::new(card.backoff_cap);
+        let state = State { core: Core::default(), backoff, bucket: Bucket::default(), adds: 0, held: 0 };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            clock,
+            metrics: metrics.clone(),
+            progress,
+        });
+        let sampled: Weak<Shared> = Arc::downgrade(&shared);
+        metrics.follow(sampled);
+        Self(shared)
+    }
+
+    /// The key is due now.
+    pub fn add(&self, key: Key) {
+        let now = self.0.clock.instant();
+        self.0.change_and_wake(|state| state.core.add(key, now));
+    }
+
+    /// The key is due after `delay`, or at an earlier moment that it has been given before.
+    pub fn add_after(&self, key: Key, delay: Duration) {
+        let now = self.0.clock.instant();
+        self.0.metrics.retry();
+        self.0.change_and_wake(|state| state.core.add_at(key, now + delay, now));
+    }
+
+    /// The key failed: it is due after its own back-off or the loop's bucket, whichever is longer.
+    pub fn add_rate_limited(&self, key: Key) {
+        let now = self.0.clock.instant();
+        self.0.metrics.retry();
+        self.0.change_and_wake(|state| {
+            let delay = state.backoff.fail(&key).max(state.bucket.reserve(now));
+            state.core.add_at(key, now + delay, now);
+        });
+    }
+
+    /// The key is well: its back-off starts anew.
+    pub fn forget(&self, key: &Key) {
+        self.0.state.lock().backoff.forget(key);
+    }
+
+    /// Waits for a key. `None` once the queue is shut down. Dropping the future loses no key.
+    pub async fn take(&self) -> Option<Taken> {
+        loop {
+            // Registered before looking, so that an add in between is not missed.
+            let woken = self.0.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let now = self.0.clock.instant();
+            let due = match self.0.change(|state| state.core.take(now)) {
+                Take::Key { key, waited } => {
+                    self.0.metrics.waited(waited);
+                    return Some(Taken { key, queue: self.clone() });
+                }
+                Take::ShutDown => return None,
+                Take::Empty(due) => due,
+            };
+            let Some(due) = due else {
+                woken.await;
+                continue;
+            };
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// No key is handed out from now on, and none is taken in.
+    pub fn shut_down(&self) {
+        self.0.change_and_wake(|state| state.core.shut_down());
+    }
+
+    /// Keys that wait for a pass; delayed ones do not count.
+    pub fn depth(&self) -> usize {
+        self.0.state.lock().core.depth()
+    }
+
+    /// The side that only adds.
+    pub fn enqueue(&self) -> Enqueue {
+        Enqueue(self.clone())
+    }
+}
+
+impl Shared {
+    /// Changes the state, then tells metrics, progress and takers what has become of it.
+    fn change_and_wake<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = self.change(change);
+        self.wake.notify_waiters();
+        result
+    }
+
+    /// Changes the state, then tells metrics and progress what has become of it. For takers, who would
+    /// otherwise wake themselves.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        let (adds, held) = (state.core.adds(), state.core.held());
+        self.metrics.added(adds.saturating_sub(state.adds));
+        if held != state.held {
+            self.progress.keys_held(state.held, held);
+        }
+        (state.adds, state.held) = (adds, held);
+        result
+    }
+}
+
+impl SampledQueue for Shared {
+    fn sample(&self) -> QueueSample {
+        let now = self.clock.instant();
+        // Keys whose delay is over count, though no taker was there to notice.
+        self.change(|state| {
+            state.core.promote(now);
+            let (unfinished, longest) = state.core.unfinished(now);
+            QueueSample { depth: state.core.depth(), unfinished, longest }
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A term that ends by being dropped leaves keys behind: they wait no more.
+        let held = self.state.get_mut().held;
+        self.progress.keys_held(held, 0);
+    }
+}
+
+impl Enqueue {
+    /// The key is due now. Without effect once the term is over.
+    pub fn add(&self, key: Key) {
+        self.0.add(key);
+    }
+
+    /// The key is due after `delay`, or at an earlier moment that it has been given before.
+    pub fn add_after(&self, key: Key, delay: Duration) {
+        self.0.add_after(key, delay);
+    }
+}
+
+impl Taken {
+    /// The key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let shared = &self.queue.0;
+        let now = shared.clock.instant();
+        if let Some(worked) = shared.change_and_wake(|state| state.core.done(&self.key, now)) {
+            shared.metrics.worked(worked);
+        }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("depth", &self.depth()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Taken").field(&self.key).finish()
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The watches of a process: one for each kind, shared by all controllers, filled before any leads.
+//!
+//! # Guarantees
+//! - One watch for each (type kept, resource, selectors), however often it is asked for.
+//! - A malformed object is skipped, counted and reported; the good ones go on.
+//! - After a break of the watch the differences are delivered, deletions included, in order.
+//! - A kind that is not served is waited for quietly; its store is empty. Whoever is told of the objects that
+//!   vanish then can ask [`Store::is_served`]: they may still be there, out of sight.
+//!
+//! Deliberately absent: knowledge of any kind, and writes.
+
+mod contents;
+#[cfg(test)]
+mod contents_tests;
+mod feed;
+#[cfg(test)]
+mod feed_tests;
+mod guarded;
+#[cfg(test)]
+mod guarded_tests;
+pub mod interner;
+#[cfg(test)]
+mod interner_tests;
+mod metadata;
+mod sight;
+mod spec;
+mod state;
+mod store;
+pub mod version;
+#[cfg(test)]
+mod version_tests;
+#[cfg(test)]
+mod watches_tests;
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+
+use kube_fenced_election::clock::SharedClock;
+
+use self::{
+    feed::Streaming,
+    interner::Interner,
+    spec::{KubeSource, WatchId},
+    store::Handle,
+};
+use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
+
+pub(crate) use self::{
+    contents::Contents,
+    spec::{Page, Source},
+    state::Inner,
+    store::sync_in_time,
+};
+pub use self::{
+    contents::{Change, Stored},
+    guarded::Malformed,
+    spec::WatchSpec,
+    state::Subscription,
+    store::{AnyStore, Read, Store},
+};
+
+/// The watches of a process. Cheap to clone; all clones share.
+#[derive(Clone)]
+pub struct Watches {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    clock: SharedClock,
+    metrics: RuntimeMetrics,
+    warm: bool,
+    streaming: Streaming,
+    interner: Arc<Interner>,
+    stores: Mutex<HashMap<WatchId, Known>>,
+}
+
+/// A store with its type forgotten.
+struct Known {
+    /// A `Weak<Handle<S>>`.
+    handle: Box<dyn Any + Send + Sync>,
+    /// Keeps the watch going in a process with warm stores.
+    _warm: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Watches {
+    /// No watch yet. `client`: reads for the whole process, needs no Lease. `warm`: a watch, once asked
+    /// for, goes on until the process ends; otherwise it ends with the last [`Store`] handle, and starts
+    /// anew for the next one (`--leader-election-warm-standby`).
+    pub fn new(client: Client, clock: SharedClock, metrics: RuntimeMetrics, warm: bool) -> Self {
+        let shared = Shared {
+            client,
+            clock,
+            metrics,
+            warm,
+            streaming: Streaming::assumed(),
+            interner: Arc::new(Interner::new()),
+            stores: Mutex::new(HashMap::new()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The store of a watch, which is started if nobody has asked for it before. Does not wait.
+    /// To be called within the async runtime.
+    pub fn store<K, S>(&self, spec: WatchSpec<K, S>) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let source = KubeSource::new(spec, Arc::clone(&self.shared.interner));
+        self.store_of(Arc::new(source))
+    }
+
+    /// Whether watches go on while nobody holds their store.
+    pub fn is_warm(&self) -> bool {
+        self.shared.warm
+    }
+
+    /// Strings shared among the objects of all stores.
+    pub fn interner(&self) -> &Interner {
+        &self.shared.interner
+    }
+
+    fn store_of<S: Stored>(&self, source: Arc<dyn Source<S>>) -> Store<S> {
+        let shared = &self.shared;
+        let id = source.id();
+        let mut stores = shared.stores.lock();
+        let known = stores.get(&id).and_then(|known| known.handle.downcast_ref::<Weak<Handle<S>>>());
+        if let Some(handle) = known.and_then(Weak::upgrade) {
+            return Store::new(handle);
+        }
+        let kind = source.kind();
+        let malformed = shared.metrics.malformed(&kind);
+        let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed));
+        let watch = TaskSet::new();
+        let feeding = feed::supervised(
+            Arc::clone(&inner),
+            Arc::clone(&source),
+            shared.client.clone(),
+            shared.streaming.clone(),
+        );
+        watch.spawn(kind, feeding);
+        let lists = Lists::new(source, shared.client.clone(), Arc::clone(&shared.clock));
+        let store = Store::new(Arc::new(Handle { inner, lists, _watch: watch }));
+        let warm = shared.warm.then(|| -> Box<dyn Any + Send + Sync> { Box::new(store.clone()) });
+        stores.insert(id, Known { handle: Box::new(store.downgrade()), _warm: warm });
+        store
+    }
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watches").field("stores", &self.shared.stores.lock().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a watch cannot see through kube's watcher: whether its requests are answered, and when it
+//! starts to list anew. A layer on the client of one watch.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, AtomicU64, Ordering},
+};
+
+use http::{Request, Uri};
+use kube::{Client, client::Body};
+use tower::service_fn;
+
+use kube_fenced_election::whole_errors::whole_errors;
+
+/// Seen on the wire by the client of one watch.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// Streaming lists that were asked for. The watcher starts one again without telling when its
+    /// stream ends half-way.
+    lists: AtomicU64,
+    /// Status of the last answer; 0 while there is none to the last request.
+    status: AtomicU16,
+}
+
+impl Sight {
+    /// How many streaming lists were asked for so far.
+    pub(super) fn lists(&self) -> u64 {
+        self.lists.load(Ordering::Acquire)
+    }
+
+    /// HTTP status of the answer to the last request; 0: none came.
+    pub(super) fn status(&self) -> u16 {
+        self.status.load(Ordering::Acquire)
+    }
+}
+
+/// A client that notes what it sees, and says it: `answered` for every good answer, since the watcher stays silent
+/// about a watch that is up again and has nothing to say; `listing` right before a streaming list is asked for,
+/// since whatever the store learns from then on may be newer than that list.
+///
+/// It also makes streaming lists consistent. The watcher asks for version "0", which any cache however
+/// old may answer; unset means "not older than now", so that a list never takes a store back in time.
+pub(super) fn watching(
+    client: Client,
+    sight: Arc<Sight>,
+    listing: impl Fn() + Clone + Send + Sync + 'static,
+    answered: impl Fn() + Clone + Send + Sync + 'static,
+) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let client = whole_errors(client);
+    let service = service_fn(move |mut request: Request<Body>| {
+        let (client, sight) = (client.clone(), Arc::clone(&sight));
+        let (listing, answered) = (listing.clone(), answered.clone());
+        async move {
+            if let Some(consistent) = consistent(request.uri()) {
+                *request.uri_mut() = consistent;
+                sight.lists.fetch_add(1, Ordering::AcqRel);
+                listing();
+            }
+            sight.status.store(0, Ordering::Release);
+            let answer = client.send(request).await?;
+            sight.status.store(answer.status().as_u16(), Ordering::Release);
+            if answer.status().is_success() {
+                answered();
+            }
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    Client::new(service, namespace)
+}
+
+/// The request of a streaming list without its version; `None`: it is something else.
+fn consistent(uri: &Uri) -> Option<Uri> {
+    let query = uri.query()?;
+    if !query.split('&').any(|pair| pair == "sendInitialEvents=true") {
+        return None;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| *pair != "resourceVersion=0").collect();
+    let mut parts = uri.clone().into_parts();
+    let target = format!("{}?{}", uri.path(), kept.join("&"));
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}

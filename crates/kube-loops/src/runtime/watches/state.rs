@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+//! State of a store: what its watch writes and its handles read, and who is told of changes.
+
+use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tracing::{error, warn};
+
+use kube_fenced_election::clock::{Instant, SharedClock};
+
+use super::{
+    super::{metrics::MalformedCount, tasks::panic_message},
+    contents::{AfterInit, Change, Contents, Item, Stored},
+    guarded::Malformed,
+};
+
+/// State of a store, shared with its watch.
+pub(crate) struct Inner<S> {
+    pub(super) kind: String,
+    clock: SharedClock,
+    contents: RwLock<Contents<S>>,
+    /// Held while a change is made and told, so that everybody hears of changes in one order.
+    order: Mutex<()>,
+    listeners: Mutex<Listeners<S>>,
+    state: watch::Sender<State>,
+    /// Told after every change.
+    changed: Notify,
+    health: Mutex<Option<(Instant, String)>>,
+    malformed: MalformedCount,
+}
+
+type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
+type OnMalformed = Arc<Mutex<dyn FnMut(&Malformed) + Send>>;
+
+struct Listeners<S> {
+    next: u64,
+    changes: BTreeMap<u64, OnChange<S>>,
+    malformed: BTreeMap<u64, OnMalformed>,
+}
+
+/// How far a watch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// The first list is complete.
+    pub(super) synced: bool,
+    /// Whether the API server serves the kind; `None`: not known yet.
+    pub(super) served: Option<bool>,
+}
+
+impl<S: Stored> Inner<S> {
+    pub(super) fn new(kind: String, clock: SharedClock, malformed: MalformedCount) -> Self {
+        let listeners = Listeners { next: 0, changes: BTreeMap::new(), malformed: BTreeMap::new() };
+        Self {
+            kind,
+            clock,
+            contents: RwLock::new(Contents::new()),
+            order: Mutex::new(()),
+            listeners: Mutex::new(listeners),
+            state: watch::Sender::new(State { synced: false, served: None }),
+            changed: Notify::new(),
+            health: Mutex::new(None),
+            malformed,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// See [`super::AnyStore::settled`].
+    pub(super) async fn settled(&self, optional: bool) {
+        let settled = |state: &State| state.synced || (optional && state.served == Some(false));
+        // The sender is part of this state, so it cannot go while this waits.
+        if self.state.subscribe().wait_for(settled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// See [`super::Store::failing_since`].
+    pub(super) fn failing_since(&self) -> Option<(Instant, String)> {
+        self.health.lock().clone()
+    }
+
+    /// See [`super::Store::subscribe`].
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        on_change: impl FnMut(Change<S>) + Send + 'static,
+    ) -> Subscription {
+        let inner = Arc::clone(self);
+        let id = inner.listeners.lock().add(|listeners, id| {
+            listeners.changes.insert(id, Arc::new(Mutex::new(on_change)));
+        });
+        let end = End(move || drop(inner.listeners.lock().changes.remove(&id)));
+        Subscription { _end: Box::new(end) }
+    }
+
+    /// See [`super::Store::on_malformed`].
+    pub(super) fn listen_to_malformed(
+        self: &Arc<Self>,
+        on_malformed: impl FnMut(&Malformed) + Send + 'static,
+    ) -> Subscription {
+        let inner = Arc::clone(self);
+        let listener: OnMalformed = Arc::new(Mutex::new(on_malformed));
+        let order = inner.order.lock();
+        let id = inner.listeners.lock().add(|listeners, id| {
+            listeners.malformed.insert(id, Arc::clone(&listener));
+        });
+        let known: Vec<Malformed> = inner.read(|contents| contents.malformed().cloned().collect());
+        for malformed in &known {
+            inner.guarded(|| (*listener.lock())(malformed));
+        }
+        drop(order);
+        let end = End(move || drop(inner.listeners.lock().malformed.remove(&id)));
+        Subscription { _end: Box::new(end) }
+    }
+
+    pub(crate) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Contents<S>) -> T) -> T {
+        read(&self.contents.read())
+    }
+
+    /// The watch begins to list.
+    pub(super) fn begin(&self) {
+        self.contents.write().begin();
+    }
+
+    /// Takes in one object through `apply` and tells everybody.
+    pub(crate) fn take_in(
+        &self,
+        item: Item<S>,
+        apply: impl FnOnce(&mut Contents<S>, Item<S>) -> Option<Change<S>>,
+    ) {
+        let order = self.order.lock();
+        let malformed = item.as_ref().err().cloned();
+        let news = malformed.filter(|malformed| {
+            self.read(|contents| {
+                contents.version_of(&malformed.namespace, &malformed.name) != Some(&*malformed.version)
+            })
+        });
+        let change = apply(&mut self.contents.write(), item);
+        self.tell(change);
+        if let Some(malformed) = news {
+            self.tell_malformed(&malformed);
+        }
+        drop(order);
+    }
+
+    /// Makes many changes at once and tells everybody.
+    pub(crate) fn change_all(&self, change: impl FnOnce(&mut Contents<S>) -> Vec<Change<S>>) {
+        let order = self.order.lock();
+        let changes = change(&mut self.contents.write());
+        self.tell(changes);
+        drop(order);
+    }
+
+    /// The watch's list is complete.
+    pub(super) fn init_done(&self) -> AfterInit {
+        let mut after = AfterInit::Watch;
+        self.change_all(|contents| {
+            let (changes, then) = contents.init_done();
+            after = then;
+            changes
+        });
+        self.state.send_if_modified(|state| {
+            let new = State { synced: true, served: Some(true) };
+            std::mem::replace(state, new) != new
+        });
+        after
+    }
+
+    /// The kind is not served: there are no objects, and waiting is no failure.
+    pub(super) fn not_served(&self) {
+        // First, so that whoever is told of a vanished object can see why it has vanished.
+        self.state.send_if_modified(|state| {
+            let new = State { synced: false, served: Some(false) };
+            std::mem::replace(state, new) != new
+        });
+        self.change_all(Contents::clear);
+        self.healthy();
+    }
+
+    /// The API server answered the watch.
+    pub(super) fn healthy(&self) {
+        *self.health.lock() = None;
+    }
+
+    /// The watch failed. Logged once per change of cause.
+    pub(crate) fn failed(&self, cause: String) {
+        let now = self.clock.instant();
+        let mut health = self.health.lock();
+        let since = health.as_ref().map_or(now, |(since, _)| *since);
+        let news = health.as_ref().is_none_or(|(_, known)| *known != cause);
+        if news {
+            warn!(kind = self.kind, error = cause, "watch failed");
+        }
+        *health = Some((since, cause));
+    }
+
+    fn tell(&self, changes: impl IntoIterator<Item = Change<S>>) {
+        // Called without the lock on the list of listeners, so that one may end its subscription.
+        let listeners: Vec<OnChange<S>> = self.listeners.lock().changes.values().cloned().collect();
+        for change in changes {
+            for listener in &listeners {
+                self.guarded(|| (*listener.lock())(change.clone()));
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn tell_malformed(&self, malformed: &Malformed) {
+        self.malformed.add();
+        warn!(
+            kind = self.kind,
+            namespace = malformed.namespace,
+            name = malformed.name,
+            error = malformed.error,
+            "malformed object skipped"
+        );
+        let listeners: Vec<OnMalformed> = self.listeners.lock().malformed.values().cloned().collect();
+        for listener in &listeners {
+            self.guarded(|| (*listener.lock())(malformed));
+        }
+    }
+
+    /// A listener that panics must not take the watch of everybody else with it.
+    fn guarded(&self, listener: impl FnOnce()) {
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(listener)) {
+            let message = panic_message(panic.as_ref());
+            error!(
+                kind = self.kind,
+                error = format!("panic: {message} [recovered]"),
+                "listener of a watch failed"
+            );
+        }
+    }
+}
+
+impl<S> Listeners<S> {
+    fn add(&mut self, add: impl FnOnce(&mut Self, u64)) -> u64 {
+        self.next = self.next.saturating_add(1);
+        let id = self.next;
+        add(self, id);
+        id
+    }
+}
+
+/// Ends a subscription when it is dropped. A notification that is under way in another task may still
+/// come to its end.
+#[must_use = "dropping it ends the subscription"]
+pub struct Subscription {
+    _end: Box<dyn Send + Sync>,
+}
+
+struct End<F: Fn()>(F);
+
+impl<F: Fn()> Drop for End<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subscription")
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The read side of a watch: objects by namespace and name, and notifications of every difference.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+
+use kube_fenced_election::clock::Instant;
+
+use super::{
+    super::{catch_up::Lists, controller::RunError, reconciler::Key, tasks::TaskSet},
+    contents::{Change, Contents, Stored},
+    guarded::Malformed,
+    state::{Inner, Subscription},
+};
+
+/// Objects of one watch, shared by everybody who asked for it. Cheap to clone.
+///
+/// Reads are from memory and never wait. The watch lives as long as a handle does (in a process with
+/// warm stores: as long as the process).
+pub struct Store<S> {
+    handle: Arc<Handle<S>>,
+}
+
+/// Everything that keeps a watch going; the last handle to go ends it.
+pub(super) struct Handle<S> {
+    pub(super) inner: Arc<Inner<S>>,
+    pub(super) lists: Lists<S>,
+    pub(super) _watch: TaskSet,
+}
+
+impl<S: Stored> Store<S> {
+    pub(super) fn new(handle: Arc<Handle<S>>) -> Self {
+        Self { handle }
+    }
+
+    pub(super) fn downgrade(&self) -> Weak<Handle<S>> {
+        Arc::downgrade(&self.handle)
+    }
+
+    /// The object, if there is one.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<S>> {
+        self.inner().read(|contents| contents.get(namespace, name).cloned())
+    }
+
+    /// The object with this key, if there is one.
+    pub fn get_key(&self, key: &Key) -> Option<Arc<S>> {
+        self.get(&key.namespace, &key.name)
+    }
+
+    /// Whether there is an object with this key.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.inner().read(|contents| contents.get(&key.namespace, &key.name).is_some())
+    }
+
+    /// All objects, sorted by namespace and name.
+    pub fn list(&self) -> Vec<Arc<S>> {
+        self.inner().read(|contents| contents.iter().cloned().collect())
+    }
+
+    /// The objects of one namespace, sorted by name.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<S>> {
+        self.inner().read(|contents| contents.iter_in(namespace).cloned().collect())
+    }
+
+    /// The objects that a predicate picks, sorted by namespace and name. It must not use the store.
+    pub fn list_where(&self, pick: impl Fn(&S) -> bool) -> Vec<Arc<S>> {
+        self.inner().read(|contents| contents.iter().filter(|object| pick(object)).cloned().collect())
+    }
+
+    /// Keys of all objects, sorted.
+    pub fn keys(&self) -> Vec<Key> {
+        let key = |object: &Arc<S>| Key::new(object.namespace(), object.name());
+        self.inner().read(|contents| contents.iter().map(key).collect())
+    }
+
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        self.inner().read(Contents::len)
+    }
+
+    /// Whether there is no object. Says nothing before the store [is synced](Self::has_synced).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Objects whose newest version could not be parsed. Their last good version, if any, is still held.
+    pub fn malformed(&self) -> Vec<Malformed> {
+        self.inner().read(|contents| contents.malformed().cloned().collect())
+    }
+
+    /// Calls `on_change` for every difference from now on, in order, until the subscription is dropped.
+    /// It runs in the watch's task: it must be quick, must not wait, and may read stores.
+    pub fn subscribe(&self, on_change: impl FnMut(Change<S>) + Send + 'static) -> Subscription {
+        self.inner().listen(on_change)
+    }
+
+    /// Calls `on_malformed` for every malformed object that is known already and for every later
+    /// malformed version, once. The rules of [`Self::subscribe`] apply.
+    pub fn on_malformed(&self, on_malformed: impl FnMut(&Malformed) + Send + 'static) -> Subscription {
+        self.inner().listen_to_malformed(on_malformed)
+    }
+
+    /// Whether the first list is complete.
+    pub fn has_synced(&self) -> bool {
+        self.inner().state().synced
+    }
+
+    /// Whether the API server serves the kind. False also while that is not known yet.
+    pub fn is_served(&self) -> bool {
+        self.inner().state().served == Some(true)
+    }
+
+    /// Waits for the first list.
+    ///
+    /// # Errors
+    /// [`RunError::CacheSync`] with what the API server said last, after `timeout`.
+    pub async fn synced(&self, timeout: Duration) -> Result<(), RunError> {
+        sync_in_time(&Read::required(self), timeout).await
+    }
+
+    /// Since when the watch has failed without a break, and what the API server said last.
+    /// `None`: it does not fail, or its kind is not served.
+    pub fn failing_since(&self) -> Option<(Instant, String)> {
+        self.inner().failing_since()
+    }
+
+    fn inner(&self) -> &Arc<Inner<S>> {
+        &self.handle.inner
+    }
+}
+
+/// A store that somebody reads, and whether he can do without it.
+#[derive(Clone)]
+pub struct Read {
+    /// The store.
+    pub store: Arc<dyn AnyStore>,
+    /// The kind may be absent from the cluster; the store is empty then.
+    pub optional: bool,
+}
+
+impl Read {
+    /// Of a kind that must be served.
+    pub fn required<S: Stored>(store: &Store<S>) -> Self {
+        Self { store: Arc::new(store.clone()), optional: false }
+    }
+
+    /// Of a kind that may be absent.
+    pub fn optional<S: Stored>(store: &Store<S>) -> Self {
+        Self { store: Arc::new(store.clone()), optional: true }
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.store.kind();
+        f.debug_struct("Read").field("kind", &kind).field("optional", &self.optional).finish()
+    }
+}
+
+/// A store of any type, for what waits and watches over many.
+pub trait AnyStore: Send + Sync {
+    /// Plural and group of the kind.
+    fn kind(&self) -> &str;
+    /// The same for all handles of one store.
+    fn id(&self) -> usize;
+    /// See [`Store::has_synced`].
+    fn has_synced(&self) -> bool;
+    /// See [`Store::is_served`].
+    fn is_served(&self) -> bool;
+    /// Whether the API server said that it does not serve the kind.
+    fn is_absent(&self) -> bool;
+    /// See [`Store::failing_since`].
+    fn failing_since(&self) -> Option<(Instant, String)>;
+    /// Resolves when the first list is complete; with `optional` also when the kind is not served.
+    fn settled(&self, optional: bool) -> BoxFuture<'_, ()>;
+    /// Resolves when the store shows everything that was written before the call. See
+    /// [`super::super::catch_up`]. Does not fail: it goes on trying, and [`Self::failing_since`] tells.
+    fn catch_up(&self, optional: bool) -> BoxFuture<'_, ()>;
+    /// One small read from the API server, shared by all who ask within a few seconds. The error says
+    /// what went wrong.
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
+impl<S: Stored> AnyStore for Store<S> {
+    fn kind(&self) -> &str {
+        self.handle.inner.kind()
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.handle).addr()
+    }
+
+    fn has_synced(&self) -> bool {
+        Self::has_synced(self)
+    }
+
+    fn is_served(&self) -> bool {
+        Self::is_served(self)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.inner().state().served == Some(false)
+    }
+
+    fn failing_since(&self) -> Option<(Instant, String)> {
+        Self::failing_since(self)
+    }
+
+    fn settled(&self, optional: bool) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner().settled(optional))
+    }
+
+    fn catch_up(&self, optional: bool) -> BoxFuture<'_, ()> {
+        Box::pin(self.handle.lists.catch_up(&self.handle.inner, optional))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.handle.lists.probe())
+    }
+}
+
+/// Waits for the first list of a store.
+pub(crate) async fn sync_in_time(read: &Read, timeout: Duration) -> Result<(), RunError> {
+    let Read { store, optional } = read;
+    if tokio::time::timeout(timeout, store.settled(*optional)).await.is_ok() {
+        return Ok(());
+    }
+    let cause = match store.failing_since() {
+        Some((_, cause)) => cause,
+        None if store.is_absent() => "the kind is not served".to_owned(),
+        None => "the API server did not deliver the first list in time".to_owned(),
+    };
+    Err(RunError::CacheSync { kind: store.kind().to_owned(), cause })
+}
+
+impl<S> Clone for Store<S> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<S> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.handle.inner.kind).finish()
+    }
+}
