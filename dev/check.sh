@@ -62,14 +62,14 @@ script_syntax() {
 # shellcheck disable=SC2046 # a word for each script
 script_lint() { shellcheck $(scripts); }
 
-documentation() { RUSTDOCFLAGS='-D warnings' $cargo doc --locked --no-deps --document-private-items; }
+documentation() { RUSTDOCFLAGS='-D warnings' $cargo doc --locked --workspace --no-deps --document-private-items; }
 
 run locked locked
 run k8s-openapi one_k8s_openapi
 run scripts script_syntax
 run_if shellcheck shellcheck script_lint
-run format $cargo fmt --check
-run clippy $cargo clippy --locked --all-targets -- -D warnings
+run format $cargo fmt --all --check
+run clippy $cargo clippy --locked --workspace --all-targets -- -D warnings
 run doc documentation
 run_if cargo-deny deny $cargo deny --locked check bans licenses sources
 

@@ -193,7 +193,7 @@ fn seat_of(
         annotations: [(names.holder_annotation(), identity.clone())].into(),
         ..Guarded::new(names, namespace, lease, identity, &timing)
     };
-    let named = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
+    let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
     let permit = guard.borrow().permit_for(controller);
     let parts = elector::Parts {
         core: Core::new(identity.clone(), timing, *release_on_cancel, permit, now),
@@ -205,8 +205,8 @@ fn seat_of(
         guard: guard.clone(),
         controller: controller.clone(),
         shutdown: setup.shutdown.clone(),
-        metrics: setup.metrics.of_lease(&named, controller),
-        journal: Journal::new(names, controller, named, identity),
+        metrics: setup.metrics.of_lease(&lease_ref, controller),
+        journal: Journal::new(names, controller, lease_ref, identity),
         events: Arc::clone(&setup.events),
         identity: identity.clone(),
         spread: *spread,
@@ -232,12 +232,12 @@ fn legacy_guard(
         hedge_after: timing.guard_hedge_after(),
         ..Guarded::new(names, namespace, lease, &names.group(), &timing)
     };
-    let named = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
+    let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
     LegacyGuard::new(legacy::Parts {
         lock: Lock::new(&setup.clients, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
         glimpses: watch_lease(Api::namespaced(whole_errors(setup.clients.first.clone()), namespace), lease),
-        metrics: setup.metrics.of_guard(&named),
-        lease: named,
+        metrics: setup.metrics.of_guard(&lease_ref),
+        lease: lease_ref,
         names: Arc::clone(names),
         identity: setup.settings.identity.clone(),
         timing,

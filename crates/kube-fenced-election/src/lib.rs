@@ -30,6 +30,23 @@
 //!
 //! Who else writes these Leases: other replicas, Go managers with the same id, people.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duration_suboptimal_units,
+        clippy::float_cmp,
+        clippy::let_underscore_must_use,
+        clippy::needless_for_each,
+        clippy::needless_pass_by_value,
+        clippy::too_many_lines,
+        clippy::type_complexity,
+        clippy::unnecessary_wraps,
+        clippy::unwrap_in_result,
+        clippy::wildcard_enum_match_arm,
+        reason = "tables and builders of tests: what is exact, long or nested there is meant so"
+    )
+)]
+
 use std::time::Duration;
 
 use crate::{clock::Timestamp, fence::Fence};

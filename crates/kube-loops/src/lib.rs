@@ -11,6 +11,23 @@
 //! Of `kube-fenced-election` it uses the fence, the clock and what belongs to any watch; how the right to write is
 //! won is unknown here, and so are the kinds and controllers of its users.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duration_suboptimal_units,
+        clippy::float_cmp,
+        clippy::let_underscore_must_use,
+        clippy::needless_for_each,
+        clippy::needless_pass_by_value,
+        clippy::too_many_lines,
+        clippy::type_complexity,
+        clippy::unnecessary_wraps,
+        clippy::unwrap_in_result,
+        clippy::wildcard_enum_match_arm,
+        reason = "tables and builders of tests: what is exact, long or nested there is meant so"
+    )
+)]
+
 pub mod chain;
 pub mod cluster;
 pub mod k8s;

@@ -43,10 +43,10 @@ pub(super) fn keeper_of(
     let group = names.group();
     let group = group.as_str();
     let Some(chance) = seen.chance_for(group) else { return Keeper::Unknown };
-    let named = seen.holder().filter(|holder| *holder != group);
-    let patience = named.map(|_| seen.first_observed() + SHORTEST_FOREIGN_CLAIM);
+    let other = seen.holder().filter(|holder| *holder != group);
+    let patience = other.map(|_| seen.first_observed() + SHORTEST_FOREIGN_CLAIM);
     let until = patience.into_iter().fold(chance.from(), Instant::max);
-    let live = seen.live_rival(group, now).or_else(|| named.filter(|_| now < until));
+    let live = seen.live_rival(group, now).or_else(|| other.filter(|_| now < until));
     match live {
         Some(holder) => match ours(names, seen, holder, lease, members) {
             Some(controller) => {

@@ -2,6 +2,8 @@
 //! An API server in memory that takes writes and tells the watches of them: for whole terms of a controller.
 //! Everything stands in the namespace `ns`.
 
+#![expect(clippy::indexing_slicing, reason = "an object that lacks what a test needs fails that test")]
+
 use std::{collections::BTreeMap, convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
