@@ -40,24 +40,26 @@
     )
 )]
 
-pub mod api;
-pub mod gocompat;
-pub mod telemetry;
+mod api;
+mod gocompat;
+mod telemetry;
 
-pub mod k8s;
-pub mod validation;
+mod k8s;
+mod validation;
 
-pub mod engine;
+mod engine;
 
-pub mod certs;
-pub mod controllers;
-pub mod server;
-pub mod webhook;
+mod certs;
+mod controllers;
+mod server;
+mod webhook;
 
-pub mod manager;
+mod manager;
 
 pub mod app;
 pub mod cli;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+
+pub use api::crds;

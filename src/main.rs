@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use aibrix_controller_manager::{api, app, cli};
+use aibrix_controller_manager::{app, cli, crds};
 
 fn main() -> ExitCode {
-    let wiring = cli::Wiring { run: app::run, crds: api::crds };
+    let wiring = cli::Wiring { run: app::run, crds };
     cli::start(std::env::args_os().skip(1), wiring)
 }

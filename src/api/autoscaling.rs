@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use super::wire::{conditions_schema, is_zero};
 
 /// Group of the PodAutoscaler.
-pub const GROUP: &str = "autoscaling.aibrix.ai";
+pub(crate) const GROUP: &str = "autoscaling.aibrix.ai";
 /// Its only version.
-pub const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = "v1alpha1";
 /// `apiVersion` of the PodAutoscaler.
-pub const API_VERSION: &str = "autoscaling.aibrix.ai/v1alpha1";
+pub(crate) const API_VERSION: &str = "autoscaling.aibrix.ai/v1alpha1";
 /// Its kind.
-pub const POD_AUTOSCALER: &str = "PodAutoscaler";
+pub(crate) const POD_AUTOSCALER: &str = "PodAutoscaler";
 
 /// Lower bound when the spec names none.
-pub const DEFAULT_MIN_REPLICAS: i32 = 1;
+pub(crate) const DEFAULT_MIN_REPLICAS: i32 = 1;
 /// Stable window when the spec names none, in seconds.
-pub const DEFAULT_OBSERVE_WINDOW_SECONDS: i64 = 180;
+pub(crate) const DEFAULT_OBSERVE_WINDOW_SECONDS: i64 = 180;
 /// Panic window when the spec names none, in seconds.
-pub const DEFAULT_PANIC_WINDOW_SECONDS: i64 = 60;
+pub(crate) const DEFAULT_PANIC_WINDOW_SECONDS: i64 = 60;
 
 /// Scales one target between bounds, by a generated HorizontalPodAutoscaler or by itself.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ pub const DEFAULT_PANIC_WINDOW_SECONDS: i64 = 60;
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-pub struct PodAutoscalerSpec {
+pub(crate) struct PodAutoscalerSpec {
     /// The workload to scale, in the namespace of the PodAutoscaler.
     pub scale_target_ref: ScaleTargetRef,
     /// Narrows the target to a part of it.
@@ -77,7 +77,7 @@ pub struct PodAutoscalerSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-pub struct ScaleTargetRef {
+pub(crate) struct ScaleTargetRef {
     /// Group and version; empty: the core group.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub api_version: String,
@@ -104,7 +104,7 @@ pub struct ScaleTargetRef {
 /// A part of the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SubTargetSelector {
+pub(crate) struct SubTargetSelector {
     /// Role of a StormService; empty: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub role_name: String,
@@ -113,7 +113,7 @@ pub struct SubTargetSelector {
 /// A daily time window that overrides bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// Unique in the list; a DNS label.
     #[schemars(extend("minLength" = 1, "pattern" = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
@@ -141,7 +141,7 @@ pub struct Schedule {
 /// Where a measurement comes from. Empty text means absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MetricSource {
+pub(crate) struct MetricSource {
     /// `pod`, `resource`, `custom`, `external`, or `domain`, an older word for `external`.
     #[schemars(extend("enum" = ["pod", "resource", "custom", "external", "domain"]))]
     pub metric_source_type: String,
@@ -166,7 +166,7 @@ pub struct MetricSource {
 
 impl MetricSource {
     /// Whether one value stands for the whole target, instead of one per pod.
-    pub fn is_external(&self) -> bool {
+    pub(crate) fn is_external(&self) -> bool {
         matches!(self.metric_source_type.as_str(), "external" | "domain")
     }
 }
@@ -174,7 +174,7 @@ impl MetricSource {
 /// What the controller found and did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PodAutoscalerStatus {
+pub(crate) struct PodAutoscalerStatus {
     /// Last successful rescale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
@@ -200,7 +200,7 @@ pub struct PodAutoscalerStatus {
 /// One scaling, or one attempt that failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ScalingEvent {
+pub(crate) struct ScalingEvent {
     /// When it was decided.
     pub timestamp: Time,
     /// Replicas before.
@@ -219,7 +219,7 @@ pub struct ScalingEvent {
 /// Bounds in force, after schedules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ScheduledBounds {
+pub(crate) struct ScheduledBounds {
     /// Name of the active schedule; absent: the base bounds are in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_schedule: Option<String>,

@@ -2,138 +2,138 @@
 //! Every label, annotation and name that users, dashboards or other programs can see.
 
 /// Label of a pod: the engine that serves in it (`vllm`, `sglang`, `trtllm`, `xllm`); absent: `vllm`.
-pub const ENGINE_LABEL: &str = "model.aibrix.ai/engine";
+pub(crate) const ENGINE_LABEL: &str = "model.aibrix.ai/engine";
 
 /// Label of the pods of a StormService: its name.
-pub const STORM_SERVICE_NAME_LABEL: &str = "storm-service-name";
+pub(crate) const STORM_SERVICE_NAME_LABEL: &str = "storm-service-name";
 /// Label of the pods of a StormService: their role.
-pub const ROLE_NAME_LABEL: &str = "role-name";
+pub(crate) const ROLE_NAME_LABEL: &str = "role-name";
 /// Label of the pods of a grouped role: their place in the group; `0` is the one that serves.
-pub const POD_GROUP_INDEX_LABEL: &str = "stormservice.orchestration.aibrix.ai/pod-group-index";
+pub(crate) const POD_GROUP_INDEX_LABEL: &str = "stormservice.orchestration.aibrix.ai/pod-group-index";
 /// Label of the pods of a Ray cluster: `head` or `worker`.
-pub const RAY_NODE_TYPE_LABEL: &str = "ray.io/node-type";
+pub(crate) const RAY_NODE_TYPE_LABEL: &str = "ray.io/node-type";
 
 /// Group of AIBrix's workload kinds.
-pub const ORCHESTRATION_GROUP: &str = "orchestration.aibrix.ai";
+pub(crate) const ORCHESTRATION_GROUP: &str = "orchestration.aibrix.ai";
 
 /// Annotations that are never copied to generated objects.
-pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Label, or annotation where a label cannot hold it. Of a workload or its pods: the served model, which makes
 /// the model routes create a route. Of a generated Service: the base model.
-pub const MODEL_NAME: &str = "model.aibrix.ai/name";
+pub(crate) const MODEL_NAME: &str = "model.aibrix.ai/name";
 /// Label of a pod, workload or ModelAdapter: the port of the engine, 8000 by default.
-pub const MODEL_PORT_LABEL: &str = "model.aibrix.ai/port";
+pub(crate) const MODEL_PORT_LABEL: &str = "model.aibrix.ai/port";
 /// Label of a pod: the port of its metrics, 8000 by default.
-pub const METRIC_PORT_LABEL: &str = "model.aibrix.ai/metric-port";
+pub(crate) const METRIC_PORT_LABEL: &str = "model.aibrix.ai/metric-port";
 /// Label that says who made an object.
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of an EndpointSlice: the Service that it belongs to.
-pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Port of an engine that names none.
-pub const DEFAULT_ENGINE_PORT: u16 = 8000;
+pub(crate) const DEFAULT_ENGINE_PORT: u16 = 8000;
 
 /// What the model adapter controller reads and leaves behind.
-pub mod model_adapter {
+pub(crate) mod model_adapter {
     /// Finalizer of a ModelAdapter: the adapter is unloaded before the object goes.
-    pub const FINALIZER: &str = "adapter.model.aibrix.ai/finalizer";
+    pub(crate) const FINALIZER: &str = "adapter.model.aibrix.ai/finalizer";
     /// Label of the generated Service: the name of the ModelAdapter.
-    pub const NAME_LABEL: &str = "adapter.model.aibrix.ai/name";
+    pub(crate) const NAME_LABEL: &str = "adapter.model.aibrix.ai/name";
     /// Label of pods, `true`: meant for adapters. Selects nothing by itself.
-    pub const ENABLED_LABEL: &str = "adapter.model.aibrix.ai/enabled";
+    pub(crate) const ENABLED_LABEL: &str = "adapter.model.aibrix.ai/enabled";
     /// Annotation of a ModelAdapter: hash of what the last successful load was made from. Absent: adopted
     /// from an older version, not loaded again.
-    pub const LOADED_SPEC_HASH: &str = "adapter.model.aibrix.ai/loaded-spec-hash";
+    pub(crate) const LOADED_SPEC_HASH: &str = "adapter.model.aibrix.ai/loaded-spec-hash";
     /// Key of `spec.additionalConfig`: bearer token of every call to an engine.
-    pub const API_KEY: &str = "api-key";
+    pub(crate) const API_KEY: &str = "api-key";
     /// Container whose presence means that the runtime sidecar can be asked.
-    pub const SIDECAR_CONTAINER: &str = "aibrix-runtime";
+    pub(crate) const SIDECAR_CONTAINER: &str = "aibrix-runtime";
     /// Port of the runtime sidecar.
-    pub const SIDECAR_PORT: u16 = 8080;
+    pub(crate) const SIDECAR_PORT: u16 = 8080;
     /// Port on localhost that stands for every engine in debug mode.
-    pub const DEBUG_PORT: u16 = 30081;
+    pub(crate) const DEBUG_PORT: u16 = 30081;
 }
 
 /// What the model claim controller leaves behind.
-pub mod model_claim {
+pub(crate) mod model_claim {
     /// Annotations of a pod, one for each claim that is bound to it: what it serves, and where.
-    pub const BINDING_PREFIX: &str = "modelclaim.aibrix.ai/";
+    pub(crate) const BINDING_PREFIX: &str = "modelclaim.aibrix.ai/";
 }
 
 /// What the model routes read and leave behind.
-pub mod model_route {
+pub(crate) mod model_route {
     /// Annotation of a workload: Service behind the route, when it is not named after the model.
-    pub const SERVICE_NAME: &str = "model.aibrix.ai/service-name";
+    pub(crate) const SERVICE_NAME: &str = "model.aibrix.ai/service-name";
     /// Annotation of a workload: comma-separated paths beside the default ones.
-    pub const CUSTOM_PATHS: &str = "model.aibrix.ai/model-router-custom-paths";
+    pub(crate) const CUSTOM_PATHS: &str = "model.aibrix.ai/model-router-custom-paths";
     /// Annotation of an HTTPRoute that we made or adopted: hash of what we want it to be.
-    pub const SPEC_HASH: &str = "model.aibrix.ai/route-spec-hash";
+    pub(crate) const SPEC_HASH: &str = "model.aibrix.ai/route-spec-hash";
     /// Value of the label [`super::MANAGED_BY_LABEL`] on what AIBrix's console made.
-    pub const CONSOLE: &str = "aibrix-console";
+    pub(crate) const CONSOLE: &str = "aibrix-console";
     /// Annotations of the console that are copied to a route.
-    pub const CONSOLE_ANNOTATIONS: [&str; 2] =
+    pub(crate) const CONSOLE_ANNOTATIONS: [&str; 2] =
         ["console.aibrix.ai/deployment-id", "console.aibrix.ai/deployment-name"];
     /// Namespace of the routes and of their gateway, wherever the manager is installed.
-    pub const GATEWAY_NAMESPACE: &str = "aibrix-system";
+    pub(crate) const GATEWAY_NAMESPACE: &str = "aibrix-system";
     /// Name of the gateway.
-    pub const GATEWAY_NAME: &str = "aibrix-eg";
+    pub(crate) const GATEWAY_NAME: &str = "aibrix-eg";
     /// Routes of the installation, which are no model's.
-    pub const RESERVED_ROUTES: [&str; 2] =
+    pub(crate) const RESERVED_ROUTES: [&str; 2] =
         ["aibrix-reserved-router", "aibrix-reserved-router-metadata-endpoint"];
 }
 
 /// What the injection of the runtime sidecar reads and puts into pods.
-pub mod sidecar {
+pub(crate) mod sidecar {
     /// Annotation of a Deployment, exactly `true`, or of a StormService, anything but `false`: inject.
-    pub const INJECTION: &str = "model.aibrix.ai/sidecar-injection";
+    pub(crate) const INJECTION: &str = "model.aibrix.ai/sidecar-injection";
     /// Annotation beside it: image of the sidecar; empty or absent: [`DEFAULT_IMAGE`].
-    pub const IMAGE: &str = "model.aibrix.ai/sidecar-runtime-image";
+    pub(crate) const IMAGE: &str = "model.aibrix.ai/sidecar-runtime-image";
     /// Image unless another is asked for.
-    pub const DEFAULT_IMAGE: &str = "aibrix/runtime:v0.5.0";
+    pub(crate) const DEFAULT_IMAGE: &str = "aibrix/runtime:v0.5.0";
     /// Annotation, of a Deployment or of the RoleSet template of a StormService: the engine that the
     /// sidecar serves; empty or absent: inferred from the images.
-    pub const ENGINE: &str = "model.aibrix.ai/engine";
+    pub(crate) const ENGINE: &str = "model.aibrix.ai/engine";
     /// Volume that engine and sidecar share.
-    pub const VOLUME: &str = "adapter-storage";
+    pub(crate) const VOLUME: &str = "adapter-storage";
     /// Where they mount it.
-    pub const MOUNT_PATH: &str = "/tmp/aibrix/adapters";
+    pub(crate) const MOUNT_PATH: &str = "/tmp/aibrix/adapters";
 }
 
 /// Annotations of a KVCache that admission reads and fills in.
-pub mod kv_cache {
+pub(crate) mod kv_cache {
     /// Which backend: one of [`BACKENDS`]; empty or absent: the first of them.
-    pub const BACKEND: &str = "kvcache.orchestration.aibrix.ai/backend";
+    pub(crate) const BACKEND: &str = "kvcache.orchestration.aibrix.ai/backend";
     /// An older way to choose the backend; chooses none any more.
-    pub const MODE: &str = "kvcache.orchestration.aibrix.ai/mode";
+    pub(crate) const MODE: &str = "kvcache.orchestration.aibrix.ai/mode";
     /// Supported backends, the default first.
-    pub const BACKENDS: [&str; 3] = ["vineyard", "hpkv", "infinistore"];
+    pub(crate) const BACKENDS: [&str; 3] = ["vineyard", "hpkv", "infinistore"];
 }
 
 /// Annotations of a PodAutoscaler.
-pub mod pod_autoscaler {
+pub(crate) mod pod_autoscaler {
     /// Largest factor by which one step may scale up: finite, at least 1, default 2.
-    pub const MAX_SCALE_UP_RATE: &str = "autoscaling.aibrix.ai/max-scale-up-rate";
+    pub(crate) const MAX_SCALE_UP_RATE: &str = "autoscaling.aibrix.ai/max-scale-up-rate";
     /// Largest divisor by which one step may scale down: finite, at least 1, default 2.
-    pub const MAX_SCALE_DOWN_RATE: &str = "autoscaling.aibrix.ai/max-scale-down-rate";
+    pub(crate) const MAX_SCALE_DOWN_RATE: &str = "autoscaling.aibrix.ai/max-scale-down-rate";
     /// Relative excess that is ignored: finite, at least 0, default 0.1.
-    pub const SCALE_UP_TOLERANCE: &str = "autoscaling.aibrix.ai/scale-up-tolerance";
+    pub(crate) const SCALE_UP_TOLERANCE: &str = "autoscaling.aibrix.ai/scale-up-tolerance";
     /// Relative shortfall that is ignored: 0 to 1, default 0.1.
-    pub const SCALE_DOWN_TOLERANCE: &str = "autoscaling.aibrix.ai/scale-down-tolerance";
+    pub(crate) const SCALE_DOWN_TOLERANCE: &str = "autoscaling.aibrix.ai/scale-down-tolerance";
     /// Panic mean over stable mean from which KPA panics: finite, above 0, default 2.
-    pub const PANIC_THRESHOLD: &str = "autoscaling.aibrix.ai/panic-threshold";
+    pub(crate) const PANIC_THRESHOLD: &str = "autoscaling.aibrix.ai/panic-threshold";
     /// Stabilisation of scaling up: a Go duration, at least 0, default 0s.
-    pub const SCALE_UP_COOLDOWN_WINDOW: &str = "autoscaling.aibrix.ai/scale-up-cooldown-window";
+    pub(crate) const SCALE_UP_COOLDOWN_WINDOW: &str = "autoscaling.aibrix.ai/scale-up-cooldown-window";
     /// Stabilisation of scaling down: a Go duration, at least 0, default 300s.
-    pub const SCALE_DOWN_COOLDOWN_WINDOW: &str = "autoscaling.aibrix.ai/scale-down-cooldown-window";
+    pub(crate) const SCALE_DOWN_COOLDOWN_WINDOW: &str = "autoscaling.aibrix.ai/scale-down-cooldown-window";
     /// A Go boolean without effect: `minReplicas: 0` alone allows zero.
-    pub const SCALE_TO_ZERO: &str = "autoscaling.aibrix.ai/scale-to-zero";
+    pub(crate) const SCALE_TO_ZERO: &str = "autoscaling.aibrix.ai/scale-to-zero";
     /// `replica`: whole copies of a StormService are scaled; anything else: the replicas of one role.
-    pub const STORM_SERVICE_MODE: &str = "autoscaling.aibrix.ai/storm-service-mode";
+    pub(crate) const STORM_SERVICE_MODE: &str = "autoscaling.aibrix.ai/storm-service-mode";
     /// Older name of [`SCALE_UP_TOLERANCE`], which wins.
-    pub const LEGACY_UP_TOLERANCE: &str = "autoscaling.aibrix.ai/up-fluctuation-tolerance";
+    pub(crate) const LEGACY_UP_TOLERANCE: &str = "autoscaling.aibrix.ai/up-fluctuation-tolerance";
     /// Older name of [`SCALE_DOWN_TOLERANCE`], which wins.
-    pub const LEGACY_DOWN_TOLERANCE: &str = "autoscaling.aibrix.ai/down-fluctuation-tolerance";
+    pub(crate) const LEGACY_DOWN_TOLERANCE: &str = "autoscaling.aibrix.ai/down-fluctuation-tolerance";
     /// Older name of [`SCALE_DOWN_COOLDOWN_WINDOW`], which wins.
-    pub const LEGACY_SCALE_DOWN_DELAY: &str = "kpa.autoscaling.aibrix.ai/scale-down-delay";
+    pub(crate) const LEGACY_SCALE_DOWN_DELAY: &str = "kpa.autoscaling.aibrix.ai/scale-down-delay";
 }

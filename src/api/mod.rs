@@ -5,10 +5,10 @@
 //! plain text here: an object that slipped past validation must still parse, so that its status can say
 //! what is wrong with it. The published schemas still list the words.
 
-pub mod autoscaling;
+pub(crate) mod autoscaling;
 mod crd;
-pub mod keys;
-pub mod model;
+pub(crate) mod keys;
+pub(crate) mod model;
 mod wire;
 
 pub use crd::crds;

@@ -16,7 +16,7 @@ use super::x509::{self, Authority, Print};
 
 /// The Service that the API server calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// Namespace of Service and Secret.
     pub namespace: String,
     /// The Service.
@@ -25,14 +25,14 @@ pub struct Names {
 
 impl Names {
     /// The name in the server's certificate.
-    pub fn dns_name(&self) -> String {
+    pub(crate) fn dns_name(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
     }
 }
 
 /// The bundle of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Names our Service, or is empty.
     pub ours: bool,
     /// Its CAs, in order.
@@ -43,21 +43,21 @@ pub struct Entry {
 
 impl Entry {
     /// Whether clients that use this entry trust this CA.
-    pub fn holds(&self, print: Print) -> bool {
+    pub(crate) fn holds(&self, print: Print) -> bool {
         self.authorities.iter().any(|it| it.print == print)
     }
 
     /// Whether this entry has to trust the CAs of this Secret.
-    pub fn follows(&self, authority: Option<Print>) -> bool {
+    pub(crate) fn follows(&self, authority: Option<Print>) -> bool {
         self.ours || authority.is_some_and(|print| self.holds(print))
     }
 }
 
 /// Certificates by print, to write bundles from.
-pub type Known = BTreeMap<Print, CertificateDer<'static>>;
+pub(crate) type Known = BTreeMap<Print, CertificateDer<'static>>;
 
 /// The entries of a configuration, in order; certificates found in them are added to `known`.
-pub fn read(configuration: &Value, names: &Names, known: &mut Known) -> Vec<Entry> {
+pub(crate) fn read(configuration: &Value, names: &Names, known: &mut Known) -> Vec<Entry> {
     entries(configuration).iter().map(|entry| read_entry(entry, names, known)).collect()
 }
 
@@ -93,7 +93,7 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
 }
 
 /// Gives the entries at `positions` the bundle of these CAs; answers whether that changed anything.
-pub fn write(configuration: &mut Value, positions: &[usize], want: &[Print], known: &Known) -> bool {
+pub(crate) fn write(configuration: &mut Value, positions: &[usize], want: &[Print], known: &Known) -> bool {
     let pem: String = want.iter().filter_map(|print| known.get(print)).map(x509::pem_of).collect();
     let Ok(bundle) = serde_json::to_value(ByteString(pem.into_bytes())) else { return false };
     let Some(webhooks) = configuration.get_mut("webhooks").and_then(Value::as_array_mut) else {
@@ -115,6 +115,6 @@ pub fn write(configuration: &mut Value, positions: &[usize], want: &[Print], kno
 }
 
 /// Whether a CA can still make a client accept something.
-pub fn is_alive(authority: &Authority, now: Timestamp) -> bool {
+pub(crate) fn is_alive(authority: &Authority, now: Timestamp) -> bool {
     now <= authority.not_after
 }

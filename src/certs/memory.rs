@@ -16,7 +16,7 @@ type Since = BTreeMap<Print, Instant>;
 
 /// What a replica remembers.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// A CA of our making that is in no Secret yet.
     pub candidate: Option<Authority>,
     /// CAs of our making that never were in a Secret: nobody has their keys, so nobody serves by them.
@@ -37,7 +37,7 @@ pub struct Memory {
 
 impl Memory {
     /// Takes in what was seen at this moment.
-    pub fn observe(&mut self, seen: &Snapshot, at: Instant) {
+    pub(crate) fn observe(&mut self, seen: &Snapshot, at: Instant) {
         if seen.secret.there().is_some() && self.secret_authority != seen.secret_authority() {
             self.secret_authority = seen.secret_authority();
             self.extra.clear();
@@ -61,12 +61,12 @@ impl Memory {
     }
 
     /// Since when all entries of ours have held this CA.
-    pub fn carried_since(&self, authority: Print) -> Option<Instant> {
+    pub(crate) fn carried_since(&self, authority: Print) -> Option<Instant> {
         self.carried.get(&authority).copied()
     }
 
     /// Since when this CA has been in an entry for no reason that the Secret gives.
-    pub fn extra_since(&self, authority: Print) -> Option<Instant> {
+    pub(crate) fn extra_since(&self, authority: Print) -> Option<Instant> {
         self.extra.get(&authority).copied()
     }
 }

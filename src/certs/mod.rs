@@ -31,17 +31,17 @@
 //! | `look`, `rotator`, `pace`, `told` | a look at all of them; the task, its waits, its log |
 //! | `served` | what handshakes get |
 
-pub mod bundle;
+pub(crate) mod bundle;
 mod files;
 pub mod issue;
 mod look;
-pub mod memory;
+pub(crate) mod memory;
 mod pace;
-pub mod plan;
-pub mod rotation;
+pub(crate) mod plan;
+pub(crate) mod rotation;
 mod rotator;
 mod served;
-pub mod snapshot;
+pub(crate) mod snapshot;
 mod store;
 mod told;
 mod watching;
@@ -87,7 +87,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// Which objects hold the certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Folder where the Secret may be mounted: the last resort.
     pub cert_dir: PathBuf,
     /// Service in the certificate, and the namespace of Service and Secret.
@@ -101,7 +101,7 @@ pub struct Settings {
 }
 
 /// The running management of certificates; dropping it ends it.
-pub struct Certificates {
+pub(crate) struct Certificates {
     served: Arc<Served>,
     _tasks: TaskSet,
 }
@@ -109,7 +109,7 @@ pub struct Certificates {
 impl Certificates {
     /// Starts to manage certificates. `client` writes without a fence: no Lease is
     /// needed. To be called within the async runtime; returns at once, before anything was read.
-    pub fn start(settings: Settings, client: Client, watches: Watches, clock: SharedClock) -> Self {
+    pub(crate) fn start(settings: Settings, client: Client, watches: Watches, clock: SharedClock) -> Self {
         let served = Arc::new(Served::new(Arc::clone(&clock)));
         let tasks = TaskSet::new();
         let settings = Arc::new(settings);
@@ -131,7 +131,7 @@ impl Certificates {
     }
 
     /// What a TLS listener asks at each handshake. Without a certificate the handshake fails.
-    pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+    pub(crate) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::clone(&self.served) as Arc<dyn ResolvesServerCert>
     }
 
@@ -140,7 +140,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Why not, beginning with `webhook certificates are not ready`.
-    pub fn readiness(&self) -> Result<(), String> {
+    pub(crate) fn readiness(&self) -> Result<(), String> {
         self.served.readiness()
     }
 }

@@ -48,13 +48,13 @@ use super::{
 
 /// How long a CA must have been in all bundles before something is served that needs it: API servers of one
 /// cluster learn of a changed configuration one after the other.
-pub const SETTLE: Duration = Duration::from_secs(10);
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 /// How long a CA that is not the Secret's stays in the bundles.
-pub const OVERLAP: Duration = Duration::from_mins(10);
+pub(crate) const OVERLAP: Duration = Duration::from_mins(10);
 /// How old a look may be on which a CA is stored.
-pub const FRESH: Duration = Duration::from_mins(1);
+pub(crate) const FRESH: Duration = Duration::from_mins(1);
 /// Time between two looks when nothing happens.
-pub const PERIOD: Duration = Duration::from_hours(12);
+pub(crate) const PERIOD: Duration = Duration::from_hours(12);
 /// CAs in a bundle besides those that have a reason to be there; what exceeds them is taken out after
 /// [`OVERLAP`] also while the Secret is broken.
 const MANY_EXTRAS: usize = 8;
@@ -65,7 +65,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// A change to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Create the Secret, without data.
     CreateSecret,
     /// Make a CA and a server certificate, and keep them as the candidate.
@@ -80,7 +80,7 @@ pub enum Step {
 
 /// Bundles to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publication {
+pub(crate) struct Publication {
     /// The CAs, in order.
     pub authorities: Vec<Print>,
     /// Which entries get them: (configuration, positions).
@@ -89,7 +89,7 @@ pub struct Publication {
 
 /// Where a certificate to serve comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// The Secret.
     Secret,
     /// The mounted files.
@@ -98,7 +98,7 @@ pub enum Source {
 
 /// What follows from a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Serve this from now on; `None`: as before.
     pub serve: Option<(Source, Pair)>,
     /// The candidate is of no use any more.
@@ -112,7 +112,7 @@ pub struct Plan {
 }
 
 /// What follows from this look. Same inputs, same plan; once everything fits, no step.
-pub fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp, at: Instant) -> Plan {
+pub(crate) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp, at: Instant) -> Plan {
     let mut timer = Timer { shortest: PERIOD, at };
     let serve = choose(seen, memory, now, &mut timer);
     let serving = serve.map(|(_, pair)| pair).or_else(|| alive(memory.serving, now));

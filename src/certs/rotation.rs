@@ -20,23 +20,23 @@ use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 use super::x509::{self, Authority, Fault, PairFault, Print};
 
 /// Keys of the Secret.
-pub const CA_CERTIFICATE: &str = "ca.crt";
+pub(crate) const CA_CERTIFICATE: &str = "ca.crt";
 /// Key of the CA.
-pub const CA_KEY: &str = "ca.key";
+pub(crate) const CA_KEY: &str = "ca.key";
 /// Certificate of the server.
-pub const SERVER_CERTIFICATE: &str = "tls.crt";
+pub(crate) const SERVER_CERTIFICATE: &str = "tls.crt";
 /// Key of the server.
-pub const SERVER_KEY: &str = "tls.key";
+pub(crate) const SERVER_KEY: &str = "tls.key";
 
 /// How long before its end a certificate is replaced.
-pub const LOOK_AHEAD: Duration = Duration::from_hours(90 * 24);
+pub(crate) const LOOK_AHEAD: Duration = Duration::from_hours(90 * 24);
 
 /// Data of a Secret.
-pub type Data = BTreeMap<String, Vec<u8>>;
+pub(crate) type Data = BTreeMap<String, Vec<u8>>;
 
 /// Why something has to be made anew: key of the Secret and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
+pub(crate) struct Reason {
     /// Key of the Secret.
     pub key: &'static str,
     /// What is wrong.
@@ -51,7 +51,7 @@ impl fmt::Display for Reason {
 
 /// What has to be made anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Renewal {
+pub(crate) enum Renewal {
     /// Nothing.
     Nothing,
     /// The server's certificate, by the CA that is there.
@@ -62,7 +62,7 @@ pub enum Renewal {
 
 /// A server certificate that can be served now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// Which one.
     pub leaf: Print,
     /// The CA that clients have to trust; `None`: not known, as with files without one.
@@ -73,7 +73,7 @@ pub struct Pair {
 
 /// What a Secret, or a folder of the same files, holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// What has to be made anew.
     pub renewal: Renewal,
     /// The CA certificate, also when it is no good any more, as long as it parses.
@@ -84,7 +84,7 @@ pub struct Held {
 
 /// A look at the data, with the objects behind it.
 #[derive(Debug)]
-pub struct Judged {
+pub(crate) struct Judged {
     /// The facts.
     pub held: Held,
     /// The certificate behind [`Held::authority`].
@@ -95,7 +95,12 @@ pub struct Judged {
 
 /// Reads the data of a Secret. `trusted`: further CAs that clients may trust, so that a server certificate whose
 /// CA has gone from the Secret is still known to be of use.
-pub fn judge(data: &Data, dns_name: &str, trusted: &[CertificateDer<'static>], now: Timestamp) -> Judged {
+pub(crate) fn judge(
+    data: &Data,
+    dns_name: &str,
+    trusted: &[CertificateDer<'static>],
+    now: Timestamp,
+) -> Judged {
     let entry = |key: &str| data.get(key).map(Vec::as_slice).unwrap_or_default();
     let later = now.checked_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
     // The first block counts, as in Go.

@@ -9,7 +9,7 @@ use super::{
 
 /// What a read yielded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
+pub(crate) enum Seen<T> {
     /// The object.
     There(T),
     /// There is none, or it is being deleted.
@@ -20,7 +20,7 @@ pub enum Seen<T> {
 
 impl<T> Seen<T> {
     /// The object, if it was read.
-    pub fn there(&self) -> Option<&T> {
+    pub(crate) fn there(&self) -> Option<&T> {
         match self {
             Self::There(object) => Some(object),
             Self::Absent | Self::Unknown(_) => None,
@@ -30,7 +30,7 @@ impl<T> Seen<T> {
 
 /// A webhook configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// Kind and name, for people.
     pub title: String,
     /// Its entries.
@@ -39,7 +39,7 @@ pub struct Configuration {
 
 /// One look, read object by object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The Secret.
     pub secret: Seen<Held>,
     /// Both webhook configurations.
@@ -50,12 +50,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Print of the CA in the Secret.
-    pub fn secret_authority(&self) -> Option<Print> {
+    pub(crate) fn secret_authority(&self) -> Option<Print> {
         self.secret.there().and_then(|held| held.authority).map(|authority| authority.print)
     }
 
     /// Entries that have to trust our CA: (configuration, position, entry).
-    pub fn own_entries(&self) -> impl Iterator<Item = (usize, usize, &Entry)> {
+    pub(crate) fn own_entries(&self) -> impl Iterator<Item = (usize, usize, &Entry)> {
         let authority = self.secret_authority();
         let all = self.configurations.iter().enumerate().flat_map(|(index, configuration)| {
             let entries = configuration.entries.there().map(Vec::as_slice).unwrap_or_default();
@@ -65,12 +65,12 @@ impl Snapshot {
     }
 
     /// Whether a configuration could not be read: nobody knows whom its clients trust.
-    pub fn is_blind(&self) -> bool {
+    pub(crate) fn is_blind(&self) -> bool {
         self.configurations.iter().any(|it| matches!(it.entries, Seen::Unknown(_)))
     }
 
     /// Whether every entry of ours that was read holds this CA.
-    pub fn is_carried(&self, authority: Print) -> bool {
+    pub(crate) fn is_carried(&self, authority: Print) -> bool {
         self.own_entries().all(|(_, _, entry)| entry.holds(authority))
     }
 }

@@ -26,13 +26,13 @@ use super::{
 };
 
 /// Largest part of a refusal that is kept, in bytes.
-pub const REFUSAL_BYTES: usize = 4096;
+pub(crate) const REFUSAL_BYTES: usize = 4096;
 /// How long the text of a refusal may take: the status alone says enough.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 /// What was asked of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Call {
+pub(crate) enum Call {
     /// The list of its models.
     Models,
     /// To load an adapter.
@@ -53,7 +53,7 @@ impl fmt::Display for Call {
 
 /// A call failed. The texts are for conditions and events; they hold no credentials.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// The engine answers, and refuses.
     #[error("failed to {call} (status {code}): {body}")]
     Status {

@@ -9,7 +9,7 @@ use super::http::{Scheme, Target, TargetError};
 
 /// Which remote API answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// vLLM itself.
     Vllm,
     /// `SGLang` itself.
@@ -20,7 +20,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// What an engine speaks by the label `model.aibrix.ai/engine` of its pod; absent or unknown: vLLM.
-    pub fn of_engine(label: Option<&str>) -> Self {
+    pub(crate) fn of_engine(label: Option<&str>) -> Self {
         match label {
             Some("sglang") => Self::Sglang,
             Some(_) | None => Self::Vllm,
@@ -46,7 +46,7 @@ impl Dialect {
 
 /// A bearer token. Its value is printed nowhere.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Token {
+pub(crate) struct Token {
     header: HeaderValue,
     value: String,
 }
@@ -54,14 +54,14 @@ pub struct Token {
 /// A token cannot be sent: it holds line ends or other characters that no header may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the API key holds characters that cannot be sent in an HTTP header")]
-pub struct TokenError;
+pub(crate) struct TokenError;
 
 impl Token {
     /// The token `value`, which may be empty.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn new(value: &str) -> Result<Self, TokenError> {
+    pub(crate) fn new(value: &str) -> Result<Self, TokenError> {
         let mut header = HeaderValue::from_str(&format!("Bearer {value}")).map_err(|_| TokenError)?;
         header.set_sensitive(true);
         Ok(Self { header, value: value.to_owned() })
@@ -84,7 +84,7 @@ impl fmt::Debug for Token {
 
 /// Where adapters of a pod are managed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// IP address, IPv6 without brackets; or `localhost`, for the debug mode. Anything else is refused.
     pub host: String,
     /// Port.

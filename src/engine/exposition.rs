@@ -13,7 +13,7 @@ const LONGEST_LINE: usize = 64 << 10;
 
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Only rises.
     Counter,
     /// Rises and falls.
@@ -41,14 +41,14 @@ impl Kind {
     }
 
     /// Whether a sample of this type is a number to scale on.
-    pub fn has_value(self) -> bool {
+    pub(crate) fn has_value(self) -> bool {
         matches!(self, Self::Counter | Self::Gauge | Self::Untyped)
     }
 }
 
 /// Why a family has no number. A missing number is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoValue {
+pub(crate) enum NoValue {
     /// The body has no such family, or the family has no series.
     #[error("not found")]
     Missing,
@@ -65,7 +65,7 @@ pub enum NoValue {
 
 /// What a body says about one family.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Family {
+pub(crate) struct Family {
     kind: Option<Kind>,
     /// Value of the first series; `None` while there is none; `Err` when its line is malformed.
     first: Option<Result<f64, NoValue>>,
@@ -96,7 +96,7 @@ impl Family {
     ///
     /// # Errors
     /// [`NoValue`]: unknown, not zero.
-    pub fn first(&self) -> Result<f64, NoValue> {
+    pub(crate) fn first(&self) -> Result<f64, NoValue> {
         self.number(self.first.unwrap_or(Err(NoValue::Missing)))
     }
 
@@ -104,23 +104,23 @@ impl Family {
     ///
     /// # Errors
     /// [`NoValue`]: unknown, not zero. One series without a number makes the sum unknown.
-    pub fn sum(&self) -> Result<f64, NoValue> {
+    pub(crate) fn sum(&self) -> Result<f64, NoValue> {
         self.number(self.sum)
     }
 }
 
 /// The wanted families of one body.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Families(BTreeMap<Box<str>, Option<Family>>);
+pub(crate) struct Families(BTreeMap<Box<str>, Option<Family>>);
 
 impl Families {
     /// The family `name`; `None` when the body lacks it (or nobody wanted it: see [`Self::covers`]).
-    pub fn get(&self, name: &str) -> Option<&Family> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Family> {
         self.0.get(name).and_then(Option::as_ref)
     }
 
     /// Whether `name` was among the wanted families.
-    pub fn covers(&self, name: &str) -> bool {
+    pub(crate) fn covers(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
@@ -128,7 +128,7 @@ impl Families {
     ///
     /// # Errors
     /// [`NoValue`], `Missing` when the body lacks the family.
-    pub fn first(&self, name: &str) -> Result<f64, NoValue> {
+    pub(crate) fn first(&self, name: &str) -> Result<f64, NoValue> {
         self.get(name).ok_or(NoValue::Missing)?.first()
     }
 
@@ -136,7 +136,7 @@ impl Families {
     ///
     /// # Errors
     /// [`NoValue`], `Missing` when the body lacks the family.
-    pub fn sum(&self, name: &str) -> Result<f64, NoValue> {
+    pub(crate) fn sum(&self, name: &str) -> Result<f64, NoValue> {
         self.get(name).ok_or(NoValue::Missing)?.sum()
     }
 }
@@ -144,11 +144,11 @@ impl Families {
 /// The body is not text: it has a NUL byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not text")]
-pub struct NotText;
+pub(crate) struct NotText;
 
 /// Reads a body piece by piece; holds at most one line that a piece ended in.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     families: Families,
     /// Start of a line whose end has not come yet.
     pending: Vec<u8>,
@@ -158,7 +158,7 @@ pub struct Scanner {
 
 impl Scanner {
     /// A scanner that keeps the `wanted` families.
-    pub fn new<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Self {
         let families = wanted.into_iter().map(|name| (name.into(), None)).collect();
         Self { families: Families(families), pending: Vec::new(), overlong: false }
     }
@@ -167,7 +167,7 @@ impl Scanner {
     ///
     /// # Errors
     /// [`NotText`]: give the body up.
-    pub fn feed(&mut self, piece: &[u8]) -> Result<(), NotText> {
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<(), NotText> {
         if piece.contains(&0) {
             return Err(NotText);
         }
@@ -183,7 +183,7 @@ impl Scanner {
     }
 
     /// The families, after the last piece.
-    pub fn finish(mut self) -> Families {
+    pub(crate) fn finish(mut self) -> Families {
         self.end_line(b"");
         self.families
     }

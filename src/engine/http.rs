@@ -13,7 +13,7 @@ use super::{
 
 /// Bounds of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Longest time to connect, TLS included.
     pub connect: Duration,
     /// Longest time from the start of a request to the last byte of its answer.
@@ -31,7 +31,7 @@ impl Default for Limits {
 
 /// `http` or `https`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     /// Plain text.
     Http,
     /// TLS without verification of the certificate: see the page of this folder's `tls`.
@@ -40,7 +40,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// Reads the `protocolType` of a metric source: exactly `http` or `https`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "http" => Some(Self::Http),
             "https" => Some(Self::Https),
@@ -49,7 +49,7 @@ impl Scheme {
     }
 
     /// The scheme's name in a URL.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -60,11 +60,11 @@ impl Scheme {
 /// What a request goes to. Two targets are equal when their URLs are. Printed without user name,
 /// password, query and fragment, so it may stand in logs, events and conditions.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target(pub(super) Url);
+pub(crate) struct Target(pub(super) Url);
 
 /// A URL cannot be made of what a user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// The port is not a number from 1 to 65535.
     #[error("port {0:?} is not a port number")]
     Port(String),
@@ -84,7 +84,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TargetError`] when `port` is no port number or `path` cannot be part of a URL.
-    pub fn pod(scheme: Scheme, ip: IpAddr, port: &str, path: &str) -> Result<Self, TargetError> {
+    pub(crate) fn pod(scheme: Scheme, ip: IpAddr, port: &str, path: &str) -> Result<Self, TargetError> {
         let number = port.trim().parse::<u16>().ok().filter(|number| *number != 0);
         let number = number.ok_or_else(|| TargetError::Port(port.to_owned()))?;
         let authority = match ip {
@@ -98,7 +98,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TargetError::Url`] when the parts make no URL with a host.
-    pub fn endpoint(scheme: Scheme, endpoint: &str, path: &str) -> Result<Self, TargetError> {
+    pub(crate) fn endpoint(scheme: Scheme, endpoint: &str, path: &str) -> Result<Self, TargetError> {
         let bad = || TargetError::Url { endpoint: endpoint.to_owned(), path: path.to_owned() };
         // A slash, '?' or '#' would let a part of the endpoint become path or query unnoticed.
         if endpoint.is_empty() || endpoint.contains(['/', '?', '#', '\\']) {
@@ -129,7 +129,7 @@ impl fmt::Debug for Target {
 
 /// Why a request brought no answer that can be used.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
+pub(crate) enum HttpError {
     /// Not connected or not answered in full in time.
     #[error("GET {target}: no answer in time")]
     Timeout {
@@ -184,7 +184,7 @@ pub enum HttpError {
 
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     /// TLS is not usable.
     #[error("could not set up TLS towards engines")]
     Tls(#[source] rustls::Error),
@@ -195,7 +195,7 @@ pub enum BuildError {
 
 /// An answer of any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Status code.
     pub status: u16,
     /// Body, at most the limit.
@@ -204,7 +204,7 @@ pub struct Answer {
 
 /// The client. Cheap to clone; clones share their settings.
 #[derive(Debug, Clone)]
-pub struct EngineClient {
+pub(crate) struct EngineClient {
     pub(super) inner: reqwest::Client,
     limits: Limits,
 }
@@ -214,7 +214,7 @@ impl EngineClient {
     ///
     /// # Errors
     /// [`BuildError`]: a defect of the build, not of the surroundings.
-    pub fn new(limits: Limits, user_agent: &str) -> Result<Self, BuildError> {
+    pub(crate) fn new(limits: Limits, user_agent: &str) -> Result<Self, BuildError> {
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::any_certificate().map_err(BuildError::Tls)?)
             .user_agent(user_agent)
@@ -237,7 +237,7 @@ impl EngineClient {
     /// # Errors
     /// [`HttpError`]: there is no measurement; never to be read as zero. A wanted family that the body
     /// lacks is no error here: [`Families`] says so.
-    pub async fn scrape<'a>(
+    pub(crate) async fn scrape<'a>(
         &self,
         target: &Target,
         wanted: impl IntoIterator<Item = &'a str>,
@@ -261,7 +261,7 @@ impl EngineClient {
     ///
     /// # Errors
     /// [`HttpError`], never `Status` and `NotText`.
-    pub async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
+    pub(crate) async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
         let mut response =
             self.inner.get(target.0.clone()).send().await.map_err(|error| failed(target, error))?;
         let status = response.status().as_u16();

@@ -23,11 +23,11 @@ use super::{
 };
 
 /// Longest time for unloading.
-pub const UNLOAD_TIME: Duration = Duration::from_secs(10);
+pub(crate) const UNLOAD_TIME: Duration = Duration::from_secs(10);
 
 /// What to load under which name. Credentials and settings are printed nowhere.
 #[derive(Clone, Copy)]
-pub enum Load<'a> {
+pub(crate) enum Load<'a> {
     /// From what the engine finds by itself: a path, or a repository of the hub.
     Path {
         /// Name of the adapter.
@@ -75,7 +75,7 @@ impl EngineClient {
     /// # Errors
     /// [`CallError`]. After `Timeout`, `Transport` and `Fenced` the engine may still be loading: only its
     /// list of models tells.
-    pub async fn load_lora(
+    pub(crate) async fn load_lora(
         &self,
         fence: &Fence,
         endpoint: &Endpoint,
@@ -102,7 +102,12 @@ impl EngineClient {
     ///
     /// # Errors
     /// [`CallError`]. `Status` is also what engines answer for an adapter that is not loaded.
-    pub async fn unload_lora(&self, fence: &Fence, endpoint: &Endpoint, name: &str) -> Result<(), CallError> {
+    pub(crate) async fn unload_lora(
+        &self,
+        fence: &Fence,
+        endpoint: &Endpoint,
+        name: &str,
+    ) -> Result<(), CallError> {
         let body = match endpoint.dialect {
             Dialect::Vllm | Dialect::Sglang => json(&NameBody { lora_name: name }),
             Dialect::Sidecar => runtime_sidecar::unload_body(name),

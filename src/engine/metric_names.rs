@@ -2,13 +2,13 @@
 //! From the engine-neutral name of a metric to the family that an engine exports.
 
 /// Engine of a pod without the engine label.
-pub const DEFAULT_ENGINE: &str = "vllm";
+pub(crate) const DEFAULT_ENGINE: &str = "vllm";
 /// The engine whose metrics are not at `/metrics`.
 const TENSORRT_LLM: &str = "trtllm";
 
 /// Why a name that AIBrix knows cannot be read from a pod as one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsupported {
+pub(crate) enum Unsupported {
     /// A distribution has no single value.
     #[error("histogram metrics are not supported for autoscaling")]
     Histogram,
@@ -125,7 +125,7 @@ const PROMQL: &[&str] = &[
 ///
 /// # Errors
 /// [`Unsupported`]: known, but never one number; the source is wrong and asking again does not help.
-pub fn family_for<'a>(metric: &'a str, engine: &str) -> Result<&'a str, Unsupported> {
+pub(crate) fn family_for<'a>(metric: &'a str, engine: &str) -> Result<&'a str, Unsupported> {
     for (names, why) in [
         (HISTOGRAMS, Unsupported::Histogram),
         (LABEL_VALUED, Unsupported::Label),
@@ -140,13 +140,13 @@ pub fn family_for<'a>(metric: &'a str, engine: &str) -> Result<&'a str, Unsuppor
 
 /// The families to look up, best first, for `metric` at an endpoint that speaks for a whole service:
 /// the name verbatim, then what vLLM calls it.
-pub fn families_for_endpoint(metric: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn families_for_endpoint(metric: &str) -> impl Iterator<Item = &str> {
     std::iter::once(metric).chain(mapped(metric, DEFAULT_ENGINE))
 }
 
 /// The path to ask a pod of `engine` for. TensorRT-LLM serves its metrics elsewhere, and manifests that
 /// say `/metrics` are meant to work for every engine.
-pub fn path_for<'a>(path: &'a str, engine: &str) -> &'a str {
+pub(crate) fn path_for<'a>(path: &'a str, engine: &str) -> &'a str {
     let bare = path.trim_start_matches('/');
     if engine == TENSORRT_LLM && bare.trim_end_matches('/') == "metrics" {
         "prometheus/metrics"

@@ -7,15 +7,15 @@
 //! pass the fence of the term right before they are sent, and end with it ([`call`]). Remote APIs have a
 //! file each: [`models`], [`lora`] and the runtime sidecar's.
 
-pub mod call;
-pub mod endpoint;
-pub mod exposition;
-pub mod http;
-pub mod lora;
+pub(crate) mod call;
+pub(crate) mod endpoint;
+pub(crate) mod exposition;
+pub(crate) mod http;
+pub(crate) mod lora;
 mod mask;
-pub mod metric_names;
-pub mod models;
-pub mod promql;
+pub(crate) mod metric_names;
+pub(crate) mod models;
+pub(crate) mod promql;
 mod runtime_sidecar;
 mod tls;
 

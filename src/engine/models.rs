@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Longest time for the list.
-pub const LIST_TIME: Duration = Duration::from_secs(10);
+pub(crate) const LIST_TIME: Duration = Duration::from_secs(10);
 /// Largest list in bytes; a thousand adapters take less than one.
 const LIST_BYTES: usize = 4 << 20;
 
@@ -34,7 +34,7 @@ impl EngineClient {
     ///
     /// # Errors
     /// [`CallError`], never `Url` and `Fenced`: it is not known what the engine serves.
-    pub async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, CallError> {
+    pub(crate) async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, CallError> {
         let exchange = Exchange::new(Call::Models, endpoint, "/v1/models", LIST_TIME)?;
         let mut response = exchange.read(self).await?;
         let mut body = Vec::new();

@@ -13,7 +13,7 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// A Prometheus server, and how to log in. Printed without the login.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Base URL.
     pub endpoint: String,
     /// User and password; `None`: no login.
@@ -30,7 +30,7 @@ impl fmt::Debug for Server {
 
 /// A query brought no number. Never to be read as zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
+pub(crate) enum QueryError {
     /// The base URL is none.
     #[error("the address of the Prometheus server is no URL")]
     Address,
@@ -63,7 +63,7 @@ impl EngineClient {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn query(&self, server: &Server, query: &str) -> Result<Option<f64>, QueryError> {
+    pub(crate) async fn query(&self, server: &Server, query: &str) -> Result<Option<f64>, QueryError> {
         let base = format!("{}/api/v1/query", server.endpoint.trim_end_matches('/'));
         let url = Url::parse_with_params(&base, [("query", query)]).map_err(|_| QueryError::Address)?;
         let mut request = self.inner.get(url).timeout(server.within);

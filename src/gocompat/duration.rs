@@ -10,7 +10,7 @@ const LIMIT: u64 = 1 << 63;
 
 /// Why a text is no duration, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseDurationError {
+pub(crate) enum ParseDurationError {
     /// Not a sequence of numbers with units, or out of range.
     #[error("time: invalid duration {}", quote(.0))]
     Invalid(String),
@@ -32,7 +32,7 @@ pub enum ParseDurationError {
 ///
 /// # Errors
 /// The three cases of [`ParseDurationError`], with Go's text.
-pub fn parse_duration(text: &str) -> Result<SignedDuration, ParseDurationError> {
+pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, ParseDurationError> {
     let invalid = || ParseDurationError::Invalid(text.to_owned());
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or("")),
@@ -140,7 +140,7 @@ fn unit_nanos(unit: &str) -> Option<u64> {
 }
 
 /// The duration as Go prints it, such as `1h0m0s`, `1.5s`, `300ms`, `0s`. Beyond Go's range: its bounds.
-pub fn format_duration(duration: SignedDuration) -> String {
+pub(crate) fn format_duration(duration: SignedDuration) -> String {
     let nanos = duration.as_nanos().clamp(i128::from(i64::MIN), i128::from(i64::MAX));
     let sign = if nanos < 0 { "-" } else { "" };
     let size = u64::try_from(nanos.unsigned_abs()).unwrap_or(LIMIT);

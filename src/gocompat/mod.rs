@@ -4,11 +4,11 @@
 //! Users write annotations, flags and specs for a program in Go; whatever its standard library accepts
 //! has to be accepted here, and with the same result. Nothing in this folder knows Kubernetes.
 
-pub mod duration;
-pub mod hostport;
-pub mod number;
-pub mod quote;
-pub mod url;
+pub(crate) mod duration;
+pub(crate) mod hostport;
+pub(crate) mod number;
+pub(crate) mod quote;
+pub(crate) mod url;
 
 #[cfg(test)]
 mod duration_tests;

@@ -38,7 +38,7 @@ fn range(function: &'static str, text: &str) -> ParseNumberError {
 /// # Errors
 /// [`ParseNumberError::Syntax`], or [`ParseNumberError::Range`] for a literal beyond the largest double
 /// (a tiny one becomes 0).
-pub fn parse_float(text: &str) -> Result<f64, ParseNumberError> {
+pub(crate) fn parse_float(text: &str) -> Result<f64, ParseNumberError> {
     const FUNCTION: &str = "ParseFloat";
     if let Some(special) = parse_special(text) {
         return Ok(special);
@@ -247,7 +247,7 @@ fn split_sign(text: &str) -> (bool, &str) {
 ///
 /// # Errors
 /// [`ParseNumberError::Syntax`], or [`ParseNumberError::Range`] outside 64 bits.
-pub fn parse_int(text: &str) -> Result<i64, ParseNumberError> {
+pub(crate) fn parse_int(text: &str) -> Result<i64, ParseNumberError> {
     const FUNCTION: &str = "ParseInt";
     let (negative, unsigned) = split_sign(text);
     if unsigned.is_empty() {
@@ -280,7 +280,7 @@ pub fn parse_int(text: &str) -> Result<i64, ParseNumberError> {
 ///
 /// # Errors
 /// [`ParseNumberError::Syntax`] for everything else.
-pub fn parse_bool(text: &str) -> Result<bool, ParseNumberError> {
+pub(crate) fn parse_bool(text: &str) -> Result<bool, ParseNumberError> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),

@@ -2,7 +2,7 @@
 //! Go's double-quoted strings (`strconv.Quote`, the verb `%q`).
 
 /// `text` in double quotes, escaped as Go's `strconv.Quote` does.
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -5,7 +5,7 @@ use super::quote::quote;
 
 /// Why a text is no URL of a request, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestUriError {
+pub(crate) enum RequestUriError {
     /// A control character, anywhere.
     #[error("net/url: invalid control character in URL")]
     ControlCharacter,
@@ -47,7 +47,7 @@ enum Place {
 ///
 /// # Errors
 /// [`RequestUriError`].
-pub fn check_request_uri(text: &str) -> Result<(), RequestUriError> {
+pub(crate) fn check_request_uri(text: &str) -> Result<(), RequestUriError> {
     if text.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(RequestUriError::ControlCharacter);
     }

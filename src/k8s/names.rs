@@ -10,7 +10,7 @@ const HASH_DIGITS: usize = 12;
 
 /// Name of the HTTPRoute of a model, which the gateway derives too, byte for byte: `<model>-router` where that
 /// is a name, else a readable rest of the model with a hash of it.
-pub fn route_name_for(model: &str) -> String {
+pub(crate) fn route_name_for(model: &str) -> String {
     let plain = format!("{model}{ROUTE_SUFFIX}");
     if is_dns1123_subdomain(&plain) {
         return plain;
@@ -23,7 +23,7 @@ pub fn route_name_for(model: &str) -> String {
 }
 
 /// Name of the ReferenceGrant that lets the gateway's routes lead to the Services of a namespace.
-pub fn reference_grant_name_for(namespace: &str) -> String {
+pub(crate) fn reference_grant_name_for(namespace: &str) -> String {
     format!("aibrix-system-reserved-referencegrant-in-{namespace}")
 }
 

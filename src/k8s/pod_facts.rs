@@ -12,11 +12,11 @@ use kube_loops::runtime::watches::{Store, Stored, WatchSpec, Watches};
 use crate::api::keys::{MODEL_NAME, MODEL_PORT_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim};
 
 /// A pod as it comes over the wire, without what is not read.
-pub type WirePod = Object<WirePodSpec, WirePodStatus>;
+pub(crate) type WirePod = Object<WirePodSpec, WirePodStatus>;
 
 /// The spec of a [`WirePod`].
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct WirePodSpec {
+pub(crate) struct WirePodSpec {
     #[serde(default)]
     containers: Vec<WireContainer>,
 }
@@ -30,7 +30,7 @@ struct WireContainer {
 /// The status of a [`WirePod`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WirePodStatus {
+pub(crate) struct WirePodStatus {
     #[serde(default)]
     phase: String,
     #[serde(default, rename = "podIP")]
@@ -52,7 +52,7 @@ struct WireCondition {
 
 /// How far a pod has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PodLife {
+pub(crate) enum PodLife {
     /// It has not started yet, or nobody knows.
     Waiting,
     /// It has started.
@@ -73,7 +73,7 @@ impl PodLife {
 
 /// What controllers read of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodFacts {
+pub(crate) struct PodFacts {
     /// Namespace.
     pub namespace: Box<str>,
     /// Name.
@@ -111,7 +111,7 @@ struct Binding {
 
 impl PodFacts {
     /// What is kept of `pod`.
-    pub fn of(pod: WirePod) -> Self {
+    pub(crate) fn of(pod: WirePod) -> Self {
         let WirePod { metadata, spec, status, .. } = pod;
         let WirePodStatus { phase, pod_ip, conditions } = status.unwrap_or_default();
         let leaving = metadata.deletion_timestamp.is_some();
@@ -138,28 +138,28 @@ impl PodFacts {
     }
 
     /// Whether it has started and is not being deleted.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.life == PodLife::Running && !self.leaving
     }
 
     /// Whether it has ended and will never serve again.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.life == PodLife::Finished
     }
 
     /// The base model: the label if it says something, else the annotation; `None`: the pod names none.
-    pub fn base_model(&self) -> Option<&str> {
+    pub(crate) fn base_model(&self) -> Option<&str> {
         let label = self.labels.get(MODEL_NAME).map(String::as_str).filter(|model| !model.is_empty());
         label.or(self.annotated_model.as_deref())
     }
 
     /// The port of the engine that the label names; `None`: no label, or one that is no port.
-    pub fn engine_port(&self) -> Option<u16> {
+    pub(crate) fn engine_port(&self) -> Option<u16> {
         self.port_label(MODEL_PORT_LABEL)
     }
 
     /// The port that this label names; `None`: no label, or one that is no port.
-    pub fn port_label(&self, label: &str) -> Option<u16> {
+    pub(crate) fn port_label(&self, label: &str) -> Option<u16> {
         self.labels.get(label)?.parse::<u16>().ok().filter(|port| *port > 0)
     }
 }
@@ -193,7 +193,7 @@ impl Stored for PodFacts {
 
 /// The one watch of all pods, reduced, shared by every loop that reads pods: a second one with other facts would cost
 /// as much memory again.
-pub fn store(watches: &Watches) -> Store<PodFacts> {
+pub(crate) fn store(watches: &Watches) -> Store<PodFacts> {
     let resource = ApiResource {
         group: String::new(),
         version: "v1".to_owned(),

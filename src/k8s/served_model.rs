@@ -11,19 +11,19 @@ use crate::api::keys::{DEFAULT_ENGINE_PORT, MODEL_NAME, MODEL_PORT_LABEL, model_
 /// A port label that is no port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("label {MODEL_PORT_LABEL}={text:?} is not a port from 1 to 65535")]
-pub struct InvalidPort {
+pub(crate) struct InvalidPort {
     /// What the label says.
     pub text: String,
 }
 
 /// The name of the model: the label if it says something, else the annotation, which may hold slashes; `None`:
 /// the object serves no model.
-pub fn model_name_of(meta: &ObjectMeta) -> Option<&str> {
+pub(crate) fn model_name_of(meta: &ObjectMeta) -> Option<&str> {
     value(meta.labels.as_ref(), MODEL_NAME).or_else(|| value(meta.annotations.as_ref(), MODEL_NAME))
 }
 
 /// The Service behind the model's route: named by an annotation, else after the model.
-pub fn backend_service_of<'a>(meta: &'a ObjectMeta, model: &'a str) -> &'a str {
+pub(crate) fn backend_service_of<'a>(meta: &'a ObjectMeta, model: &'a str) -> &'a str {
     value(meta.annotations.as_ref(), model_route::SERVICE_NAME).unwrap_or(model)
 }
 
@@ -31,7 +31,7 @@ pub fn backend_service_of<'a>(meta: &'a ObjectMeta, model: &'a str) -> &'a str {
 ///
 /// # Errors
 /// [`InvalidPort`]: callers fall back to [`DEFAULT_ENGINE_PORT`] and may say so.
-pub fn port_label_of(meta: &ObjectMeta) -> Result<Option<u16>, InvalidPort> {
+pub(crate) fn port_label_of(meta: &ObjectMeta) -> Result<Option<u16>, InvalidPort> {
     let Some(text) = meta.labels.as_ref().and_then(|labels| labels.get(MODEL_PORT_LABEL)) else {
         return Ok(None);
     };
@@ -40,7 +40,7 @@ pub fn port_label_of(meta: &ObjectMeta) -> Result<Option<u16>, InvalidPort> {
 }
 
 /// The port that the label names, else [`DEFAULT_ENGINE_PORT`].
-pub fn engine_port_of(meta: &ObjectMeta) -> u16 {
+pub(crate) fn engine_port_of(meta: &ObjectMeta) -> u16 {
     port_label_of(meta).ok().flatten().unwrap_or(DEFAULT_ENGINE_PORT)
 }
 

@@ -20,7 +20,7 @@ const WHILE_IN_DOUBT: Duration = Duration::from_secs(15);
 
 /// Which controllers of the process are unfit. Shared by all lives.
 #[derive(Debug, Clone, Default)]
-pub struct Fitness {
+pub(crate) struct Fitness {
     unfit: Arc<watch::Sender<BTreeSet<&'static str>>>,
 }
 

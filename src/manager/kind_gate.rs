@@ -17,7 +17,8 @@ pub(super) const POLL: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Asks the API server whether a kind is served; the text of an error is for people.
-pub type KindProbe = Arc<dyn Fn(&'static Kind) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
+pub(crate) type KindProbe =
+    Arc<dyn Fn(&'static Kind) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
 
 /// The kinds of one controller.
 #[derive(Clone)]

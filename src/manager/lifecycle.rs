@@ -14,7 +14,7 @@ use kube_loops::runtime::controller::RunError;
 
 /// Where a controller's life stands; label `state` of `aibrix_controller_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub(crate) enum State {
     /// A required kind is not served: it does not contend for its Lease.
     WaitingForCrd,
     /// A Go manager leads under the legacy Lease.
@@ -35,7 +35,7 @@ pub enum State {
 
 impl State {
     /// All states, in the order of a life.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::WaitingForCrd,
         Self::Guarded,
         Self::Candidate,
@@ -47,7 +47,7 @@ impl State {
     ];
 
     /// The name that logs, metrics and `/debug/leases` use.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::WaitingForCrd => "waitingForCRD",
             Self::Guarded => "guarded",

@@ -28,9 +28,9 @@ mod lifecycle_tests;
 #[cfg(test)]
 mod supervisor_tests;
 
-pub use fitness::Fitness;
-pub use kind_gate::KindProbe;
-pub use lifecycle::State;
-pub use shutdown::{Asked, Signals};
-pub use states::States;
-pub use supervisor::{Life, LifeDeps, Outlook, TermClient};
+pub(crate) use fitness::Fitness;
+pub(crate) use kind_gate::KindProbe;
+pub(crate) use lifecycle::State;
+pub(crate) use shutdown::Signals;
+pub(crate) use states::States;
+pub(crate) use supervisor::{Life, LifeDeps, Outlook, TermClient};

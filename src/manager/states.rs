@@ -11,19 +11,19 @@ use super::lifecycle::State;
 
 /// Shared by all lives of a process; every change is written to `aibrix_controller_state`.
 #[derive(Debug)]
-pub struct States {
+pub(crate) struct States {
     states: Mutex<BTreeMap<&'static str, State>>,
     gauge: IntGaugeVec,
 }
 
 impl States {
     /// `gauge` has the labels `controller` and `state`.
-    pub fn new(gauge: IntGaugeVec) -> Self {
+    pub(crate) fn new(gauge: IntGaugeVec) -> Self {
         Self { states: Mutex::new(BTreeMap::new()), gauge }
     }
 
     /// Moves a controller to `state`; answers the state before, `None` the first time.
-    pub fn set(&self, controller: &'static str, state: State) -> Option<State> {
+    pub(crate) fn set(&self, controller: &'static str, state: State) -> Option<State> {
         let before = self.states.lock().insert(controller, state);
         if before != Some(state) {
             for each in State::ALL {
@@ -35,7 +35,7 @@ impl States {
     }
 
     /// The state of a controller; `None` when it was never set (not enabled).
-    pub fn get(&self, controller: &str) -> Option<State> {
+    pub(crate) fn get(&self, controller: &str) -> Option<State> {
         self.states.lock().get(controller).copied()
     }
 }

@@ -30,11 +30,11 @@ use super::{
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Makes the client of a term, whose changes pass its fence.
-pub type TermClient = Arc<dyn Fn(&'static str, &Fence) -> FencedClient + Send + Sync>;
+pub(crate) type TermClient = Arc<dyn Fn(&'static str, &Fence) -> FencedClient + Send + Sync>;
 
 /// What all lives of a process share.
 #[derive(Clone)]
-pub struct LifeDeps {
+pub(crate) struct LifeDeps {
     /// Clock of the process.
     pub clock: SharedClock,
     /// Makes fenced clients.
@@ -61,7 +61,7 @@ impl fmt::Debug for LifeDeps {
 
 /// How the life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outlook {
+pub(crate) enum Outlook {
     /// All of the controller's work ended in time.
     Orderly,
     /// Work may still have run when the time was over; its Lease was kept.
@@ -69,7 +69,7 @@ pub enum Outlook {
 }
 
 /// One controller and its seat in the election.
-pub struct Life {
+pub(crate) struct Life {
     controller: Arc<dyn Controller>,
     seat: Seat,
     workers: Option<usize>,
@@ -85,7 +85,12 @@ impl fmt::Debug for Life {
 
 impl Life {
     /// `workers`: passes at a time, `None` for each loop's own number.
-    pub fn new(controller: Arc<dyn Controller>, seat: Seat, workers: Option<usize>, deps: LifeDeps) -> Self {
+    pub(crate) fn new(
+        controller: Arc<dyn Controller>,
+        seat: Seat,
+        workers: Option<usize>,
+        deps: LifeDeps,
+    ) -> Self {
         Self { controller, seat, workers, deps, failures: Failures::default() }
     }
 
@@ -98,7 +103,7 @@ impl Life {
     }
 
     /// Lives until shutdown. The future must be polled to its end, or the Lease is left to expire.
-    pub async fn run(mut self) -> Outlook {
+    pub(crate) async fn run(mut self) -> Outlook {
         let shutdown = self.deps.shutdown.clone();
         loop {
             let Some(won) = shutdown.run_until_cancelled(self.win()).await.flatten() else {

@@ -50,7 +50,7 @@ impl Bind {
 
 /// Why an endpoint cannot be offered: the process ends with 1.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub(crate) enum BindError {
     /// Not an address.
     #[error("error listening on {address}")]
     Address {
@@ -82,7 +82,7 @@ pub enum BindError {
 
 /// Why a text is no `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub(crate) enum AddressError {
     /// No colon.
     #[error("address {0}: missing port in address")]
     MissingPort(String),
@@ -106,7 +106,7 @@ pub enum AddressError {
 ///
 /// # Errors
 /// The text is something else.
-pub fn split_host_port(address: &str) -> Result<(&str, u16), AddressError> {
+pub(crate) fn split_host_port(address: &str) -> Result<(&str, u16), AddressError> {
     let missing = || AddressError::MissingPort(address.to_owned());
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {

@@ -11,7 +11,7 @@ use axum::{
 };
 
 /// Tells the state of every election now: an array with an object per controller.
-pub type LeaseReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+pub(crate) type LeaseReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// The path and its answer.
 pub(super) fn router(report: LeaseReport) -> Router {

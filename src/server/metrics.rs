@@ -20,13 +20,13 @@ use super::{
 };
 
 /// Renders every metric in Prometheus' text format 0.0.4. Asked at each scrape.
-pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// How metrics are served over TLS.
 #[derive(Clone)]
-pub struct Secure {
+pub(crate) struct Secure {
     /// Where `tls.crt` and `tls.key` may be; without both a self-signed certificate is made.
     pub cert_dir: PathBuf,
     /// Offer HTTP/2 besides HTTP/1.1.
@@ -81,7 +81,7 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// The metrics listener, bound but not yet serving.
-pub struct MetricsServer {
+pub(crate) struct MetricsServer {
     server: Server,
     certificate: Option<Arc<Certificate>>,
 }
@@ -92,7 +92,11 @@ impl MetricsServer {
     /// # Errors
     /// The address is wrong or taken, or the mounted certificate cannot be used: the process should end
     /// with 1.
-    pub async fn bind(address: &str, render: Render, secure: Option<Secure>) -> Result<Self, BindError> {
+    pub(crate) async fn bind(
+        address: &str,
+        render: Render,
+        secure: Option<Secure>,
+    ) -> Result<Self, BindError> {
         let Some(Secure { cert_dir, http2, counter }) = secure else {
             let server = Self::server(address, render).await?;
             return Ok(Self { server, certificate: None });
@@ -124,7 +128,7 @@ impl MetricsServer {
     }
 
     /// Where it really listens; `None` when the system does not tell.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.server.local_addr()
     }
 
@@ -132,7 +136,7 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn serve(self, stop: CancellationToken) -> Result<(), ServeError> {
+    pub(crate) async fn serve(self, stop: CancellationToken) -> Result<(), ServeError> {
         let secure = self.server.tls.is_some();
         tracing::info!(bind_address = self.server.address, secure, "Serving metrics server");
         let reload = async {

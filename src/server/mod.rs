@@ -9,15 +9,15 @@
 //!
 //! Deliberately absent: authentication, profiling, and whatever changes something.
 
-pub mod bind;
-pub mod debug;
+pub(crate) mod bind;
+pub(crate) mod debug;
 mod idle;
-pub mod metrics;
-pub mod probes;
+pub(crate) mod metrics;
+pub(crate) mod probes;
 mod progress;
 mod serve;
-pub mod tls;
-pub mod webhooks;
+pub(crate) mod tls;
+pub(crate) mod webhooks;
 
 #[cfg(test)]
 mod bind_tests;
@@ -38,11 +38,10 @@ mod webhooks_tests;
 
 use std::path::PathBuf;
 
-pub use bind::{Bind, BindError};
-pub use metrics::MetricsServer;
-pub use probes::{Check, ProbeServer, Probes};
-pub use serve::ServeError;
-pub use webhooks::WebhookServer;
+pub(crate) use bind::Bind;
+pub(crate) use metrics::MetricsServer;
+pub(crate) use probes::{Check, ProbeServer, Probes};
+pub(crate) use webhooks::WebhookServer;
 
 /// Where the endpoints listen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,13 +24,13 @@ use super::{
 use crate::gocompat::quote::quote;
 
 /// Says whether something is well, or why not. Asked at each request, so it answers from memory.
-pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub(crate) type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Lines for `?verbose` that change nothing about the verdict. Empty: the answer is exactly as usual.
-pub type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+pub(crate) type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// What the probe server asks.
 #[derive(Clone)]
-pub struct Probes {
+pub(crate) struct Probes {
     /// The check of `/healthz`: fails when the process should be restarted.
     pub healthz: Check,
     /// The check of `/readyz`: fails when no requests should be sent here.
@@ -159,21 +159,21 @@ pub(super) fn router(probes: Probes) -> Router {
 }
 
 /// The probe listener, bound but not yet serving.
-pub struct ProbeServer(Server);
+pub(crate) struct ProbeServer(Server);
 
 impl ProbeServer {
     /// Binds the address of `--health-probe-bind-address`.
     ///
     /// # Errors
     /// The address is wrong or taken: the process should end with 1.
-    pub async fn bind(address: &str, probes: Probes) -> Result<Self, BindError> {
+    pub(crate) async fn bind(address: &str, probes: Probes) -> Result<Self, BindError> {
         let listener = listen(address).await?;
         let (address, limits) = (address.to_owned(), Limits::default());
         Ok(Self(Server { listener, address, tls: None, router: router(probes), limits }))
     }
 
     /// Where it really listens; `None` when the system does not tell.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.0.local_addr()
     }
 
@@ -181,7 +181,7 @@ impl ProbeServer {
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn serve(self, stop: CancellationToken) -> Result<(), ServeError> {
+    pub(crate) async fn serve(self, stop: CancellationToken) -> Result<(), ServeError> {
         tracing::info!(name = "health probe", addr = self.0.address, "starting server");
         self.0.serve(stop).await
     }

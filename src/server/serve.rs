@@ -57,7 +57,7 @@ impl Default for Limits {
 
 /// Why a server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The listener is broken.
     #[error("could not accept connections on {address}")]
     Accept {

@@ -26,11 +26,11 @@ const PERIOD: Duration = Duration::from_secs(10);
 const PERIOD_WITHOUT: Duration = Duration::from_secs(1);
 
 /// Told of each attempt to read the certificate, and whether it went well.
-pub type ReadCounter = Arc<dyn Fn(bool) + Send + Sync>;
+pub(crate) type ReadCounter = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// A file cannot be read.
     #[error("could not read {path}")]
     Read {
@@ -72,7 +72,7 @@ struct Contents {
 }
 
 /// The certificate that is served now.
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// Of which server, for log lines.
     server: &'static str,
     /// `None`: there is none yet, and every handshake fails.
@@ -94,7 +94,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Both files exist and cannot be used, or no certificate could be made.
-    pub async fn load(folder: &Path, counter: ReadCounter) -> Result<Self, CertificateError> {
+    pub(crate) async fn load(folder: &Path, counter: ReadCounter) -> Result<Self, CertificateError> {
         let (files, server) = (Files::of(folder), "metrics server");
         let exists = async |path: &Path| tokio::fs::try_exists(path).await.unwrap_or(false);
         if !exists(&files.certificate).await || !exists(&files.key).await {
@@ -114,18 +114,18 @@ impl Certificate {
 
     /// What `tls.crt` and `tls.key` in `folder` will hold: nothing until [`Certificate::keep_reading`] has
     /// found them. `server` is for log lines.
-    pub fn mounted(server: &'static str, folder: &Path, counter: ReadCounter) -> Self {
+    pub(crate) fn mounted(server: &'static str, folder: &Path, counter: ReadCounter) -> Self {
         let source = Some((Files::of(folder), RwLock::new(None)));
         Self { server, current: RwLock::new(None), source, counter }
     }
 
     /// Whether there is something to serve.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.current.read().is_some()
     }
 
     /// Reads the files again and again; serves what they hold once it is a pair. Never ends.
-    pub async fn keep_reading(&self) {
+    pub(crate) async fn keep_reading(&self) {
         let (mut complaint, server) = (None, self.server);
         loop {
             let now_wrong = self.read_once().await.err();

@@ -36,7 +36,7 @@ const HEAD_BYTES: usize = 1 << 20;
 const REACH_LIMIT: Duration = Duration::from_secs(10);
 
 /// The webhook listener, bound but not yet serving.
-pub struct WebhookServer(Server);
+pub(crate) struct WebhookServer(Server);
 
 impl WebhookServer {
     /// Binds `host:port` and serves over TLS 1.2 and newer with what `resolver` yields at each handshake;
@@ -44,7 +44,7 @@ impl WebhookServer {
     ///
     /// # Errors
     /// The address is wrong or taken: the process should end with 1.
-    pub async fn bind(
+    pub(crate) async fn bind(
         address: &str,
         router: Router,
         resolver: Arc<dyn ResolvesServerCert>,
@@ -58,7 +58,7 @@ impl WebhookServer {
     }
 
     /// Where it really listens; `None` when the system does not tell.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.0.local_addr()
     }
 
@@ -66,7 +66,7 @@ impl WebhookServer {
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn serve(self, closing: CancellationToken) -> Result<(), ServeError> {
+    pub(crate) async fn serve(self, closing: CancellationToken) -> Result<(), ServeError> {
         tracing::info!(address = self.0.address, "Serving webhook server");
         self.0.serve(closing).await
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for WebhookServer {
 ///
 /// # Errors
 /// Nobody accepts, or what accepts does not speak TLS.
-pub async fn reach(address: SocketAddr) -> io::Result<()> {
+pub(crate) async fn reach(address: SocketAddr) -> io::Result<()> {
     let connect = async {
         let stream = TcpStream::connect(from_inside(address)).await?;
         let name = ServerName::IpAddress(from_inside(address).ip().into());

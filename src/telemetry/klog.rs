@@ -40,7 +40,7 @@ pub struct LogSettings {
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// `-vmodule` has an item that is not `pattern=N`.
     #[error("invalid -vmodule item {item:?}: want pattern=N with N >= 0")]
     VModule {
@@ -53,14 +53,14 @@ pub enum LogError {
 }
 
 /// Takes one finished line, line break included.
-pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type Sink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Installs the process's subscriber, which prints to stderr. Times are local (`TZ`, else
 /// `/etc/localtime`, else UTC).
 ///
 /// # Errors
 /// [`LogError`]: settings that make no sense, or a second call.
-pub fn init(settings: &LogSettings, clock: SharedClock) -> Result<(), LogError> {
+pub(crate) fn init(settings: &LogSettings, clock: SharedClock) -> Result<(), LogError> {
     // A log line that cannot be written has nowhere to be reported.
     let sink: Sink = Arc::new(|line| drop(std::io::stderr().lock().write_all(line.as_bytes())));
     let subscriber = subscriber(settings, clock, TimeZone::system(), sink)?;
@@ -69,7 +69,7 @@ pub fn init(settings: &LogSettings, clock: SharedClock) -> Result<(), LogError> 
 
 /// Has panics logged like everything else, in one line, instead of printed over several: the log is what
 /// operators read, and its lines carry the controller of the span in which the panic came.
-pub fn log_panics() {
+pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("unknown panic");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -82,7 +82,7 @@ pub fn log_panics() {
 ///
 /// # Errors
 /// [`LogError::VModule`].
-pub fn subscriber(
+pub(crate) fn subscriber(
     settings: &LogSettings,
     clock: SharedClock,
     zone: TimeZone,

@@ -6,9 +6,9 @@
 mod filter;
 mod format;
 mod klog;
-pub mod process;
+pub(crate) mod process;
 
-pub use klog::{LogError, LogSettings, Sink, init, log_panics, subscriber};
+pub(crate) use klog::{LogSettings, init, log_panics};
 
 #[cfg(test)]
 mod filter_tests;

@@ -23,7 +23,7 @@ struct Families {
 ///
 /// # Errors
 /// [`MetricsError`]; none is known to occur.
-pub fn register(metrics: &Metrics) -> Result<(), MetricsError> {
+pub(crate) fn register(metrics: &Metrics) -> Result<(), MetricsError> {
     let none: [&str; 0] = [];
     let gauge = |name, help| {
         metrics.gauge(name, help, &none)?.get_metric_with_label_values(&none).map_err(MetricsError::Labels)

@@ -10,3 +10,13 @@ pub mod probe;
 
 #[cfg(test)]
 mod metrics_api_tests;
+
+/// What tests of the built binary compare it with.
+pub mod internals {
+    pub use crate::{
+        api::crds,
+        certs::{issue, x509},
+        controllers::cards,
+        webhook::HOOKS,
+    };
+}

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 /// How an artifact URL has to begin, in this case.
-pub const SUPPORTED: [&str; 6] = ["s3://", "gcs://", "tos://", "huggingface://", "hf://", "/"];
+pub(crate) const SUPPORTED: [&str; 6] = ["s3://", "gcs://", "tos://", "huggingface://", "hf://", "/"];
 
 const HUB: &str = "huggingface://";
 const HUB_SHORT: &str = "hf://";
@@ -13,7 +13,7 @@ const HIDDEN: &str = "xxxxx";
 
 /// Why an artifact URL cannot be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ArtifactUrlError {
+pub(crate) enum ArtifactUrlError {
     /// Nothing follows the scheme.
     #[error("the artifact URL names no repository")]
     NoRepository,
@@ -24,7 +24,7 @@ pub enum ArtifactUrlError {
 
 /// What the runtime sidecar is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SidecarSource<'a> {
+pub(crate) enum SidecarSource<'a> {
     /// To be downloaded.
     Url(Cow<'a, str>),
     /// There already, in the file system of the engine; the sidecar hands the path on.
@@ -32,7 +32,7 @@ pub enum SidecarSource<'a> {
 }
 
 /// Whether admission takes the scheme.
-pub fn is_supported(url: &str) -> bool {
+pub(crate) fn is_supported(url: &str) -> bool {
     SUPPORTED.iter().any(|start| url.starts_with(start))
 }
 
@@ -41,7 +41,7 @@ pub fn is_supported(url: &str) -> bool {
 ///
 /// # Errors
 /// [`ArtifactUrlError`] for a URL of the hub without a repository.
-pub fn engine_path(url: &str) -> Result<&str, ArtifactUrlError> {
+pub(crate) fn engine_path(url: &str) -> Result<&str, ArtifactUrlError> {
     // Literally, not through a URL parser: repositories are case-sensitive, hosts are not.
     let Some(repository) = url.strip_prefix(HUB).or_else(|| url.strip_prefix(HUB_SHORT)) else {
         return Ok(url);
@@ -57,7 +57,7 @@ pub fn engine_path(url: &str) -> Result<&str, ArtifactUrlError> {
 }
 
 /// What the sidecar is told: it knows the hub under its long scheme only, and no paths.
-pub fn sidecar_source(url: &str) -> SidecarSource<'_> {
+pub(crate) fn sidecar_source(url: &str) -> SidecarSource<'_> {
     if url.starts_with('/') {
         return SidecarSource::Path(url);
     }
@@ -70,7 +70,7 @@ pub fn sidecar_source(url: &str) -> SidecarSource<'_> {
 /// The URL for messages: what may be a user name, a password or a signature is replaced. Everything before
 /// an `@` in the authority is hidden; with a colon before it also behind the authority, because passwords
 /// hold slashes; and so is the query.
-pub fn redacted(url: &str) -> Cow<'_, str> {
+pub(crate) fn redacted(url: &str) -> Cow<'_, str> {
     let (place, query) = match url.split_once('?') {
         Some((place, query)) if !query.is_empty() => (place, true),
         Some(_) | None => (url, false),

@@ -94,7 +94,7 @@ fn print(value: &Value) -> String {
 }
 
 /// Several errors in one text: one as it is, several in brackets, repetitions dropped; empty without any.
-pub fn aggregate_message(errors: &[FieldError]) -> String {
+pub(crate) fn aggregate_message(errors: &[FieldError]) -> String {
     let mut texts: Vec<String> = Vec::with_capacity(errors.len());
     for text in errors.iter().map(FieldError::to_string) {
         if !texts.contains(&text) {
@@ -110,7 +110,7 @@ pub fn aggregate_message(errors: &[FieldError]) -> String {
 
 /// The message of an `Invalid` answer (422) for an object, with all errors as [`aggregate_message`] puts
 /// them. `kind` is qualified, such as `PodAutoscaler.autoscaling.aibrix.ai`.
-pub fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
+pub(crate) fn invalid_message(kind: &str, name: &str, errors: &[FieldError]) -> String {
     let name = quote(name);
     match aggregate_message(errors) {
         none if none.is_empty() => format!("{kind} {name} is invalid"),

@@ -9,7 +9,7 @@ use kube_loops::k8s::text;
 const SHOWN_BYTES: usize = 256;
 
 /// Why this value of the annotation is refused; an empty one is the same as none.
-pub fn backend_error(backend: &str) -> Option<String> {
+pub(crate) fn backend_error(backend: &str) -> Option<String> {
     if backend.is_empty() || BACKENDS.contains(&backend) {
         return None;
     }

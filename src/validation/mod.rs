@@ -4,13 +4,13 @@
 //! Pure, for admission webhooks (all errors at once, as field errors) and for plans (the first problem,
 //! as reason and message of a condition): admission may have been bypassed.
 
-pub mod artifact_url;
-pub mod field_error;
-pub mod kv_cache;
-pub mod model_adapter;
-pub mod pod_autoscaler;
-pub mod schedules;
-pub mod storm_service;
+pub(crate) mod artifact_url;
+pub(crate) mod field_error;
+pub(crate) mod kv_cache;
+pub(crate) mod model_adapter;
+pub(crate) mod pod_autoscaler;
+pub(crate) mod schedules;
+pub(crate) mod storm_service;
 
 #[cfg(test)]
 mod artifact_url_tests;

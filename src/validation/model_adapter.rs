@@ -20,7 +20,7 @@ const URL_FIELD: &str = "spec.artifactURL";
 const SHOWN_URL_BYTES: usize = 1024;
 
 /// Everything that admission refuses, in the order in which it is told. No text holds credentials.
-pub fn field_errors(spec: &ModelAdapterSpec) -> Vec<FieldError> {
+pub(crate) fn field_errors(spec: &ModelAdapterSpec) -> Vec<FieldError> {
     let url = spec.artifact_url.as_str();
     let shown = text::cut(&redacted(url), SHOWN_URL_BYTES);
     let mut errors = Vec::new();

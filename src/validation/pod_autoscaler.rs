@@ -24,7 +24,7 @@ const HPA_WITH_ROLE: &str =
 
 /// Why the controller leaves a PodAutoscaler alone: reason and message of its condition `ValidSpec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Reason of the condition.
     pub reason: &'static str,
     /// Message of the condition.
@@ -32,12 +32,12 @@ pub struct Problem {
 }
 
 /// The wanted value of a source; `None` unless it is a finite number above 0.
-pub fn target_value(source: &MetricSource) -> Option<f64> {
+pub(crate) fn target_value(source: &MetricSource) -> Option<f64> {
     parse_float(&source.target_value).ok().filter(|value| value.is_finite() && *value > 0.0)
 }
 
 /// Everything that admission refuses, in the order of the fields.
-pub fn field_errors(pa: &PodAutoscaler) -> Vec<FieldError> {
+pub(crate) fn field_errors(pa: &PodAutoscaler) -> Vec<FieldError> {
     let spec = &pa.spec;
     let mut errors = Vec::new();
     if spec.scale_target_ref.name.is_empty() {
@@ -169,7 +169,7 @@ fn source_errors(path: &str, source: &MetricSource, errors: &mut Vec<FieldError>
 }
 
 /// The first problem that keeps the controller from acting; `None`: the spec is fine.
-pub fn first_problem(pa: &PodAutoscaler) -> Option<Problem> {
+pub(crate) fn first_problem(pa: &PodAutoscaler) -> Option<Problem> {
     let spec = &pa.spec;
     let problem = |reason, message: &str| Some(Problem { reason, message: message.to_owned() });
     let target = &spec.scale_target_ref;

@@ -11,11 +11,11 @@ use crate::{
 /// The first thing that is wrong with the schedules, in words for users.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ScheduleError(String);
+pub(crate) struct ScheduleError(String);
 
 /// Schedules that were found to be valid.
 #[derive(Debug, Clone)]
-pub struct Timetable {
+pub(crate) struct Timetable {
     /// The zone of all windows.
     pub zone: TimeZone,
     /// The windows in the order of the list; no two of them overlap.
@@ -24,7 +24,7 @@ pub struct Timetable {
 
 /// One daily time window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     /// Name, unique in the timetable.
     pub name: String,
     /// Its days, Monday first.
@@ -41,7 +41,7 @@ pub struct Window {
 
 impl Window {
     /// Whether the window has this day of the week.
-    pub fn has_day(&self, day: Weekday) -> bool {
+    pub(crate) fn has_day(&self, day: Weekday) -> bool {
         let place = usize::try_from(day.to_monday_zero_offset()).unwrap_or(0);
         self.days.get(place).copied().unwrap_or(false)
     }
@@ -56,7 +56,7 @@ impl Window {
 ///
 /// # Errors
 /// The first error in the order of the list; overlaps last.
-pub fn parse_schedules(spec: &PodAutoscalerSpec) -> Result<Option<Timetable>, ScheduleError> {
+pub(crate) fn parse_schedules(spec: &PodAutoscalerSpec) -> Result<Option<Timetable>, ScheduleError> {
     let Some(schedules) = &spec.schedules else { return Ok(None) };
     let Some(first) = schedules.first() else {
         return Err(ScheduleError("schedules must not be empty".to_owned()));

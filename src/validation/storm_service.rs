@@ -35,7 +35,7 @@ const AMOUNTS: [(&str, &str); 2] = [
 ];
 
 /// Everything for which a creation is refused. An empty `name` is one that the API server still has to make.
-pub fn creation_errors(name: &str, service: &Value) -> Vec<FieldError> {
+pub(crate) fn creation_errors(name: &str, service: &Value) -> Vec<FieldError> {
     let mut errors: Vec<_> = length_error(name, service).into_iter().collect();
     if template_spec(service).is_none() {
         errors
@@ -48,7 +48,7 @@ pub fn creation_errors(name: &str, service: &Value) -> Vec<FieldError> {
 }
 
 /// What a change makes worse.
-pub fn update_errors(old: &Value, new: &Value) -> Vec<FieldError> {
+pub(crate) fn update_errors(old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let leaving = is_leaving(new);
     if !leaving && template_spec(old).is_some() && template_spec(new).is_none() {
@@ -61,7 +61,7 @@ pub fn update_errors(old: &Value, new: &Value) -> Vec<FieldError> {
 }
 
 /// What is wrong with an object that exists.
-pub fn update_warnings(service: &Value) -> Vec<String> {
+pub(crate) fn update_warnings(service: &Value) -> Vec<String> {
     if is_leaving(service) {
         return Vec::new();
     }

@@ -15,12 +15,12 @@ use super::{
 };
 
 /// Path that the API server calls to fill in defaults.
-pub const MUTATING_PATH: &str = "/mutate-apps-v1-deployment";
+pub(crate) const MUTATING_PATH: &str = "/mutate-apps-v1-deployment";
 /// Path that it calls to validate.
-pub const VALIDATING_PATH: &str = "/validate-apps-v1-deployment";
+pub(crate) const VALIDATING_PATH: &str = "/validate-apps-v1-deployment";
 
 /// Injects where the annotation of the Deployment itself is exactly `true`.
-pub fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return Verdict::Allow,
@@ -40,6 +40,6 @@ pub fn mutate(request: &Request) -> Verdict {
 }
 
 /// Accepts everything. The path exists because installed configurations call it.
-pub fn validate(_: &Request) -> Verdict {
+pub(crate) fn validate(_: &Request) -> Verdict {
     Verdict::Allow
 }

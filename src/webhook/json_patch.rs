@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 ///
 /// Only paths that differ are named. Elements that a list has in common at its start and end are left alone,
 /// so one that was put in or taken out is one operation; between those, elements are compared by position.
-pub fn patch_between(before: &Value, after: &Value) -> Patch {
+pub(crate) fn patch_between(before: &Value, after: &Value) -> Patch {
     Patch(operations_between(&PointerBuf::new(), before, after))
 }
 
 /// The same for a part of an object, which stands at `path`.
-pub fn operations_between(path: &PointerBuf, before: &Value, after: &Value) -> Vec<PatchOperation> {
+pub(crate) fn operations_between(path: &PointerBuf, before: &Value, after: &Value) -> Vec<PatchOperation> {
     let mut operations = Vec::new();
     compare(path, before, after, &mut operations);
     operations

@@ -22,15 +22,15 @@ use super::{
 };
 
 /// Path that the API server calls to fill in defaults.
-pub const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1-kvcache";
+pub(crate) const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1-kvcache";
 /// Path that it calls to validate.
-pub const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-kvcache";
+pub(crate) const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-kvcache";
 
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "KVCache";
 
 /// Fills in the annotations for backend and mode.
-pub fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return Verdict::Allow,
@@ -52,7 +52,7 @@ pub fn mutate(request: &Request) -> Verdict {
 
 /// Refuses a backend that does not exist. A change passes unless it chooses such a backend: an object that
 /// has one already must stay editable.
-pub fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return Verdict::Allow,

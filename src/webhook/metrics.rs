@@ -17,7 +17,7 @@ const CODES: [&str; 2] = ["200", "500"];
 
 /// The families of the webhook server. Cheap to clone; clones count together.
 #[derive(Debug, Clone)]
-pub struct WebhookMetrics(Arc<Families>);
+pub(crate) struct WebhookMetrics(Arc<Families>);
 
 #[derive(Debug)]
 struct Families {
@@ -32,7 +32,7 @@ impl WebhookMetrics {
     ///
     /// # Errors
     /// A family is taken by another type, help or labels: a defect.
-    pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+    pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         let families = Families {
             requests: metrics.int_counter(
                 "controller_runtime_webhook_requests_total",

@@ -8,16 +8,16 @@
 //! An answer never changes what a handler did not mean to change: objects stay the raw JSON that the API
 //! server sent, and a patch holds only the paths that differ.
 
-pub mod deployment;
-pub mod json_patch;
-pub mod kv_cache;
-pub mod metrics;
-pub mod model_adapter;
-pub mod pod_autoscaler;
-pub mod review;
+pub(crate) mod deployment;
+pub(crate) mod json_patch;
+pub(crate) mod kv_cache;
+pub(crate) mod metrics;
+pub(crate) mod model_adapter;
+pub(crate) mod pod_autoscaler;
+pub(crate) mod review;
 mod router;
-pub mod sidecar_injection;
-pub mod storm_service;
+pub(crate) mod sidecar_injection;
+pub(crate) mod storm_service;
 
 #[cfg(test)]
 mod deployment_tests;
@@ -38,7 +38,7 @@ mod sidecar_injection_tests;
 #[cfg(test)]
 mod storm_service_tests;
 
-pub use router::{Limits, router};
+pub(crate) use router::{Limits, router};
 
 use self::review::{Request, Verdict};
 

@@ -9,17 +9,17 @@ use crate::{
 use super::review::{Operation, Request, Verdict};
 
 /// Path that the API server calls to fill in defaults.
-pub const MUTATING_PATH: &str = "/mutate-model-aibrix-ai-v1alpha1-modeladapter";
+pub(crate) const MUTATING_PATH: &str = "/mutate-model-aibrix-ai-v1alpha1-modeladapter";
 /// Path that it calls to validate.
-pub const VALIDATING_PATH: &str = "/validate-model-aibrix-ai-v1alpha1-modeladapter";
+pub(crate) const VALIDATING_PATH: &str = "/validate-model-aibrix-ai-v1alpha1-modeladapter";
 
 /// Changes nothing.
-pub fn mutate(_: &Request) -> Verdict {
+pub(crate) fn mutate(_: &Request) -> Verdict {
     Verdict::Allow
 }
 
 /// Judges a creation. A change passes: an object that got in while the webhook was down must stay editable.
-pub fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create => {}
         Operation::Update | Operation::Delete | Operation::Connect => return Verdict::Allow,

@@ -12,9 +12,9 @@ use crate::{
 use super::review::{Operation, Request, Verdict};
 
 /// Path that the API server calls to fill in defaults.
-pub const MUTATING_PATH: &str = "/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
+pub(crate) const MUTATING_PATH: &str = "/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
 /// Path that it calls to validate.
-pub const VALIDATING_PATH: &str = "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
+pub(crate) const VALIDATING_PATH: &str = "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
 
 /// What is judged. The schema does not require a spec, the type does: an empty one has errors that help.
 #[derive(Deserialize)]
@@ -25,12 +25,12 @@ struct Submitted {
 }
 
 /// Changes nothing: defaults are applied where they are used, so that they can change with the manager.
-pub fn mutate(_: &Request) -> Verdict {
+pub(crate) fn mutate(_: &Request) -> Verdict {
     Verdict::Allow
 }
 
 /// Judges the new object of a creation or change; all errors at once.
-pub fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return Verdict::Allow,

@@ -21,7 +21,7 @@ use crate::validation::field_error::{FieldError, invalid_message};
 use kube_loops::k8s::text;
 
 /// Longest review that is read, in bytes.
-pub const MAX_REVIEW_BYTES: usize = 7 << 20;
+pub(crate) const MAX_REVIEW_BYTES: usize = 7 << 20;
 
 const GROUP: &str = "admission.k8s.io/";
 const DEFAULT_VERSION: &str = "admission.k8s.io/v1";
@@ -185,7 +185,7 @@ impl Unreadable {
 }
 
 /// The answer to a review that the caller could not read to its end.
-pub fn unread(code: i32, message: &str) -> Vec<u8> {
+pub(crate) fn unread(code: i32, message: &str) -> Vec<u8> {
     let Unreadable { version, uid, code, message } = Unreadable::new(code, message);
     envelope(&version, &response(&uid, Verdict::Fail { code, message }))
 }
@@ -193,7 +193,11 @@ pub fn unread(code: i32, message: &str) -> Vec<u8> {
 /// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
 /// answers 500. The caller stops reading a body that is longer than [`MAX_REVIEW_BYTES`] and passes on what
 /// it has, at least one byte more than that.
-pub fn answer(content_type: Option<&str>, body: &[u8], handler: impl FnOnce(&Request) -> Verdict) -> Vec<u8> {
+pub(crate) fn answer(
+    content_type: Option<&str>,
+    body: &[u8],
+    handler: impl FnOnce(&Request) -> Verdict,
+) -> Vec<u8> {
     let (version, uid, verdict) = match read(content_type, body) {
         Ok((version, request)) => {
             let verdict = catch_unwind(AssertUnwindSafe(|| handler(&request)));

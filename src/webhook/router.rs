@@ -30,7 +30,7 @@ use super::{
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// For the whole body to arrive. Longer than the API server waits for an answer.
     pub body: Duration,
     /// Bytes of long bodies that are held at a time, all requests together; at least one body of the
@@ -61,7 +61,7 @@ struct Shared {
 
 /// Answers all of [`HOOKS`]. From `leaving` on, each answer asks the client to open its next connection
 /// elsewhere, so that none is in use when the server closes.
-pub fn router(
+pub(crate) fn router(
     metrics: WebhookMetrics,
     clock: SharedClock,
     limits: Limits,

@@ -19,7 +19,7 @@ const UNKNOWN_ENGINE: &str = "unknown";
 
 /// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sidecar<'a> {
+pub(crate) struct Sidecar<'a> {
     /// Its image.
     pub image: &'a str,
     /// The engine beside it; `None`: inferred from the images of the pod.
@@ -28,20 +28,20 @@ pub struct Sidecar<'a> {
 
 impl<'a> Sidecar<'a> {
     /// From the annotations that may ask for something special; empty ones ask for nothing.
-    pub fn asked_for(image: Option<&'a str>, engine: Option<&'a str>) -> Self {
+    pub(crate) fn asked_for(image: Option<&'a str>, engine: Option<&'a str>) -> Self {
         let image = image.filter(|image| !image.is_empty()).unwrap_or(sidecar::DEFAULT_IMAGE);
         Self { image, engine: engine.filter(|engine| !engine.is_empty()) }
     }
 }
 
 /// The annotation `key` of an object, if it is there and a text.
-pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+pub(crate) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.get("metadata")?.get("annotations")?.get(key)?.as_str()
 }
 
 /// The operations that put the sidecar into `pod`, which stands at `path`. None when it is there already,
 /// and when there is no container to put it beside.
-pub fn injection(path: &PointerBuf, pod: &Value, wanted: Sidecar<'_>) -> Vec<PatchOperation> {
+pub(crate) fn injection(path: &PointerBuf, pod: &Value, wanted: Sidecar<'_>) -> Vec<PatchOperation> {
     let containers = pod.get("containers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let there = containers.iter().any(|it| it.get("name").and_then(Value::as_str) == Some(SIDECAR_CONTAINER));
     if containers.is_empty() || there || !containers.iter().all(Value::is_object) {

@@ -19,15 +19,15 @@ use super::{
 };
 
 /// Path that the API server calls to fill in defaults.
-pub const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1-stormservice";
+pub(crate) const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1-stormservice";
 /// Path that it calls to validate.
-pub const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-stormservice";
+pub(crate) const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-stormservice";
 
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "StormService";
 
 /// Injects into every role where the annotation of the StormService is anything but `false`.
-pub fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> Verdict {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return Verdict::Allow,
@@ -56,7 +56,7 @@ pub fn mutate(request: &Request) -> Verdict {
 }
 
 /// Judges the new object of a creation, and what a change makes worse.
-pub fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> Verdict {
     let judge = match request.operation {
         Operation::Create => creation,
         Operation::Update => update,

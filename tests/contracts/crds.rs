@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use aibrix_controller_manager::api;
+use aibrix_controller_manager::testkit::internals::crds;
 use serde_json::Value;
 
 use crate::manifests::{documents, read, root};
@@ -35,7 +35,7 @@ fn shipped() -> BTreeMap<String, (String, Value)> {
 
 #[test]
 fn the_shipped_definitions_are_the_generated_ones() {
-    let generated: BTreeMap<String, Value> = api::crds()
+    let generated: BTreeMap<String, Value> = crds()
         .iter()
         .map(|crd| {
             let value = serde_json::to_value(crd).expect("a definition is JSON");
@@ -104,7 +104,7 @@ fn the_definitions_are_compatible_with_those_that_users_have_installed() {
     if !tool.exists() {
         return;
     }
-    for crd in api::crds() {
+    for crd in crds() {
         let kind = crd.spec.names.kind;
         let output = Command::new(&tool)
             .arg(root().join("deploy/crds"))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
 
-use aibrix_controller_manager::controllers;
+use aibrix_controller_manager::testkit::internals::cards;
 use serde_json::{Value, json};
 
 use crate::{
@@ -93,7 +93,7 @@ fn each_kind_has_a_role_for_editors_and_one_for_viewers() {
 
 #[test]
 fn the_combined_role_grants_what_every_loop_declares() {
-    assert_eq!(missing(&combined(), &of_cards(controllers::cards())), NONE);
+    assert_eq!(missing(&combined(), &of_cards(cards())), NONE);
 }
 
 /// Grants of standalone roles that no loop declares: (controller, rows, why they are there).
@@ -113,7 +113,7 @@ fn alone(controller: &str, prefix: &str) -> Grants {
 fn a_standalone_role_grants_what_its_loops_declare_and_nothing_else() {
     for (controller, prefix) in STANDALONE {
         let granted = alone(controller, prefix);
-        let declared = of_cards(controllers::cards().into_iter().filter(|card| card.name == *controller));
+        let declared = of_cards(cards().into_iter().filter(|card| card.name == *controller));
         assert!(!declared.is_empty(), "{controller} declares nothing");
         assert_eq!(missing(&granted, &declared), NONE);
 

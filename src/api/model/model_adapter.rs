@@ -31,7 +31,7 @@ use crate::api::wire::{conditions_schema, is_zero, label_selector_schema};
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
 #[schemars(extend("required" = ["artifactURL", "podSelector"]))]
-pub struct ModelAdapterSpec {
+pub(crate) struct ModelAdapterSpec {
     /// Name of the base model, for a label of the Service; it does not select pods. Absent: no label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
@@ -92,7 +92,7 @@ impl std::fmt::Debug for ModelAdapterSpec {
 /// A Secret of the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-pub struct CredentialsSecretRef {
+pub(crate) struct CredentialsSecretRef {
     /// Its name; empty by default, which names none.
     #[serde(default)]
     pub name: String,
@@ -101,7 +101,7 @@ pub struct CredentialsSecretRef {
 /// Where the adapter is loaded, as the engines report it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ModelAdapterStatus {
+pub(crate) struct ModelAdapterStatus {
     /// `Pending`, `Scheduled`, `Bound`, `ResourceCreated`, `Running`, `Failed` or `Scaled`; empty: not
     /// looked at yet.
     #[serde(default, skip_serializing_if = "String::is_empty")]
