@@ -34,6 +34,12 @@ struct Repairs {
     in_a_row: u32,
 }
 
+impl Repairs {
+    fn since(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.last)).unwrap_or(Duration::ZERO)
+    }
+}
+
 impl Memory {
     /// A workload was seen to go, or to serve another model than before.
     pub(super) fn lose(&mut self, key: Key) {
@@ -46,24 +52,23 @@ impl Memory {
     }
 
     /// How long to wait before the route is repaired (again), so that two programs that want different things
-    /// do not write as fast as they can. `None`: no more, and this repair counts.
-    pub(super) fn wait_to_repair(&mut self, key: &Key, now: Timestamp) -> Option<Duration> {
-        let Some(repairs) = self.repairs.get_mut(key) else {
-            self.repairs.insert(key.clone(), Repairs { last: now, in_a_row: 1 });
-            return None;
-        };
-        let since = Duration::try_from(now.duration_since(repairs.last)).unwrap_or(Duration::ZERO);
+    /// do not write as fast as they can. `None`: no more; it counts once it is made, see [`Self::repaired`].
+    pub(super) fn wait_to_repair(&self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let repairs = self.repairs.get(key)?;
+        let since = repairs.since(now);
         if since >= CALM {
-            *repairs = Repairs { last: now, in_a_row: 1 };
             return None;
         }
         let factor = 2_u32.saturating_pow(repairs.in_a_row.saturating_sub(1).min(16));
         let wait = FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT);
-        if since < wait {
-            return Some(wait.saturating_sub(since));
-        }
-        *repairs = Repairs { last: now, in_a_row: repairs.in_a_row.saturating_add(1) };
-        None
+        (since < wait).then(|| wait.saturating_sub(since))
+    }
+
+    /// A repair of the route was written. One that could not be written delays nothing.
+    pub(super) fn repaired(&mut self, key: &Key, now: Timestamp) {
+        let before = self.repairs.get(key).filter(|repairs| repairs.since(now) < CALM);
+        let in_a_row = before.map_or(1, |repairs| repairs.in_a_row.saturating_add(1));
+        self.repairs.insert(key.clone(), Repairs { last: now, in_a_row });
     }
 
     /// Notes why a key is left alone, if it is. Whether that is news.

@@ -26,7 +26,10 @@ fn one_who_undoes_every_repair_makes_us_slow() {
     let mut repairs = Vec::new();
     while at < Duration::from_hours(1) {
         match memory.wait_to_repair(&key, start + at) {
-            None => repairs.push(at.as_secs()),
+            None => {
+                memory.repaired(&key, start + at);
+                repairs.push(at.as_secs());
+            }
             Some(wait) => at += wait,
         }
     }
@@ -36,6 +39,18 @@ fn one_who_undoes_every_repair_makes_us_slow() {
     assert_eq!(memory.wait_to_repair(&key, start + Duration::from_hours(2)), None);
     // Another route is not slowed down.
     assert_eq!(memory.wait_to_repair(&Key::new("ns", "n-router"), start), None);
+}
+
+#[test]
+fn a_repair_that_could_not_be_written_does_not_count() {
+    let (mut memory, key) = (Memory::default(), Key::new("ns", "m-router"));
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    for attempt in 0..5 {
+        let now = start + Duration::from_millis(10 * attempt);
+        assert_eq!(memory.wait_to_repair(&key, now), None, "attempt {attempt}");
+    }
+    memory.repaired(&key, start);
+    assert_eq!(memory.wait_to_repair(&key, start), Some(Duration::from_secs(1)));
 }
 
 #[test]

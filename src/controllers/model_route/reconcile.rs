@@ -63,6 +63,9 @@ impl ModelRouteLoop {
         let applied = self.apply(&plan.steps, pass).await;
         self.tell_refusal(key, plan.primary.as_ref(), applied.as_ref().err());
         applied?;
+        if plan.repair {
+            self.memory.lock().repaired(key, pass.now);
+        }
         lost.pending = false;
         for event in plan.events {
             self.recorder.publish(event);
