@@ -120,11 +120,13 @@ impl Writes {
             }
             let Err((attempt, source)) = self.step(key, adapter, step, &mut report).await else { continue };
             let news = is_news(&source);
+            let mut refused = false;
             match step {
                 Step::CreateService(_) | Step::PatchService { .. } => {
                     let name = status::full_name(adapter);
                     report.failed = news.then(|| status::service_failed(&name, &source.to_string()));
-                    report.refused = matches!(source, WriteError::Invalid { .. });
+                    refused = matches!(source, WriteError::Invalid { .. });
+                    report.refused |= refused;
                 }
                 Step::CreateSlice(_) | Step::PatchSlice { .. } | Step::DeleteSlice { .. } if news => {
                     report.failed.get_or_insert_with(status::slice_failed);
@@ -137,7 +139,8 @@ impl Writes {
                 | Step::DeleteSlice { .. }
                 | Step::Release => {}
             }
-            if !report.refused {
+            // What the API server will not have as it is, the status says and time decides; no retry helps.
+            if !refused {
                 report.error.get_or_insert(Error::Step { attempt, source });
             }
         }

@@ -42,6 +42,8 @@ mod survey;
 mod triggers;
 
 #[cfg(test)]
+mod apply_tests;
+#[cfg(test)]
 mod controller_tests;
 #[cfg(test)]
 mod led;

@@ -38,7 +38,7 @@ pub(super) struct Writes {
 pub(super) struct Report {
     /// For each step, in order, what the status has to say about it; `None`: nothing went wrong.
     pub(super) failures: Vec<Option<String>>,
-    /// The first error, for the queue.
+    /// The error that is retried first, for the queue; of equals the first.
     pub(super) error: Option<Error>,
 }
 
@@ -68,7 +68,10 @@ impl Writes {
             let error = result.err();
             report.failures.push(error.as_ref().filter(|error| is_news(error)).map(ToString::to_string));
             if let Some(source) = error {
-                report.error.get_or_insert(Error::Step { attempt, source });
+                let error = Error::Step { attempt, source };
+                if report.error.as_ref().is_none_or(|first| error.comes_back_before(first)) {
+                    report.error = Some(error);
+                }
             }
         }
         report

@@ -38,6 +38,20 @@ pub(super) enum Error {
     },
 }
 
+impl Error {
+    /// Whether it is retried before `other` is: what is refused for good must not delay what may work soon.
+    pub(super) fn comes_back_before(&self, other: &Self) -> bool {
+        let rank = |error: &Self| match error.retry() {
+            Retry::TermOver => 0,
+            Retry::Soon => 1,
+            Retry::Backoff => 2,
+            Retry::After(_) => 3,
+            Retry::OnChange => 4,
+        };
+        rank(self) < rank(other)
+    }
+}
+
 impl Failure for Error {
     fn retry(&self) -> Retry {
         match self {

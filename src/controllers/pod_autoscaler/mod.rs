@@ -37,6 +37,8 @@ mod triggers;
 #[cfg(test)]
 mod annotations_tests;
 #[cfg(test)]
+mod apply_tests;
+#[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]
 mod cases;

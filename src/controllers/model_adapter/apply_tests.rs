@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps that the API server refuses.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use serde_json::json;
+
+use crate::{
+    api::model::ModelAdapter,
+    clock::{SharedClock, SystemClock},
+    cluster::writer::Writer,
+    runtime::{metrics::RuntimeMetrics, reconciler::Key, scripted, watches::Watches},
+    testkit::scripted_api::{Answer, ScriptedApi},
+};
+
+use super::{
+    apply::Writes,
+    error::Error,
+    fetch::{Reads, runner::Calls, scores::Scores, stores::Stores},
+    settings::ModelAdapterSettings,
+    steps::Step,
+};
+
+/// What a term writes with, towards an API server that answers like this.
+fn writes(api: &ScriptedApi) -> Writes {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
+    let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
+    let reads = Reads::new(
+        Stores::new(&watches),
+        Arc::new(Calls::new(Arc::clone(&clock))),
+        Arc::new(Scores::new(Arc::clone(&clock), false)),
+        ModelAdapterSettings::default(),
+        Arc::clone(&clock),
+    );
+    Writes::new(Writer::new(api.client()), Arc::new(reads), clock)
+}
+
+#[tokio::test]
+async fn a_refused_service_hides_no_error_of_a_later_step() {
+    let api = ScriptedApi::new(|request| match request.path.contains("/services/") {
+        true => Answer::failure(422, "Invalid", "spec.ports: no"),
+        false => Answer::server_error(),
+    });
+    let adapter: ModelAdapter = serde_json::from_value(json!({
+        "metadata": {"name": "sql", "namespace": "ns", "uid": "u"}, "spec": {"artifactURL": "s3://loras/sql"},
+    }))
+    .unwrap();
+    let steps = [
+        Step::PatchService { uid: "s".into(), patch: json!({"spec": {"ports": []}}) },
+        Step::PatchSlice { uid: "e".into(), patch: json!({"endpoints": []}) },
+    ];
+    let report = writes(&api).apply(&Key::new("ns", "sql"), &adapter, &steps).await;
+    assert_eq!(api.log().len(), 2, "{:?}", api.log());
+    assert!(report.refused);
+    assert_eq!(report.failed.map(|it| it.reason), Some("ServiceCreateError"));
+    match report.error {
+        Some(Error::Step { attempt, .. }) => assert_eq!(attempt, "patch the EndpointSlice"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps that the API server refuses.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::Registry;
+use serde_json::json;
+
+use crate::{
+    clock::{SharedClock, SystemClock},
+    cluster::writer::Writer,
+    runtime::{
+        metrics::RuntimeMetrics,
+        reconciler::{Failure as _, Retry},
+        scripted,
+        watches::Watches,
+    },
+    testkit::scripted_api::{Answer, ScriptedApi},
+};
+
+use super::{
+    apply::Writes,
+    cases::{pa, resource},
+    fetch::{Reads, live::Live, samples::Board, stores::Stores},
+    steps::Step,
+    targets::{ScaleTarget, ScaleWrite},
+};
+
+/// What a term writes with, towards this API server.
+fn writes(api: &ScriptedApi) -> Writes {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
+    let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
+    let board = Arc::new(Board::new(Arc::clone(&clock), Duration::from_secs(10)));
+    let live = Live::new(api.client(), Arc::clone(&clock));
+    let reads = Reads::new(Stores::new(&watches), live, board, Arc::clone(&clock));
+    Writes::new(Writer::new(api.client()), Arc::new(reads), clock)
+}
+
+#[tokio::test]
+async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_again_soon() {
+    let api = ScriptedApi::new(|request| match request.path.contains("/horizontalpodautoscalers/") {
+        true => Answer::forbidden(),
+        false => Answer::server_error(),
+    });
+    let steps = [
+        Step::DeleteHpa { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h".into() },
+        Step::Scale {
+            target: ScaleTarget {
+                resource: resource("apps", "Deployment"),
+                namespace: "ns".into(),
+                name: "web".into(),
+            },
+            write: ScaleWrite::Replicas,
+            from: 1,
+            to: 2,
+            reason: "test",
+        },
+    ];
+    let report = writes(&api).apply(&pa(json!({})), &steps).await;
+    assert_eq!(api.log().len(), 2, "{:?}", api.log());
+    assert!(report.failures.iter().all(Option::is_some), "{:?}", report.failures);
+    let error = report.error.unwrap();
+    assert_eq!(error.retry(), Retry::Backoff);
+    assert_eq!(error.to_string(), "failed to scale the target");
+}
