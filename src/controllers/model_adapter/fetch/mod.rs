@@ -7,6 +7,9 @@ pub(super) mod runner;
 pub(super) mod scores;
 pub(super) mod stores;
 
+#[cfg(test)]
+mod runner_tests;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;

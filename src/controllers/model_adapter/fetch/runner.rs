@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 
 use futures::{
     FutureExt, StreamExt,
-    future::{AbortHandle, Abortable},
+    future::{AbortHandle, AbortRegistration, Abortable},
     stream::FuturesUnordered,
 };
 use parking_lot::Mutex;
@@ -79,9 +79,8 @@ impl Calls {
         let mut under_way = FuturesUnordered::new();
         loop {
             loop {
-                let next = self.ledger.lock().next_job(self.clock.instant());
-                let Some(job) = next else { break };
-                under_way.push(self.carry_out(engines, job).boxed());
+                let Some((job, aborted)) = self.next_job() else { break };
+                under_way.push(carry_out(engines, job, aborted).boxed());
             }
             let moment = self.ledger.lock().next_moment();
             let due = async {
@@ -98,18 +97,17 @@ impl Calls {
         }
     }
 
-    async fn carry_out(&self, engines: &impl CallEngines, job: Job) -> Came {
-        match job.call.clone() {
-            Call::List { origin, .. } => Came::Models(job, engines.models(&origin.endpoint).await),
-            Call::Change(order) => {
-                let (abort, aborted) = AbortHandle::new_pair();
-                self.aborts.lock().insert(job.number, abort);
-                match Abortable::new(engines.change(&order), aborted).await {
-                    Ok(ended) => Came::Change(job, ended),
-                    Err(_) => Came::Aborted,
-                }
-            }
+    /// The next call, and what ends a change before its time. Both in one step: an unload that is ordered from
+    /// now on finds the load that it replaces, although nothing of it was sent yet.
+    fn next_job(&self) -> Option<(Job, AbortRegistration)> {
+        let (abort, aborted) = AbortHandle::new_pair();
+        let mut ledger = self.ledger.lock();
+        let job = ledger.next_job(self.clock.instant())?;
+        if matches!(job.call, Call::Change(_)) {
+            self.aborts.lock().insert(job.number, abort);
         }
+        drop(ledger);
+        Some((job, aborted))
     }
 
     fn came(&self, came: Came) -> Vec<Key> {
@@ -129,6 +127,17 @@ impl Calls {
     /// The adapter is gone.
     pub(in crate::controllers::model_adapter) fn forget(&self, key: &Key) {
         self.ledger.lock().forget(key);
+    }
+}
+
+/// Makes a call. A change that was aborted before its first byte sends none.
+async fn carry_out(engines: &impl CallEngines, job: Job, aborted: AbortRegistration) -> Came {
+    match job.call.clone() {
+        Call::List { origin, .. } => Came::Models(job, engines.models(&origin.endpoint).await),
+        Call::Change(order) => match Abortable::new(engines.change(&order), aborted).await {
+            Ok(ended) => Came::Change(job, ended),
+            Err(_) => Came::Aborted,
+        },
     }
 }
 
