@@ -97,7 +97,7 @@ pub(crate) fn excess(granted: &Grants, needed: &Grants) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use kube_loops::runtime::controller::{Card, LoopCard, Rule};
+    use kube_loops::runtime::controller::{Card, LoopSpec, Rule};
 
     use super::{excess, missing, of_cards, of_role, of_text};
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_loops_of_a_card_are_added_up() {
-        const LOOP: LoopCard = LoopCard {
+        const LOOP: LoopSpec = LoopSpec {
             label: "a",
             event_source: "a",
             workers: 1,
@@ -138,8 +138,8 @@ mod tests {
             backoff_cap: Duration::ZERO,
             rules: &[Rule { group: "", resources: &["pods"], verbs: &["get"] }],
         };
-        const OTHER: LoopCard =
-            LoopCard { rules: &[Rule { group: "apps", resources: &["a", "b"], verbs: &["list"] }], ..LOOP };
+        const OTHER: LoopSpec =
+            LoopSpec { rules: &[Rule { group: "apps", resources: &["a", "b"], verbs: &["list"] }], ..LOOP };
         let card = Card { name: "x", required_kinds: &[], loops: &[LOOP, OTHER] };
         assert_eq!(of_cards([&card]), of_text("core pods get\napps a,b list"));
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::api::model;
-use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
+use kube_loops::runtime::controller::{Card, Kind, LoopSpec, Rule};
 
 /// Time between two looks at what an engine has loaded, and between two passes without a cause.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub(super) static CARD: Card = Card {
 };
 
 /// Constants of its only loop. Passes never wait for engines, only for the API server.
-pub(super) const LOOP: LoopCard = LoopCard {
+pub(super) const LOOP: LoopSpec = LoopSpec {
     label: NAME,
     event_source: NAME,
     workers: 8,

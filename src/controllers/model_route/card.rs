@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::core::ApiResource;
 
 use crate::api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE};
-use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
+use kube_loops::runtime::controller::{Card, Kind, LoopSpec, Rule};
 
 /// Name in `--controllers`.
 pub(super) const NAME: &str = "model-route-controller";
@@ -23,7 +23,7 @@ const REFERENCE_GRANT: Kind =
 pub static CARD: Card = Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT], loops: &[LOOP] };
 
 /// Constants of its only loop.
-pub(super) const LOOP: LoopCard = LoopCard {
+pub(super) const LOOP: LoopSpec = LoopSpec {
     label: NAME,
     event_source: NAME,
     workers: 4,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::api::autoscaling;
-use kube_loops::runtime::controller::{Card, Kind, LoopCard, Rule};
+use kube_loops::runtime::controller::{Card, Kind, LoopSpec, Rule};
 
 /// Time between two decisions of an autoscaler, and between two rounds of measurements.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ static CARD: Card = Card {
 };
 
 /// Constants of its only loop.
-pub(super) const LOOP: LoopCard = LoopCard {
+pub(super) const LOOP: LoopSpec = LoopSpec {
     label: "podautoscaler",
     event_source: "PodAutoscaler",
     workers: 4,
@@ -41,7 +41,7 @@ pub fn card_for(period: Duration) -> &'static Card {
         return &CARD;
     }
     // A card lives as long as the process, of which a test has one or two.
-    let loops: &'static [LoopCard] = Box::leak(Box::new([LoopCard { period: Some(period), ..LOOP }]));
+    let loops: &'static [LoopSpec] = Box::leak(Box::new([LoopSpec { period: Some(period), ..LOOP }]));
     Box::leak(Box::new(Card { loops, ..CARD }))
 }
 

@@ -70,7 +70,7 @@ use crate::engine::http::EngineClient;
 use kube_loops::{
     cluster::{events::Recorder, writer::Writer},
     runtime::{
-        controller::{Card, Controller, LoopCard, RunError, Term},
+        controller::{Card, Controller, LoopSpec, RunError, Term},
         loops::{BuiltLoop, Loop, run_with_events},
         memory::Memory,
         metrics::RuntimeMetrics,
@@ -117,7 +117,7 @@ pub struct PodAutoscalerController {
 }
 
 impl PodAutoscalerController {
-    fn loop_card(&self) -> &'static LoopCard {
+    fn loop_card(&self) -> &'static LoopSpec {
         self.card.loops.first().unwrap_or(&LOOP)
     }
 

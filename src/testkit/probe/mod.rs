@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::Notify;
 
 use kube_loops::runtime::{
-    controller::{Card, Controller, LoopCard, Rule, RunError, Term},
+    controller::{Card, Controller, LoopSpec, Rule, RunError, Term},
     loops::{Loop, run_loops},
     metrics::RuntimeMetrics,
     reconciler::Key,
@@ -68,7 +68,7 @@ impl ProbeController {
             resources: &["configmaps"],
             verbs: &["get", "list", "watch", "create", "patch"],
         }];
-        let card = |label| LoopCard {
+        let card = |label| LoopSpec {
             label,
             event_source: name,
             workers: 1,
@@ -79,7 +79,7 @@ impl ProbeController {
         };
         // One of seven for the life of a test process.
         let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());
-        let loops = Box::leak(Box::new([card(name), LoopCard { deadline: None, ..card(children) }]));
+        let loops = Box::leak(Box::new([card(name), LoopSpec { deadline: None, ..card(children) }]));
         let card = Box::leak(Box::new(Card { name, required_kinds: &[], loops }));
         Self { card, deps }
     }

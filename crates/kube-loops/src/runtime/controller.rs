@@ -39,7 +39,7 @@ pub struct Rule {
 
 /// Constants of one loop.
 #[derive(Debug, Clone, Copy)]
-pub struct LoopCard {
+pub struct LoopSpec {
     /// Value of the metric labels `controller` and `name`.
     pub label: &'static str,
     /// `source.component` of its events.
@@ -56,7 +56,7 @@ pub struct LoopCard {
     pub rules: &'static [Rule],
 }
 
-impl LoopCard {
+impl LoopSpec {
     /// Longest pass: the deadline, or the runtime's bound.
     pub fn longest_pass(&self) -> Duration {
         self.deadline.unwrap_or(DEFAULT_DEADLINE)
@@ -71,14 +71,7 @@ pub struct Card {
     /// Kinds without which it waits, not contending for its Lease.
     pub required_kinds: &'static [Kind],
     /// Its loops: they share the Lease and start and stop together.
-    pub loops: &'static [LoopCard],
-}
-
-impl Card {
-    /// The longest pass of any of its loops, as [`Progress::new`] wants it.
-    pub fn longest_pass(&self) -> Duration {
-        self.loops.iter().map(LoopCard::longest_pass).max().unwrap_or(DEFAULT_DEADLINE)
-    }
+    pub loops: &'static [LoopSpec],
 }
 
 /// Everything that a controller may use between winning and losing its Lease.

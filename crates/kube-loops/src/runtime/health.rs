@@ -2,11 +2,23 @@
 //! Whether a controller could work, as far as what it reads tells.
 //!
 //! A watch reports its own errors, but a connection that hangs says nothing: only a read that is answered
-//! shows that the API server can be reached.
+//! shows that the kind can be read. Each kind is asked for by itself: one that hangs is not excused by another.
+
+use std::{collections::HashMap, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::{sleep, sleep_until};
 
 use kube_fenced_election::clock::Instant;
 
-use super::watches::Read;
+use super::{controller::Term, watches::Read};
+
+/// How often the health of the watches is told.
+const PERIOD: Duration = Duration::from_secs(5);
+/// How often the API server is asked whether it answers reads.
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
+/// Each store is asked once in this many rounds; one that did not answer, in each.
+const ROUNDS: usize = 4;
 
 /// The watch that has failed for the longest time without a break: since when, its kind and why. `None`: none
 /// fails.
@@ -18,23 +30,70 @@ pub fn failing(reads: &[Read]) -> Option<(Instant, String)> {
     failing.min_by_key(|(since, _)| *since)
 }
 
-/// Asks the API server for something small, and waits for its answer for ten seconds at most. One store stands
-/// for all: what is asked is whether reads are answered, not what they say.
-///
-/// # Errors
-/// There was no answer: the kind that was asked for, and why.
-pub async fn answered(reads: &[Read]) -> Result<(), String> {
-    match reads.first() {
-        Some(read) => read.store.probe().await.map_err(|cause| format!("{}: {cause}", read.store.kind())),
-        None => Ok(()),
-    }
-}
-
-/// Whether a controller that reads these could work now: a read is answered, and no watch fails.
+/// Whether a controller that reads these could work now: each kind answers a read, and no watch fails.
 ///
 /// # Errors
 /// It could not: which kind, and why.
 pub async fn could_work(reads: &[Read]) -> Result<(), String> {
-    answered(reads).await?;
+    futures::future::try_join_all(reads.iter().map(answered)).await?;
     failing(reads).map_or(Ok(()), |(_, cause)| Err(cause))
+}
+
+/// Asks for something small of the kind, and waits for the answer for ten seconds at most.
+async fn answered(read: &Read) -> Result<(), String> {
+    read.store.probe().await.map_err(|cause| format!("{}: {cause}", read.store.kind()))
+}
+
+/// Tells the progress of a term whether its watches work.
+pub(super) struct Health<'a> {
+    reads: &'a [Read],
+    term: &'a Term,
+    /// Stores that do not answer reads, by their place: since when, and why.
+    silent: Mutex<HashMap<usize, (Instant, String)>>,
+}
+
+impl<'a> Health<'a> {
+    pub(super) fn new(reads: &'a [Read], term: &'a Term) -> Self {
+        Self { reads, term, silent: Mutex::default() }
+    }
+
+    /// Tells for ever.
+    pub(super) async fn watch(&self) {
+        tokio::join!(self.probe(), self.tell());
+    }
+
+    async fn probe(&self) {
+        let mut round = 0_usize;
+        loop {
+            let asked = self.term.clock.instant();
+            let due = self.reads.iter().enumerate().filter(|(place, _)| {
+                place % ROUNDS == round % ROUNDS.min(self.reads.len().max(1))
+                    || self.silent.lock().contains_key(place)
+            });
+            futures::future::join_all(due.map(|(place, read)| self.ask(place, read, asked))).await;
+            round = round.wrapping_add(1);
+            sleep_until(asked + PROBE_PERIOD).await;
+        }
+    }
+
+    async fn ask(&self, place: usize, read: &Read, asked: Instant) {
+        let answer = answered(read).await;
+        let mut silent = self.silent.lock();
+        match answer {
+            Ok(()) => drop(silent.remove(&place)),
+            Err(cause) => {
+                let since = silent.get(&place).map_or(asked, |(since, _)| *since);
+                silent.insert(place, (since, cause));
+            }
+        }
+    }
+
+    async fn tell(&self) {
+        loop {
+            let silent: Vec<(Instant, String)> = self.silent.lock().values().cloned().collect();
+            let failing = failing(self.reads).into_iter().chain(silent).min_by_key(|(since, _)| *since);
+            self.term.progress.watch_health(failing);
+            sleep(PERIOD).await;
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::metrics::families::{
     IntGaugeVec, MetricFamily, Opts, Registry,
 };
 
-use super::controller::LoopCard;
+use super::controller::LoopSpec;
 
 const PASS_BUCKETS: [f64; 40] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25,
@@ -202,7 +202,7 @@ impl RuntimeMetrics {
 
     /// Makes every series of a loop exist, at zero. For every enabled loop at the start of the process,
     /// leader or not. `workers`: passes at a time.
-    pub fn start_at_zero(&self, card: &LoopCard, workers: usize) {
+    pub fn start_at_zero(&self, card: &LoopSpec, workers: usize) {
         let series = self.of(card);
         self.0.gauges.touch(series.label);
         let workers = i64::try_from(workers).unwrap_or(i64::MAX);
@@ -210,7 +210,7 @@ impl RuntimeMetrics {
     }
 
     /// The series of a loop.
-    pub fn of(&self, card: &LoopCard) -> LoopMetrics {
+    pub fn of(&self, card: &LoopSpec) -> LoopMetrics {
         let families = &self.0;
         let label = card.label;
         let passes = |result: &str| families.passes.with_label_values(&[label, result]);

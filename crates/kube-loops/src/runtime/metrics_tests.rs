@@ -4,11 +4,11 @@ use std::time::Duration;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::{
-    controller::LoopCard,
+    controller::LoopSpec,
     metrics::{PassResult, RuntimeMetrics},
 };
 
-const CARD: LoopCard = LoopCard {
+const CARD: LoopSpec = LoopSpec {
     label: "roleset-controller",
     event_source: "roleset-controller",
     workers: 1,

@@ -6,7 +6,7 @@
 //! | [`controller`] [`reconciler`] [`progress`] | the contracts: what the manager sees, what a worker sees, proof of work |
 //! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
-//! | [`health`] [`expectations`] [`memory`] [`tasks`] [`fan_out`] | building blocks for loops |
+//! | [`health`] [`expectations`] [`term_cache`] [`tasks`] [`fan_out`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
 //! Deliberately absent: names of kinds, controllers or Leases, and every write.
@@ -15,6 +15,9 @@ pub mod backoff;
 #[cfg(test)]
 mod backoff_tests;
 pub mod catch_up;
+pub mod conductor;
+#[cfg(test)]
+mod conductor_tests;
 pub mod controller;
 pub mod expectations;
 #[cfg(test)]
@@ -24,12 +27,10 @@ pub mod fan_out;
 mod fan_out_tests;
 pub mod health;
 pub mod loops;
-pub mod memory;
-#[cfg(test)]
-mod memory_tests;
 pub mod metrics;
 #[cfg(test)]
 mod metrics_tests;
+pub mod own_objects;
 pub mod progress;
 #[cfg(test)]
 mod progress_tests;
@@ -38,6 +39,9 @@ pub mod reconciler;
 pub mod tasks;
 #[cfg(test)]
 mod tasks_tests;
+pub mod term_cache;
+#[cfg(test)]
+mod term_cache_tests;
 pub mod watches;
 mod worker;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Proof of work of one term, for the rule "no work, no Lease".
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -9,80 +9,103 @@ use kube_fenced_election::clock::{Instant, SharedClock};
 
 /// What one term has to show for itself; written by queues, workers and watches, read by the manager.
 ///
-/// Shared by all loops of a controller: one loop that works is proof for all of them.
+/// Each loop of a controller answers for itself: one that works hides none that hangs.
 #[derive(Debug)]
 pub struct Progress {
     clock: SharedClock,
     facts: Mutex<Facts>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Facts {
-    /// Keys that wait or are worked on, over all queues of the term.
-    held: usize,
-    /// Since when some queue holds keys (waiting now or being worked on) and no pass has finished.
-    busy_since: Option<Instant>,
+    loops: Vec<LoopFacts>,
     /// Since when a watch of the controller has failed without a break, and which.
     watch_failing: Option<(Instant, String)>,
-    longest_deadline: Duration,
+}
+
+#[derive(Debug)]
+struct LoopFacts {
+    label: &'static str,
+    longest_pass: Duration,
+    /// Keys that wait or are worked on.
+    held: usize,
+    /// Since when the queue has held keys and no pass has finished.
+    busy_since: Option<Instant>,
+}
+
+/// Why a controller should give its Lease away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Value of a metric label: `NoPassFinished` or `WatchFailing`.
+    pub reason: &'static str,
+    /// The loop, or the watch and what is wrong with it.
+    pub what: String,
 }
 
 impl Progress {
-    /// Starts a term. `longest_deadline`: the longest reconcile deadline of the controller's loops.
-    pub fn new(clock: SharedClock, longest_deadline: Duration) -> Self {
-        let facts = Facts { held: 0, busy_since: None, watch_failing: None, longest_deadline };
-        Self { clock, facts: Mutex::new(facts) }
+    /// Starts a term, without loops yet.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { clock, facts: Mutex::default() }
     }
 
-    /// Some queue holds keys or a pass is under way. Repeated calls keep the first moment.
-    pub fn work_waits(&self) {
-        let now = self.clock.instant();
-        self.facts.lock().busy_since.get_or_insert(now);
-    }
-
-    /// One queue that held `before` keys (waiting or being worked on) now holds `after`.
-    pub fn keys_held(&self, before: usize, after: usize) {
-        let now = self.clock.instant();
+    /// A loop of the term, whose passes may take as long as `longest_pass`.
+    pub fn of_loop(self: &Arc<Self>, label: &'static str, longest_pass: Duration) -> LoopProgress {
         let mut facts = self.facts.lock();
-        facts.held = facts.held.saturating_sub(before).saturating_add(after);
-        if after > 0 {
-            facts.busy_since.get_or_insert(now);
-        }
+        facts.loops.push(LoopFacts { label, longest_pass, held: 0, busy_since: None });
+        LoopProgress { place: facts.loops.len() - 1, term: Arc::clone(self) }
     }
 
-    /// A pass has finished (well or not). `more`: whether keys still wait or are being worked on, beyond
-    /// those that [`Self::keys_held`] tells of.
-    ///
-    /// A pass that ran into its deadline has not finished: a controller whose every request hangs would
-    /// otherwise look busy.
-    pub fn pass_finished(&self, more: bool) {
-        let now = self.clock.instant();
-        let mut facts = self.facts.lock();
-        facts.busy_since = (more || facts.held > 0).then_some(now);
-    }
-
-    /// The watches' health changed: the first one that fails and since when, or `None`.
+    /// The watches' health changed: the one that has failed for the longest time and since when, or `None`.
     pub fn watch_health(&self, failing: Option<(Instant, String)>) {
         self.facts.lock().watch_failing = failing;
     }
 
-    /// The watch that fails and why, as last told to [`Self::watch_health`].
-    pub fn failing_watch(&self) -> Option<String> {
-        self.facts.lock().watch_failing.as_ref().map(|(_, watch)| watch.clone())
-    }
-
-    /// Why the controller should give its Lease away, if it should: keys wait and no pass has finished
-    /// for the longest deadline + `patience`, or a watch has failed for `patience`.
-    pub fn stuck(&self, patience: Duration) -> Option<&'static str> {
+    /// Why the controller should give its Lease away, if it should: keys of a loop wait and none of its passes has
+    /// finished for its longest pass + `patience`, or a watch has failed for `patience`.
+    pub fn stuck(&self, patience: Duration) -> Option<Stuck> {
         let now = self.clock.instant();
         let facts = self.facts.lock();
         let over = |since: Instant, bound: Duration| now.saturating_duration_since(since) >= bound;
-        if facts.busy_since.is_some_and(|since| over(since, facts.longest_deadline + patience)) {
-            return Some("NoPassFinished");
+        let hangs =
+            |it: &&LoopFacts| it.busy_since.is_some_and(|since| over(since, it.longest_pass + patience));
+        if let Some(hanging) = facts.loops.iter().find(hangs) {
+            return Some(Stuck { reason: "NoPassFinished", what: hanging.label.to_owned() });
         }
-        if facts.watch_failing.as_ref().is_some_and(|(since, _)| over(*since, patience)) {
-            return Some("WatchFailing");
+        let (_, watch) = facts.watch_failing.as_ref().filter(|(since, _)| over(*since, patience))?;
+        Some(Stuck { reason: "WatchFailing", what: watch.clone() })
+    }
+}
+
+/// What one loop tells.
+#[derive(Debug, Clone)]
+pub struct LoopProgress {
+    place: usize,
+    term: Arc<Progress>,
+}
+
+impl LoopProgress {
+    /// The queue now holds this number of keys, waiting or being worked on.
+    pub fn holds(&self, keys: usize) {
+        self.change(|it, now| {
+            it.held = keys;
+            if keys > 0 {
+                it.busy_since.get_or_insert(now);
+            }
+        });
+    }
+
+    /// A pass has finished, well or not.
+    ///
+    /// A pass that ran into its deadline has not finished: a loop whose every request hangs would otherwise look
+    /// busy.
+    pub fn pass_finished(&self) {
+        self.change(|it, now| it.busy_since = (it.held > 0).then_some(now));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut LoopFacts, Instant)) {
+        let now = self.term.clock.instant();
+        if let Some(it) = self.term.facts.lock().loops.get_mut(self.place) {
+            change(it, now);
         }
-        None
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use crate::cluster::{events::Recorder, writer::Writer};
 use kube_fenced_election::clock::Timestamp;
 
 /// Key of an object in a queue. Sorted by namespace, then name.
@@ -30,13 +31,17 @@ impl fmt::Display for Key {
     }
 }
 
-/// Facts that every pass gets.
+/// What every pass gets.
 #[derive(Debug, Clone)]
 pub struct Pass {
     /// Wall time at the start of the pass: the `now` of its plan.
     pub now: Timestamp,
     /// How often this key failed in a row before this pass.
     pub attempt: u32,
+    /// Makes changes, under the term's fence.
+    pub writer: Writer,
+    /// Sends events, in the name of the loop.
+    pub recorder: Recorder,
 }
 
 /// How a pass that went well ended.

@@ -12,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::chain::Chain;
+use crate::{
+    chain::Chain,
+    cluster::{events::Recorder, writer::Writer},
+};
 use kube_fenced_election::clock::SharedClock;
 
 use super::{
-    controller::LoopCard,
+    controller::LoopSpec,
     metrics::{LoopMetrics, PassResult},
-    progress::Progress,
+    progress::LoopProgress,
     queue::{Queue, Taken},
     reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
     tasks::panic_message,
@@ -109,13 +112,15 @@ pub(super) fn judge<E: Failure>(ended: &Ended<E>, attempt: u32) -> Verdict {
 /// The workers of one loop for one term.
 pub(super) struct Worker<R> {
     pub(super) controller: &'static str,
-    pub(super) card: &'static LoopCard,
+    pub(super) spec: &'static LoopSpec,
     pub(super) reconciler: R,
+    pub(super) writer: Writer,
+    pub(super) recorder: Recorder,
     pub(super) queue: Queue,
     /// Whether the primary store holds the key.
     pub(super) exists: Arc<dyn Fn(&Key) -> bool + Send + Sync>,
     pub(super) clock: SharedClock,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: LoopProgress,
     pub(super) metrics: LoopMetrics,
     pub(super) failing: Mutex<HashMap<Key, Failing>>,
 }
@@ -134,7 +139,7 @@ impl<R: Reconciler> Worker<R> {
         let at_once = at_once.max(1);
         info!(
             controller = self.controller,
-            r#loop = self.card.label,
+            r#loop = self.spec.label,
             worker_count = at_once,
             "Starting workers"
         );
@@ -155,11 +160,11 @@ impl<R: Reconciler> Worker<R> {
         self.queue.shut_down();
         info!(
             controller = self.controller,
-            r#loop = self.card.label,
+            r#loop = self.spec.label,
             "Shutdown signal received, waiting for all workers to finish"
         );
         while passes.next().await.is_some() {}
-        info!(controller = self.controller, r#loop = self.card.label, "All workers finished");
+        info!(controller = self.controller, r#loop = self.spec.label, "All workers finished");
     }
 
     async fn pass(&self, taken: Taken) {
@@ -167,7 +172,7 @@ impl<R: Reconciler> Worker<R> {
         let span = info_span!(
             "reconcile",
             controller = self.controller,
-            r#loop = self.card.label,
+            r#loop = self.spec.label,
             namespace = key.namespace,
             name = key.name,
             reconcile_id = %Uuid::new_v4(),
@@ -197,16 +202,21 @@ impl<R: Reconciler> Worker<R> {
         self.requeue(taken.key(), verdict.next);
         drop(taken);
         if !matches!(ended, Ended::TimedOut) {
-            self.progress.pass_finished(false);
+            self.progress.pass_finished();
         }
     }
 
     /// The reconciler's pass, bounded by the deadline, with its panics caught.
     async fn bounded(&self, key: &Key, attempt: u32) -> Ended<R::Error> {
-        let pass = Pass { now: self.clock.now(), attempt };
+        let pass = Pass {
+            now: self.clock.now(),
+            attempt,
+            writer: self.writer.clone(),
+            recorder: self.recorder.clone(),
+        };
         // Inside an async block, so that a panic before the first await is caught, too.
         let work = AssertUnwindSafe(async { self.reconciler.reconcile(key, &pass).await }).catch_unwind();
-        match tokio::time::timeout(self.card.longest_pass(), work).await {
+        match tokio::time::timeout(self.spec.longest_pass(), work).await {
             Ok(Ok(answer)) => Ended::Answered(answer),
             Ok(Err(panic)) => Ended::Panicked(panic_message(panic.as_ref())),
             Err(_elapsed) => Ended::TimedOut,

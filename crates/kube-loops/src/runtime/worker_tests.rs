@@ -10,8 +10,13 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::time::{advance, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::{
+    cluster::{events::Recorder, writer::Writer},
+    testkit::scripted_api::{Answer, ScriptedApi},
+};
+
 use super::{
-    controller::LoopCard,
+    controller::LoopSpec,
     metrics::{PassResult, RuntimeMetrics},
     progress::Progress,
     queue::Queue,
@@ -90,7 +95,7 @@ impl Reconciler for Actor {
     }
 }
 
-const CARD: LoopCard = LoopCard {
+const CARD: LoopSpec = LoopSpec {
     label: "thing",
     event_source: "thing",
     workers: 1,
@@ -113,18 +118,23 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
     let registry = Registry::new();
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
-    let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_secs(10)));
-    let queue = Queue::new(&CARD, Arc::clone(&clock), &metrics.of(&CARD), Arc::clone(&progress));
+    let progress = Arc::new(Progress::new(Arc::clone(&clock)));
+    let of_loop = progress.of_loop(CARD.label, CARD.longest_pass());
+    let queue = Queue::new(&CARD, Arc::clone(&clock), &metrics.of(&CARD), of_loop.clone());
+    let client = ScriptedApi::new(|_| Answer::not_found()).client();
+    let (recorder, _) = Recorder::new(client.clone(), "thing", Arc::clone(&clock));
     let log = Arc::new(Mutex::new(Log::default()));
     let present: HashSet<String> = present.iter().map(|name| (*name).to_owned()).collect();
     let worker = Worker {
         controller: "thing-controller",
-        card: &CARD,
+        spec: &CARD,
         reconciler: Actor { acts: acts.iter().copied().collect(), log: Arc::clone(&log) },
         queue: queue.clone(),
         exists: Arc::new(move |key: &Key| present.contains(&key.name)),
         clock,
-        progress: Arc::clone(&progress),
+        progress: of_loop,
+        writer: Writer::new(client),
+        recorder,
         metrics: metrics.of(&CARD),
         failing: Mutex::new(HashMap::new()),
     };
@@ -292,7 +302,7 @@ async fn passes_that_only_run_into_their_deadline_are_no_progress() {
     bench.run_for(1, Duration::from_secs(69)).await;
     assert_eq!(bench.progress.stuck(60 * SECOND), None);
     advance(SECOND).await;
-    assert_eq!(bench.progress.stuck(60 * SECOND), Some("NoPassFinished"));
+    assert_eq!(bench.progress.stuck(60 * SECOND).map(|stuck| stuck.reason), Some("NoPassFinished"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use parking_lot::Mutex;
 use prometheus::Registry;
@@ -19,13 +20,13 @@ use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
 
 use super::{
     super::{
-        controller::{FencedClient, LoopCard, RunError, Term},
+        controller::{FencedClient, LoopSpec, RunError, Term},
         metrics::RuntimeMetrics,
         progress::Progress,
         reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
         watches::{Change, Store, WatchSpec, Watches},
     },
-    BuiltLoop, Loop, run_loops,
+    AnyLoop as _, BuiltLoop, Loop, LoopTerm, Sources, run_loops,
 };
 use kube_fenced_election::{
     clock::{Clock, SharedClock, SystemClock},
@@ -37,7 +38,7 @@ const MAPS: &str = "/api/v1/configmaps";
 const NAME: &str = "map-controller";
 const SECOND: Duration = Duration::from_secs(1);
 
-const CARD: LoopCard = LoopCard {
+const CARD: LoopSpec = LoopSpec {
     label: "map",
     event_source: "map",
     workers: 1,
@@ -46,7 +47,7 @@ const CARD: LoopCard = LoopCard {
     backoff_cap: Duration::from_secs(1000),
     rules: &[],
 };
-const PERIODIC: LoopCard = LoopCard { label: "periodic", period: Some(Duration::from_secs(10)), ..CARD };
+const PERIODIC: LoopSpec = LoopSpec { label: "periodic", period: Some(Duration::from_secs(10)), ..CARD };
 
 impl Failure for Infallible {
     fn retry(&self) -> Retry {
@@ -77,7 +78,7 @@ impl Reconciler for Recorder {
 
 struct Bench {
     metrics: RuntimeMetrics,
-    maps: Store<ConfigMap>,
+    watches: Watches,
     pods: Store<Pod>,
     term: Term,
     recorder: Recorder,
@@ -95,26 +96,45 @@ impl Bench {
             client: FencedClient(api.client()),
             clock: Arc::clone(&clock),
             drain: CancellationToken::new(),
-            progress: Arc::new(Progress::new(clock, Duration::from_secs(10))),
+            progress: Arc::new(Progress::new(clock)),
             workers: None,
         };
         Self {
             metrics,
-            maps: watches.store(WatchSpec::all()),
-            pods: watches.store(WatchSpec::all()),
+            pods: watches.store(pods()),
+            watches,
             term,
             recorder: Recorder::default(),
             _keeper: keeper,
         }
     }
 
-    fn new_loop(&self, card: &'static LoopCard) -> Loop {
-        Loop::new(NAME, card, &self.term, &self.metrics).primary(&self.maps)
+    /// A loop over the maps, with what else is declared, and what runs beside it.
+    fn built(
+        &self,
+        spec: &'static LoopSpec,
+        open: impl Fn(&mut Sources<'_>) + Send + Sync + 'static,
+        start: impl Fn(&mut LoopTerm) + Send + Sync + 'static,
+    ) -> BuiltLoop {
+        let one =
+            TestLoop { spec, open: Box::new(open), start: Box::new(start), passes: self.recorder.clone() };
+        one.build(NAME, &self.watches, &self.metrics, &self.term)
+    }
+
+    fn alone(&self, spec: &'static LoopSpec) -> BuiltLoop {
+        self.built(spec, |sources| drop(sources.primary(maps())), |_| {})
     }
 
     /// Pods queue the map of their name's first letter.
     fn with_pods(&self) -> BuiltLoop {
-        self.new_loop(&CARD).trigger(&self.pods, pod_to_map).build(self.recorder.clone())
+        self.built(
+            &CARD,
+            |sources| {
+                sources.primary(maps());
+                sources.trigger(pods(), pod_to_map);
+            },
+            |_| {},
+        )
     }
 
     async fn run_for(&self, time: Duration, loops: Vec<BuiltLoop>) -> Option<Result<(), RunError>> {
@@ -124,6 +144,40 @@ impl Bench {
     fn passes(&self) -> Vec<String> {
         std::mem::take(&mut self.recorder.log.lock())
     }
+}
+
+/// A loop whose parts are closures.
+struct TestLoop {
+    spec: &'static LoopSpec,
+    open: Box<dyn Fn(&mut Sources<'_>) + Send + Sync>,
+    start: Box<dyn Fn(&mut LoopTerm) + Send + Sync>,
+    passes: Recorder,
+}
+
+impl Loop for TestLoop {
+    type Stores = ();
+    type Reconciler = Recorder;
+
+    fn spec(&self) -> &'static LoopSpec {
+        self.spec
+    }
+
+    fn open(&self, sources: &mut Sources<'_>) {
+        (self.open)(sources);
+    }
+
+    fn start(&self, (): (), term: &mut LoopTerm) -> Recorder {
+        (self.start)(term);
+        self.passes.clone()
+    }
+}
+
+fn maps() -> WatchSpec<ConfigMap> {
+    WatchSpec::all()
+}
+
+fn pods() -> WatchSpec<Pod> {
+    WatchSpec::all()
 }
 
 fn pod_to_map(change: &Change<Pod>) -> Vec<Key> {
@@ -180,9 +234,11 @@ async fn updates_that_are_not_worth_a_pass_queue_nothing() {
     let api = api();
     let bench = Bench::new(&api);
     let generation = |map: &ConfigMap| map.metadata.generation;
-    let built = Loop::new(NAME, &CARD, &bench.term, &bench.metrics)
-        .primary_when(&bench.maps, move |old, new| generation(old) != generation(new))
-        .build(bench.recorder.clone());
+    let built = bench.built(
+        &CARD,
+        move |sources| drop(sources.primary_when(maps(), move |old, new| generation(old) != generation(new))),
+        |_| {},
+    );
     let changes = async {
         sleep(SECOND).await;
         bench.passes();
@@ -206,12 +262,12 @@ async fn updates_that_are_not_worth_a_pass_queue_nothing() {
 async fn all_keys_come_each_period_and_about_every_ten_hours() {
     let api = api();
     let bench = Bench::new(&api);
-    bench.run_for(35 * SECOND, vec![bench.new_loop(&PERIODIC).build(bench.recorder.clone())]).await;
+    bench.run_for(35 * SECOND, vec![bench.alone(&PERIODIC)]).await;
     assert_eq!(bench.passes(), ["a", "b", "a", "b", "a", "b", "a", "b"]);
 
-    bench.run_for(9 * 3600 * SECOND, vec![bench.new_loop(&CARD).build(bench.recorder.clone())]).await;
+    bench.run_for(9 * 3600 * SECOND, vec![bench.alone(&CARD)]).await;
     assert_eq!(bench.passes(), ["a", "b"]);
-    bench.run_for(11 * 3600 * SECOND, vec![bench.new_loop(&CARD).build(bench.recorder.clone())]).await;
+    bench.run_for(11 * 3600 * SECOND, vec![bench.alone(&CARD)]).await;
     assert_eq!(bench.passes(), ["a", "b", "a", "b"]);
 }
 
@@ -225,14 +281,20 @@ async fn the_first_pass_waits_until_all_stores_have_caught_up() {
     let pods = bench.pods.clone();
     let seen = Arc::new(AtomicBool::new(false));
     let witness = Arc::clone(&seen);
-    let built = bench
-        .new_loop(&CARD)
-        .reads(&bench.pods)
-        .alongside("probe", async move {
-            witness.store(pods.get("ns", "a-0").is_some(), Ordering::SeqCst);
-            std::future::pending::<()>().await;
-        })
-        .build(bench.recorder.clone());
+    let built = bench.built(
+        &CARD,
+        |sources| {
+            sources.primary(maps());
+            sources.reads(self::pods());
+        },
+        move |term| {
+            let (pods, witness) = (pods.clone(), Arc::clone(&witness));
+            term.run_beside("probe", async move {
+                witness.store(pods.get("ns", "a-0").is_some(), Ordering::SeqCst);
+                std::future::pending::<()>().await;
+            });
+        },
+    );
     let start = SystemClock.instant();
     bench.run_for(SECOND, vec![built]).await;
     assert!(seen.load(Ordering::SeqCst), "what the predecessor wrote is there when the term's work starts");
@@ -293,8 +355,14 @@ async fn a_kind_that_may_be_absent_is_not_waited_for() {
     let api = api();
     api.stop_serving(PODS);
     let bench = Bench::new(&api);
-    let built =
-        bench.new_loop(&CARD).trigger_if_served(&bench.pods, pod_to_map).build(bench.recorder.clone());
+    let built = bench.built(
+        &CARD,
+        |sources| {
+            sources.primary(maps());
+            sources.trigger_if_served(pods(), pod_to_map);
+        },
+        |_| {},
+    );
     let later = async {
         sleep(SECOND).await;
         assert_eq!(bench.passes(), ["a", "b"]);
@@ -316,7 +384,14 @@ async fn a_required_kind_that_vanishes_ends_the_run_and_an_optional_one_does_not
         let built = if required {
             bench.with_pods()
         } else {
-            bench.new_loop(&CARD).trigger_if_served(&bench.pods, pod_to_map).build(bench.recorder.clone())
+            bench.built(
+                &CARD,
+                |sources| {
+                    sources.primary(maps());
+                    sources.trigger_if_served(pods(), pod_to_map);
+                },
+                |_| {},
+            )
         };
         let vanish = async {
             sleep(10 * SECOND).await;
@@ -350,7 +425,7 @@ async fn loops_of_a_controller_start_together() {
     let api = api();
     api.fail(Ask::StreamingList, PODS, Trouble::Status(500));
     let bench = Bench::new(&api);
-    let other = bench.new_loop(&PERIODIC).build(bench.recorder.clone());
+    let other = bench.alone(&PERIODIC);
     let heal = async {
         sleep(50 * SECOND).await;
         assert!(bench.passes().is_empty(), "the second loop needs no pods, but waits for the first");
@@ -364,11 +439,15 @@ async fn loops_of_a_controller_start_together() {
 async fn a_part_that_ends_or_panics_by_itself_ends_the_run_and_is_named() {
     let api = api();
     let bench = Bench::new(&api);
-    let ends = bench.new_loop(&CARD).alongside("scraper", async {}).build(bench.recorder.clone());
+    let with = |work: fn() -> BoxFuture<'static, ()>| {
+        let open = |sources: &mut Sources<'_>| drop(sources.primary(maps()));
+        bench.built(&CARD, open, move |term| term.run_beside("scraper", work()))
+    };
+    let ends = with(|| async {}.boxed());
     let ended = bench.run_for(SECOND, vec![bench.with_pods(), ends]).await;
     assert!(matches!(ended, Some(Err(RunError::Ended { part: "scraper" }))), "{ended:?}");
-    let panics = bench.new_loop(&CARD).alongside("scraper", async { panic!("boom") });
-    let ended = bench.run_for(SECOND, vec![panics.build(bench.recorder.clone()), bench.with_pods()]).await;
+    let panics = with(|| async { panic!("boom") }.boxed());
+    let ended = bench.run_for(SECOND, vec![panics, bench.with_pods()]).await;
     let Some(Err(RunError::Panicked { part: "scraper", message })) = ended else { panic!("{ended:?}") };
     assert_eq!(message, "boom");
 }
@@ -377,35 +456,20 @@ async fn a_part_that_ends_or_panics_by_itself_ends_the_run_and_is_named() {
 async fn background_work_queues_keys_through_the_loops_handle() {
     let api = api();
     let bench = Bench::new(&api);
-    let new = bench.new_loop(&CARD);
-    let enqueue = new.enqueue();
-    let built = new
-        .alongside("loader", async move {
-            sleep(5 * SECOND).await;
-            enqueue.add(Key::new("ns", "a"));
-            std::future::pending::<()>().await;
-        })
-        .build(bench.recorder.clone());
+    let built = bench.built(
+        &CARD,
+        |sources| drop(sources.primary(maps())),
+        |term| {
+            let enqueue = term.enqueue.clone();
+            term.run_beside("loader", async move {
+                sleep(5 * SECOND).await;
+                enqueue.add(Key::new("ns", "a"));
+                std::future::pending::<()>().await;
+            });
+        },
+    );
     bench.run_for(10 * SECOND, vec![built]).await;
     assert_eq!(bench.passes(), ["a", "b", "a"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn malformed_objects_are_reported_while_the_term_lasts() {
-    let api = api();
-    api.put(PODS, json!({ "metadata": { "namespace": "ns", "name": "bad" }, "spec": 7 }));
-    let bench = Bench::new(&api);
-    let reports = Arc::new(Mutex::new(Vec::new()));
-    let to = Arc::clone(&reports);
-    let built = bench
-        .new_loop(&CARD)
-        .reads(&bench.pods)
-        .on_malformed(&bench.pods, move |bad| to.lock().push(bad.name.clone()))
-        .build(bench.recorder.clone());
-    bench.run_for(SECOND, vec![built]).await;
-    api.put(PODS, json!({ "metadata": { "namespace": "ns", "name": "worse" }, "spec": 7 }));
-    sleep(SECOND).await;
-    assert_eq!(*reports.lock(), ["bad"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,8 +513,8 @@ async fn a_watch_that_fails_shows_in_the_progress_of_the_term() {
         sleep(50 * SECOND).await;
         assert_eq!(bench.term.progress.stuck(60 * SECOND), None);
         sleep(20 * SECOND).await;
-        assert_eq!(bench.term.progress.stuck(60 * SECOND), Some("WatchFailing"));
-        assert!(bench.term.progress.failing_watch().unwrap().starts_with("pods: "));
+        assert_eq!(bench.term.progress.stuck(60 * SECOND).unwrap().reason, "WatchFailing");
+        assert!(bench.term.progress.stuck(60 * SECOND).unwrap().what.starts_with("pods: "));
     };
     tokio::select! {
         ended = run_loops(&bench.term, vec![bench.with_pods()]) => panic!("{ended:?}"),

@@ -5,29 +5,28 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use parking_lot::Mutex;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use kube_fenced_election::clock::{Instant, SharedClock};
+use kube_fenced_election::clock::Instant;
 
 use super::{
     super::{
         catch_up::catch_up,
         controller::{RunError, Term},
-        health::{answered, failing},
-        progress::Progress,
+        health::Health,
         queue::Queue,
         tasks::panic_message,
         watches::{Read, Subscription, sync_in_time},
     },
-    Alongside, BuiltLoop, Keys,
+    Background, BuiltLoop, Keys,
 };
 
 /// How long the first lists may take, and how long catching up may take.
@@ -36,13 +35,13 @@ const SYNC_TIMEOUT: Duration = Duration::from_mins(2);
 /// [`RESYNC_SPREAD`] longer.
 const RESYNC: Duration = Duration::from_hours(9);
 const RESYNC_SPREAD: Duration = Duration::from_hours(2);
-/// How often the health of the watches is looked at.
-const HEALTH_PERIOD: Duration = Duration::from_secs(5);
 /// How long a required kind may be unknown to the API server before the run ends. Longer than a watch waits
 /// before it asks again: an API server that has just come up may not know a kind for a moment.
 const GIVE_UP: Duration = Duration::from_secs(40);
-/// How often the API server is asked whether it answers reads.
-const PROBE_PERIOD: Duration = Duration::from_secs(15);
+/// How often it is looked whether a required kind has vanished.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long the last events of a term may take to be sent.
+const FLUSH_BUDGET: Duration = Duration::from_secs(1);
 
 /// Runs the loops of one controller for one term: see the page of this module.
 ///
@@ -54,13 +53,15 @@ const PROBE_PERIOD: Duration = Duration::from_secs(15);
 /// required kind is served no longer: there is nothing to do then but to hold the Lease;
 /// [`RunError::Ended`] and [`RunError::Panicked`] when a part ends though nothing told it to. Give the
 /// Lease back, and try again later.
-pub async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), RunError> {
+pub(super) async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), RunError> {
     let reads = all_reads(&loops);
     let filled = AtomicBool::new(false);
+    let health = Health::new(&reads, term);
     tokio::select! {
         biased;
         ended = run_together(term, loops, &reads, &filled) => ended,
-        gone = watch_health(&reads, &filled, &term.progress, &term.clock) => Err(gone),
+        gone = vanished(&reads, &filled, term) => Err(gone),
+        () = health.watch() => Err(RunError::Ended { part: "health" }),
     }
 }
 
@@ -74,9 +75,9 @@ async fn run_together(
     for each in &loops {
         for read in &each.reads {
             let source = read.store.kind();
-            info!(controller, r#loop = each.card.label, source, "Starting EventSource");
+            info!(controller, r#loop = each.spec.label, source, "Starting EventSource");
         }
-        info!(controller, r#loop = each.card.label, "Starting Controller");
+        info!(controller, r#loop = each.spec.label, "Starting Controller");
     }
     tokio::select! {
         biased;
@@ -97,7 +98,8 @@ async fn run_together(
     let mut running = FuturesUnordered::new();
     for mut each in loops {
         // Subscribed before listing, so that no object falls between the two.
-        subscriptions.extend(each.triggers.drain(..).map(|subscribe| subscribe()));
+        let enqueue = each.queue.enqueue();
+        subscriptions.extend(each.triggers.drain(..).map(|subscribe| subscribe(&enqueue, &each.recorder)));
         add_all(&each.keys, &each.queue);
         running.push(run_loop(each, &term.drain));
     }
@@ -138,28 +140,36 @@ async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
     })
 }
 
-/// One loop: its workers, its clockwork and what runs beside them. Ends with `Ok` after a drain only.
+/// One loop: its workers, its clockwork, what runs beside them, and the sending of its events, of which the last are
+/// sent before it ends. Ends with `Ok` after a drain only.
 async fn run_loop(each: BuiltLoop, drain: &CancellationToken) -> Result<(), RunError> {
-    let BuiltLoop { card, queue, keys, worker, alongside, at_once, .. } = each;
+    let BuiltLoop { spec, period, queue, keys, worker, background, at_once, recorder, sending, .. } = each;
     let workers = async {
         worker.run(at_once, drain).await;
-        if drain.is_cancelled() { Ok(()) } else { Err(RunError::Ended { part: card.label }) }
+        if drain.is_cancelled() { Ok(()) } else { Err(RunError::Ended { part: spec.label }) }
     };
     let clockwork = async {
-        tick(card.period, card.label, &keys, &queue).await;
-        Err(RunError::Ended { part: card.label })
+        tick(period, spec.label, &keys, &queue).await;
+        Err(RunError::Ended { part: spec.label })
+    };
+    let mut sending = pin!(sending.run());
+    let ended = tokio::select! {
+        biased;
+        ended = caught(spec.label, workers.boxed()) => ended,
+        ended = caught(spec.label, clockwork.boxed()) => ended,
+        ended = first_to_end(background) => ended,
+        () = &mut sending => return Err(RunError::Ended { part: "events" }),
     };
     tokio::select! {
-        biased;
-        ended = caught(card.label, workers.boxed()) => ended,
-        ended = caught(card.label, clockwork.boxed()) => ended,
-        ended = first_to_end(alongside) => ended,
+        () = recorder.flush(FLUSH_BUDGET) => {}
+        () = sending => {}
     }
+    ended
 }
 
 /// Waits for what runs beside the workers; for ever if nothing does.
-async fn first_to_end(alongside: Vec<Alongside>) -> Result<(), RunError> {
-    let parts = alongside.into_iter().map(|Alongside { part, work }| {
+async fn first_to_end(background: Vec<Background>) -> Result<(), RunError> {
+    let parts = background.into_iter().map(|Background { part, work }| {
         let work = work.map(move |()| Err(RunError::Ended { part }));
         caught(part, work.boxed())
     });
@@ -202,53 +212,21 @@ fn resync_period(label: &str) -> Duration {
     RESYNC + RESYNC_SPREAD / 1000 * share
 }
 
-/// Tells the term's progress whether the watches work: from their own errors, and from a small read now
-/// and then, because a connection that hangs says nothing. Ends when a required kind has vanished.
-async fn watch_health(
-    reads: &[Read],
-    filled: &AtomicBool,
-    progress: &Progress,
-    clock: &SharedClock,
-) -> RunError {
-    let silent: Mutex<Option<(Instant, String)>> = Mutex::new(None);
-    let probe = async {
-        if reads.is_empty() {
-            return std::future::pending().await;
+/// Ends when a required kind has not been served for longer than [`GIVE_UP`].
+async fn vanished(reads: &[Read], filled: &AtomicBool, term: &Term) -> RunError {
+    let mut vanished: Vec<(&str, Instant)> = Vec::new();
+    loop {
+        // Before all stores are filled, a kind is waited for.
+        let required = reads.iter().filter(|read| !read.optional && filled.load(Ordering::Acquire));
+        let now = term.clock.instant();
+        let absent = required.filter(|read| read.store.is_absent()).map(|read| read.store.kind());
+        vanished = absent.map(|kind| (kind, since(&vanished, kind).unwrap_or(now))).collect();
+        let longest = vanished.iter().find(|(_, since)| now.saturating_duration_since(*since) >= GIVE_UP);
+        if let Some((kind, _)) = longest {
+            let (kind, cause) = ((*kind).to_owned(), "the kind is not served any more".to_owned());
+            return RunError::CacheSync { kind, cause };
         }
-        loop {
-            let asked = clock.instant();
-            let answer = answered(reads).await;
-            {
-                let mut silent = silent.lock();
-                *silent = answer.err().map(|cause| {
-                    let since = silent.as_ref().map_or(asked, |(since, _)| *since);
-                    (since, cause)
-                });
-            }
-            sleep_until(asked + PROBE_PERIOD).await;
-        }
-    };
-    let look = async {
-        let mut vanished: Vec<(&str, Instant)> = Vec::new();
-        loop {
-            // Before all stores are filled, a kind is waited for.
-            let required = reads.iter().filter(|read| !read.optional && filled.load(Ordering::Acquire));
-            let now = clock.instant();
-            let absent = required.filter(|read| read.store.is_absent()).map(|read| read.store.kind());
-            vanished = absent.map(|kind| (kind, since(&vanished, kind).unwrap_or(now))).collect();
-            let longest = vanished.iter().find(|(_, since)| now.saturating_duration_since(*since) >= GIVE_UP);
-            if let Some((kind, _)) = longest {
-                let (kind, cause) = ((*kind).to_owned(), "the kind is not served any more".to_owned());
-                return RunError::CacheSync { kind, cause };
-            }
-            let silent = silent.lock().clone();
-            progress.watch_health(failing(reads).into_iter().chain(silent).min_by_key(|(since, _)| *since));
-            sleep(HEALTH_PERIOD).await;
-        }
-    };
-    tokio::select! {
-        () = probe => RunError::Ended { part: "health" },
-        gone = look => gone,
+        sleep(LOOK).await;
     }
 }
 

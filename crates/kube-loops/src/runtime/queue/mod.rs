@@ -24,9 +24,9 @@ use kube_fenced_election::clock::SharedClock;
 use self::core::{Core, Take};
 use super::{
     backoff::{Backoff, Bucket},
-    controller::LoopCard,
+    controller::LoopSpec,
     metrics::{LoopMetrics, QueueSample, SampledQueue},
-    progress::Progress,
+    progress::LoopProgress,
     reconciler::Key,
 };
 
@@ -49,7 +49,7 @@ struct Shared {
     wake: Notify,
     clock: SharedClock,
     metrics: LoopMetrics,
-    progress: Arc<Progress>,
+    progress: LoopProgress,
 }
 
 struct State {
@@ -63,8 +63,8 @@ struct State {
 
 impl Queue {
     /// An empty queue. `progress` learns whether it holds keys.
-    pub fn new(card: &LoopCard, clock: SharedClock, metrics: &LoopMetrics, progress: Arc<Progress>) -> Self {
-        let backoff = Backoff::new(card.backoff_cap);
+    pub fn new(spec: &LoopSpec, clock: SharedClock, metrics: &LoopMetrics, progress: LoopProgress) -> Self {
+        let backoff = Backoff::new(spec.backoff_cap);
         let state = State { core: Core::default(), backoff, bucket: Bucket::default(), adds: 0, held: 0 };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -165,7 +165,7 @@ impl Shared {
         let (adds, held) = (state.core.adds(), state.core.held());
         self.metrics.added(adds.saturating_sub(state.adds));
         if held != state.held {
-            self.progress.keys_held(state.held, held);
+            self.progress.holds(held);
         }
         (state.adds, state.held) = (adds, held);
         result
@@ -187,8 +187,7 @@ impl SampledQueue for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // A term that ends by being dropped leaves keys behind: they wait no more.
-        let held = self.state.get_mut().held;
-        self.progress.keys_held(held, 0);
+        self.progress.holds(0);
     }
 }
 

@@ -6,12 +6,17 @@ use prometheus::Registry;
 use tokio::time::advance;
 
 use super::{
-    super::{controller::LoopCard, metrics::RuntimeMetrics, progress::Progress, reconciler::Key},
+    super::{
+        controller::LoopSpec,
+        metrics::RuntimeMetrics,
+        progress::{LoopProgress, Progress},
+        reconciler::Key,
+    },
     Queue,
 };
 use kube_fenced_election::clock::{Clock, SharedClock, SystemClock};
 
-const CARD: LoopCard = LoopCard {
+const CARD: LoopSpec = LoopSpec {
     label: "thing",
     event_source: "thing",
     workers: 1,
@@ -25,13 +30,14 @@ fn key(name: &str) -> Key {
     Key::new("ns", name)
 }
 
-fn queue() -> (Queue, Arc<Progress>, Registry) {
+fn queue() -> (Queue, Arc<Progress>, LoopProgress, Registry) {
     let registry = Registry::new();
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
-    let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_mins(2)));
-    let queue = Queue::new(&CARD, clock, &metrics.of(&CARD), Arc::clone(&progress));
-    (queue, progress, registry)
+    let progress = Arc::new(Progress::new(Arc::clone(&clock)));
+    let of_loop = progress.of_loop(CARD.label, Duration::from_mins(2));
+    let queue = Queue::new(&CARD, clock, &metrics.of(&CARD), of_loop.clone());
+    (queue, progress, of_loop, registry)
 }
 
 fn sample(registry: &Registry, name: &str) -> String {
@@ -135,7 +141,7 @@ async fn forgetting_starts_the_back_off_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn metrics_show_what_waits_and_what_is_unfinished_at_the_moment_of_the_scrape() {
-    let (queue, _, registry) = queue();
+    let (queue, _, _, registry) = queue();
     queue.add(key("a"));
     queue.add(key("b"));
     queue.add_after(key("c"), Duration::from_secs(5));
@@ -155,14 +161,14 @@ async fn metrics_show_what_waits_and_what_is_unfinished_at_the_moment_of_the_scr
 
 #[tokio::test(start_paused = true)]
 async fn progress_knows_whether_the_queue_holds_keys() {
-    let (queue, progress, _) = queue();
+    let (queue, progress, of_loop, _) = queue();
     let patience = Duration::from_mins(1);
     queue.add(key("a"));
     let held = queue.take().await;
     advance(Duration::from_mins(3)).await;
-    assert_eq!(progress.stuck(patience), Some("NoPassFinished"));
+    assert_eq!(progress.stuck(patience).map(|stuck| stuck.reason), Some("NoPassFinished"));
     drop(held);
-    progress.pass_finished(false);
+    of_loop.pass_finished();
     advance(Duration::from_secs(1000)).await;
     assert_eq!(progress.stuck(patience), None);
 }

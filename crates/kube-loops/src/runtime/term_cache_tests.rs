@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::{memory::Memory, reconciler::Key};
+use super::{reconciler::Key, term_cache::TermCache};
 
 fn key(name: &str) -> Key {
     Key::new("ns", name)
@@ -7,7 +7,7 @@ fn key(name: &str) -> Key {
 
 #[test]
 fn a_value_is_found_again_under_its_key_and_uid() {
-    let mut memory = Memory::new(10);
+    let mut memory = TermCache::new(10);
     memory.put(&key("a"), "uid-1", 7);
     assert_eq!(memory.get(&key("a"), "uid-1"), Some(&7));
     *memory.get_mut(&key("a"), "uid-1").unwrap() += 1;
@@ -17,7 +17,7 @@ fn a_value_is_found_again_under_its_key_and_uid() {
 
 #[test]
 fn a_namesake_with_another_uid_starts_without_memory() {
-    let mut memory = Memory::new(10);
+    let mut memory = TermCache::new(10);
     memory.put(&key("a"), "uid-1", 7);
     assert_eq!(memory.get(&key("a"), "uid-2"), None);
     assert!(memory.is_empty(), "the predecessor's value is gone for good");
@@ -25,7 +25,7 @@ fn a_namesake_with_another_uid_starts_without_memory() {
 
 #[test]
 fn beyond_the_bound_the_value_goes_that_was_unused_the_longest() {
-    let mut memory = Memory::new(2);
+    let mut memory = TermCache::new(2);
     memory.put(&key("a"), "u", 1);
     memory.put(&key("b"), "u", 2);
     memory.get(&key("a"), "u");
@@ -36,7 +36,7 @@ fn beyond_the_bound_the_value_goes_that_was_unused_the_longest() {
 
 #[test]
 fn putting_again_replaces_and_does_not_push_others_out() {
-    let mut memory = Memory::new(2);
+    let mut memory = TermCache::new(2);
     memory.put(&key("a"), "u", 1);
     memory.put(&key("b"), "u", 2);
     memory.put(&key("b"), "u", 3);

@@ -10,7 +10,7 @@ use super::reconciler::Key;
 /// One value for each object, bounded: beyond the bound the value that was not used for the longest
 /// time goes. A namesake with another uid never sees its predecessor's value.
 #[derive(Debug)]
-pub struct Memory<V> {
+pub struct TermCache<V> {
     entries: HashMap<Key, Entry<V>>,
     /// Keys by their last use.
     uses: BTreeMap<u64, Key>,
@@ -25,7 +25,7 @@ struct Entry<V> {
     used: u64,
 }
 
-impl<V> Memory<V> {
+impl<V> TermCache<V> {
     /// Remembers nothing. `bound`: most objects to remember, at least 1.
     pub fn new(bound: usize) -> Self {
         Self { entries: HashMap::new(), uses: BTreeMap::new(), tick: 0, bound: bound.max(1) }

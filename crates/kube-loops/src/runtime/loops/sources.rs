@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a loop reads, said once: from it follow the watches of a standby, what a new leader catches up with, what is
+//! queued by which change, and whose health counts.
+
+use std::{fmt, sync::Arc};
+
+use kube::Resource;
+use serde::de::DeserializeOwned;
+
+use crate::cluster::events::Recorder;
+
+use super::super::{
+    queue::Enqueue,
+    reconciler::Key,
+    watches::{Change, Read, Store, Stored, Subscription, WatchSpec, Watches},
+};
+
+/// The stores of a loop. Each call opens one and says what its changes mean; the watch is shared with everybody who
+/// asked for the same.
+pub struct Sources<'a> {
+    watches: &'a Watches,
+    declared: Declared,
+}
+
+/// What was declared.
+#[derive(Default)]
+pub(super) struct Declared {
+    pub(super) reads: Vec<Read>,
+    pub(super) triggers: Vec<Trigger>,
+    keys: Vec<Keys>,
+    exists: Vec<Exists>,
+}
+
+/// Begins to queue keys, once the term has caught up.
+pub(super) type Trigger = Box<dyn FnOnce(&Enqueue, &Recorder) -> Subscription + Send>;
+type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
+type Exists = Box<dyn Fn(&Key) -> bool + Send + Sync>;
+
+impl<'a> Sources<'a> {
+    pub(super) fn new(watches: &'a Watches) -> Self {
+        Self { watches, declared: Declared::default() }
+    }
+
+    pub(super) fn declared(self) -> Declared {
+        self.declared
+    }
+
+    /// The objects that the loop is about: every change of one queues its key, and so do the start of the term, each
+    /// period, and about every ten hours. One that cannot be read gets an event that says so.
+    pub fn primary<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        self.primary_when(spec, |_, _| true)
+    }
+
+    /// Like [`Self::primary`], but an update (old, new) queues its key only if it is worth a pass. Objects that appear
+    /// or go always are.
+    pub fn primary_when<K, S>(
+        &mut self,
+        spec: WatchSpec<K, S>,
+        worth_a_pass: impl Fn(&S, &S) -> bool + Send + Sync + 'static,
+    ) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let store = self.trigger(spec, move |change| match (&change.old, &change.new) {
+            (Some(old), Some(new)) if !worth_a_pass(old, new) => Vec::new(),
+            _ => vec![change.key()],
+        });
+        let (keys, exists, malformed) = (store.clone(), store.clone(), store.clone());
+        self.keyed(move || keys.keys(), move |key| exists.contains(key));
+        self.declared.triggers.push(Box::new(move |_, recorder| {
+            let recorder = recorder.clone();
+            malformed.on_malformed(move |object| recorder.publish(object.event()))
+        }));
+        store
+    }
+
+    /// For a loop whose keys are not the objects of one store: `keys` lists them all, `exists` tells whether one still
+    /// stands for something (if not, it is forgotten after its pass). May be called more than once: the keys add up,
+    /// and a key exists if any says so.
+    pub fn keyed(
+        &mut self,
+        keys: impl Fn() -> Vec<Key> + Send + Sync + 'static,
+        exists: impl Fn(&Key) -> bool + Send + Sync + 'static,
+    ) {
+        self.declared.keys.push(Box::new(keys));
+        self.declared.exists.push(Box::new(exists));
+    }
+
+    /// A store that passes read, whose changes queue nothing.
+    pub fn reads<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let store = self.watches.store(spec);
+        self.declared.reads.push(Read::required(&store));
+        store
+    }
+
+    /// Like [`Self::reads`], of a kind that may be absent from the cluster: the store is empty then.
+    pub fn reads_if_served<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let store = self.watches.store(spec);
+        self.declared.reads.push(Read::optional(&store));
+        store
+    }
+
+    /// A store of which every change queues the keys that `keys` yields for it, and which passes read. `keys` runs in
+    /// the watch's task: it must be quick.
+    pub fn trigger<K, S>(
+        &mut self,
+        spec: WatchSpec<K, S>,
+        keys: impl Fn(&Change<S>) -> Vec<Key> + Send + 'static,
+    ) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let store = self.reads(spec);
+        self.triggered(&store, keys);
+        store
+    }
+
+    /// Like [`Self::trigger`], of a kind that may be absent from the cluster.
+    pub fn trigger_if_served<K, S>(
+        &mut self,
+        spec: WatchSpec<K, S>,
+        keys: impl Fn(&Change<S>) -> Vec<Key> + Send + 'static,
+    ) -> Store<S>
+    where
+        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
+        S: Stored,
+    {
+        let store = self.reads_if_served(spec);
+        self.triggered(&store, keys);
+        store
+    }
+
+    /// Every change of a store that is declared already queues these keys, too: for keys that can only be told with
+    /// the store itself at hand.
+    pub fn triggered<S: Stored>(
+        &mut self,
+        store: &Store<S>,
+        keys: impl Fn(&Change<S>) -> Vec<Key> + Send + 'static,
+    ) {
+        let store = store.clone();
+        self.declared.triggers.push(Box::new(move |enqueue, _| {
+            let enqueue = enqueue.clone();
+            store.subscribe(move |change| {
+                for key in keys(&change) {
+                    enqueue.add(key);
+                }
+            })
+        }));
+    }
+}
+
+impl Declared {
+    /// What lists all keys, and what tells whether one exists. Without any declaration every key exists.
+    pub(super) fn keys(
+        self,
+    ) -> (Arc<dyn Fn() -> Vec<Key> + Send + Sync>, Arc<dyn Fn(&Key) -> bool + Send + Sync>) {
+        let Self { keys, exists, .. } = self;
+        let all = move || keys.iter().flat_map(|keys| keys()).collect();
+        let any = move |key: &Key| exists.is_empty() || exists.iter().any(|exists| exists(key));
+        (Arc::new(all), Arc::new(any))
+    }
+}
+
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("reads", &self.declared.reads).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The objects that a loop is about, never older than the loop's own last write of them.
+//!
+//! A store shows a write a moment after it was answered. A pass that follows at once and starts from less would be
+//! refused, or do the same thing twice.
+
+use std::{collections::HashMap, fmt::Debug, sync::Arc};
+
+use kube::{
+    Resource,
+    core::{NamespaceResourceScope, object::HasStatus},
+};
+use parking_lot::Mutex;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::cluster::{error::WriteError, status::same, writer::Writer};
+
+use super::{
+    reconciler::Key,
+    watches::{Store, Stored, version},
+};
+
+/// A store with the own writes that it does not show yet. Kept for one term.
+#[derive(Debug)]
+pub struct OwnObjects<K> {
+    store: Store<K>,
+    written: Mutex<HashMap<Key, Arc<K>>>,
+}
+
+impl<K: Stored + Resource> OwnObjects<K> {
+    /// Nothing has been written yet.
+    pub fn new(store: Store<K>) -> Self {
+        Self { store, written: Mutex::default() }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Store<K> {
+        &self.store
+    }
+
+    /// The object, as the store shows it or as we wrote it last, whichever is newer. `None`: the store has none.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        let mut written = self.written.lock();
+        let Some(shown) = self.store.get_key(key) else {
+            written.remove(key);
+            return None;
+        };
+        let Some(ours) = written.get(key) else { return Some(shown) };
+        if ours.meta().uid == shown.meta().uid && version::before(shown.version(), ours.version()) {
+            return Some(Arc::clone(ours));
+        }
+        written.remove(key);
+        Some(shown)
+    }
+
+    /// A write was answered with this.
+    pub fn wrote(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        let key = Key::new(object.namespace(), object.name());
+        self.written.lock().insert(key, Arc::clone(&object));
+        object
+    }
+
+    /// The key stands for nothing any more.
+    pub fn forget(&self, key: &Key) {
+        self.written.lock().remove(key);
+    }
+}
+
+impl<K> OwnObjects<K>
+where
+    K: Stored
+        + Resource<Scope = NamespaceResourceScope>
+        + HasStatus
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+    K::DynamicType: Default,
+    K::Status: Serialize,
+{
+    /// Stores a status in place of that of `object`, of which only this version may be replaced. Answers with what is
+    /// stored then. Sends nothing when it is stored already, times compared at one second.
+    ///
+    /// # Errors
+    /// [`WriteError`]; after a conflict the store will show what is so.
+    pub async fn replace_status(
+        &self,
+        writer: &Writer,
+        object: &Arc<K>,
+        status: K::Status,
+    ) -> Result<Arc<K>, WriteError> {
+        let status = Some(status);
+        if same(&object.status(), &status.as_ref()) {
+            return Ok(Arc::clone(object));
+        }
+        let mut wanted = K::clone(object);
+        *wanted.status_mut() = status;
+        Ok(self.wrote(writer.replace_status(&wanted).await?))
+    }
+}
