@@ -239,7 +239,7 @@ fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec
 /// With `--probe-loops`, in test builds: a loop that leaves marks an audit log can judge.
 #[cfg(feature = "testkit")]
 fn stand_in(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<dyn Controller>> {
-    use crate::testkit::probe::{ProbeController, ProbeDeps};
+    use crate::testkit::probe::{self, ProbeDeps};
     settings.probe_loops.then(|| {
         let deps = ProbeDeps {
             watches: deps.watches.clone(),
@@ -247,7 +247,7 @@ fn stand_in(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<
             namespace: settings.election.namespace.clone(),
             identity: settings.election.identity.clone(),
         };
-        Arc::new(ProbeController::new(name, deps)) as Arc<dyn Controller>
+        probe::controller(name, &deps)
     })
 }
 

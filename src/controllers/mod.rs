@@ -18,9 +18,7 @@ use kube_loops::{
 };
 
 use self::{
-    model_adapter::{ModelAdapterController, ModelAdapterSettings},
-    model_route::{ModelRouteController, ModelRouteSettings},
-    pod_autoscaler::{PodAutoscalerController, ScaleActions},
+    model_adapter::ModelAdapterSettings, model_route::ModelRouteSettings, pod_autoscaler::ScaleActions,
 };
 
 /// Names of all controllers, whether or not this build contains them, in the order in which they are
@@ -88,26 +86,16 @@ impl Deps {
 
 /// The cards of the controllers that this build contains, without making any.
 pub fn cards() -> Vec<&'static Card> {
-    vec![pod_autoscaler::card_for(pod_autoscaler::SYNC_PERIOD), model_adapter::card(), &model_route::CARD]
+    vec![&pod_autoscaler::CARD, &model_adapter::CARD, &model_route::CARD]
 }
 
 /// The controllers that this build contains.
 pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    vec![pod_autoscaler(deps.clone()), model_adapter(deps.clone()), model_route(deps.clone())]
-}
-
-fn pod_autoscaler(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, scale_actions, engine, sync_period, .. } = deps;
-    let card = pod_autoscaler::card_for(sync_period);
-    Arc::new(PodAutoscalerController { card, watches, metrics, scale_actions, engine, sync_period })
-}
-
-fn model_adapter(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, engine, model_adapter: settings, .. } = deps;
-    Arc::new(ModelAdapterController { watches, metrics, engine, settings })
-}
-
-fn model_route(deps: Deps) -> Arc<dyn Controller> {
-    let Deps { watches, metrics, model_route: settings, .. } = deps;
-    Arc::new(ModelRouteController { watches, metrics, settings })
+    let Deps { watches, metrics, scale_actions, engine, sync_period, model_route, model_adapter } =
+        deps.clone();
+    let autoscaler =
+        pod_autoscaler::controller(&watches, &metrics, scale_actions, engine.clone(), sync_period);
+    let adapter = model_adapter::controller(&watches, &metrics, engine, model_adapter);
+    let route = model_route::controller(&watches, &metrics, model_route);
+    vec![Arc::new(autoscaler), Arc::new(adapter), Arc::new(route)]
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::core::{ApiResource, Object};
 use serde::Deserialize;
 
-use kube_loops::runtime::watches::{Store, Stored, WatchSpec, Watches};
+use kube_loops::runtime::watches::{Stored, WatchSpec};
 
 use crate::api::keys::{MODEL_NAME, MODEL_PORT_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim};
 
@@ -193,7 +193,7 @@ impl Stored for PodFacts {
 
 /// The one watch of all pods, reduced, shared by every loop that reads pods: a second one with other facts would cost
 /// as much memory again.
-pub(crate) fn store(watches: &Watches) -> Store<PodFacts> {
+pub(crate) fn watch() -> WatchSpec<WirePod, PodFacts> {
     let resource = ApiResource {
         group: String::new(),
         version: "v1".to_owned(),
@@ -201,5 +201,5 @@ pub(crate) fn store(watches: &Watches) -> Store<PodFacts> {
         kind: "Pod".to_owned(),
         plural: "pods".to_owned(),
     };
-    watches.store(WatchSpec::<WirePod>::all_of(resource).keeping(|pod, _| PodFacts::of(pod)))
+    WatchSpec::<WirePod>::all_of(resource).keeping(|pod, _| PodFacts::of(pod))
 }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use kube_fenced_election::{Leaving, clock::Instant};
-use kube_loops::runtime::controller::RunError;
+use kube_loops::runtime::{controller::RunError, progress::Stuck};
 
 /// Where a controller's life stands; label `state` of `aibrix_controller_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,8 +72,8 @@ pub(super) enum Ended {
     Lost,
     /// It ended by itself.
     Failed(RunError),
-    /// It renewed but could not work; the reason is the label of the metric.
-    Stuck(&'static str),
+    /// It renewed but could not work.
+    Stuck(Stuck),
 }
 
 /// First pause after a controller ended by itself; doubles up to [`CRASH_CAP`].
@@ -105,7 +105,7 @@ impl Failures {
         match ended {
             Ended::Drained | Ended::Lost => Leaving::Finished,
             Ended::Unfinished => Leaving::Unfinished,
-            Ended::Stuck(reason) => Leaving::GaveWay { reason, pause: GAVE_WAY_PAUSE },
+            Ended::Stuck(stuck) => Leaving::GaveWay { reason: stuck.reason, pause: GAVE_WAY_PAUSE },
             Ended::Failed(error) => {
                 let (first, cap) = match error {
                     RunError::CacheSync { .. } => (SYNC_FIRST, SYNC_CAP),

@@ -7,6 +7,8 @@ use kube_fenced_election::{
 };
 use kube_loops::runtime::controller::RunError;
 
+use kube_loops::runtime::progress::Stuck;
+
 use super::lifecycle::{Ended, Failures, State};
 
 fn crashed() -> Ended {
@@ -68,7 +70,12 @@ fn unfinished_work_never_releases_and_lost_work_is_simply_over() {
 #[test]
 fn a_stuck_controller_stays_away_for_a_minute() {
     let mut failures = Failures::default();
-    let leaving = failures.leaving(&Ended::Stuck("NoPassFinished"), start(), start(), 0.0);
+    let leaving = failures.leaving(
+        &Ended::Stuck(Stuck { reason: "NoPassFinished", what: "a loop".into() }),
+        start(),
+        start(),
+        0.0,
+    );
     assert_eq!(leaving, Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_secs(60) });
 }
 

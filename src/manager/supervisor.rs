@@ -15,7 +15,7 @@ use kube_fenced_election::{
 };
 use kube_loops::runtime::{
     controller::{Controller, FencedClient, RunError, Term},
-    progress::Progress,
+    progress::{Progress, Stuck},
     tasks::panic_message,
 };
 
@@ -187,8 +187,7 @@ impl Life {
     async fn term(&mut self, won: Won) -> Ended {
         let name = self.name();
         let clock = Arc::clone(&self.deps.clock);
-        let longest = self.controller.card().longest_pass();
-        let progress = Arc::new(Progress::new(Arc::clone(&clock), longest));
+        let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let drain = CancellationToken::new();
         let term = Term {
             client: (self.deps.client)(name, &won.fence),
@@ -207,7 +206,7 @@ impl Life {
             biased;
             () = won.fence.expired() => return Ended::Lost,
             ended = &mut work => return Ended::Failed(cause_of(ended)),
-            reason = stuck(&progress) => return Ended::Stuck(reason),
+            stuck = stuck(&progress) => return Ended::Stuck(stuck),
             () = self.deps.shutdown.cancelled() => ("shutdown", Some(self.deps.drain_budget)),
             // The elector closes the fence of whoever takes longer than it allows.
             why = self.seat.asked_to_leave() => (why, None),
@@ -250,8 +249,8 @@ impl Life {
         self.enter(State::Stopping);
         match ended {
             Ended::Failed(error) => tracing::error!(controller, error = %error, "controller ended by itself"),
-            Ended::Stuck(reason) => {
-                tracing::error!(controller, reason, "controller cannot work, giving its lease away");
+            Ended::Stuck(Stuck { reason, what }) => {
+                tracing::error!(controller, reason, what, "controller cannot work, giving its lease away");
                 self.deps.fitness.lost(controller);
                 self.seat.stance().fit(false);
             }
@@ -269,11 +268,11 @@ impl Life {
 }
 
 /// Resolves with the reason when the controller should give way.
-async fn stuck(progress: &Progress) -> &'static str {
+async fn stuck(progress: &Progress) -> Stuck {
     loop {
         tokio::time::sleep(LOOK).await;
-        if let Some(reason) = progress.stuck(PATIENCE) {
-            return reason;
+        if let Some(stuck) = progress.stuck(PATIENCE) {
+            return stuck;
         }
     }
 }

@@ -18,7 +18,7 @@ use tracing::info;
 
 use crate::api::{
     keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
-    model::{ModelAdapter, ModelAdapterStatus},
+    model::ModelAdapter,
 };
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
@@ -40,9 +40,8 @@ use super::{
     steps::{PodTarget, Step},
 };
 
-/// What a term writes with.
+/// What a term knows of its writes.
 pub(super) struct Writes {
-    writer: Writer,
     reads: Arc<Reads>,
     clock: SharedClock,
 }
@@ -63,9 +62,9 @@ pub(super) struct Report {
 }
 
 impl Writes {
-    /// Writes with `writer`, and tells `reads` what its stores will show.
-    pub(super) fn new(writer: Writer, reads: Arc<Reads>, clock: SharedClock) -> Self {
-        Self { writer, reads, clock }
+    /// Tells `reads` what its stores will show.
+    pub(super) fn new(reads: Arc<Reads>, clock: SharedClock) -> Self {
+        Self { reads, clock }
     }
 
     /// Stores what has to be stored before anything is loaded. Answers with the object as stored now.
@@ -74,51 +73,40 @@ impl Writes {
     /// [`Error::Step`].
     pub(super) async fn mark(
         &self,
-        key: &Key,
-        adapter: &ModelAdapter,
+        writer: &Writer,
+        adapter: &Arc<ModelAdapter>,
         mark: &Mark,
     ) -> Result<Arc<ModelAdapter>, Error> {
         let attempt = "add the finalizer";
         let Some(mut patch) = finalizers::addition(&adapter.metadata, FINALIZER) else {
-            return Ok(Arc::new(adapter.clone()));
+            return Ok(Arc::clone(adapter));
         };
         if let Some(hash) = &mark.hash {
             patch.0.push(annotation(&adapter.metadata, hash));
         }
-        let stored = self.writer.json_patch(&target_of(adapter), patch).await;
+        let stored = writer.json_patch(&target_of(adapter), patch).await;
         let stored = stored.and_then(|object| parse(adapter, object));
         let stored = stored.map_err(|source| Error::Step { attempt, source })?;
-        self.reads.wrote(key, &stored);
-        Ok(stored)
-    }
-
-    /// Writes the status of `adapter`, of which only the stored version may be replaced. Answers with the
-    /// object as stored now.
-    ///
-    /// # Errors
-    /// [`Error::Status`].
-    pub(super) async fn publish(
-        &self,
-        key: &Key,
-        adapter: &ModelAdapter,
-        status: ModelAdapterStatus,
-    ) -> Result<Arc<ModelAdapter>, Error> {
-        let mut object = adapter.clone();
-        object.status = Some(status);
-        let stored = self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)?;
-        self.reads.wrote(key, &stored);
-        Ok(stored)
+        Ok(self.reads.own.wrote(stored))
     }
 
     /// Tries every step for `adapter`; what cannot be published is no reason not to load.
-    pub(super) async fn apply(&self, key: &Key, adapter: &ModelAdapter, steps: &[Step]) -> Report {
-        let mut report = Report::default();
+    pub(super) async fn apply(
+        &self,
+        writer: &Writer,
+        key: &Key,
+        adapter: &ModelAdapter,
+        steps: &[Step],
+        report: &mut Report,
+    ) {
         for step in steps {
             // Without a Service there is nothing that an EndpointSlice belongs to.
             if matches!(step, Step::CreateSlice(_)) && report.failed.is_some() {
                 continue;
             }
-            let Err((attempt, source)) = self.step(key, adapter, step, &mut report).await else { continue };
+            let Err((attempt, source)) = self.step(writer, key, adapter, step, report).await else {
+                continue;
+            };
             let news = is_news(&source);
             let mut refused = false;
             match step {
@@ -144,11 +132,11 @@ impl Writes {
                 report.error.get_or_insert(Error::Step { attempt, source });
             }
         }
-        report
     }
 
     async fn step(
         &self,
+        writer: &Writer,
         key: &Key,
         adapter: &ModelAdapter,
         step: &Step,
@@ -172,30 +160,29 @@ impl Writes {
             }
             Step::RecordHash { hash } => {
                 let attempt = "record what is loaded";
-                let stored = self.record(adapter, hash).await.map_err(|error| (attempt, error))?;
-                self.reads.wrote(key, &stored);
-                report.adapter = Some(stored);
+                let stored = self.record(writer, adapter, hash).await.map_err(|error| (attempt, error))?;
+                report.adapter = Some(self.reads.own.wrote(stored));
                 Ok(())
             }
             Step::CreateService(service) => {
-                let created = self.create(owner, SERVICE, &**service).await;
+                let created = self.create(writer, owner, SERVICE, &**service).await;
                 created.map_err(|error| ("create the Service", error))
             }
             Step::CreateSlice(slice) => {
-                let created = self.create(owner, SLICE, &**slice).await;
+                let created = self.create(writer, owner, SLICE, &**slice).await;
                 created.map_err(|error| ("create the EndpointSlice", error))
             }
             Step::PatchService { uid, patch } => {
-                let patched = self.patch(owner, &service(), uid, patch).await;
+                let patched = self.patch(writer, owner, &service(), uid, patch).await;
                 patched.map_err(|error| ("patch the Service", error))
             }
             Step::PatchSlice { uid, patch } => {
-                let patched = self.patch(owner, &slice(), uid, patch).await;
+                let patched = self.patch(writer, owner, &slice(), uid, patch).await;
                 patched.map_err(|error| ("patch the EndpointSlice", error))
             }
             Step::DeleteSlice { uid } => {
                 self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
-                let deleted = self.writer.delete(&slice(), uid).await;
+                let deleted = writer.delete(&slice(), uid).await;
                 if deleted.is_err() {
                     self.reads.expected.lock().delete_failed(owner, uid);
                 }
@@ -203,7 +190,7 @@ impl Writes {
             }
             Step::Release => {
                 let target = target_of(adapter);
-                let removed = finalizers::remove(&self.writer, &target, &adapter.metadata, FINALIZER).await;
+                let removed = finalizers::remove(writer, &target, &adapter.metadata, FINALIZER).await;
                 removed.map_err(|error| ("remove the finalizer", error))?;
                 report.released = true;
                 Ok(())
@@ -222,21 +209,32 @@ impl Writes {
         });
     }
 
-    async fn record(&self, adapter: &ModelAdapter, hash: &str) -> Result<Arc<ModelAdapter>, WriteError> {
+    async fn record(
+        &self,
+        writer: &Writer,
+        adapter: &ModelAdapter,
+        hash: &str,
+    ) -> Result<ModelAdapter, WriteError> {
         let patch = json!({"metadata": {"annotations": {LOADED_SPEC_HASH: hash}}});
         let guard = Guard { uid: adapter.metadata.uid.as_deref(), version: None };
-        let stored = self.writer.patch(&target_of(adapter), "", Change::Merge(patch), guard).await?;
+        let stored = writer.patch(&target_of(adapter), "", Change::Merge(patch), guard).await?;
         parse(adapter, stored)
     }
 
-    async fn create<K>(&self, owner: &str, kind: &'static str, object: &K) -> Result<(), WriteError>
+    async fn create<K>(
+        &self,
+        writer: &Writer,
+        owner: &str,
+        kind: &'static str,
+        object: &K,
+    ) -> Result<(), WriteError>
     where
         K: Resource + Serialize + DeserializeOwned,
         K::DynamicType: Default,
     {
         // Before the call: the store may show the object before the answer is here.
         self.reads.expected.lock().creating(owner, kind, self.clock.instant());
-        match self.writer.create(object).await {
+        match writer.create(object).await {
             Ok(created) => {
                 let uid = created.meta().uid.clone().unwrap_or_default();
                 self.reads.expected.lock().created(owner, kind, &uid, self.clock.instant());
@@ -253,9 +251,16 @@ impl Writes {
         }
     }
 
-    async fn patch(&self, owner: &str, target: &Target, uid: &str, patch: &Value) -> Result<(), WriteError> {
+    async fn patch(
+        &self,
+        writer: &Writer,
+        owner: &str,
+        target: &Target,
+        uid: &str,
+        patch: &Value,
+    ) -> Result<(), WriteError> {
         let guard = Guard { uid: Some(uid), version: None };
-        let patched = self.writer.patch(target, "", Change::Merge(patch.clone()), guard).await?;
+        let patched = writer.patch(target, "", Change::Merge(patch.clone()), guard).await?;
         let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
         self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
         info!(child_kind = target.resource.kind, child = target.name, "patched");
@@ -290,9 +295,9 @@ fn annotation(meta: &ObjectMeta, hash: &str) -> PatchOperation {
     PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
 }
 
-fn parse(adapter: &ModelAdapter, object: DynamicObject) -> Result<Arc<ModelAdapter>, WriteError> {
+fn parse(adapter: &ModelAdapter, object: DynamicObject) -> Result<ModelAdapter, WriteError> {
     let parsed = serde_json::to_value(object).and_then(serde_json::from_value);
-    parsed.map(Arc::new).map_err(|error| {
+    parsed.map_err(|error| {
         let target = target_of(adapter);
         let (kind, namespace) = (target.resource.kind, target.namespace.unwrap_or_default());
         WriteError::Invalid {

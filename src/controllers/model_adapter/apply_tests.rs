@@ -6,35 +6,38 @@ use std::sync::Arc;
 use prometheus::Registry;
 use serde_json::json;
 
-use crate::{
-    api::model::ModelAdapter,
-    clock::{SharedClock, SystemClock},
+use crate::api::model::ModelAdapter;
+use kube_fenced_election::clock::{SharedClock, SystemClock};
+use kube_loops::{
     cluster::writer::Writer,
-    runtime::{metrics::RuntimeMetrics, reconciler::Key, scripted, watches::Watches},
-    testkit::scripted_api::{Answer, ScriptedApi},
+    runtime::{loops::Sources, metrics::RuntimeMetrics, reconciler::Key, watches::Watches},
+    testkit::{
+        scripted,
+        scripted_api::{Answer, ScriptedApi},
+    },
 };
 
 use super::{
-    apply::Writes,
+    apply::{Report, Writes},
     error::Error,
     fetch::{Reads, runner::Calls, scores::Scores, stores::Stores},
     settings::ModelAdapterSettings,
     steps::Step,
 };
 
-/// What a term writes with, towards an API server that answers like this.
-fn writes(api: &ScriptedApi) -> Writes {
+/// What a term knows of its writes..
+fn writes() -> Writes {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let reads = Reads::new(
-        Stores::new(&watches),
+        Stores::open(&mut Sources::new(&watches)),
         Arc::new(Calls::new(Arc::clone(&clock))),
         Arc::new(Scores::new(Arc::clone(&clock), false)),
         ModelAdapterSettings::default(),
         Arc::clone(&clock),
     );
-    Writes::new(Writer::new(api.client()), Arc::new(reads), clock)
+    Writes::new(Arc::new(reads), clock)
 }
 
 #[tokio::test]
@@ -51,7 +54,8 @@ async fn a_refused_service_hides_no_error_of_a_later_step() {
         Step::PatchService { uid: "s".into(), patch: json!({"spec": {"ports": []}}) },
         Step::PatchSlice { uid: "e".into(), patch: json!({"endpoints": []}) },
     ];
-    let report = writes(&api).apply(&Key::new("ns", "sql"), &adapter, &steps).await;
+    let mut report = Report::default();
+    writes().apply(&Writer::new(api.client()), &Key::new("ns", "sql"), &adapter, &steps, &mut report).await;
     assert_eq!(api.log().len(), 2, "{:?}", api.log());
     assert!(report.refused);
     assert_eq!(report.failed.map(|it| it.reason), Some("ServiceCreateError"));

@@ -34,7 +34,7 @@ use kube_loops::{
     testkit::stored_api::StoredApi,
 };
 
-use super::{ModelAdapterSettings, NAME};
+use super::{CARD, ModelAdapterSettings};
 
 pub(super) const ADAPTERS: &str = "/apis/model.aibrix.ai/v1alpha1/modeladapters";
 pub(super) const PODS: &str = "/api/v1/pods";
@@ -86,11 +86,11 @@ impl Led {
         deps.model_adapter = self.settings.clone();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
-        let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_secs(10)));
+        let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let client = FencedClient(self.api.client());
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
-        for controller in all(&deps).into_iter().filter(|it| it.card().name == NAME) {
+        for controller in all(&deps).into_iter().filter(|it| it.card().name == CARD.name) {
             drop(controller.reads());
             running.spawn(controller.run(term.clone()));
         }

@@ -74,24 +74,20 @@ mod triggers_tests;
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::engine::http::EngineClient;
-use kube_loops::{
-    cluster::{events::Recorder, writer::Writer},
-    runtime::{
-        controller::{Card, Controller, RunError, Term},
-        loops::{BuiltLoop, Loop, run_with_events},
-        memory::Memory,
-        metrics::RuntimeMetrics,
-        watches::{Read, Watches},
-    },
+use kube_loops::runtime::{
+    conductor::Conductor,
+    controller::LoopSpec,
+    loops::{Loop, LoopController, LoopTerm, Sources},
+    metrics::RuntimeMetrics,
+    watches::Watches,
 };
 
 use self::{
     apply::Writes,
-    card::{CARD, LOOP, NAME},
+    card::LOOP,
     fetch::{
         Reads,
         engines::Engines,
@@ -99,89 +95,65 @@ use self::{
         scores::{Meter, Scores},
         stores::Stores,
     },
-    reconcile::ModelAdapterLoop,
+    reconcile::AdapterStages,
 };
 
-pub use self::settings::{
-    EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy,
+pub use self::{
+    card::CARD,
+    settings::{
+        EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy,
+    },
 };
 
-/// Objects that a term remembers at most; beyond, those that were not looked at for the longest time start
-/// afresh.
-const REMEMBERED: usize = 100_000;
-
-/// The controller of ModelAdapters.
-pub struct ModelAdapterController {
-    /// Watches shared by all controllers.
-    pub watches: Watches,
-    /// Metrics of loops and queues.
-    pub metrics: RuntimeMetrics,
-    /// Client towards engines.
-    pub engine: EngineClient,
-    /// How pods are chosen and called.
-    pub settings: ModelAdapterSettings,
+/// The controller, with a client towards engines and how pods are chosen and called.
+pub fn controller(
+    watches: &Watches,
+    metrics: &RuntimeMetrics,
+    engine: EngineClient,
+    settings: ModelAdapterSettings,
+) -> LoopController {
+    LoopController::new(&CARD, watches, metrics).with(ModelAdapterLoop { engine, settings })
 }
 
-/// The card of the controller.
-pub fn card() -> &'static Card {
-    &CARD
+struct ModelAdapterLoop {
+    engine: EngineClient,
+    settings: ModelAdapterSettings,
 }
 
-impl ModelAdapterController {
-    /// The loop of a term, and the task that sends its events.
-    fn built(&self, term: &Term, stores: &Stores, recorder: &Recorder) -> BuiltLoop {
-        let client = term.client.0.clone();
-        let clock = Arc::clone(&term.clock);
+impl Loop for ModelAdapterLoop {
+    type Stores = Stores;
+    type Reconciler = Conductor<AdapterStages>;
+
+    fn spec(&self) -> &'static LoopSpec {
+        &LOOP
+    }
+
+    fn open(&self, sources: &mut Sources<'_>) -> Stores {
+        Stores::open(sources)
+    }
+
+    fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {
+        let (client, clock) = (term.client.clone(), Arc::clone(&term.clock));
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
         let prometheus = self.settings.metrics.prometheus.clone();
-        let readings = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
+        let scores = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
         let reads = Arc::new(Reads::new(
-            stores.clone(),
+            stores,
             Arc::clone(&calls),
-            Arc::clone(&readings),
+            Arc::clone(&scores),
             self.settings.clone(),
             Arc::clone(&clock),
         ));
-        let adapters = stores.adapters.clone();
-        let built = Loop::new(NAME, &LOOP, term, &self.metrics)
-            .primary_when(&stores.adapters, triggers::worth_a_pass)
-            .trigger(&stores.services, triggers::of_child)
-            .trigger(&stores.slices, triggers::of_child)
-            .trigger(&stores.pods, move |change| {
-                triggers::of_pod(change, |namespace| adapters.list_in(namespace))
-            });
-        let (malformed, wake) = (recorder.clone(), built.enqueue());
-        let measured = built.enqueue();
         let meter = Meter::new(self.engine.clone(), client.clone(), self.settings.policy, prometheus);
-        let engines =
-            Engines { engine: self.engine.clone(), client: client.clone(), fence: term.fence.clone() };
-        built
-            .on_malformed(&stores.adapters, move |object| malformed.publish(object.event()))
-            .alongside("engine calls", async move { calls.run(&engines, |key| wake.add(key)).await })
-            .alongside("measurements", async move { readings.run(&meter, |key| measured.add(key)).await })
-            .build(ModelAdapterLoop {
-                writes: Writes::new(Writer::new(client), Arc::clone(&reads), Arc::clone(&clock)),
-                reads,
-                memory: Mutex::new(Memory::new(REMEMBERED)),
-                placements: Mutex::default(),
-                recorder: recorder.clone(),
-                clock,
-            })
-    }
-}
-
-impl Controller for ModelAdapterController {
-    fn card(&self) -> &'static Card {
-        &CARD
-    }
-
-    fn reads(&self) -> Vec<Read> {
-        Stores::new(&self.watches).reads()
-    }
-
-    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let built =
-            |term: &Term, recorder: &Recorder| vec![self.built(term, &Stores::new(&self.watches), recorder)];
-        run_with_events(&term, LOOP.event_source, built)
+        let engines = Engines { engine: self.engine.clone(), client, fence: term.fence.clone() };
+        let (called, measured) = (term.enqueue.clone(), term.enqueue.clone());
+        term.run_beside("engine calls", async move { calls.run(&engines, |key| called.add(key)).await });
+        term.run_beside("measurements", async move { scores.run(&meter, |key| measured.add(key)).await });
+        Conductor::new(AdapterStages {
+            writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
+            reads,
+            placements: Mutex::default(),
+            clock,
+        })
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Placements under way: chosen pods that no status shows yet. Pure.
 //!
-//! Guard it with one lock that is held from counting models to reserving a pod: two adapters that are placed
-//! at the same time see each other.
+//! A pod is reserved only if none was since its models were counted: two adapters that are placed at the same time
+//! see each other.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,10 @@ const ASSUMED: Duration = Duration::from_mins(1);
 
 /// All placements of one term.
 #[derive(Debug, Default)]
-pub(super) struct Placements(BTreeMap<Key, Placement>);
+pub(super) struct Placements {
+    by_key: BTreeMap<Key, Placement>,
+    changes: u64,
+}
 
 #[derive(Debug)]
 struct Placement {
@@ -27,12 +30,18 @@ impl Placements {
     /// The adapter is going to be on this pod.
     pub(super) fn reserve(&mut self, key: &Key, pod: &str, pod_uid: &str, now: Instant) {
         let placement = Placement { pod: pod.into(), pod_uid: pod_uid.into(), since: now };
-        self.0.insert(key.clone(), placement);
+        self.by_key.insert(key.clone(), placement);
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// Differs whenever a pod was reserved in between.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Uid of the pod that was chosen for the adapter; `None`: none was, or too long ago.
     pub(super) fn chosen(&self, key: &Key, now: Instant) -> Option<&str> {
-        let placement = self.0.get(key)?;
+        let placement = self.by_key.get(key)?;
         placement.counts(now).then_some(&*placement.pod_uid)
     }
 
@@ -43,13 +52,13 @@ impl Placements {
         now: Instant,
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
         let from = Key::new(namespace, "");
-        let near = self.0.range(from..).take_while(move |(key, _)| key.namespace == namespace);
+        let near = self.by_key.range(from..).take_while(move |(key, _)| key.namespace == namespace);
         near.filter(move |(_, it)| it.counts(now)).map(|(key, it)| (key.name.as_str(), &*it.pod))
     }
 
     /// The adapter is gone, or a status shows where it is.
     pub(super) fn forget(&mut self, key: &Key) {
-        self.0.remove(key);
+        self.by_key.remove(key);
     }
 }
 

@@ -211,6 +211,7 @@ impl World {
             pod.measured = self.measured.get(pod.name()).copied();
         }
         Snapshot {
+            placements: self.placements.changes(),
             policy: self.settings.policy,
             pods,
             outside,

@@ -29,6 +29,8 @@ pub(super) struct Snapshot {
     pub(super) outside: Vec<PodSeen>,
     /// Uid of the pod that was chosen for it and that no status shows yet; `None`: none.
     pub(super) chosen: Option<Box<str>>,
+    /// [`super::placements::Placements::changes`] when the models were counted.
+    pub(super) placements: u64,
     /// Source of randomness of this pass.
     pub(super) draw: u64,
     /// The Service with its name.

@@ -7,16 +7,18 @@ use kube::core::DynamicObject;
 
 use crate::k8s::names::reference_grant_name_for;
 use kube_loops::runtime::{
+    loops::Sources,
     reconciler::Key,
-    watches::{Read, Store, Stored, WatchSpec, Watches},
+    watches::{Store, Stored, WatchSpec},
 };
 
 use super::{
     card::{ModelRouteSettings, http_routes, reference_grants, resource_of},
     routes::{GrantFacts, RouteFacts},
-    snapshot::{GrantSnapshot, RouteSnapshot},
+    snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
     sources::{Source, SourceFacts, SourceKind},
-    triggers::{grant_key, keys_of},
+    state::Losses,
+    triggers::{self, grant_key, keys_of},
 };
 
 /// Everything that passes read.
@@ -28,40 +30,56 @@ pub(super) struct Stores {
     pub(super) routes: Store<RouteFacts>,
     /// Each ReferenceGrant; metadata only.
     pub(super) grants: Store<GrantFacts>,
+    /// What watches have seen to go.
+    pub(super) losses: Arc<Losses>,
     /// Namespace of the gateway.
     gateway: String,
 }
 
 impl Stores {
-    /// The stores; watches that nobody has asked for before start now.
-    pub(super) fn new(watches: &Watches, settings: &ModelRouteSettings) -> Self {
-        let gateway = settings.gateway_namespace.clone();
+    /// Opens the stores, and says which keys their changes queue.
+    pub(super) fn open(sources: &mut Sources<'_>, settings: &ModelRouteSettings) -> Self {
+        let (gateway, losses) = (settings.gateway_namespace.clone(), Arc::<Losses>::default());
         let all = |resource| WatchSpec::<DynamicObject>::all_of(resource).metadata_only();
-        let source = |kind: SourceKind| {
+        let of_routes =
+            WatchSpec::<DynamicObject>::in_namespace_of(http_routes(), &gateway).keeping(RouteFacts::keep);
+        let of_grants = all(reference_grants()).keeping(GrantFacts::keep);
+        let (for_routes, for_grants) = (gateway.clone(), gateway.clone());
+        let routes = sources.trigger(of_routes, move |change| triggers::of_route(change, &for_routes));
+        let grants = sources.trigger(of_grants, move |change| triggers::of_grant(change, &for_grants));
+        let workloads = SourceKind::ALL.map(|kind| {
             let spec = all(resource_of(&kind.kind())).keeping(SourceFacts::keep);
-            (kind, watches.store(spec))
-        };
-        let routes = WatchSpec::<DynamicObject>::in_namespace_of(http_routes(), &gateway);
-        Self {
-            sources: SourceKind::ALL.map(source).into(),
-            routes: watches.store(routes.keeping(RouteFacts::keep)),
-            grants: watches.store(all(reference_grants()).keeping(GrantFacts::keep)),
-            gateway,
-        }
+            let store = if kind.is_builtin() { sources.reads(spec) } else { sources.reads_if_served(spec) };
+            let (gateway, losses, source) = (gateway.clone(), Arc::clone(&losses), store.clone());
+            sources.triggered(&store, move |change| {
+                let affected = triggers::of_source(change, &gateway);
+                // Objects of a kind that is not served any more may still be there, out of sight.
+                if source.is_served() {
+                    affected.lost.into_iter().for_each(|key| losses.add(key));
+                }
+                affected.keys
+            });
+            (kind, store)
+        });
+        let stores = Self { sources: workloads.into(), routes, grants, losses, gateway };
+        let (listed, existing) = (stores.clone(), stores.clone());
+        sources.keyed(move || listed.keys(), move |key| existing.exists(key));
+        stores
     }
 
-    /// All of them.
-    pub(super) fn reads(&self) -> Vec<Read> {
-        let own = [Read::required(&self.routes), Read::required(&self.grants)];
-        let sources = self
-            .sources
-            .iter()
-            .map(|(kind, store)| Read { optional: !kind.is_builtin(), ..Read::required(store) });
-        own.into_iter().chain(sources).collect()
+    /// What a pass for the key looks at.
+    pub(super) fn snapshot(&self, key: &Key) -> Snapshot {
+        let loss = self.losses.of(key);
+        let subject = if key.namespace == self.gateway {
+            Subject::Route(self.route(&key.name, loss.is_some()))
+        } else {
+            Subject::Grant(self.grant(&key.namespace, loss.is_some()))
+        };
+        Snapshot { subject, loss }
     }
 
     /// What a pass for the route `name` looks at. `source_lost`: see the snapshot.
-    pub(super) fn route(&self, name: &str, source_lost: bool) -> RouteSnapshot {
+    fn route(&self, name: &str, source_lost: bool) -> RouteSnapshot {
         let sources = self.sources.iter().flat_map(|(kind, store)| {
             let kept = store.list_where(|source| source.route() == Some(name));
             kept.into_iter().map(|facts| Source { kind: *kind, facts })
@@ -77,7 +95,7 @@ impl Stores {
     }
 
     /// What a pass for the grant of a namespace looks at.
-    pub(super) fn grant(&self, namespace: &str, source_lost: bool) -> GrantSnapshot {
+    fn grant(&self, namespace: &str, source_lost: bool) -> GrantSnapshot {
         GrantSnapshot {
             namespace: namespace.to_owned(),
             needed: self.serves_a_model(namespace),
@@ -88,7 +106,7 @@ impl Stores {
     }
 
     /// All keys: of the workloads there are, and of the routes that carry our marker.
-    pub(super) fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<Key> {
         let sources = self.sources.iter().flat_map(|(_, store)| store.list_where(|it| it.served.is_some()));
         let of_sources = sources.flat_map(|source| keys_of(Some(&source), &self.gateway));
         of_sources.chain(self.ours(|_| true)).collect()
@@ -100,7 +118,7 @@ impl Stores {
     }
 
     /// Whether anything stands behind the key.
-    pub(super) fn exists(&self, key: &Key) -> bool {
+    fn exists(&self, key: &Key) -> bool {
         if key.namespace == self.gateway {
             let serves = |source: &SourceFacts| source.route() == Some(&key.name);
             return self.routes.contains(key)

@@ -22,7 +22,6 @@ mod card;
 mod error;
 mod fetch;
 mod fit;
-mod memory;
 mod objects;
 pub mod paths;
 mod plan;
@@ -30,6 +29,7 @@ mod reconcile;
 mod routes;
 mod snapshot;
 mod sources;
+mod state;
 mod status;
 mod triggers;
 
@@ -37,8 +37,6 @@ mod triggers;
 mod cases;
 #[cfg(test)]
 mod fit_tests;
-#[cfg(test)]
-mod memory_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
@@ -48,114 +46,73 @@ mod plan_property_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod state_tests;
+#[cfg(test)]
 mod triggers_tests;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
-use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use kube_loops::{
-    cluster::{events::Recorder, writer::Writer},
-    runtime::{
-        controller::{Card, Controller, RunError, Term},
-        loops::{BuiltLoop, Loop, run_with_events},
-        metrics::RuntimeMetrics,
-        queue::Enqueue,
-        watches::{Change, Read, Watches},
-    },
+use kube_loops::runtime::{
+    conductor::Conductor,
+    controller::LoopSpec,
+    loops::{Loop, LoopController, LoopTerm, Sources},
+    metrics::RuntimeMetrics,
+    queue::Enqueue,
+    watches::Watches,
 };
 
-use self::{
-    card::{LOOP, NAME},
-    fetch::Stores,
-    memory::Memory,
-    reconcile::ModelRouteLoop,
-    sources::SourceFacts,
-};
+use self::{card::LOOP, fetch::Stores, reconcile::RouteStages};
 
 pub use self::card::{CARD, ModelRouteSettings};
 
 /// How often it is looked whether a kind of workloads has come into sight.
-const LOOK: Duration = Duration::from_secs(5);
+const REDISCOVERY_PERIOD: Duration = Duration::from_secs(5);
 
-/// The controller of model routes.
-#[derive(Debug)]
-pub struct ModelRouteController {
-    /// Watches shared by all controllers.
-    pub watches: Watches,
-    /// Metrics of loops and queues.
-    pub metrics: RuntimeMetrics,
-    /// What the process is told about routes.
-    pub settings: Arc<ModelRouteSettings>,
+/// The controller, with what the process is told about routes.
+pub fn controller(
+    watches: &Watches,
+    metrics: &RuntimeMetrics,
+    settings: Arc<ModelRouteSettings>,
+) -> LoopController {
+    LoopController::new(&CARD, watches, metrics).with(ModelRouteLoop { settings })
 }
 
-impl ModelRouteController {
-    fn built(&self, term: &Term, recorder: &Recorder) -> BuiltLoop {
-        let stores = Stores::new(&self.watches, &self.settings);
-        let memory = Arc::new(Mutex::new(Memory::default()));
-        let (of_routes, of_grants) = (Arc::clone(&self.settings), Arc::clone(&self.settings));
-        let mut built = Loop::new(NAME, &LOOP, term, &self.metrics)
-            .trigger(&stores.routes, move |change| triggers::of_route(change, &of_routes.gateway_namespace))
-            .trigger(&stores.grants, move |change| triggers::of_grant(change, &of_grants.gateway_namespace));
-        for (kind, store) in &stores.sources {
-            let (settings, memory, source) = (Arc::clone(&self.settings), Arc::clone(&memory), store.clone());
-            let keys = move |change: &Change<SourceFacts>| {
-                let affected = triggers::of_source(change, &settings.gateway_namespace);
-                // Objects of a kind that is not served any more may still be there, out of sight.
-                if source.is_served() {
-                    affected.lost.into_iter().for_each(|key| memory.lock().lose(key));
-                }
-                affected.keys
-            };
-            built = if kind.is_builtin() {
-                built.trigger(store, keys)
-            } else {
-                built.trigger_if_served(store, keys)
-            };
-        }
-        let (listed, existing, seen) = (stores.clone(), stores.clone(), stores.clone());
-        let wake = built.enqueue();
-        built
-            .keyed(move || listed.keys(), move |key| existing.exists(key))
-            .alongside("sight", async move { watch_sight(&seen, &wake).await })
-            .build(ModelRouteLoop {
-                settings: Arc::clone(&self.settings),
-                stores,
-                writer: Writer::new(term.client.0.clone()),
-                memory,
-                recorder: recorder.clone(),
-            })
-    }
+struct ModelRouteLoop {
+    settings: Arc<ModelRouteSettings>,
 }
 
-impl Controller for ModelRouteController {
-    fn card(&self) -> &'static Card {
-        &CARD
+impl Loop for ModelRouteLoop {
+    type Stores = Stores;
+    type Reconciler = Conductor<RouteStages>;
+
+    fn spec(&self) -> &'static LoopSpec {
+        &LOOP
     }
 
-    fn reads(&self) -> Vec<Read> {
-        Stores::new(&self.watches, &self.settings).reads()
+    fn open(&self, sources: &mut Sources<'_>) -> Stores {
+        Stores::open(sources, &self.settings)
     }
 
-    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let built = |term: &Term, recorder: &Recorder| vec![self.built(term, recorder)];
-        run_with_events(&term, LOOP.event_source, built)
+    fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<RouteStages> {
+        let (seen, enqueue) = (stores.clone(), term.enqueue.clone());
+        term.run_beside("rediscovery", async move { rediscover(&seen, &enqueue).await });
+        Conductor::new(RouteStages { settings: Arc::clone(&self.settings), stores })
     }
 }
 
 /// Looks at the routes of a kind of workloads anew once the kind comes (back) into sight: those whose workloads
 /// have gone in the meantime get no other sign.
-async fn watch_sight(stores: &Stores, wake: &Enqueue) {
+async fn rediscover(stores: &Stores, enqueue: &Enqueue) {
     let in_sight = || stores.sources.iter().map(|(_, store)| store.is_served()).collect::<Vec<_>>();
     let mut before = in_sight();
     loop {
-        sleep(LOOK).await;
+        sleep(REDISCOVERY_PERIOD).await;
         let now = in_sight();
         let kinds = stores.sources.iter().zip(before.iter().zip(&now));
         for ((kind, _), _) in kinds.filter(|(_, (before, now))| !**before && **now) {
-            stores.made_for(*kind).into_iter().for_each(|key| wake.add(key));
+            stores.made_for(*kind).into_iter().for_each(|key| enqueue.add(key));
         }
         before = now;
     }

@@ -7,6 +7,8 @@
 //!
 //! What cannot be seen is not gone: a kind of workloads that is not served at the moment takes no route with it.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::api::keys::{MANAGED_BY_LABEL, model_route};
@@ -67,6 +69,8 @@ pub(super) struct Plan {
     pub(super) primary: Option<Source>,
     /// Whether the steps only undo what somebody else did to a route that we had made like this.
     pub(super) repair: bool,
+    /// How long to wait before anything is done; `None`: nothing waits.
+    pub(super) wait: Option<Duration>,
     /// Why nothing is done though something is wanted.
     pub(super) left_alone: Option<&'static str>,
 }
@@ -201,13 +205,14 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
 
 /// What a pass for the ReferenceGrant of a namespace does. One that exists is never rewritten, and goes only
 /// when the last workload of the namespace is seen to go.
-pub(super) fn plan_grant(seen: &GrantSnapshot, settings: &ModelRouteSettings) -> Vec<Step> {
-    match &seen.grant {
+pub(super) fn plan_grant(seen: &GrantSnapshot, settings: &ModelRouteSettings) -> Plan {
+    let steps = match &seen.grant {
         None if seen.needed => vec![Step::CreateGrant(build_grant(&seen.namespace, settings))],
         Some(grant) if !seen.needed && !seen.used && seen.source_lost => {
             let (namespace, name) = (grant.namespace.clone(), grant.name.clone());
             vec![Step::DeleteGrant { namespace, name, uid: grant.uid.clone() }]
         }
         Some(_) | None => Vec::new(),
-    }
+    };
+    Plan { steps, ..Plan::default() }
 }

@@ -132,7 +132,7 @@ impl World {
             }
             for ns in NAMESPACES.into_iter().filter(|ns| *ns != GATEWAY) {
                 let seen = self.grant_snapshot(ns);
-                for step in plan_grant(&seen, &settings()) {
+                for step in plan_grant(&seen, &settings()).steps {
                     if steps == 0 {
                         return;
                     }

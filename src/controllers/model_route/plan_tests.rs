@@ -321,7 +321,7 @@ fn a_grant_is_made_for_every_namespace_with_a_workload_and_never_rewritten() {
         let grant = there.then(|| seen_grant("a"));
         let seen = GrantSnapshot { namespace: "a".to_owned(), needed, used, source_lost, grant };
         let steps = plan_grant(&seen, &settings());
-        match steps.as_slice() {
+        match steps.steps.as_slice() {
             [Step::CreateGrant(grant)] => {
                 assert!(needed && !there);
                 assert_eq!(grant["metadata"]["namespace"], "a");

@@ -1,121 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One pass: read, plan, apply, tell.
+//! The stages of a pass, for a route and for a grant.
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tracing::{debug, info};
+use tracing::info;
 
-use kube_loops::{
-    cluster::{events::Recorder, writer::Writer},
-    runtime::reconciler::{Key, Outcome, Pass, Reconciler},
+use kube_loops::runtime::{
+    conductor::{Conclusion, Next, Round, Stages},
+    reconciler::{Key, Outcome, Pass},
 };
 
 use super::{
-    apply::apply,
+    apply::{Report, apply},
     card::ModelRouteSettings,
     error::Error,
     fetch::Stores,
-    memory::Memory,
-    plan::{Step, plan_grant, plan_route},
-    sources::Source,
+    plan::{Plan, plan_grant, plan_route},
+    snapshot::{Snapshot, Subject},
+    state::State,
     status,
 };
 
-/// The loop of a term.
-pub(super) struct ModelRouteLoop {
+/// The passes of a term.
+pub(super) struct RouteStages {
     pub(super) settings: Arc<ModelRouteSettings>,
     pub(super) stores: Stores,
-    pub(super) writer: Writer,
-    pub(super) memory: Arc<Mutex<Memory>>,
-    pub(super) recorder: Recorder,
 }
 
-impl Reconciler for ModelRouteLoop {
+impl Stages for RouteStages {
+    type Object = ();
+    type Snapshot = Snapshot;
+    type Plan = Plan;
+    type Report = Report;
+    type State = State;
+    type Status = ();
     type Error = Error;
 
-    async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
-        let mut lost = Lost::take(&self.memory, key);
-        if key.namespace == self.settings.gateway_namespace {
-            self.route(key, pass, &mut lost).await
-        } else {
-            self.grant(key, pass, &mut lost).await
+    fn uid((): &()) -> &str {
+        ""
+    }
+
+    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, Error> {
+        Ok(Some(()))
+    }
+
+    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, Error> {
+        Ok(self.stores.snapshot(key))
+    }
+
+    fn plan(&self, key: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
+        let plan = match &seen.subject {
+            Subject::Route(route) => plan_route(&key.name, route, &self.settings),
+            Subject::Grant(grant) => plan_grant(grant, &self.settings),
+        };
+        let wait = state.wait_to_repair(pass.now).filter(|_| plan.repair);
+        wait.map(|wait| Plan { wait: Some(wait), ..Plan::default() }).unwrap_or(plan)
+    }
+
+    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
+        apply(&plan.steps, &self.settings.gateway_namespace, &pass.writer, report).await;
+    }
+
+    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, Error> {
+        let Round { seen, plan, report, state } = round;
+        let mut state = state.clone();
+        if plan.left_alone.is_some() && plan.left_alone != state.left_alone {
+            info!(reason = plan.left_alone, "route is left alone");
         }
+        state.left_alone = plan.left_alone;
+        let failed =
+            report.failed.take().map(|(attempt, source)| Error { attempt, source, before: pass.attempt });
+        let (mut events, mut next) = (Vec::new(), Next::End(Outcome::Done));
+        if let Some(wait) = plan.wait {
+            next = Next::End(Outcome::RequeueAfter(wait));
+        } else if let Some(error) = failed {
+            let refusal = error.refusal().map(str::to_owned);
+            let news = refusal.as_ref().filter(|refusal| state.refusal.as_ref() != Some(refusal));
+            if let (Some(refusal), Some(primary)) = (news, &plan.primary) {
+                events.push(status::event(primary, &[status::refusal(refusal)]));
+            }
+            state.refusal = refusal;
+            next = Next::Fail(error);
+        } else if report.done == plan.steps.len() {
+            state.refusal = None;
+            if plan.repair {
+                state.repaired(pass.now);
+            }
+            if !seen.waits_for_loss() {
+                self.stores.losses.settle(key, seen.loss);
+            }
+            events.clone_from(&plan.events);
+        }
+        Conclusion { events, ..Conclusion::quiet(state, next) }
+    }
+
+    async fn publish(&self, _: &Key, _: &Snapshot, _: &Report, (): (), _: &Pass) -> Result<(), Error> {
+        Ok(())
     }
 
     fn forget(&self, key: &Key) {
-        self.memory.lock().forget(key);
-    }
-}
-
-impl ModelRouteLoop {
-    async fn route(&self, key: &Key, pass: &Pass, lost: &mut Lost<'_>) -> Result<Outcome, Error> {
-        let seen = self.stores.route(&key.name, lost.pending);
-        let plan = plan_route(&key.name, &seen, &self.settings);
-        debug!(steps = ?plan.steps, "planned");
-        if self.memory.lock().is_news(key, plan.left_alone) {
-            info!(reason = plan.left_alone, "route is left alone");
-        }
-        let wait = if plan.repair { self.memory.lock().wait_to_repair(key, pass.now) } else { None };
-        if let Some(wait) = wait {
-            return Ok(Outcome::RequeueAfter(wait));
-        }
-        let applied = self.apply(&plan.steps, pass).await;
-        self.tell_refusal(key, plan.primary.as_ref(), applied.as_ref().err());
-        applied?;
-        if plan.repair {
-            self.memory.lock().repaired(key, pass.now);
-        }
-        lost.pending = false;
-        for event in plan.events {
-            self.recorder.publish(event);
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// Tells people why the API server does not take the route of their workload, once per cause.
-    fn tell_refusal(&self, key: &Key, primary: Option<&Source>, failed: Option<&Error>) {
-        let refusal = failed.and_then(Error::refusal);
-        let news = self.memory.lock().is_refusal_news(key, refusal);
-        if let (true, Some(refusal), Some(primary)) = (news, refusal, primary) {
-            self.recorder.publish(status::event(primary, &[status::refusal(refusal)]));
-        }
-    }
-
-    async fn grant(&self, key: &Key, pass: &Pass, lost: &mut Lost<'_>) -> Result<Outcome, Error> {
-        let seen = self.stores.grant(&key.namespace, lost.pending);
-        let steps = plan_grant(&seen, &self.settings);
-        debug!(?steps, "planned");
-        self.apply(&steps, pass).await?;
-        // As long as a route of ours leads there, the grant waits for its end.
-        lost.pending &= !seen.needed && seen.used;
-        Ok(Outcome::Done)
-    }
-
-    async fn apply(&self, steps: &[Step], pass: &Pass) -> Result<(), Error> {
-        let applied = apply(steps, &self.settings.gateway_namespace, &self.writer).await;
-        applied.map_err(|(attempt, source)| Error { attempt, source, before: pass.attempt })
-    }
-}
-
-/// That a workload was lost is remembered until a pass has dealt with it, however the pass ends.
-struct Lost<'a> {
-    memory: &'a Mutex<Memory>,
-    key: &'a Key,
-    pending: bool,
-}
-
-impl<'a> Lost<'a> {
-    fn take(memory: &'a Mutex<Memory>, key: &'a Key) -> Self {
-        let pending = memory.lock().take_lost(key);
-        Self { memory, key, pending }
-    }
-}
-
-impl Drop for Lost<'_> {
-    fn drop(&mut self) {
-        if self.pending {
-            self.memory.lock().lose(self.key.clone());
-        }
+        self.stores.losses.forget(key);
     }
 }

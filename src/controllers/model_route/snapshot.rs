@@ -8,6 +8,35 @@ use super::{
     sources::Source,
 };
 
+/// What a pass looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Snapshot {
+    /// The route or grant, and what it stands for.
+    pub(super) subject: Subject,
+    /// Losses of workloads that no pass has dealt with yet; `None`: none.
+    pub(super) loss: Option<u64>,
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Subject {
+    /// In the namespace of the gateway: a route.
+    Route(RouteSnapshot),
+    /// In any other: a grant.
+    Grant(GrantSnapshot),
+}
+
+impl Snapshot {
+    /// Whether a loss is not dealt with by this pass: as long as a route of ours leads there, the grant waits for its
+    /// end.
+    pub(super) fn waits_for_loss(&self) -> bool {
+        match &self.subject {
+            Subject::Route(_) => false,
+            Subject::Grant(grant) => !grant.needed && grant.used,
+        }
+    }
+}
+
 /// What a pass for a route looks at.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RouteSnapshot {

@@ -9,7 +9,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 use tracing::info;
 
-use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
+use crate::api::autoscaling::PodAutoscaler;
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::cluster::{
     error::{Thing, WriteError},
@@ -26,9 +26,8 @@ use super::{
 /// How often a role is looked for again after its place in the list has changed under the patch.
 const RELOCATIONS: usize = 5;
 
-/// What a term writes with.
+/// What a term knows of its writes.
 pub(super) struct Writes {
-    writer: Writer,
     reads: Arc<Reads>,
     clock: SharedClock,
 }
@@ -43,26 +42,35 @@ pub(super) struct Report {
 }
 
 impl Writes {
-    /// Writes with `writer`, and tells `reads` what its stores will show.
-    pub(super) fn new(writer: Writer, reads: Arc<Reads>, clock: SharedClock) -> Self {
-        Self { writer, reads, clock }
+    /// Tells `reads` what its stores will show.
+    pub(super) fn new(reads: Arc<Reads>, clock: SharedClock) -> Self {
+        Self { reads, clock }
     }
 
     /// Tries every step for `pa`.
-    pub(super) async fn apply(&self, pa: &PodAutoscaler, steps: &[Step]) -> Report {
+    pub(super) async fn apply(
+        &self,
+        writer: &Writer,
+        pa: &PodAutoscaler,
+        steps: &[Step],
+        report: &mut Report,
+    ) {
         let owner = pa.metadata.uid.as_deref().unwrap_or_default();
-        let mut report = Report::default();
         for step in steps {
             let (attempt, result) = match step {
-                Step::CreateHpa(hpa) => ("create the HorizontalPodAutoscaler", self.create(owner, hpa).await),
-                Step::PatchHpa { namespace, name, patch } => {
-                    ("patch the HorizontalPodAutoscaler", self.patch(owner, namespace, name, patch).await)
+                Step::CreateHpa(hpa) => {
+                    ("create the HorizontalPodAutoscaler", self.create(writer, owner, hpa).await)
                 }
-                Step::DeleteHpa { namespace, name, uid } => {
-                    ("delete the HorizontalPodAutoscaler", self.delete(owner, namespace, name, uid).await)
-                }
+                Step::PatchHpa { namespace, name, patch } => (
+                    "patch the HorizontalPodAutoscaler",
+                    self.patch(writer, owner, namespace, name, patch).await,
+                ),
+                Step::DeleteHpa { namespace, name, uid } => (
+                    "delete the HorizontalPodAutoscaler",
+                    self.delete(writer, owner, namespace, name, uid).await,
+                ),
                 Step::Scale { target, write, to, .. } => {
-                    ("scale the target", self.scale(target, write.clone(), *to).await)
+                    ("scale the target", self.scale(writer, target, write.clone(), *to).await)
                 }
             };
             let error = result.err();
@@ -74,31 +82,18 @@ impl Writes {
                 }
             }
         }
-        report
     }
 
-    /// Writes the status of `pa`, of which only the stored version may be replaced. Answers with the
-    /// object as stored now.
-    ///
-    /// # Errors
-    /// [`Error::Status`].
-    pub(super) async fn publish(
+    async fn create(
         &self,
-        pa: &PodAutoscaler,
-        status: PodAutoscalerStatus,
-    ) -> Result<Arc<PodAutoscaler>, Error> {
-        let mut object = pa.clone();
-        object.status = Some(status);
-        let stored = self.writer.replace_status(&object).await.map(Arc::new).map_err(Error::Status)?;
-        self.reads.published(&stored);
-        Ok(stored)
-    }
-
-    async fn create(&self, owner: &str, hpa: &HorizontalPodAutoscaler) -> Result<(), WriteError> {
+        writer: &Writer,
+        owner: &str,
+        hpa: &HorizontalPodAutoscaler,
+    ) -> Result<(), WriteError> {
         let name = hpa.metadata.name.as_deref().unwrap_or_default();
         // Before the call: the store may show the object before the answer is here.
         self.reads.expected.lock().creating(owner, name, self.clock.instant());
-        let created = self.writer.create(hpa).await;
+        let created = writer.create(hpa).await;
         let mut expected = self.reads.expected.lock();
         match created {
             Ok(created) => {
@@ -118,9 +113,16 @@ impl Writes {
         }
     }
 
-    async fn patch(&self, owner: &str, namespace: &str, name: &str, patch: &Value) -> Result<(), WriteError> {
+    async fn patch(
+        &self,
+        writer: &Writer,
+        owner: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), WriteError> {
         // The patch carries the version that it was computed for.
-        let patched = self.writer.merge_patch(&hpa(namespace, name), patch, None).await?;
+        let patched = writer.merge_patch(&hpa(namespace, name), patch, None).await?;
         let uid = patched.metadata.uid.as_deref().unwrap_or_default();
         let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
         self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
@@ -128,9 +130,16 @@ impl Writes {
         Ok(())
     }
 
-    async fn delete(&self, owner: &str, namespace: &str, name: &str, uid: &str) -> Result<(), WriteError> {
+    async fn delete(
+        &self,
+        writer: &Writer,
+        owner: &str,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), WriteError> {
         self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
-        let deleted = self.writer.delete(&hpa(namespace, name), uid).await;
+        let deleted = writer.delete(&hpa(namespace, name), uid).await;
         match deleted {
             Ok(()) => info!(child_kind = "HorizontalPodAutoscaler", child = name, "deleted"),
             Err(_) => self.reads.expected.lock().delete_failed(owner, uid),
@@ -138,16 +147,22 @@ impl Writes {
         deleted
     }
 
-    async fn scale(&self, scaled: &ScaleTarget, mut write: ScaleWrite, to: i32) -> Result<(), WriteError> {
+    async fn scale(
+        &self,
+        writer: &Writer,
+        scaled: &ScaleTarget,
+        mut write: ScaleWrite,
+        to: i32,
+    ) -> Result<(), WriteError> {
         let ScaleTarget { resource, namespace, name } = scaled;
         let (resource, name) = (resource.clone(), name.clone());
         let target = Target { resource, namespace: Some(namespace.clone()), name };
         let mut tries = 0..RELOCATIONS;
         loop {
             let written = match write.patch(to) {
-                ScalePatch::Merge(patch) => self.writer.merge_patch(&target, &patch, None).await,
+                ScalePatch::Merge(patch) => writer.merge_patch(&target, &patch, None).await,
                 ScalePatch::Json(patch) => match serde_json::from_value(patch) {
-                    Ok(patch) => self.writer.json_patch(&target, patch).await,
+                    Ok(patch) => writer.json_patch(&target, patch).await,
                     Err(error) => Err(unreadable(scaled, &error)),
                 },
             };

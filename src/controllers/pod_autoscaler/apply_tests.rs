@@ -6,35 +6,38 @@ use std::{sync::Arc, time::Duration};
 use prometheus::Registry;
 use serde_json::json;
 
-use crate::{
-    clock::{SharedClock, SystemClock},
+use kube_fenced_election::clock::{SharedClock, SystemClock};
+use kube_loops::{
     cluster::writer::Writer,
     runtime::{
+        loops::Sources,
         metrics::RuntimeMetrics,
         reconciler::{Failure as _, Retry},
-        scripted,
         watches::Watches,
     },
-    testkit::scripted_api::{Answer, ScriptedApi},
+    testkit::{
+        scripted,
+        scripted_api::{Answer, ScriptedApi},
+    },
 };
 
 use super::{
-    apply::Writes,
+    apply::{Report, Writes},
     cases::{pa, resource},
     fetch::{Reads, live::Live, samples::Board, stores::Stores},
     steps::Step,
     targets::{ScaleTarget, ScaleWrite},
 };
 
-/// What a term writes with, towards this API server.
+/// What a term knows of its writes, towards this API server.
 fn writes(api: &ScriptedApi) -> Writes {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let board = Arc::new(Board::new(Arc::clone(&clock), Duration::from_secs(10)));
     let live = Live::new(api.client(), Arc::clone(&clock));
-    let reads = Reads::new(Stores::new(&watches), live, board, Arc::clone(&clock));
-    Writes::new(Writer::new(api.client()), Arc::new(reads), clock)
+    let reads = Reads::new(Stores::open(&mut Sources::new(&watches)), live, board, Arc::clone(&clock));
+    Writes::new(Arc::new(reads), clock)
 }
 
 #[tokio::test]
@@ -57,7 +60,8 @@ async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_ag
             reason: "test",
         },
     ];
-    let report = writes(&api).apply(&pa(json!({})), &steps).await;
+    let mut report = Report::default();
+    writes(&api).apply(&Writer::new(api.client()), &pa(json!({})), &steps, &mut report).await;
     assert_eq!(api.log().len(), 2, "{:?}", api.log());
     assert!(report.failures.iter().all(Option::is_some), "{:?}", report.failures);
     let error = report.error.unwrap();

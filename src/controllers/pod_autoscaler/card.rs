@@ -13,7 +13,7 @@ pub const SYNC_PERIOD: Duration = Duration::from_secs(10);
 pub(super) const NAME: &str = "pod-autoscaler-controller";
 
 /// Constants of the controller.
-static CARD: Card = Card {
+pub static CARD: Card = Card {
     name: NAME,
     required_kinds: &[Kind {
         group: autoscaling::GROUP,
@@ -34,16 +34,6 @@ pub(super) const LOOP: LoopSpec = LoopSpec {
     backoff_cap: Duration::from_secs(1000),
     rules: RULES,
 };
-
-/// The card for a sync period; the usual one but in tests.
-pub fn card_for(period: Duration) -> &'static Card {
-    if period == SYNC_PERIOD {
-        return &CARD;
-    }
-    // A card lives as long as the process, of which a test has one or two.
-    let loops: &'static [LoopSpec] = Box::leak(Box::new([LoopSpec { period: Some(period), ..LOOP }]));
-    Box::leak(Box::new(Card { loops, ..CARD }))
-}
 
 const RULES: &[Rule] = &[
     rule("autoscaling.aibrix.ai", &["podautoscalers"], &["get", "list", "watch"]),

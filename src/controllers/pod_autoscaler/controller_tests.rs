@@ -192,7 +192,7 @@ impl Led {
         deps.sync_period = PERIOD;
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
-        let progress = Arc::new(Progress::new(Arc::clone(&clock), Duration::from_secs(10)));
+        let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let client = FencedClient(api.client());
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();

@@ -63,125 +63,84 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
-use parking_lot::Mutex;
-
 use crate::engine::http::EngineClient;
-use kube_loops::{
-    cluster::{events::Recorder, writer::Writer},
-    runtime::{
-        controller::{Card, Controller, LoopSpec, RunError, Term},
-        loops::{BuiltLoop, Loop, run_with_events},
-        memory::Memory,
-        metrics::RuntimeMetrics,
-        watches::{Change, Read, Stored, Watches},
-    },
+use kube_loops::runtime::{
+    conductor::Conductor,
+    controller::LoopSpec,
+    loops::{Loop, LoopController, LoopTerm, Sources},
+    metrics::RuntimeMetrics,
+    watches::Watches,
 };
 
 use self::{
     apply::Writes,
-    card::{LOOP, NAME},
+    card::LOOP,
     fetch::{
         Reads,
         live::Live,
-        samples::{Board, Sources},
-        stores::{Stores, TargetFacts, TargetStore},
+        samples::{Board, Sources as Engines},
+        stores::Stores,
     },
     metrics::TermGauge,
-    reconcile::PodAutoscalerLoop,
+    reconcile::AutoscalerStages,
 };
 
 pub use self::{
-    card::{SYNC_PERIOD, card_for},
+    card::{CARD, SYNC_PERIOD},
     metrics::ScaleActions,
 };
 
-/// Objects that a term remembers at most; beyond, those that were not looked at for the longest time
-/// start observing afresh.
-const REMEMBERED: usize = 100_000;
-
-/// The controller of PodAutoscalers.
-pub struct PodAutoscalerController {
-    /// [`card_for`] the sync period.
-    pub card: &'static Card,
-    /// Watches shared by all controllers.
-    pub watches: Watches,
-    /// Metrics of loops and queues.
-    pub metrics: RuntimeMetrics,
-    /// The gauge of decisions.
-    pub scale_actions: ScaleActions,
-    /// Client towards engines.
-    pub engine: EngineClient,
-    /// Time between two decisions of an autoscaler: [`SYNC_PERIOD`] but in tests.
-    pub sync_period: Duration,
+/// The controller, with the gauge of decisions, a client towards engines, and the time between two decisions of an
+/// autoscaler: [`SYNC_PERIOD`] but in tests.
+pub fn controller(
+    watches: &Watches,
+    metrics: &RuntimeMetrics,
+    scale_actions: ScaleActions,
+    engine: EngineClient,
+    sync_period: Duration,
+) -> LoopController {
+    LoopController::new(&CARD, watches, metrics).with(PodAutoscalerLoop {
+        scale_actions,
+        engine,
+        sync_period,
+    })
 }
 
-impl PodAutoscalerController {
-    fn loop_card(&self) -> &'static LoopSpec {
-        self.card.loops.first().unwrap_or(&LOOP)
+struct PodAutoscalerLoop {
+    scale_actions: ScaleActions,
+    engine: EngineClient,
+    sync_period: Duration,
+}
+
+impl Loop for PodAutoscalerLoop {
+    type Stores = Stores;
+    type Reconciler = Conductor<AutoscalerStages>;
+
+    fn spec(&self) -> &'static LoopSpec {
+        &LOOP
     }
 
-    /// The loop of a term, and the task that sends its events.
-    fn built(&self, term: &Term, stores: &Stores, recorder: &Recorder) -> BuiltLoop {
-        let client = term.client.0.clone();
+    fn period(&self) -> Option<Duration> {
+        Some(self.sync_period)
+    }
+
+    fn open(&self, sources: &mut Sources<'_>) -> Stores {
+        Stores::open(sources)
+    }
+
+    fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AutoscalerStages> {
         let clock = Arc::clone(&term.clock);
         let board = Arc::new(Board::new(Arc::clone(&clock), self.sync_period));
-        let live = Live::new(client.clone(), Arc::clone(&clock));
-        let reads = Arc::new(Reads::new(stores.clone(), live, Arc::clone(&board), Arc::clone(&clock)));
-        let mut built = Loop::new(NAME, self.loop_card(), term, &self.metrics)
-            .primary_when(&stores.autoscalers, triggers::worth_a_pass)
-            .trigger(&stores.hpas, triggers::of_hpa)
-            .reads(&stores.pods);
-        for target in &stores.targets {
-            built = triggered_by(built, target, stores);
-        }
-        let (malformed, enqueue) = (recorder.clone(), built.enqueue());
-        let sources = Sources::new(self.engine.clone(), client.clone());
-        let wake = built.enqueue();
-        built
-            .on_malformed(&stores.autoscalers, move |object| malformed.publish(object.event()))
-            .alongside("samples", async move { board.run(&sources, |key| wake.add(key)).await })
-            .build(PodAutoscalerLoop {
-                writes: Writes::new(Writer::new(client), Arc::clone(&reads), clock),
-                reads,
-                memory: Mutex::new(Memory::new(REMEMBERED)),
-                gauge: TermGauge::new(&self.scale_actions),
-                recorder: recorder.clone(),
-                enqueue,
-                period: self.sync_period,
-            })
-    }
-}
-
-impl Controller for PodAutoscalerController {
-    fn card(&self) -> &'static Card {
-        self.card
-    }
-
-    fn reads(&self) -> Vec<Read> {
-        Stores::new(&self.watches).reads()
-    }
-
-    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let built =
-            |term: &Term, recorder: &Recorder| vec![self.built(term, &Stores::new(&self.watches), recorder)];
-        run_with_events(&term, self.loop_card().event_source, built)
-    }
-}
-
-/// A PodAutoscaler that waits for its target reacts when it appears.
-fn triggered_by(built: Loop, target: &TargetStore, stores: &Stores) -> Loop {
-    let (autoscalers, resource) = (stores.autoscalers.clone(), target.resource.clone());
-    let keys = move |change: &Change<TargetFacts>| {
-        let Some(object) = change.object().filter(|_| triggers::has_appeared(change)) else {
-            return Vec::new();
-        };
-        let near = autoscalers.list_in(object.namespace());
-        triggers::that_target(&near, &resource.group, &resource.kind, object.name())
-    };
-    if target.builtin {
-        built.trigger(&target.store, keys)
-    } else {
-        built.trigger_if_served(&target.store, keys)
+        let live = Live::new(term.client.clone(), Arc::clone(&clock));
+        let reads = Arc::new(Reads::new(stores, live, Arc::clone(&board), Arc::clone(&clock)));
+        let (engines, wake) = (Engines::new(self.engine.clone(), term.client.clone()), term.enqueue.clone());
+        term.run_beside("samples", async move { board.run(&engines, |key| wake.add(key)).await });
+        Conductor::new(AutoscalerStages {
+            writes: Writes::new(Arc::clone(&reads), clock),
+            reads,
+            gauge: TermGauge::new(&self.scale_actions),
+            enqueue: term.enqueue.clone(),
+            period: self.sync_period,
+        })
     }
 }

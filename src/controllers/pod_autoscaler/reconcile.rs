@@ -1,92 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The conductor of a pass: admit → observe → plan → apply → conclude → publish.
+//! The stages of a pass.
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-use tracing::{debug, info};
+use tracing::info;
 
-use kube_loops::{
-    cluster::events::Recorder,
-    runtime::{
-        memory::Memory as Remembered,
-        queue::Enqueue,
-        reconciler::{Key, Outcome, Pass, Reconciler},
-    },
+use crate::api::autoscaling::PodAutoscalerStatus;
+use kube_loops::runtime::{
+    conductor::{Conclusion, Next, Round, Stages},
+    queue::Enqueue,
+    reconciler::{Key, Outcome, Pass},
 };
 
 use super::{
-    apply::Writes,
+    apply::{Report, Writes},
     error::Error,
     events,
     fetch::{Admitted, Reads},
     memory::Memory,
     metrics::TermGauge,
     plan::{plan, plan_base},
+    snapshot::Snapshot,
     status::conclude,
+    steps::Plan,
 };
 
-/// The loop for one term.
-pub(super) struct PodAutoscalerLoop {
+/// The passes of a term.
+pub(super) struct AutoscalerStages {
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Writes,
-    pub(super) memory: Mutex<Remembered<Memory>>,
     pub(super) gauge: TermGauge,
-    pub(super) recorder: Recorder,
     pub(super) enqueue: Enqueue,
     /// Time between two rounds of measurements.
     pub(super) period: Duration,
 }
 
-impl Reconciler for PodAutoscalerLoop {
+impl Stages for AutoscalerStages {
+    type Object = Admitted;
+    type Snapshot = Snapshot;
+    type Plan = Plan;
+    type Report = Report;
+    type State = Memory;
+    type Status = PodAutoscalerStatus;
     type Error = Error;
 
-    async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
+    fn uid(admitted: &Admitted) -> &str {
+        admitted.pa.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Admitted>, Error> {
         let (admitted, wake) = self.reads.admit(key);
         for waiting in wake {
             self.enqueue.add(waiting);
         }
-        let Some(Admitted { pa, claim }) = admitted else { return Ok(Outcome::Done) };
-        let pa = match plan_base(&pa, &claim, pass.now) {
-            Some(status) => self.writes.publish(&pa, status).await?,
-            None => pa,
-        };
-        let uid = pa.metadata.uid.clone().unwrap_or_default();
-        let seen = self.reads.observe(key, Admitted { pa, claim }).await;
-        let memory = self.memory.lock().get(key, &uid).cloned().unwrap_or_default();
-        let plan = plan(&seen, &memory, pass.now);
-        debug!(steps = ?plan.steps, "planned");
-        if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != memory.note) {
+        let Some(Admitted { mut pa, claim }) = admitted else { return Ok(None) };
+        if let Some(status) = plan_base(&pa, &claim, pass.now) {
+            pa = self.reads.own.replace_status(&pass.writer, &pa, status).await.map_err(Error::Status)?;
+        }
+        Ok(Some(Admitted { pa, claim }))
+    }
+
+    async fn fetch(&self, key: &Key, object: Admitted, _: &Memory, _: &Pass) -> Result<Snapshot, Error> {
+        Ok(self.reads.observe(key, object).await)
+    }
+
+    fn plan(&self, _: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
+        plan(seen, state, pass.now)
+    }
+
+    async fn apply(&self, key: &Key, seen: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
+        self.gauge.show(key, &plan.gauge);
+        self.writes.apply(&pass.writer, &seen.pa, &plan.steps, report).await;
+    }
+
+    fn conclude(
+        &self,
+        _: &Key,
+        round: Round<'_, Self>,
+        pass: &Pass,
+    ) -> Conclusion<PodAutoscalerStatus, Memory, Error> {
+        let Round { seen, plan, report, state } = round;
+        if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != state.note) {
             info!(%until, "scaling down is withheld until a whole window was observed");
         }
-        self.gauge.show(key, &plan.gauge);
-        let report = self.writes.apply(&seen.pa, &plan.steps).await;
-        let conclusion = conclude(&plan, &report.failures, pass.now);
-        self.memory.lock().put(key, &uid, conclusion.remember.clone());
-        for draft in conclusion.events {
-            self.recorder.publish(events::about(&seen.pa, draft));
-        }
-        if let Some(status) = conclusion.status.filter(|status| seen.pa.status.as_ref() != Some(status))
-            && let Err(error) = self.writes.publish(&seen.pa, status).await
-        {
+        let concluded = conclude(plan, &report.failures, pass.now);
+        let next = match (report.error.take(), &plan.trouble, plan.requeue) {
+            (Some(error), ..) => Next::Fail(error),
+            (None, Some(trouble), _) => {
+                Next::Fail(Error::Trouble { trouble: trouble.clone(), cure: self.period })
+            }
+            (None, None, Some(delay)) => Next::End(Outcome::RequeueAfter(delay)),
+            (None, None, None) => Next::End(Outcome::Done),
+        };
+        let events = concluded.events.into_iter().map(|draft| events::about(&seen.pa, draft));
+        Conclusion {
+            status: concluded.status,
             // The target is scaled already, so the next pass decides nothing: it has to tell this.
-            let remember = Memory { untold: conclusion.untold, ..conclusion.remember };
-            self.memory.lock().put(key, &uid, remember);
-            return Err(error);
+            untold: Memory { untold: concluded.untold, ..concluded.remember.clone() },
+            told: concluded.remember,
+            events: events.collect(),
+            events_with_status: Vec::new(),
+            next,
         }
-        if let Some(error) = report.error {
-            return Err(error);
-        }
-        match (plan.trouble, plan.requeue) {
-            (Some(trouble), _) => Err(Error::Trouble { trouble, cure: self.period }),
-            (None, Some(delay)) => Ok(Outcome::RequeueAfter(delay)),
-            (None, None) => Ok(Outcome::Done),
-        }
+    }
+
+    async fn publish(
+        &self,
+        _: &Key,
+        seen: &Snapshot,
+        _: &Report,
+        status: PodAutoscalerStatus,
+        pass: &Pass,
+    ) -> Result<(), Error> {
+        self.reads.own.replace_status(&pass.writer, &seen.pa, status).await.map(drop).map_err(Error::Status)
     }
 
     fn forget(&self, key: &Key) {
         self.reads.forget(key);
-        self.memory.lock().forget(key);
         self.gauge.remove(key);
     }
 }

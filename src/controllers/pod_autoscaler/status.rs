@@ -185,7 +185,7 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
     for (i, step) in plan.steps.iter().enumerate() {
         let failure = match failures.get(i) {
             Some(failure) => failure.as_deref().map(|failure| cut(failure, ERROR_BYTES)),
-            None => Some("not tried".to_owned()),
+            None => Some("the pass ended before it was answered".to_owned()),
         };
         match (step, failure) {
             (Step::CreateHpa(_) | Step::PatchHpa { .. }, Some(failure)) => {

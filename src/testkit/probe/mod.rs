@@ -13,16 +13,15 @@ mod reconcile;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::Notify;
 
 use kube_loops::runtime::{
-    controller::{Card, Controller, LoopSpec, Rule, RunError, Term},
-    loops::{Loop, run_loops},
+    controller::{Card, Controller, LoopSpec, Rule},
+    loops::{Loop, LoopController, LoopTerm, Sources},
     metrics::RuntimeMetrics,
     reconciler::Key,
-    watches::{Read, Store, WatchSpec, Watches},
+    watches::{Store, WatchSpec, Watches},
 };
 
 use self::reconcile::{Children, Count};
@@ -33,13 +32,6 @@ const PARENT: &str = "probe/parent";
 const MADE_BY: &str = "probe/made-by";
 /// Label of a child: its parent.
 const CHILD_OF: &str = "probe/child-of";
-
-/// Stands in for a controller.
-#[derive(Debug, Clone)]
-pub struct ProbeController {
-    card: &'static Card,
-    deps: ProbeDeps,
-}
 
 /// What a probe loop needs of its process.
 #[derive(Clone)]
@@ -60,83 +52,99 @@ impl std::fmt::Debug for ProbeDeps {
     }
 }
 
-impl ProbeController {
-    /// Stands in for the controller of this name.
-    pub fn new(name: &'static str, deps: ProbeDeps) -> Self {
-        let rules: &'static [Rule] = &[Rule {
-            group: "",
-            resources: &["configmaps"],
-            verbs: &["get", "list", "watch", "create", "patch"],
-        }];
-        let card = |label| LoopSpec {
-            label,
-            event_source: name,
-            workers: 1,
-            period: None,
-            deadline: Some(Duration::from_secs(10)),
-            backoff_cap: Duration::from_secs(1),
-            rules,
-        };
-        // One of seven for the life of a test process.
-        let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());
-        let loops = Box::leak(Box::new([card(name), LoopSpec { deadline: None, ..card(children) }]));
-        let card = Box::leak(Box::new(Card { name, required_kinds: &[], loops }));
-        Self { card, deps }
+/// The controller that stands in for the one of this name.
+pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
+    let rules: &'static [Rule] = &[Rule {
+        group: "",
+        resources: &["configmaps"],
+        verbs: &["get", "list", "watch", "create", "patch"],
+    }];
+    let spec = |label| LoopSpec {
+        label,
+        event_source: name,
+        workers: 1,
+        period: None,
+        deadline: Some(Duration::from_secs(10)),
+        backoff_cap: Duration::from_secs(1),
+        rules,
+    };
+    // One of seven for the life of a test process.
+    let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());
+    let loops: &'static [LoopSpec; 2] =
+        Box::leak(Box::new([spec(name), LoopSpec { deadline: None, ..spec(children) }]));
+    let card = Box::leak(Box::new(Card { name, required_kinds: &[], loops }));
+    let [counting, making] = loops;
+    let count = CountLoop { spec: counting, controller: name, deps: deps.clone() };
+    let make = ChildrenLoop { spec: making, controller: name, namespace: deps.namespace.clone() };
+    Arc::new(LoopController::new(card, &deps.watches, &deps.metrics).with(count).with(make))
+}
+
+/// Counts up in one ConfigMap.
+struct CountLoop {
+    spec: &'static LoopSpec,
+    controller: &'static str,
+    deps: ProbeDeps,
+}
+
+impl Loop for CountLoop {
+    type Stores = ();
+    type Reconciler = Count;
+
+    fn spec(&self) -> &'static LoopSpec {
+        self.spec
     }
 
-    fn parents(&self) -> Store<ConfigMap> {
-        let selector = format!("{PARENT}={}", self.card.name);
-        self.deps.watches.store(WatchSpec::in_namespace(&self.deps.namespace).labels(selector))
+    fn open(&self, sources: &mut Sources<'_>) {
+        let key = Key::new(&self.deps.namespace, format!("probe-{}", self.controller));
+        sources.keyed(move || vec![key.clone()], |_| true);
     }
 
-    fn children(&self) -> Store<ConfigMap> {
-        let selector = format!("{MADE_BY}={}", self.card.name);
-        self.deps.watches.store(WatchSpec::in_namespace(&self.deps.namespace).labels(selector))
-    }
-
-    async fn work(self, term: Term) -> Result<(), RunError> {
-        let [counting, making] = self.card.loops else {
-            return Err(RunError::Ended { part: "probe" });
-        };
-        let name = self.card.name;
+    fn start(&self, (): (), term: &mut LoopTerm) -> Count {
         let crash = Arc::new(Notify::new());
         let crashing = Arc::clone(&crash);
-        let counter = Key::new(&self.deps.namespace, format!("probe-{name}"));
-        let key = counter.clone();
-        let count = Loop::new(name, counting, &term, &self.deps.metrics)
-            .keyed(move || vec![key.clone()], |_| true)
-            .alongside("probe", async move {
-                crashing.notified().await;
-                #[expect(clippy::panic, reason = "what tests of panics ask for")]
-                {
-                    panic!("the probe loop panics as it was told");
-                }
-            })
-            .build(Count::new(&term, self.deps.identity.clone(), crash));
-        let (parents, children) = (self.parents(), self.children());
-        let make = Loop::new(name, making, &term, &self.deps.metrics)
-            .primary(&parents)
-            .trigger(&children, |change| {
-                let label = |map: &Arc<ConfigMap>| map.metadata.labels.as_ref()?.get(CHILD_OF).cloned();
-                let namespace = |map: &Arc<ConfigMap>| map.metadata.namespace.clone().unwrap_or_default();
-                let parent = change.object().and_then(|map| Some(Key::new(namespace(map), label(map)?)));
-                parent.into_iter().collect()
-            })
-            .build(Children::new(&term, name, parents, children));
-        run_loops(&term, vec![count, make]).await
+        term.run_beside("probe", async move {
+            crashing.notified().await;
+            #[expect(clippy::panic, reason = "what tests of panics ask for")]
+            {
+                panic!("the probe loop panics as it was told");
+            }
+        });
+        Count::new(self.deps.identity.clone(), crash)
     }
 }
 
-impl Controller for ProbeController {
-    fn card(&self) -> &'static Card {
-        self.card
+/// Makes children of parents.
+struct ChildrenLoop {
+    spec: &'static LoopSpec,
+    controller: &'static str,
+    namespace: String,
+}
+
+impl Loop for ChildrenLoop {
+    /// Parents and children.
+    type Stores = (Store<ConfigMap>, Store<ConfigMap>);
+    type Reconciler = Children;
+
+    fn spec(&self) -> &'static LoopSpec {
+        self.spec
     }
 
-    fn reads(&self) -> Vec<Read> {
-        vec![Read::required(&self.parents()), Read::required(&self.children())]
+    fn open(&self, sources: &mut Sources<'_>) -> Self::Stores {
+        let maps = |label| {
+            WatchSpec::<ConfigMap>::in_namespace(&self.namespace)
+                .labels(format!("{label}={}", self.controller))
+        };
+        let parents = sources.primary(maps(PARENT));
+        let children = sources.trigger(maps(MADE_BY), |change| {
+            let label = |map: &Arc<ConfigMap>| map.metadata.labels.as_ref()?.get(CHILD_OF).cloned();
+            let namespace = |map: &Arc<ConfigMap>| map.metadata.namespace.clone().unwrap_or_default();
+            let parent = change.object().and_then(|map| Some(Key::new(namespace(map), label(map)?)));
+            parent.into_iter().collect()
+        });
+        (parents, children)
     }
 
-    fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        self.clone().work(term).boxed()
+    fn start(&self, (parents, children): Self::Stores, term: &mut LoopTerm) -> Children {
+        Children::new(Arc::clone(&term.clock), self.controller, parents, children)
     }
 }

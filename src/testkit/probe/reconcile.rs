@@ -20,7 +20,6 @@ use kube_loops::{
         writer::{Target, Writer},
     },
     runtime::{
-        controller::Term,
         expectations::{Expectations, Seen},
         reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
         watches::Store,
@@ -44,19 +43,18 @@ impl Failure for Error {
 
 /// Counts up, pass after pass.
 pub(super) struct Count {
-    writer: Writer,
     identity: String,
     crash: Arc<Notify>,
     last: Mutex<Option<u64>>,
 }
 
 impl Count {
-    pub(super) fn new(term: &Term, identity: String, crash: Arc<Notify>) -> Self {
-        Self { writer: Writer::new(term.client.0.clone()), identity, crash, last: Mutex::new(None) }
+    pub(super) fn new(identity: String, crash: Arc<Notify>) -> Self {
+        Self { identity, crash, last: Mutex::new(None) }
     }
 
     /// Writes the next count; starts from what is stored.
-    async fn write(&self, key: &Key) -> Result<Value, WriteError> {
+    async fn write(&self, writer: &Writer, key: &Key) -> Result<Value, WriteError> {
         let next = self.last.lock().map(|count| count + 1);
         let target = Target {
             resource: ApiResource::erase::<ConfigMap>(&()),
@@ -67,7 +65,7 @@ impl Count {
             Some(next) => json!({"count": next.to_string(), "by": self.identity}),
             None => json!({"by": self.identity}),
         };
-        match self.writer.merge_patch(&target, &json!({"data": data}), None).await {
+        match writer.merge_patch(&target, &json!({"data": data}), None).await {
             Ok(map) => Ok(map.data.get("data").cloned().unwrap_or_default()),
             Err(WriteError::NotFound { .. }) => {
                 let metadata = ObjectMeta {
@@ -77,7 +75,7 @@ impl Count {
                 };
                 let data = BTreeMap::from([("count".to_owned(), "0".to_owned())]);
                 let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
-                self.writer.create(&map).await?;
+                writer.create(&map).await?;
                 Ok(json!({"count": "0"}))
             }
             Err(error) => Err(error),
@@ -88,8 +86,8 @@ impl Count {
 impl Reconciler for Count {
     type Error = Error;
 
-    async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Error> {
-        let data = self.write(key).await?;
+    async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
+        let data = self.write(&pass.writer, key).await?;
         let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
         *self.last.lock() = Some(text("count").parse().unwrap_or(0));
         let told = text("panic-on");
@@ -102,7 +100,6 @@ impl Reconciler for Count {
 
 /// Makes as many children as a parent asks for, by what its store shows.
 pub(super) struct Children {
-    writer: Writer,
     controller: &'static str,
     parents: Store<ConfigMap>,
     made: Store<ConfigMap>,
@@ -112,17 +109,16 @@ pub(super) struct Children {
 
 impl Children {
     pub(super) fn new(
-        term: &Term,
+        clock: SharedClock,
         controller: &'static str,
         parents: Store<ConfigMap>,
         children: Store<ConfigMap>,
     ) -> Self {
         Self {
-            writer: Writer::new(term.client.0.clone()),
             controller,
             parents,
             made: children,
-            clock: Arc::clone(&term.clock),
+            clock,
             expected: Mutex::new(Expectations::new(Duration::from_secs(30))),
         }
     }
@@ -152,7 +148,7 @@ impl Children {
 impl Reconciler for Children {
     type Error = Error;
 
-    async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Error> {
+    async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
         let Some(parent) = self.parents.get_key(key) else { return Ok(Outcome::Done) };
         let field = |name: &str| parent.data.as_ref().and_then(|data| data.get(name)).map(String::as_str);
         if field("block") == Some("true") {
@@ -178,7 +174,7 @@ impl Reconciler for Children {
             let child = self.child(&parent, key);
             let name = child.metadata.name.clone().unwrap_or_default();
             self.expected.lock().creating(&uid, &name, self.clock.instant());
-            match self.writer.create(&child).await {
+            match pass.writer.create(&child).await {
                 Ok(made) => {
                     let made = made.metadata.uid.unwrap_or_default();
                     self.expected.lock().created(&uid, &name, &made, self.clock.instant());

@@ -119,8 +119,8 @@ pub struct Round<'a, S: Stages + ?Sized> {
     pub seen: &'a S::Snapshot,
     /// What was to be done.
     pub plan: &'a S::Plan,
-    /// How it went.
-    pub report: &'a S::Report,
+    /// How it went. What is moved out of it is not needed by [`Stages::publish`].
+    pub report: &'a mut S::Report,
     /// What was remembered before.
     pub state: &'a S::State,
 }
@@ -236,7 +236,8 @@ struct UnderWay<'a, S: Stages> {
 impl<S: Stages> UnderWay<'_, S> {
     fn conclude(&mut self) -> Conclusion<S::Status, S::State, S::Error> {
         self.concluded = true;
-        let round = Round { seen: &self.seen, plan: &self.plan, report: &self.report, state: &self.state };
+        let round =
+            Round { seen: &self.seen, plan: &self.plan, report: &mut self.report, state: &self.state };
         let mut conclusion = self.conductor.stages.conclude(self.key, round, self.pass);
         self.conductor.states.lock().put(self.key, &self.uid, conclusion.untold.clone());
         conclusion.events.drain(..).for_each(|event| self.pass.recorder.publish(event));

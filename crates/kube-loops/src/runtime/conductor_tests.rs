@@ -97,7 +97,7 @@ impl Stages for Arc<Counting> {
 
     fn conclude(&self, _: &Key, round: Round<'_, Self>, _: &Pass) -> Conclusion<Vec<u32>, State, Refused> {
         let mut untold = round.state.untold.clone();
-        untold.extend(round.report);
+        untold.extend(round.report.iter());
         let count = round.report.last().copied().unwrap_or(round.state.count);
         let told = State { count, untold: Vec::new() };
         let event = |reason: &str| EventDraft {

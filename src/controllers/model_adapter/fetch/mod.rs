@@ -10,7 +10,7 @@ pub(super) mod stores;
 #[cfg(test)]
 mod runner_tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -18,8 +18,9 @@ use crate::api::model::ModelAdapter;
 use kube_fenced_election::clock::{Instant, SharedClock};
 use kube_loops::runtime::{
     expectations::{Expectations, Seen},
+    own_objects::OwnObjects,
     reconciler::Key,
-    watches::{Stored, version},
+    watches::Stored,
 };
 
 use self::{
@@ -45,6 +46,8 @@ pub(super) const SLICE: &str = "EndpointSlice";
 
 /// What a term reads with, and what it has to know to read right.
 pub(super) struct Reads {
+    /// The ModelAdapters.
+    pub(super) own: OwnObjects<ModelAdapter>,
     /// From memory.
     pub(super) stores: Stores,
     /// From engines.
@@ -54,8 +57,6 @@ pub(super) struct Reads {
     /// Own writes to children that the stores do not show yet.
     pub(super) expected: Mutex<Expectations>,
     settings: ModelAdapterSettings,
-    /// ModelAdapters as we wrote them last, until the store shows it.
-    written: Mutex<HashMap<Key, Arc<ModelAdapter>>>,
     clock: SharedClock,
 }
 
@@ -68,32 +69,11 @@ impl Reads {
         settings: ModelAdapterSettings,
         clock: SharedClock,
     ) -> Self {
-        let (expected, written) = (Mutex::new(Expectations::new(LAG)), Mutex::default());
-        Self { stores, calls, readings, expected, settings, written, clock }
+        let own = OwnObjects::new(stores.adapters.clone());
+        Self { own, stores, calls, readings, expected: Mutex::new(Expectations::new(LAG)), settings, clock }
     }
 
-    /// The object, in its newest version known here; `None`: it is gone.
-    pub(super) fn adapter(&self, key: &Key) -> Option<Arc<ModelAdapter>> {
-        let shown = self.stores.adapters.get_key(key);
-        let mut written = self.written.lock();
-        let Some(shown) = shown else {
-            written.remove(key);
-            return None;
-        };
-        let Some(ours) = written.get(key) else { return Some(shown) };
-        if ours.metadata.uid == shown.metadata.uid && version::before(shown.version(), ours.version()) {
-            return Some(Arc::clone(ours));
-        }
-        written.remove(key);
-        Some(shown)
-    }
-
-    /// We wrote the object: this is what is stored now. A pass that follows at once must not start from less.
-    pub(super) fn wrote(&self, key: &Key, adapter: &Arc<ModelAdapter>) {
-        self.written.lock().insert(key.clone(), Arc::clone(adapter));
-    }
-
-    /// The facts for one pass. `placements` stay locked until a pod that is chosen on them is reserved.
+    /// The facts for one pass.
     pub(super) fn observe(
         &self,
         key: &Key,
@@ -125,6 +105,7 @@ impl Reads {
             pods,
             outside,
             chosen: placements.chosen(key, now).map(Box::from),
+            placements: placements.changes(),
             draw: rand::random(),
             service: service.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
             slice: slice.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
@@ -155,10 +136,7 @@ impl Reads {
     /// The object is gone.
     pub(super) fn forget(&self, key: &Key) {
         self.calls.forget(key);
-        let gone = self.written.lock().remove(key);
-        if let Some(uid) = gone.and_then(|adapter| adapter.metadata.uid.clone()) {
-            self.expected.lock().forget(&uid);
-        }
+        self.own.forget(key);
     }
 }
 

@@ -8,14 +8,14 @@ use futures::FutureExt as _;
 
 use crate::{
     api::model::{ModelAdapter, ModelAdapterSpec},
-    clock::SystemClock,
     controllers::model_adapter::{
         calls::{Ended, Models, Order, Origin, What},
         source::Source,
     },
     engine::endpoint::{Dialect, Endpoint},
-    runtime::reconciler::Key,
 };
+use kube_fenced_election::clock::SystemClock;
+use kube_loops::runtime::reconciler::Key;
 
 use super::runner::{CallEngines, Calls};
 

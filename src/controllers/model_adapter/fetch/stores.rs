@@ -14,12 +14,18 @@ use crate::{
         keys::{MODEL_NAME, SERVICE_NAME_LABEL, model_adapter::NAME_LABEL},
         model::{GROUP, MODEL_ADAPTER, ModelAdapter},
     },
-    controllers::model_adapter::snapshot::{ChildSeen, ServiceContent, SliceContent},
+    controllers::model_adapter::{
+        snapshot::{ChildSeen, ServiceContent, SliceContent},
+        triggers,
+    },
     k8s::pod_facts::{self, PodFacts},
 };
 use kube_loops::{
     k8s::owner::{controller_of, group_of},
-    runtime::watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
+    runtime::{
+        loops::Sources,
+        watches::{Store, Stored, WatchSpec, interner::Interner},
+    },
 };
 
 /// Everything that passes read from memory.
@@ -36,24 +42,20 @@ pub(in crate::controllers::model_adapter) struct Stores {
 }
 
 impl Stores {
-    /// The stores; watches that nobody has asked for before start now.
-    pub(in crate::controllers::model_adapter) fn new(watches: &Watches) -> Self {
+    /// Opens the stores, and says which keys their changes queue.
+    pub(in crate::controllers::model_adapter) fn open(sources: &mut Sources<'_>) -> Self {
+        let adapters = sources.primary_when(WatchSpec::<ModelAdapter>::all(), triggers::worth_a_pass);
+        let services = WatchSpec::<Service>::all().keeping(keep_service);
+        let slices = WatchSpec::<EndpointSlice>::all().keeping(keep_slice);
+        let affected = adapters.clone();
         Self {
-            adapters: watches.store(WatchSpec::<ModelAdapter>::all()),
-            pods: pod_facts::store(watches),
-            services: watches.store(WatchSpec::<Service>::all().keeping(keep_service)),
-            slices: watches.store(WatchSpec::<EndpointSlice>::all().keeping(keep_slice)),
+            services: sources.trigger(services, triggers::of_child),
+            slices: sources.trigger(slices, triggers::of_child),
+            pods: sources.trigger(pod_facts::watch(), move |change| {
+                triggers::of_pod(change, |namespace| affected.list_in(namespace))
+            }),
+            adapters,
         }
-    }
-
-    /// All of them.
-    pub(in crate::controllers::model_adapter) fn reads(&self) -> Vec<Read> {
-        vec![
-            Read::required(&self.adapters),
-            Read::required(&self.services),
-            Read::required(&self.slices),
-            Read::required(&self.pods),
-        ]
     }
 }
 

@@ -27,6 +27,8 @@ use kube_loops::{
     testkit::scripted::ScriptedApi,
 };
 
+use kube_loops::runtime::loops::Sources;
+
 use super::{Reads, live::Live, samples::Board, stores::Stores};
 
 const AUTOSCALERS: &str = "/apis/autoscaling.aibrix.ai/v1alpha1/podautoscalers";
@@ -51,12 +53,13 @@ impl World {
         }
         let clock: SharedClock = Arc::new(SystemClock);
         let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-        let stores = Stores::new(&Watches::new(api.client(), Arc::clone(&clock), metrics, true));
+        let stores =
+            Stores::open(&mut Sources::new(&Watches::new(api.client(), Arc::clone(&clock), metrics, true)));
         let patience = Duration::from_secs(10);
         stores.autoscalers.synced(patience).await.unwrap();
         stores.hpas.synced(patience).await.unwrap();
         stores.pods.synced(patience).await.unwrap();
-        for target in stores.targets.iter().filter(|target| target.builtin) {
+        for target in stores.targets.iter().filter(|target| target.resource.group == "apps") {
             target.store.synced(patience).await.unwrap();
         }
         let live_requests = Arc::new(AtomicUsize::new(0));
@@ -161,7 +164,7 @@ async fn store_behind_our_own_status_is_not_believed() {
         let mut pa = (*shown).clone();
         pa.metadata.resource_version = Some(version.to_owned());
         pa.status = Some(PodAutoscalerStatus { desired_scale: desired, ..Default::default() });
-        world.reads.published(&Arc::new(pa));
+        world.reads.own.wrote(pa);
     };
     published("999999", 7);
     assert_eq!(world.see("pa").await.pa.status.as_ref().map(|status| status.desired_scale), Some(7));

@@ -18,7 +18,7 @@ mod own_writes_tests;
 #[cfg(test)]
 mod stores_tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::ApiResource;
@@ -32,8 +32,9 @@ use kube_loops::{
     k8s::owner::{group_of, is_controlled_by},
     runtime::{
         expectations::{Expectations, Seen},
+        own_objects::OwnObjects,
         reconciler::Key,
-        watches::{Stored, version},
+        watches::Stored,
     },
 };
 
@@ -55,6 +56,8 @@ const LAG: Duration = Duration::from_secs(30);
 
 /// What a term reads with, and what it has to know to read right.
 pub(super) struct Reads {
+    /// The PodAutoscalers.
+    pub(super) own: OwnObjects<PodAutoscaler>,
     /// From memory.
     pub(super) stores: Stores,
     /// From the API server.
@@ -67,8 +70,6 @@ pub(super) struct Reads {
     pub(super) expected: Mutex<Expectations>,
     /// Own writes to targets that their stores do not show yet.
     pub(super) own_writes: Mutex<OwnWrites>,
-    /// PodAutoscalers with our last status, until the store shows it.
-    published: Mutex<HashMap<Key, Arc<PodAutoscaler>>>,
     clock: SharedClock,
 }
 
@@ -85,13 +86,13 @@ impl Reads {
     /// Reads of a new term.
     pub(super) fn new(stores: Stores, live: Live, board: Arc<Board>, clock: SharedClock) -> Self {
         Self {
+            own: OwnObjects::new(stores.autoscalers.clone()),
             stores,
             live,
             board,
             claims: Mutex::default(),
             expected: Mutex::new(Expectations::new(LAG)),
             own_writes: Mutex::default(),
-            published: Mutex::default(),
             clock,
         }
     }
@@ -99,31 +100,10 @@ impl Reads {
     /// Settles the claim of an object. `None`: it is gone. The keys are those of others that wait for a
     /// target which has become free: queue them.
     pub(super) fn admit(&self, key: &Key) -> (Option<Admitted>, Vec<Key>) {
-        let Some(pa) = self.stores.autoscalers.get_key(key) else {
-            self.published.lock().remove(key);
-            return (None, self.claims.lock().forget(key));
-        };
-        let pa = self.freshest(key, pa);
+        let Some(pa) = self.own.get(key) else { return (None, self.claims.lock().forget(key)) };
         let all = self.stores.autoscalers.list_in(&key.namespace);
         let settled = self.claims.lock().settle(&pa, &all);
         (Some(Admitted { pa, claim: settled.claim }), settled.wake)
-    }
-
-    /// Our status was written: this is what is stored now. A pass that follows at once must not start
-    /// from less, or its own status would be refused.
-    pub(super) fn published(&self, pa: &Arc<PodAutoscaler>) {
-        let key = Key::new(pa.namespace().to_owned(), pa.name().to_owned());
-        self.published.lock().insert(key, Arc::clone(pa));
-    }
-
-    fn freshest(&self, key: &Key, shown: Arc<PodAutoscaler>) -> Arc<PodAutoscaler> {
-        let mut published = self.published.lock();
-        let Some(ours) = published.get(key) else { return shown };
-        if ours.metadata.uid == shown.metadata.uid && version::before(shown.version(), ours.version()) {
-            return Arc::clone(ours);
-        }
-        published.remove(key);
-        shown
     }
 
     /// The facts for one pass.
@@ -142,7 +122,7 @@ impl Reads {
     /// Drops what is known for an autoscaler that is gone.
     pub(super) fn forget(&self, key: &Key) {
         self.board.forget(key);
-        self.published.lock().remove(key);
+        self.own.forget(key);
     }
 
     fn hpa(&self, pa: &PodAutoscaler, key: &Key) -> (HpaSeen, bool) {

@@ -10,11 +10,15 @@ use crate::{
         autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler},
         keys,
     },
+    controllers::pod_autoscaler::triggers,
     k8s::pod_facts::{self, PodFacts},
 };
 use kube_loops::{
     k8s::owner::{controller_of, group_of},
-    runtime::watches::{Read, Store, Stored, WatchSpec, Watches, interner::Interner},
+    runtime::{
+        loops::Sources,
+        watches::{Store, Stored, WatchSpec, interner::Interner},
+    },
 };
 
 /// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
@@ -45,34 +49,32 @@ pub(in crate::controllers::pod_autoscaler) struct TargetStore {
     pub(in crate::controllers::pod_autoscaler) resource: ApiResource,
     /// Its objects.
     pub(in crate::controllers::pod_autoscaler) store: Store<TargetFacts>,
-    /// Whether every cluster has the kind.
-    pub(in crate::controllers::pod_autoscaler) builtin: bool,
 }
 
 impl Stores {
-    /// The stores; watches that nobody has asked for before start now.
-    pub(in crate::controllers::pod_autoscaler) fn new(watches: &Watches) -> Self {
-        let targets = WATCHED_TARGETS.iter().map(|(group, version, kind, plural)| {
+    /// Opens the stores, and says which keys their changes queue.
+    pub(in crate::controllers::pod_autoscaler) fn open(sources: &mut Sources<'_>) -> Self {
+        let autoscalers = sources.primary_when(WatchSpec::<PodAutoscaler>::all(), triggers::worth_a_pass);
+        let hpas = WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa);
+        let hpas = sources.trigger(hpas, triggers::of_hpa);
+        let pods = sources.reads(pod_facts::watch());
+        let targets = WATCHED_TARGETS.map(|(group, version, kind, plural)| {
             let resource = resource(group, version, kind, plural);
             let spec = WatchSpec::<DynamicObject>::all_of(resource.clone()).keeping(TargetFacts::keep);
-            TargetStore { resource, store: watches.store(spec), builtin: *group == "apps" }
+            let builtin = group == "apps";
+            let store = if builtin { sources.reads(spec) } else { sources.reads_if_served(spec) };
+            // A PodAutoscaler that waits for its target reacts when it appears.
+            let autoscalers = autoscalers.clone();
+            sources.triggered(&store, move |change| {
+                let Some(object) = change.object().filter(|_| triggers::has_appeared(change)) else {
+                    return Vec::new();
+                };
+                let in_namespace = autoscalers.list_in(object.namespace());
+                triggers::that_target(&in_namespace, group, kind, object.name())
+            });
+            TargetStore { resource, store }
         });
-        Self {
-            autoscalers: watches.store(WatchSpec::<PodAutoscaler>::all()),
-            hpas: watches.store(WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa)),
-            pods: pod_facts::store(watches),
-            targets: targets.collect(),
-        }
-    }
-
-    /// All of them.
-    pub(in crate::controllers::pod_autoscaler) fn reads(&self) -> Vec<Read> {
-        let own = [Read::required(&self.autoscalers), Read::required(&self.hpas), Read::required(&self.pods)];
-        let targets = self
-            .targets
-            .iter()
-            .map(|target| Read { optional: !target.builtin, ..Read::required(&target.store) });
-        own.into_iter().chain(targets).collect()
+        Self { autoscalers, hpas, pods, targets: targets.into() }
     }
 
     /// The store of a kind of targets, whatever version of the group a user names; `None`: not watched.

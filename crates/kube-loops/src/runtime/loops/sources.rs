@@ -37,7 +37,8 @@ type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
 type Exists = Box<dyn Fn(&Key) -> bool + Send + Sync>;
 
 impl<'a> Sources<'a> {
-    pub(super) fn new(watches: &'a Watches) -> Self {
+    /// Nothing is declared yet.
+    pub fn new(watches: &'a Watches) -> Self {
         Self { watches, declared: Declared::default() }
     }
 
