@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::api::model::ModelAdapterStatus;
 use kube_fenced_election::clock::Instant;
 use kube_loops::runtime::reconciler::Key;
 
@@ -56,7 +57,15 @@ impl Placements {
         near.filter(move |(_, it)| it.counts(now)).map(|(key, it)| (key.name.as_str(), &*it.pod))
     }
 
-    /// The adapter is gone, or a status shows where it is.
+    /// This status of the adapter is stored. What statuses show counts from now on, and not what was assumed:
+    /// the adapter may leave its pod again at once.
+    pub(super) fn stored(&mut self, key: &Key, status: &ModelAdapterStatus) {
+        if !status.instances.is_empty() {
+            self.forget(key);
+        }
+    }
+
+    /// The adapter is gone.
     pub(super) fn forget(&mut self, key: &Key) {
         self.by_key.remove(key);
     }

@@ -120,6 +120,28 @@ fn bin_pack_fills_and_never_overfills() {
 }
 
 #[test]
+fn a_choice_counts_no_more_once_a_status_has_shown_it() {
+    let mut world = filled(SchedulerPolicy::BinPack, &[("a", 9), ("b", 5)]);
+    world.adapter("first", &json!({"replicas": 1}));
+    let passes = |world: &mut World| {
+        for _ in 0..3 {
+            world.pass("first");
+            world.call_engines();
+        }
+    };
+    passes(&mut world);
+    assert_eq!(instances(&world, "first"), ["a"]);
+    // It leaves the pod within the same second, which has room again.
+    world.edit("first", |adapter| {
+        let nobody = serde_json::from_value(json!({"matchLabels": {"app": "nobody"}}));
+        adapter.spec.pod_selector = Some(nobody.unwrap());
+    });
+    passes(&mut world);
+    assert_eq!(instances(&world, "first"), [""; 0]);
+    assert_eq!(placed(world), ["a"]);
+}
+
+#[test]
 fn bin_pack_does_not_fall_back_to_a_full_pod() {
     let mut world = filled(SchedulerPolicy::BinPack, &[("a", 9), ("b", 10)]);
     world.engine("a").refuses = Some((LoadFailure::Transient, "boom".into()));

@@ -126,7 +126,7 @@ impl Stages for AdapterStages {
 
     async fn publish(
         &self,
-        _: &Key,
+        key: &Key,
         seen: &Snapshot,
         report: &Report,
         status: ModelAdapterStatus,
@@ -134,7 +134,11 @@ impl Stages for AdapterStages {
     ) -> Result<(), Error> {
         let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
         let stored = self.reads.own.replace_status(&pass.writer, adapter, status).await;
-        stored.map(drop).map_err(Error::Status)
+        let stored = stored.map_err(Error::Status)?;
+        if let Some(status) = &stored.status {
+            self.placements.lock().stored(key, status);
+        }
+        Ok(())
     }
 
     fn forget(&self, key: &Key) {

@@ -250,6 +250,7 @@ impl World {
     fn write(&mut self, name: &str, status: ModelAdapterStatus) {
         let stored = self.adapters.get_mut(name).unwrap();
         stored.history.push(status.clone());
+        self.placements.stored(&Key::new("ns", name), &status);
         stored.adapter.status = Some(status);
         self.writes += 1;
     }

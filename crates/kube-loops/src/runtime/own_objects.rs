@@ -40,17 +40,25 @@ impl<K: Stored + Resource> OwnObjects<K> {
 
     /// The object, as the store shows it or as we wrote it last, whichever is newer. `None`: the store has none.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        let mut written = self.written.lock();
         let Some(shown) = self.store.get_key(key) else {
-            written.remove(key);
+            self.written.lock().remove(key);
             return None;
         };
-        let Some(ours) = written.get(key) else { return Some(shown) };
-        if ours.meta().uid == shown.meta().uid && version::before(shown.version(), ours.version()) {
-            return Some(Arc::clone(ours));
+        Some(newest(&mut self.written.lock(), key, shown))
+    }
+
+    /// The objects of one namespace, each as [`Self::get`] has it, sorted by name.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let shown = self.store.list_in(namespace);
+        let mut written = self.written.lock();
+        if written.is_empty() {
+            return shown;
         }
-        written.remove(key);
-        Some(shown)
+        let newest = |object: Arc<K>| {
+            let key = Key::new(namespace, object.name());
+            newest(&mut written, &key, object)
+        };
+        shown.into_iter().map(newest).collect()
     }
 
     /// A write was answered with this.
@@ -65,6 +73,15 @@ impl<K: Stored + Resource> OwnObjects<K> {
     pub fn forget(&self, key: &Key) {
         self.written.lock().remove(key);
     }
+}
+
+fn newest<K: Stored + Resource>(written: &mut HashMap<Key, Arc<K>>, key: &Key, shown: Arc<K>) -> Arc<K> {
+    let Some(ours) = written.get(key) else { return shown };
+    if ours.meta().uid == shown.meta().uid && version::before(shown.version(), ours.version()) {
+        return Arc::clone(ours);
+    }
+    written.remove(key);
+    shown
 }
 
 impl<K> OwnObjects<K>

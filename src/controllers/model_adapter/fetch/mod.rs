@@ -89,7 +89,9 @@ impl Reads {
         let status = adapter.status.clone().unwrap_or_default();
         let unplaced = !pods.iter().any(|pod| status.instances.iter().any(|name| *name == *pod.facts.name));
         if adapter.spec.replicas.is_some() && unplaced {
-            let others = self.stores.adapters.list_in(&key.namespace);
+            // Each as we wrote it last: what was chosen for one stops to be assumed when its status is stored, not when
+            // the store shows that.
+            let others = self.own.list_in(&key.namespace);
             count_models(key, &mut pods, &others, placements, now);
             self.measure(key, &mut pods, placements, now);
         }
