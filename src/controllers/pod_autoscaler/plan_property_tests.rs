@@ -37,20 +37,30 @@ fn any_pa() -> impl Strategy<Value = PodAutoscaler> {
 
 proptest! {
     #[test]
-    fn a_plan_on_its_own_result_is_empty(
-        pa in any_pa(), replicas in 0..30_i32, readings in proptest::collection::vec(any_reading(), 3),
+    fn readings_that_stay_as_they_are_lead_to_rest(
+        // From 1: a target at 0 is left alone unless the spec names 0 as a bound.
+        pa in any_pa(), replicas in 1..30_i32, readings in proptest::collection::vec(any_reading(), 3),
     ) {
+        let (min, max) = (pa.spec.min_replicas.unwrap(), pa.spec.max_replicas);
         let readings: Vec<_> = readings.into_iter().take(pa.spec.metrics_sources.len()).collect();
         let mut world = World::new(pa, replicas);
-        world.round(readings.clone());
-        world.second = 0; // the same round again
-        world.round(readings.clone());
-        let before = world.pa.status.clone();
-        world.second = 0;
-        let (plan, conclusion) = world.round(readings);
-        prop_assert_eq!(plan.steps, []);
-        prop_assert_eq!(conclusion.events, []);
-        prop_assert_eq!(conclusion.status, before);
+        // Each step down takes a window of 30 rounds: after 60 without any step there is nothing to wait for.
+        let (mut quiet, mut rounds) = (0, 0);
+        while quiet < 60 {
+            let (plan, _) = world.round(readings.clone());
+            (quiet, rounds) = (if plan.steps.is_empty() { quiet + 1 } else { 0 }, rounds + 1);
+            prop_assert!(rounds < 1500, "it never comes to rest");
+        }
+        let (status, at_rest) = (world.pa.status.clone(), world.replicas);
+        prop_assert!((min..=max).contains(&at_rest), "{at_rest} of {min}..={max}");
+        for _ in 0..40 {
+            let taken = at(world.second);
+            let (plan, conclusion) = world.round(readings.clone());
+            prop_assert_eq!(plan.remember.decided, Some(taken), "each round is decided");
+            prop_assert_eq!(plan.steps, []);
+            prop_assert_eq!(conclusion.events, []);
+            prop_assert_eq!(&conclusion.status, &status);
+        }
     }
 
     #[test]
