@@ -99,6 +99,8 @@ struct Attempt {
     error: Option<String>,
     retry_at: Option<Instant>,
     call: Option<(u64, Change)>,
+    /// From what the load is made that was ordered last.
+    loading: Option<Arc<str>>,
     loaded: Option<Arc<str>>,
     unloaded: Option<bool>,
     /// When the engine said that it has loaded it, and from what; `None`: a list has shown it since.
@@ -202,6 +204,7 @@ impl Ledger {
         EngineSeen {
             listed,
             call: attempt.call.map(|(_, change)| change),
+            loading: attempt.call.and_then(|_| attempt.loading.clone()),
             failed,
             loaded: attempt.loaded.clone(),
             unloaded: attempt.unloaded,
@@ -271,6 +274,10 @@ impl Ledger {
             (attempt.generation, attempt.ready_since) = (order.generation, order.ready_since);
         }
         attempt.call = Some((number, change));
+        attempt.loading = match &order.what {
+            What::Load { source, .. } => Some(Arc::clone(&source.hash)),
+            What::Unload => None,
+        };
         // What was said before this change proves nothing after it.
         attempt.claimed = None;
         if change == Change::Load {

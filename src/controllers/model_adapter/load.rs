@@ -141,7 +141,8 @@ fn records_hash(
     let is_current = |pod: &PodSeen, standing: &Standing<'_>| match standing {
         Standing::Serving | Standing::Unreachable(_) => true,
         Standing::Due { reload } => !reload,
-        Standing::Waiting => pod.engine.call == Some(Change::Load) && !pod.has_it(),
+        // A load of another version that is under way may still come to its end.
+        Standing::Waiting => pod.engine.loading.as_deref() == Some(want) && !pod.has_it(),
         Standing::Failed(_) => pod.engine.listed == Listed::Known(false),
     };
     let is_kept = |pod: &PodSeen| keep.iter().any(|kept| kept.facts.uid == pod.facts.uid);

@@ -74,6 +74,9 @@ pub(super) struct World {
     pub(super) draw: u64,
     begin: Instant,
     passed: Duration,
+    /// Pods that could not be asked for their version of an adapter, which was another one, when the new one was
+    /// recorded: a later term cannot tell.
+    pub(super) untold: BTreeSet<String>,
     /// Loads that slow engines hold.
     held: Vec<(u64, Arc<Order>)>,
 }
@@ -96,6 +99,7 @@ impl World {
             draw: 0,
             begin: SystemClock.instant(),
             passed: Duration::ZERO,
+            untold: BTreeSet::new(),
             held: Vec::new(),
         }
     }
@@ -296,6 +300,10 @@ impl World {
             Step::Load { pod, source, reload } => self.order(name, &pod, What::Load { source, reload }),
             Step::Unload { pod } => self.order(name, &pod, What::Unload),
             Step::RecordHash { hash } => {
+                let url = &stored.adapter.spec.artifact_url;
+                let is_other = |engine: &Engine| engine.models.get(name).is_some_and(|loaded| loaded != url);
+                let unasked = self.engines.iter().filter(|(_, engine)| engine.unreachable && is_other(engine));
+                self.untold.extend(unasked.map(|(pod, _)| pod.clone()));
                 let annotations = stored.adapter.metadata.annotations.get_or_insert_default();
                 annotations.insert("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash.to_string());
                 self.writes += 1;

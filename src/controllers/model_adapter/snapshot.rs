@@ -67,6 +67,8 @@ pub(super) struct EngineSeen {
     pub(super) listed: Listed,
     /// The change that is under way.
     pub(super) call: Option<Change>,
+    /// Hash of what the load under way is made from; `None`: none is.
+    pub(super) loading: Option<Arc<str>>,
     /// The last attempt to load failed.
     pub(super) failed: Option<Failed>,
     /// Hash of what this term has loaded; `None`: nothing.
