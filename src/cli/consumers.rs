@@ -6,7 +6,8 @@
 use std::{path::PathBuf, time::Duration};
 
 pub use crate::controllers::model_adapter::{
-    EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy,
+    EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
+    SchedulerPolicy,
 };
 
 /// One of the seven controllers.

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use super::{
-    consumers::{EngineMetricsSettings, PrometheusLogin, PrometheusSettings},
+    consumers::{EngineMetricsSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL},
     notice::Notice,
     settings::Surroundings,
 };
 use crate::controllers::model_route::ModelRouteSettings;
+
+/// Variables that AIBrix's manager and gateway share, and that only the gateway uses.
+const OF_THE_GATEWAY: [&str; 2] = ["AIBRIX_POD_DEPLOYMENT_LABEL", "AIBRIX_POD_RAYCLUSTERFLEET_LABEL"];
 
 /// Reads variables and collects what to say about them.
 pub struct Environment<'a> {
@@ -34,14 +37,13 @@ impl<'a> Environment<'a> {
 
     /// Where the policies of the model-adapter controller measure.
     pub fn engine_metrics(&mut self) -> EngineMetricsSettings {
-        let refresh = self.positive("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS", 50);
-        EngineMetricsSettings {
-            refresh_interval: Duration::from_millis(refresh),
-            deployment_label: self.text("AIBRIX_POD_DEPLOYMENT_LABEL", "app.kubernetes.io/name"),
-            fleet_label: self
-                .text("AIBRIX_POD_RAYCLUSTERFLEET_LABEL", "orchestration.aibrix.ai/raycluster-fleet-name"),
-            prometheus: self.prometheus(),
+        for name in OF_THE_GATEWAY {
+            self.refuse(name, "pods are not grouped by a label here, only the gateway does that");
         }
+        let usual = u64::try_from(REFRESH_INTERVAL.as_millis()).unwrap_or(u64::MAX);
+        let refresh = self.positive("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS", usual);
+        let refresh_interval = Duration::from_millis(refresh);
+        EngineMetricsSettings { refresh_interval, prometheus: self.prometheus() }
     }
 
     fn prometheus(&mut self) -> Option<PrometheusSettings> {
@@ -73,6 +75,14 @@ impl<'a> Environment<'a> {
         PrometheusLogin::Password {
             username: username.unwrap_or_default(),
             password: password.unwrap_or_default(),
+        }
+    }
+
+    /// Says that a variable that is set has no effect, and why.
+    fn refuse(&mut self, name: &str, why: &str) {
+        if let Some(text) = self.surroundings.var(name) {
+            let detail = format!("{name}={text:?}: {why}");
+            self.notices.push(Notice::warning("environment variable ignored", detail));
         }
     }
 

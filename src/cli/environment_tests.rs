@@ -23,9 +23,7 @@ fn unset_and_empty_variables_have_their_defaults() {
             ("aibrix-eg", "aibrix-system")
         );
         let metrics = environment.engine_metrics();
-        assert_eq!(metrics.refresh_interval, Duration::from_millis(50));
-        assert_eq!(metrics.deployment_label, "app.kubernetes.io/name");
-        assert_eq!(metrics.fleet_label, "orchestration.aibrix.ai/raycluster-fleet-name");
+        assert_eq!(metrics.refresh_interval, Duration::from_secs(5));
         assert_eq!(metrics.prometheus, None);
         assert_eq!(environment.notices, []);
     }
@@ -63,15 +61,12 @@ fn every_variable_is_read() {
         ("AIBRIX_PROMETHEUS_QUERY_INTERVAL_MS", "300"),
         ("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS", "400"),
         ("PROMETHEUS_ENDPOINT", "http://prometheus:9090"),
-        ("AIBRIX_POD_DEPLOYMENT_LABEL", "a"),
-        ("AIBRIX_POD_RAYCLUSTERFLEET_LABEL", "b"),
     ]);
     let mut environment = Environment::new(&surroundings);
     let route = environment.model_route();
     assert_eq!((route.gateway_name.as_str(), route.gateway_namespace.as_str()), ("gate", "yard"));
     let metrics = environment.engine_metrics();
     assert_eq!(metrics.refresh_interval, Duration::from_secs(1));
-    assert_eq!((metrics.deployment_label.as_str(), metrics.fleet_label.as_str()), ("a", "b"));
     let prometheus = metrics.prometheus.unwrap();
     assert_eq!(prometheus.endpoint, "http://prometheus:9090");
     assert_eq!(prometheus.query_interval, Duration::from_millis(300));

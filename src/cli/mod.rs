@@ -36,6 +36,8 @@ mod crds_tests;
 #[cfg(test)]
 mod deployed_tests;
 #[cfg(test)]
+mod effects_tests;
+#[cfg(test)]
 mod environment_tests;
 #[cfg(test)]
 mod flags_tests;

@@ -30,11 +30,12 @@ fn writes() -> Writes {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
+    let settings = ModelAdapterSettings::default();
     let reads = Reads::new(
         Stores::open(&mut Sources::new(&watches)),
         Arc::new(Calls::new(Arc::clone(&clock))),
-        Arc::new(Scores::new(Arc::clone(&clock), false)),
-        ModelAdapterSettings::default(),
+        Arc::new(Scores::new(Arc::clone(&clock), &settings.metrics)),
+        settings,
         Arc::clone(&clock),
     );
     Writes::new(Arc::new(reads), clock)

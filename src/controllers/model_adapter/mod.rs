@@ -101,7 +101,8 @@ use self::{
 pub use self::{
     card::CARD,
     settings::{
-        EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy,
+        EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
+        SchedulerPolicy,
     },
 };
 
@@ -136,7 +137,7 @@ impl Loop for ModelAdapterLoop {
         let (client, clock) = (term.client.clone(), Arc::clone(&term.clock));
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
         let prometheus = self.settings.metrics.prometheus.clone();
-        let scores = Arc::new(Scores::new(Arc::clone(&clock), prometheus.is_some()));
+        let scores = Arc::new(Scores::new(Arc::clone(&clock), &self.settings.metrics));
         let reads = Arc::new(Reads::new(
             stores,
             Arc::clone(&calls),

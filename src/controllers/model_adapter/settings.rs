@@ -45,15 +45,16 @@ pub struct ModelAdapterSettings {
     pub metrics: EngineMetricsSettings,
 }
 
+/// How old what a pod said may be, unless the environment says so.
+///
+/// DIFFERS: AIBrix scrapes every pod each 50 ms, whether or not anything is placed.
+pub const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Where load and latency of engines are measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineMetricsSettings {
-    /// Scrape period of a pod.
+    /// How old what a pod said may be before it is asked again. It is asked only when an adapter is placed.
     pub refresh_interval: Duration,
-    /// Label that groups the pods of a Deployment.
-    pub deployment_label: String,
-    /// Label that groups the pods of a `RayClusterFleet`.
-    pub fleet_label: String,
     /// Prometheus for what pods do not tell; `None`: off.
     pub prometheus: Option<PrometheusSettings>,
 }
@@ -110,12 +111,7 @@ impl fmt::Debug for PrometheusLogin {
 impl Default for ModelAdapterSettings {
     /// What the flags and the environment say when nobody sets them.
     fn default() -> Self {
-        let metrics = EngineMetricsSettings {
-            refresh_interval: Duration::from_millis(50),
-            deployment_label: String::new(),
-            fleet_label: String::new(),
-            prometheus: None,
-        };
+        let metrics = EngineMetricsSettings { refresh_interval: REFRESH_INTERVAL, prometheus: None };
         let policy = SchedulerPolicy::LeastAdapters;
         Self { policy, runtime_sidecar: false, debug_mode: false, metrics }
     }

@@ -302,7 +302,8 @@ impl World {
             Step::RecordHash { hash } => {
                 let url = &stored.adapter.spec.artifact_url;
                 let is_other = |engine: &Engine| engine.models.get(name).is_some_and(|loaded| loaded != url);
-                let unasked = self.engines.iter().filter(|(_, engine)| engine.unreachable && is_other(engine));
+                let unasked =
+                    self.engines.iter().filter(|(_, engine)| engine.unreachable && is_other(engine));
                 self.untold.extend(unasked.map(|(pod, _)| pod.clone()));
                 let annotations = stored.adapter.metadata.annotations.get_or_insert_default();
                 annotations.insert("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash.to_string());

@@ -19,7 +19,7 @@ use crate::{
     api::keys::{DEFAULT_ENGINE_PORT, ENGINE_LABEL, METRIC_PORT_LABEL},
     controllers::model_adapter::{
         placement::{Mean, Measured, latency_score, throughput_score},
-        settings::{PrometheusLogin, PrometheusSettings, SchedulerPolicy},
+        settings::{EngineMetricsSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy},
     },
     engine::{
         exposition::Families,
@@ -32,9 +32,7 @@ use crate::{
 use kube_fenced_election::clock::{Instant, SharedClock};
 use kube_loops::runtime::reconciler::Key;
 
-/// How long a measurement serves.
-const FRESH: Duration = Duration::from_secs(5);
-/// Likewise, where one pod is asked for after the other.
+/// How long a measurement serves where one pod is asked for after the other.
 const FRESH_QUERIES: Duration = Duration::from_secs(30);
 /// Longest scrape of a pod.
 const SCRAPE: Duration = Duration::from_secs(2);
@@ -84,9 +82,12 @@ struct Score {
 }
 
 impl Scores {
-    /// Nothing is measured. `queries`: a Prometheus server is asked, one pod after the other.
-    pub(in crate::controllers::model_adapter) fn new(clock: SharedClock, queries: bool) -> Self {
-        let fresh = if queries { FRESH_QUERIES } else { FRESH };
+    /// Nothing is measured.
+    pub(in crate::controllers::model_adapter) fn new(
+        clock: SharedClock,
+        settings: &EngineMetricsSettings,
+    ) -> Self {
+        let fresh = if settings.prometheus.is_some() { FRESH_QUERIES } else { settings.refresh_interval };
         Self { state: Mutex::default(), asked: Notify::new(), clock, fresh }
     }
 
