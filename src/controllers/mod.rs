@@ -18,7 +18,9 @@ use kube_loops::{
 };
 
 use self::{
-    model_adapter::ModelAdapterSettings, model_route::ModelRouteSettings, pod_autoscaler::ScaleActions,
+    model_adapter::{ModelAdapterSettings, SourceFailures},
+    model_route::ModelRouteSettings,
+    pod_autoscaler::ScaleActions,
 };
 
 /// Names of all controllers, whether or not this build contains them, in the order in which they are
@@ -42,6 +44,8 @@ pub struct Deps {
     pub metrics: RuntimeMetrics,
     /// The gauge of the PodAutoscaler controller.
     pub scale_actions: ScaleActions,
+    /// Measurements of the ModelAdapter controller that failed.
+    pub source_failures: SourceFailures,
     /// Client towards engines.
     pub engine: EngineClient,
     /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
@@ -76,11 +80,21 @@ impl Deps {
         user_agent: &str,
     ) -> Result<Self, DepsError> {
         let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
+        let source_failures = SourceFailures::register(registry).map_err(DepsError::Metrics)?;
         let engine = EngineClient::new(Limits::default(), user_agent).map_err(DepsError::Engine)?;
         let sync_period = pod_autoscaler::SYNC_PERIOD;
         let model_route = Arc::default();
         let model_adapter = ModelAdapterSettings::default();
-        Ok(Self { watches, metrics, scale_actions, engine, sync_period, model_route, model_adapter })
+        Ok(Self {
+            watches,
+            metrics,
+            scale_actions,
+            source_failures,
+            engine,
+            sync_period,
+            model_route,
+            model_adapter,
+        })
     }
 }
 
@@ -91,11 +105,19 @@ pub fn cards() -> Vec<&'static Card> {
 
 /// The controllers that this build contains.
 pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    let Deps { watches, metrics, scale_actions, engine, sync_period, model_route, model_adapter } =
-        deps.clone();
+    let Deps {
+        watches,
+        metrics,
+        scale_actions,
+        source_failures,
+        engine,
+        sync_period,
+        model_route,
+        model_adapter,
+    } = deps.clone();
     let autoscaler =
         pod_autoscaler::controller(&watches, &metrics, scale_actions, engine.clone(), sync_period);
-    let adapter = model_adapter::controller(&watches, &metrics, engine, model_adapter);
+    let adapter = model_adapter::controller(&watches, &metrics, engine, model_adapter, source_failures);
     let route = model_route::controller(&watches, &metrics, model_route);
     vec![Arc::new(autoscaler), Arc::new(adapter), Arc::new(route)]
 }

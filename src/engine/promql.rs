@@ -28,6 +28,18 @@ impl fmt::Debug for Server {
     }
 }
 
+/// An address for logs, events and conditions: without login, query and fragment.
+pub fn address(endpoint: &str) -> String {
+    let Ok(mut url) = Url::parse(endpoint) else { return "an address that is no URL".to_owned() };
+    // Addresses that cannot have a login have none to remove.
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return url.scheme().to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string().trim_end_matches('/').to_owned()
+}
+
 /// A query brought no number. Never to be read as zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {

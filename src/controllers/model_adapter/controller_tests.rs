@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole terms: watches, passes, calls to engines and writes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::testkit::fake_engine::lora::LoraEngine;
+use crate::testkit::fake_engine::{Page, lora::LoraEngine};
 
-use super::led::{ADAPTERS, Led, PODS, SERVICES, SLICES, condition};
+use super::{ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy};
+
+use super::led::{ADAPTERS, EVENTS, Led, PODS, SERVICES, SLICES, condition};
 
 fn writes(led: &Led) -> Vec<String> {
     let is_event = |asked: &String| asked.contains("/events");
@@ -119,9 +123,70 @@ async fn a_takeover_changes_nothing() {
     })
     .await;
     led.api.change(ADAPTERS, "all", &json!({"metadata": {"labels": {"a": "b"}}}));
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(writes(&led), Vec::<String>::new());
     assert_eq!(led.changes(), []);
     assert_eq!(before[1], led.api.get(ADAPTERS, "one"));
+    led.stop().await;
+}
+
+/// A page with a throughput of `rate` tokens a second.
+fn throughput(rate: u32) -> Page {
+    let gauge = |name: &str| format!("# TYPE vllm:{name} gauge\nvllm:{name}{{model_name=\"base\"}} {rate}\n");
+    Page::ok(gauge("avg_prompt_throughput_toks_per_s") + &gauge("avg_generation_throughput_toks_per_s"))
+}
+
+// scenario: hardening 19
+#[tokio::test]
+async fn a_prometheus_server_that_never_answers_is_named_once_and_delays_no_choice_among_five_hundred_pods() {
+    // Connections are accepted by the kernel, and nobody answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut settings =
+        ModelAdapterSettings { policy: SchedulerPolicy::LeastThroughput, ..ModelAdapterSettings::default() };
+    settings.metrics.prometheus = Some(PrometheusSettings {
+        endpoint: format!("http://user:secret@{address}/"),
+        query_interval: Duration::from_millis(200),
+        query_timeout: Duration::from_secs(1),
+        login: PrometheusLogin::Anonymous,
+    });
+    let led = Led::start_with(settings).await;
+    led.engine.pods.engine(None, LoraEngine::default());
+    led.engine.pods.set(None, "/metrics", throughput(900));
+    for number in 0..500 {
+        let ip = std::net::IpAddr::from([
+            127,
+            3,
+            u8::try_from(number / 250).unwrap(),
+            u8::try_from(number % 250 + 1).unwrap(),
+        ]);
+        if number == 321 {
+            led.engine.pods.engine(Some(ip), LoraEngine::default());
+            led.engine.pods.set(Some(ip), "/metrics", throughput(1));
+        }
+        let labels = json!({"app": "base", "model.aibrix.ai/port": led.engine.port(),
+            "model.aibrix.ai/metric-port": led.engine.port()});
+        let metadata = json!({"name": format!("pod-{number}"), "labels": labels});
+        led.set_pod(1, &json!({"metadata": metadata, "status": {"podIP": ip}}));
+    }
+    led.adapter("sql", &json!({"replicas": 1}));
+    led.running_on("sql", &["pod-321"]).await;
+    led.until("the load to be told", |led| {
+        led.reasons_of_events().contains(&"Loaded".to_owned()).then_some(())
+    })
+    .await;
+    let told: Vec<Value> =
+        led.api.list(EVENTS).into_iter().filter(|event| event["reason"] == "FailedGetMetrics").collect();
+    let message = format!(
+        "failed to query Prometheus at http://{address}: the Prometheus server does not answer; pods are \
+         measured by their own metrics"
+    );
+    assert_eq!(told.iter().map(|event| event["message"].clone()).collect::<Vec<_>>(), [json!(message)]);
+    let failures = "aibrix_model_adapter_metric_source_failures_total";
+    let shown = led.metrics.render();
+    for line in [format!("{failures}{{source=\"pod\"}} 0"), format!("{failures}{{source=\"prometheus\"}} 1")]
+    {
+        assert!(shown.lines().any(|it| it == line), "{shown}");
+    }
     led.stop().await;
 }

@@ -48,6 +48,8 @@ static NETWORKS: AtomicU8 = AtomicU8::new(1);
 pub(super) struct Led {
     pub(super) api: StoredApi,
     pub(super) engine: FakeEngine,
+    /// Metrics of the term that leads.
+    pub(super) metrics: Metrics,
     network: u8,
     settings: ModelAdapterSettings,
     term: Option<TermOf>,
@@ -71,7 +73,7 @@ impl Led {
         }
         let engine = FakeEngine::start(SocketAddr::from(([0, 0, 0, 0], 0))).await.unwrap();
         let network = NETWORKS.fetch_add(1, Ordering::Relaxed);
-        let mut led = Self { api, engine, network, settings, term: None };
+        let mut led = Self { api, engine, metrics: Metrics::new(), network, settings, term: None };
         led.lead();
         led
     }
@@ -82,7 +84,8 @@ impl Led {
         let clock: SharedClock = Arc::new(SystemClock);
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(self.api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
-        let mut deps = Deps::new(watches, runtime, &Metrics::new(), "test").unwrap();
+        self.metrics = Metrics::new();
+        let mut deps = Deps::new(watches, runtime, &self.metrics, "test").unwrap();
         deps.model_adapter = self.settings.clone();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();

@@ -19,6 +19,8 @@ pub(super) struct Memory {
     pub(super) refused: Option<Refused>,
     /// All instances were lost, and none has taken their place yet.
     pub(super) recovering: bool,
+    /// Since when a choice waits for measurements; `None`: none does.
+    pub(super) measuring_since: Option<Timestamp>,
     /// When the deletion of the adapter was first seen.
     pub(super) leaving_since: Option<Timestamp>,
     /// Pods (by uid) that were asked to unload because of the deletion.

@@ -26,6 +26,7 @@ mod ledger;
 mod load;
 pub mod load_retry;
 mod memory;
+mod metrics;
 pub mod objects;
 mod place;
 pub mod placement;
@@ -88,37 +89,35 @@ use kube_loops::runtime::{
 use self::{
     apply::Writes,
     card::LOOP,
-    fetch::{
-        Reads,
-        engines::Engines,
-        runner::Calls,
-        scores::{Meter, Scores},
-        stores::Stores,
-    },
+    fetch::{Reads, engines::Engines, meter::Meter, runner::Calls, scores::Scores, stores::Stores},
     reconcile::AdapterStages,
 };
 
 pub use self::{
     card::CARD,
+    metrics::SourceFailures,
     settings::{
         EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
         SchedulerPolicy,
     },
 };
 
-/// The controller, with a client towards engines and how pods are chosen and called.
+/// The controller, with a client towards engines, how pods are chosen and called, and a counter of measurements that
+/// failed.
 pub fn controller(
     watches: &Watches,
     metrics: &RuntimeMetrics,
     engine: EngineClient,
     settings: ModelAdapterSettings,
+    failures: SourceFailures,
 ) -> LoopController {
-    LoopController::new(&CARD, watches, metrics).with(ModelAdapterLoop { engine, settings })
+    LoopController::new(&CARD, watches, metrics).with(ModelAdapterLoop { engine, settings, failures })
 }
 
 struct ModelAdapterLoop {
     engine: EngineClient,
     settings: ModelAdapterSettings,
+    failures: SourceFailures,
 }
 
 impl Loop for ModelAdapterLoop {
@@ -136,7 +135,6 @@ impl Loop for ModelAdapterLoop {
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {
         let (client, clock) = (term.client.clone(), Arc::clone(&term.clock));
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
-        let prometheus = self.settings.metrics.prometheus.clone();
         let scores = Arc::new(Scores::new(Arc::clone(&clock), &self.settings.metrics));
         let reads = Arc::new(Reads::new(
             stores,
@@ -145,7 +143,13 @@ impl Loop for ModelAdapterLoop {
             self.settings.clone(),
             Arc::clone(&clock),
         ));
-        let meter = Meter::new(self.engine.clone(), client.clone(), self.settings.policy, prometheus);
+        let meter = Meter::new(
+            self.engine.clone(),
+            client.clone(),
+            &self.settings,
+            self.failures.clone(),
+            Arc::clone(&clock),
+        );
         let engines = Engines { engine: self.engine.clone(), client, fence: term.fence.clone() };
         let (called, measured) = (term.enqueue.clone(), term.enqueue.clone());
         term.run_beside("engine calls", async move { calls.run(&engines, |key| called.add(key)).await });

@@ -18,6 +18,8 @@ use super::{
     steps::{Plan, Reservation},
 };
 
+/// How long a choice waits for measurements: then it is made on those that are known.
+const MEASURING: Duration = Duration::from_secs(10);
 /// How long a pod must be ready before it is chosen.
 const STABLE: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,7 @@ pub(super) fn plan_place<'a>(
         Some(pod) => pod,
         None => choose(plan, seen, draft, now)?,
     };
+    plan.remember.measuring_since = None;
     let is_stored = status::stored_choice(&stored) == Some(first.name());
     if !is_stored {
         let name = status::full_name(&seen.adapter);
@@ -91,9 +94,15 @@ fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Times
         draft.phase(status::PENDING);
         return None;
     }
-    let candidates: Option<Vec<Candidate>> = old.iter().map(|pod| candidate(seen, pod)).collect();
-    // Measurements are under way; their end is a trigger.
-    let candidates = candidates?;
+    if measures(seen.policy) {
+        if let Some(trouble) = &seen.source_trouble {
+            plan.warn_once(status::FAILED_GET_METRICS, trouble.clone());
+        }
+        if old.iter().any(|pod| pod.measured.is_none()) && awaits_measurements(plan, now) {
+            return None;
+        }
+    }
+    let candidates: Vec<Candidate> = old.iter().map(|pod| candidate(pod)).collect();
     let pick = pick(seen, &candidates);
     if pick.is_none() {
         let message = format!("no pod has room: every candidate serves {CAPACITY} models or more");
@@ -104,9 +113,24 @@ fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Times
     find(&seen.pods, &pick?.name)
 }
 
-fn candidate(seen: &Snapshot, pod: &PodSeen) -> Option<Candidate> {
-    let measured = if measures(seen.policy) { pod.measured? } else { Measured::Missing };
-    Some(Candidate { name: pod.name().to_owned(), models: pod.models, measured })
+/// Whether a choice waits (on) for measurements that are under way. Their end is a trigger, and so is that of
+/// the wait.
+fn awaits_measurements(plan: &mut Plan, now: Timestamp) -> bool {
+    // A clock that was set back must not make the wait longer.
+    let since = plan.remember.measuring_since.filter(|since| *since <= now).unwrap_or(now);
+    let waited = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
+    let waits = waited < MEASURING;
+    if waits {
+        plan.remember.measuring_since = Some(since);
+        plan.within(MEASURING.saturating_sub(waited));
+    }
+    waits
+}
+
+/// A pod that has not been measured in time comes last, like one that does not answer.
+fn candidate(pod: &PodSeen) -> Candidate {
+    let measured = pod.measured.unwrap_or(Measured::Unreachable);
+    Candidate { name: pod.name().to_owned(), models: pod.models, measured }
 }
 
 /// Whether a policy needs measurements.

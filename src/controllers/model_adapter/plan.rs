@@ -76,6 +76,9 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
         return plan;
     }
     let stored = seen.status();
+    if !stored.instances.is_empty() {
+        plan.remember.measuring_since = None;
+    }
     // Whoever wrote a name twice: one pod is one instance.
     let mut named = BTreeSet::new();
     let instances = stored.instances.iter().filter(|name| named.insert(name.as_str()));

@@ -220,6 +220,7 @@ impl World {
             pods,
             outside,
             chosen: self.placements.chosen(&key, now).map(Box::from),
+            source_trouble: None,
             draw: self.draw,
             service: stored.service,
             slice: stored.slice,

@@ -31,6 +31,8 @@ pub(super) struct Snapshot {
     pub(super) chosen: Option<Box<str>>,
     /// [`super::placements::Placements::changes`] when the models were counted.
     pub(super) placements: u64,
+    /// Why the source that the measurements of all pods share fails; `None`: it does not, or there is none.
+    pub(super) source_trouble: Option<String>,
     /// Source of randomness of this pass.
     pub(super) draw: u64,
     /// The Service with its name.

@@ -50,6 +50,7 @@ pub(super) const UNLOADED: &str = "Unloaded";
 pub(super) const LOAD_FAILED: &str = "LoadFailed";
 pub(super) const MAX_RETRIES: &str = "MaxRetriesExceeded";
 pub(super) const RESOURCE_CONFLICT: &str = "ResourceConflict";
+pub(super) const FAILED_GET_METRICS: &str = "FailedGetMetrics";
 pub(super) const NAME_CONFLICT: &str = "NameConflict";
 
 /// Longest part of a message that one pod gets, in bytes.

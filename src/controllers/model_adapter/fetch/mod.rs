@@ -3,12 +3,15 @@
 //! no request.
 
 pub(super) mod engines;
+pub(super) mod meter;
 pub(super) mod runner;
 pub(super) mod scores;
 pub(super) mod stores;
 
 #[cfg(test)]
 mod runner_tests;
+#[cfg(test)]
+mod scores_tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -108,6 +111,7 @@ impl Reads {
             outside,
             chosen: placements.chosen(key, now).map(Box::from),
             placements: placements.changes(),
+            source_trouble: self.readings.trouble(),
             draw: rand::random(),
             service: service.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
             slice: slice.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),

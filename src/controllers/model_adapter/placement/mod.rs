@@ -35,7 +35,7 @@ pub enum Measured {
     Score(f64),
     /// The pod answered, without the metrics: it counts as idle.
     Missing,
-    /// The pod did not answer: it comes last.
+    /// The pod did not answer, or not in time: it comes last.
     Unreachable,
 }
 
