@@ -6,11 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube_fenced_election::clock::Timestamp;
 
+use super::steps::EventDraft;
+
+/// Events that are kept for a status that can be written; beyond, the oldest are lost.
+const UNTOLD: usize = 32;
+
 /// Memory of one ModelAdapter; a fresh one knows nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Memory {
     /// Failures in a row of a pod (by uid) that events have told of.
     pub(super) told: BTreeMap<Box<str>, u32>,
+    /// Events of former passes whose status could not be written, oldest first.
+    pub(super) untold: Vec<EventDraft>,
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
     /// Pods (by uid) on which the adapter is not wanted any more.
@@ -25,6 +32,21 @@ pub(super) struct Memory {
     pub(super) leaving_since: Option<Timestamp>,
     /// Pods (by uid) that were asked to unload because of the deletion.
     pub(super) dismissed: BTreeSet<Box<str>>,
+}
+
+impl Memory {
+    /// The events that a pass has to send, with those that former passes could not: each once.
+    pub(super) fn with_untold(&self, events: Vec<EventDraft>) -> Vec<EventDraft> {
+        let mut all = self.untold.clone();
+        for event in events {
+            if !all.contains(&event) {
+                all.push(event);
+            }
+        }
+        let surplus = all.len().saturating_sub(UNTOLD);
+        all.drain(..surplus);
+        all
+    }
 }
 
 /// A pod on which the adapter is not wanted any more.

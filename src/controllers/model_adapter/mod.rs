@@ -65,6 +65,8 @@ mod plan_tests;
 #[cfg(test)]
 mod publish_tests;
 #[cfg(test)]
+mod reconcile_tests;
+#[cfg(test)]
 mod simulated;
 #[cfg(test)]
 mod source_tests;

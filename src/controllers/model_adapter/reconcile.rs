@@ -101,27 +101,18 @@ impl Stages for AdapterStages {
         let serves = plan.serves && report.error.is_none();
         let status = plan.status.take().filter(|_| !report.released);
         let status = status.map(|status| conclude(adapter, status, serves, report.failed.take(), pass.now));
-        // What was not stored is told again: by the status, and by the events that go with it.
-        let untold = Memory {
-            told: state.told.clone(),
-            warned: state.warned.clone(),
-            recovering: state.recovering || plan.remember.recovering,
-            ..plan.remember.clone()
-        };
+        let events = state.with_untold(std::mem::take(&mut plan.events));
+        // While all were lost, every status has to say so until one is stored.
+        let recovering = state.recovering || plan.remember.recovering;
+        let untold = Memory { untold: events.clone(), recovering, ..plan.remember.clone() };
+        let told = Memory { untold: Vec::new(), ..plan.remember };
         let next = match (report.error.take(), plan.again) {
             (Some(error), _) => Next::Fail(error),
             (None, true) => Next::Again,
             (None, false) => Next::End(plan.requeue.map_or(Outcome::Done, Outcome::RequeueAfter)),
         };
-        let events = plan.events.into_iter().map(|draft| events::about(adapter, draft));
-        Conclusion {
-            status,
-            untold,
-            events: Vec::new(),
-            events_with_status: events.collect(),
-            told: plan.remember,
-            next,
-        }
+        let events = events.into_iter().map(|draft| events::about(adapter, draft));
+        Conclusion { status, untold, events: Vec::new(), events_with_status: events.collect(), told, next }
     }
 
     async fn publish(

@@ -55,6 +55,8 @@ mod plan_property_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod reconcile_tests;
+#[cfg(test)]
 mod targets_tests;
 #[cfg(test)]
 mod triggers_tests;
