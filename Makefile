@@ -40,7 +40,7 @@ demo: tools ## three managers, fake engines, an autoscaler at work, a LoRA and a
 	@$(SANDBOX) $(CARGO) run --offline --quiet --example demo
 
 build-tests: tools
-	$(CARGO) build --locked --tests
+	$(CARGO) build --locked --workspace --tests
 
 test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
@@ -49,7 +49,7 @@ check: ## static checks: format, lints, documentation, dependencies, scripts
 	@CARGO=$(CARGO) dev/check.sh
 
 fmt: ## format the sources
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 bench: tools ## figures on memory, requests and hand-over; MANAGER=path measures another manager, ONLY=name one thing
 	$(CARGO) build --locked --release --bins
