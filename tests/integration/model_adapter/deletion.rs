@@ -8,10 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::wait::{instant, throughout};
+use crate::support::wait::instant;
 
 use super::{
-    scene::{Call, Scene, finalizers, message, phase},
+    scene::{Call, Scene, finalizers, message, phase, version},
     sidecar::pod_with_sidecar,
     world::{SOON, bare},
 };
@@ -41,12 +41,14 @@ async fn deleted_adapter_is_unloaded_everywhere_before_it_goes() {
     for pod in [direct, beside] {
         assert!(scene.engines.loaded(pod).is_empty());
     }
-    // And it stays so.
-    throughout(Duration::from_secs(3), "nobody loads what is gone", async || {
-        let loads = scene.count(direct, Call::Load) + scene.count(beside, Call::Load);
-        if loads == 2 { Ok(()) } else { Err(format!("{loads} loads")) }
-    })
-    .await;
+    // And it stays so: nobody loads what is gone, while what came later is loaded.
+    let mut later = it.clone();
+    later["metadata"]["name"] = json!("later");
+    scene.run(&later, &["web-0", "web-1"]).await;
+    for pod in [direct, beside] {
+        assert_eq!(scene.engines.loaded(pod).into_keys().collect::<Vec<_>>(), ["later"]);
+        assert_eq!(scene.count(pod, Call::Load), 2);
+    }
 }
 
 // scenario: model-adapter-and-router 48
@@ -142,12 +144,9 @@ async fn adapter_without_a_selector_fails_and_can_be_deleted() {
         let seen = scene.until_said(&it, "Ready", "False/ValidationFailed", SOON).await;
         assert_eq!(phase(&seen), "Failed");
         assert_eq!(message(&seen, "Ready"), "spec.podSelector is required");
-        let version = super::scene::version(&seen);
-        throughout(Duration::from_secs(3), "it is left alone", async || {
-            let seen = scene.get(&it).await.ok_or("gone")?;
-            if super::scene::version(&seen) == version { Ok(()) } else { Err(seen["status"].to_string()) }
-        })
-        .await;
+        let touched = scene.looked_at_again(&world.manager, &it).await;
+        let seen = scene.get(&it).await.expect("it is there");
+        assert_eq!(version(&seen), version(&touched), "it is left alone: {}", seen["status"]);
         scene.delete(&it).await;
         scene.until_gone(&it, SOON).await;
     }
@@ -173,11 +172,9 @@ async fn foreign_finalizers_are_kept() {
     let seen = scene.until(&it, SOON, "ours is gone", |seen| !finalizers(seen).contains(&ours)).await;
     assert_eq!(finalizers(&seen), ["example.com/first", "example.com/second"]);
     assert_eq!(scene.count(pod, Call::Unload), 1);
-    throughout(Duration::from_secs(2), "it is not guarded again", async || {
-        let seen = scene.get(&it).await.ok_or("gone")?;
-        if finalizers(&seen).len() == 2 { Ok(()) } else { Err(seen["metadata"].to_string()) }
-    })
-    .await;
+    scene.looked_at_again(&world.manager, &it).await;
+    let seen = scene.get(&it).await.expect("it is there");
+    assert_eq!(finalizers(&seen).len(), 2, "it is not guarded again: {}", seen["metadata"]);
     scene.patch(&it, &json!({"metadata": {"finalizers": null}})).await;
     scene.until_gone(&it, SOON).await;
 }
@@ -193,9 +190,8 @@ async fn load_that_was_under_way_is_unloaded_too() {
     scene.until_asked(pod, Call::Load, 1, SOON).await;
     scene.delete(&it).await;
     scene.until_gone(&it, Duration::from_secs(35)).await;
-    throughout(Duration::from_secs(5), "the engine does not keep what nobody knows of", async || {
-        let loaded = scene.engines.loaded(pod);
-        if loaded.is_empty() { Ok(()) } else { Err(format!("{loaded:?}")) }
-    })
-    .await;
+    // A load that began later takes as long: when that has ended, the engine has ended the first one, too.
+    scene.run(&scene.adapter("later"), &["web-0"]).await;
+    let loaded: Vec<_> = scene.engines.loaded(pod).into_keys().collect();
+    assert_eq!(loaded, ["later"], "the engine does not keep what nobody knows of");
 }

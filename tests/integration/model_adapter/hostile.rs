@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Input that is wrong or meant badly, on objects that admission did not see and from engines.
 
-use std::time::Duration;
-
 use aibrix_controller_manager::testkit::fake_engine::{Fault, LoraEngine, Page};
 use http::StatusCode;
 use serde_json::json;
-
-use crate::support::wait::throughout;
 
 use super::{
     scene::{Call, ENGINE, Scene, counts, message, phase, said},
@@ -216,9 +212,6 @@ async fn stale_annotations_of_a_go_manager_are_ignored() {
     });
     scene.run(&it, &["web-0"]).await;
     // Adopted without a load, and not loaded again later either.
-    throughout(Duration::from_secs(3), "it is adopted", async || {
-        let loads = scene.count(pod, Call::Load) + scene.count(pod, Call::Unload);
-        if loads == 0 { Ok(()) } else { Err(format!("{loads} changes")) }
-    })
-    .await;
+    scene.looked_at_again(&world.manager, &it).await;
+    assert_eq!(scene.count(pod, Call::Load) + scene.count(pod, Call::Unload), 0, "it is adopted");
 }

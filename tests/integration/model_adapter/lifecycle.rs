@@ -6,11 +6,11 @@ use std::time::Duration;
 use aibrix_controller_manager::testkit::fake_engine::LoraEngine;
 use serde_json::json;
 
-use crate::support::wait::{instant, throughout};
+use crate::support::wait::instant;
 
 use super::{
     scene::{Call, Scene, condition, counts, finalizers, instances, message, phase, said},
-    world::{NEXT_LOOK, PERIOD, SOON, bare},
+    world::{NEXT_LOOK, SOON, bare},
 };
 
 const FINALIZER: &str = "adapter.model.aibrix.ai/finalizer";
@@ -87,17 +87,16 @@ async fn pods_that_cannot_host_are_neither_called_nor_counted() {
     let it = scene.adapter("sql");
     let seen = scene.run(&it, &["good"]).await;
     assert_eq!(counts(&seen), (1, 1, 1));
-    throughout(PERIOD, "only one pod is called", async || {
-        let called: Vec<_> = [unready, leaving, homeless, stranger]
-            .into_iter()
-            .filter(|pod| !scene.engines.journal.of(*pod).is_empty())
-            .collect();
-        let far_away = elsewhere.engines.journal.of(far);
-        let seen = scene.get(&it).await.ok_or("gone")?;
-        let quiet = called.is_empty() && far_away.is_empty() && counts(&seen) == (1, 1, 1);
-        if quiet { Ok(()) } else { Err(format!("{called:?} {far_away:?} {}", seen["status"])) }
-    })
-    .await;
+    scene.looked_at_again(&world.manager, &it).await;
+    // The engine's own list is asked for each period.
+    let asked = scene.count(good, Call::Models);
+    scene.until_asked(good, Call::Models, asked + 1, SOON).await;
+    for pod in [unready, leaving, homeless, stranger] {
+        assert_eq!(scene.engines.journal.of(pod), [], "only one pod is called");
+    }
+    assert_eq!(elsewhere.engines.journal.of(far), [], "only one pod is called");
+    let seen = scene.get(&it).await.expect("it is there");
+    assert_eq!(counts(&seen), (1, 1, 1));
     assert_eq!(scene.count(good, Call::Load), 1);
 }
 

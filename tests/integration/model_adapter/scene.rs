@@ -22,7 +22,9 @@ use crate::support::{
     ControlPlane, eventually,
     history::History,
     kubelet::{Kubelet, conditions, running},
+    manager::Manager,
     objects,
+    passes::Passes,
 };
 
 use super::world::SOON;
@@ -177,6 +179,22 @@ impl Scene {
     /// The pod has been ready for that long, or is not ready.
     pub(super) async fn set_ready(&self, name: &str, ready: bool, since: Duration) {
         self.kubelet.patch(name, &json!({"conditions": conditions(ready, since)})).await;
+    }
+
+    /// Touches an adapter, twice, and each time waits until a pass for it has ended: the second began after this
+    /// call. Yields the adapter as it was stored when it was touched last.
+    pub(super) async fn looked_at_again(&self, manager: &Manager, adapter: &Value) -> Value {
+        let passes = Passes::of(manager, &self.ns, name_of(adapter));
+        let mut stored = Value::Null;
+        for touched in 0..2 {
+            let ended = passes.ended();
+            let patch =
+                json!({"metadata": {"annotations": {"example.com/touched": format!("{ended}-{touched}")}}});
+            let patched = objects::patch(&self.client, adapter, &patch).await;
+            stored = serde_json::to_value(patched).expect("JSON");
+            passes.until(ended + 1).await;
+        }
+        stored
     }
 
     /// Reads an object; `None`: it is not there.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use aibrix_controller_manager::testkit::fake_engine::LoraEngine;
 use serde_json::json;
 
-use crate::support::wait::{instant, throughout};
+use crate::support::wait::instant;
 
 use super::{
     scene::{Call, Scene, counts, instances, message, phase, said, told},
-    world::{PERIOD, SOON, STABLE, bare},
+    world::{SOON, STABLE, bare},
 };
 
 // scenario: model-adapter-and-router 26
@@ -177,16 +177,10 @@ async fn adapter_without_another_pod_serves_nowhere() {
     scene.until_endpoints("sql", &[], SOON).await;
     let seen = scene.until_said(&it, "Ready", "False/ModelAdapterUnavailable", SOON).await;
     assert_eq!((phase(&seen).as_str(), counts(&seen)), ("Pending", (0, 1, 0)));
-    throughout(Duration::from_secs(3), "the stale pod stays out", async || {
-        let seen = scene.get(&it).await.ok_or("gone")?;
-        let ready = said(&seen, "Ready");
-        if instances(&seen).is_empty() && ready.starts_with("False/") {
-            Ok(())
-        } else {
-            Err(seen["status"].to_string())
-        }
-    })
-    .await;
+    scene.looked_at_again(&world.manager, &it).await;
+    let seen = scene.get(&it).await.expect("it is there");
+    let out = instances(&seen).is_empty() && said(&seen, "Ready").starts_with("False/");
+    assert!(out, "the stale pod stays out: {}", seen["status"]);
     // A pod that comes and has been ready for long enough takes it.
     let next = scene.pod("web-1").await;
     scene.until_on(&it, &["web-1"], SOON).await;
@@ -229,10 +223,9 @@ async fn placement_stays_while_its_pod_does() {
     scene.run(&it, &["web-1"]).await;
     // A pod that sorts first and is as empty as can be.
     let other = scene.pod("web-0").await;
-    throughout(PERIOD, "nothing moves", async || {
-        let seen = scene.get(&it).await.ok_or("gone")?;
-        let stays = instances(&seen) == ["web-1"] && scene.count(other, Call::Load) == 0;
-        if stays { Ok(()) } else { Err(seen["status"].to_string()) }
-    })
-    .await;
+    scene.until(&it, SOON, "the other is a candidate", |seen| counts(seen).0 == 2).await;
+    scene.looked_at_again(&world.manager, &it).await;
+    let seen = scene.get(&it).await.expect("it is there");
+    assert_eq!(instances(&seen), ["web-1"], "nothing moves: {}", seen["status"]);
+    assert_eq!(scene.count(other, Call::Load), 0);
 }

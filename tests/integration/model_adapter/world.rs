@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::support::{ControlPlane, Options, manager::Manager};
+use crate::support::{ControlPlane, Options, manager::Manager, passes::LOG_PASSES};
 
 /// Arguments of a manager with nothing but the model adapter, and the sidecar as it is shipped.
 pub(super) const ALONE: [&str; 3] =
@@ -14,8 +14,6 @@ pub(super) const ALONE: [&str; 3] =
 pub(super) const LEASE: &str = "aibrix-model-adapter-controller";
 /// Bound for what takes a moment, on a machine that has other things to do.
 pub(super) const SOON: Duration = Duration::from_secs(30);
-/// Time between two looks at an adapter at rest, with its jitter.
-pub(super) const PERIOD: Duration = Duration::from_secs(11);
 /// Bound for what the next look at rest brings.
 pub(super) const NEXT_LOOK: Duration = Duration::from_secs(20);
 /// How long a pod has to be ready before an adapter that wants one pod is placed on it.
@@ -37,7 +35,8 @@ impl World {
     /// A world of one's own with a manager of these arguments.
     pub(super) async fn with(args: &[&str]) -> Self {
         let plane = plane().await;
-        let manager = Manager::start(&plane, args).await;
+        let args: Vec<&str> = args.iter().copied().chain([LOG_PASSES]).collect();
+        let manager = Manager::start(&plane, &args).await;
         manager.wait_ready().await;
         Self { plane, manager }
     }

@@ -22,6 +22,7 @@
 //! | [`wall_clock`] | another wall clock for a manager |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`authority`], [`reviews`] | a CA for webhooks whose certificates the test makes; asking a webhook as the API server does |
+//! | [`passes`] | passes of loops: what shows that an object was looked at again |
 //! | [`probes`] | the seven controllers, their Leases, and the loops that stand in for some |
 //! | [`objects`] | builders of Kubernetes objects as JSON |
 //! | [`wait`] | waiting with a deadline that says what was seen last |
@@ -68,6 +69,7 @@ pub(crate) mod manager;
 pub(crate) mod objects;
 pub(crate) mod older;
 mod parts;
+pub(crate) mod passes;
 pub(crate) mod ports;
 pub(crate) mod probes;
 pub(crate) mod process;
