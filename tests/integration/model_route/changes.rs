@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::world::{
-    MARKER, WHILE, annotated, backend, deployment, grant, hand_written, labelled, paths, route, stay, until,
+    MARKER, annotated, backend, deployment, grant, hand_written, labelled, paths, route, stay, until,
     until_gone, until_there, workload, world,
 };
 use crate::support::objects;
@@ -74,7 +74,7 @@ async fn workloads_that_share_a_model_share_its_route() {
     until_there(&client, &ours).await;
     until_there(&client, &grant(&one)).await;
     objects::delete(&client, &first).await;
-    stay(&client, &[&ours, &grant(&one)], WHILE).await;
+    stay(plane, &[&ours, &grant(&one)]).await;
     // Of another namespace: the route stays where it leads while that is there, then is led to the other.
     let third = created(&client, &two, "third", &one).await;
     until_there(&client, &grant(&two)).await;
@@ -87,7 +87,7 @@ async fn workloads_that_share_a_model_share_its_route() {
     // Of another Service.
     let fourth = annotated(deployment(&two, "fourth", &one), "model.aibrix.ai/service-name", "other");
     objects::create(&client, &fourth).await;
-    stay(&client, &[&ours], WHILE).await;
+    stay(plane, &[&ours]).await;
     objects::delete(&client, &third).await;
     until(&client, &ours, "it is led to the other Service", |it| backend(it).1 == "other").await;
     objects::delete(&client, &fourth).await;
@@ -108,7 +108,7 @@ async fn a_grant_stays_for_whatever_kind_needs_it_and_is_never_rewritten() {
     until_there(&client, &grant(&ns)).await;
     objects::delete(&client, &web).await;
     until_gone(&client, &route(&format!("{}-router", model("web")))).await;
-    stay(&client, &[&grant(&ns)], WHILE).await;
+    stay(plane, &[&grant(&ns)]).await;
     assert!(objects::get(&client, &grant(&ns)).await.is_some());
     objects::delete(&client, &lora).await;
     until_gone(&client, &grant(&ns)).await;
@@ -124,7 +124,7 @@ async fn a_grant_stays_for_whatever_kind_needs_it_and_is_never_rewritten() {
     objects::create(&client, &own).await;
     created(&client, &other, "web", &other).await;
     until_there(&client, &route(&format!("{other}-router"))).await;
-    stay(&client, &[&grant(&other)], WHILE).await;
+    stay(plane, &[&grant(&other)]).await;
     assert_eq!(objects::get(&client, &grant(&other)).await.expect("the grant")["spec"], own["spec"]);
 }
 
@@ -170,13 +170,13 @@ async fn a_route_of_somebody_else_is_not_modified_and_goes_with_its_last_workloa
     let web = created(&client, &ns, "web", &ns).await;
     let more = created(&client, &ns, "more", &other).await;
     until_there(&client, &grant(&ns)).await;
-    stay(&client, &[&shaped, &own], WHILE).await;
+    stay(plane, &[&shaped, &own]).await;
     assert_eq!(objects::get(&client, &shaped).await.expect("there")["metadata"].get("annotations"), None);
     objects::delete(&client, &web).await;
     until_gone(&client, &shaped).await;
     objects::delete(&client, &more).await;
     until_gone(&client, &grant(&ns)).await;
-    stay(&client, &[&own], WHILE).await;
+    stay(plane, &[&own]).await;
     assert!(objects::get(&client, &own).await.is_some());
 }
 
@@ -211,7 +211,7 @@ async fn reserved_routes_are_neither_altered_nor_deleted_nor_made() {
     // It is not made.
     let web = created(&client, &ns, "web", "aibrix-reserved").await;
     until_there(&client, &grant(&ns)).await;
-    stay(&client, &[&reserved], WHILE).await;
+    stay(plane, &[&reserved]).await;
     assert!(objects::get(&client, &reserved).await.is_none());
     objects::delete(&client, &web).await;
     until_gone(&client, &grant(&ns)).await;
@@ -221,10 +221,10 @@ async fn reserved_routes_are_neither_altered_nor_deleted_nor_made() {
     objects::create(&client, &own).await;
     let web = created(&client, &ns, "web", "aibrix-reserved").await;
     until_there(&client, &grant(&ns)).await;
-    stay(&client, &[&reserved], WHILE).await;
+    stay(plane, &[&reserved]).await;
     objects::delete(&client, &web).await;
     until_gone(&client, &grant(&ns)).await;
-    stay(&client, &[&reserved], WHILE).await;
+    stay(plane, &[&reserved]).await;
     assert_eq!(
         objects::get(&client, &reserved).await.expect("there")["spec"]["rules"].as_array().unwrap().len(),
         1

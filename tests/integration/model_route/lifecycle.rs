@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{
-    ALONE, LEASE, SOON, WHILE, backend, crd, deployment, grant, hand_written, install, labelled, plane,
-    route, standalone, start, stay, until, until_gone, until_served, until_there, workload,
+    ALONE, LEASE, SOON, backend, crd, deployment, grant, hand_written, install, labelled, plane, route,
+    standalone, start, stay, until, until_gone, until_served, until_there, workload,
 };
 use crate::support::{
     ControlPlane, Options, eventually,
     holders::{holders, wait_all_held},
     install::NAMESPACE,
-    leases::who_wrote_without_lease,
+    leases::{history_of, who_wrote_without_lease},
     manager::Manager,
     objects,
     tools::gateway_crd,
-    wait::{now, throughout},
+    wait::now,
 };
 
 /// Bound for what is looked up again each half minute.
@@ -81,11 +81,22 @@ async fn a_restart_changes_nothing_but_tidies_up_what_was_left() {
     let again = start(&plane, &[]).await;
     until_gone(&client, &left).await;
     until_gone(&client, &grant(&gone)).await;
-    throughout(WHILE, "nothing else changes", async || {
-        let now = versions().await;
-        if now == before { Ok(()) } else { Err(format!("{before:?} {now:?}")) }
+    // It looks at all of them when it takes over.
+    eventually(SOON, "all are looked at, and nothing is left to do", async || {
+        let label = "controller=\"model-route-controller\"";
+        let mut values = Vec::new();
+        for series in [
+            format!("controller_runtime_reconcile_time_seconds_count{{{label}}}"),
+            format!("workqueue_depth{{{label},name=\"model-route-controller\"}}"),
+            format!("controller_runtime_active_workers{{{label}}}"),
+        ] {
+            values.push(again.metric(&series).await.map_err(|error| error.to_string())?.ok_or(series)?);
+        }
+        let looked_at = f64::from(u32::try_from(before.len()).unwrap_or(u32::MAX));
+        if values[0] >= looked_at && values[1..] == [0.0, 0.0] { Ok(()) } else { Err(format!("{values:?}")) }
     })
     .await;
+    assert_eq!(versions().await, before, "nothing else changes");
     // Nothing but those two was written, nor told.
     let mut log = plane.audit();
     let mut writes: Vec<_> = log
@@ -122,14 +133,11 @@ async fn kinds_that_are_absent_are_waited_for_and_used_when_they_come() {
         if value == Some(1.0) { Ok(()) } else { Err(format!("{value:?}")) }
     })
     .await;
-    throughout(WHILE, "it takes no Lease", async || {
-        let held = holders(&client, NAMESPACE).await.map_err(|error| error.to_string())?;
-        if held.get(LEASE).is_none_or(String::is_empty) { Ok(()) } else { Err(format!("{held:?}")) }
-    })
-    .await;
-
+    let installed = now();
     plane.install_gateway_api().await;
     leads(&client, &manager, PROBED).await;
+    let taken = history_of(plane.audit().entries(), NAMESPACE, LEASE);
+    assert!(taken.iter().all(|it| it.received > installed), "it took no Lease before: {taken:?}");
     until_there(&client, &route(&format!("{ns}-router"))).await;
     until_there(&client, &grant(&ns)).await;
 
@@ -213,25 +221,25 @@ async fn a_kind_that_goes_out_of_sight_takes_no_route_with_it() {
     let absent = "aibrix_controller_state{controller=\"model-route-controller\",state=\"running\"}";
     assert_eq!(manager.metric(absent).await.expect("metrics"), Some(1.0));
     let kept: Vec<&Value> = routes.iter().collect();
-    stay(&client, &kept, Duration::from_secs(10)).await;
+    stay(&plane, &kept).await;
     // Nor does a manager tidy up that starts now.
     stop(&manager).await;
     let again = start(&plane, &[]).await;
     leads(&client, &again, SOON).await;
-    stay(&client, &kept, Duration::from_secs(5)).await;
+    stay(&plane, &kept).await;
     assert!(objects::get(&client, &grant(&ns)).await.is_some());
     // One goes in the meantime.
     let mut hidden = fleet("goes");
     hidden["apiVersion"] = json!("orchestration.aibrix.ai/v1alpha0");
     objects::delete(&client, &hidden).await;
-    stay(&client, &kept, WHILE).await;
+    stay(&plane, &kept).await;
 
     serve(true).await;
     eventually(PROBED, "the route of the lost one is gone", async || {
         objects::get(&client, &routes[1]).await.map_or(Ok(()), |seen| Err(seen.to_string()))
     })
     .await;
-    stay(&client, &[&routes[0], &routes[2], &grant(&ns)], WHILE).await;
+    stay(&plane, &[&routes[0], &routes[2], &grant(&ns)]).await;
     assert_eq!(backend(&until_there(&client, &routes[2]).await).0, ns);
     objects::delete(&client, &fleet("shared")).await;
     until(&client, &routes[2], "it is led to the other", |it| backend(it).0 == other).await;
@@ -389,7 +397,7 @@ async fn fields_of_another_channel_survive_a_write() {
     .await;
     let before = until_there(&client, &ours).await;
     assert_eq!(before["spec"]["useDefaultGateways"], "None");
-    stay(&client, &[&ours], WHILE).await;
+    stay(&plane, &[&ours]).await;
     objects::patch(&client, &web, &json!({"metadata": {"labels": {"model.aibrix.ai/port": "9000"}}})).await;
     let after = until(&client, &ours, "it follows", |it| backend(it).2 == 9000).await;
     assert_eq!(after["spec"]["rules"][0]["sessionPersistence"], json!({"sessionName": "s"}));

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use super::world::{
-    MARKER, SOON, WHILE, annotated, backend, deployment, grant, labelled, paths, plane, route, start, stay,
-    until, until_there, until_warned, warnings, workload, world,
+    MARKER, SOON, annotated, backend, deployment, grant, labelled, paths, plane, route, start, stay, until,
+    until_there, until_warned, warnings, workload, world,
 };
-use crate::support::{install::NAMESPACE, objects};
+use crate::support::{audit::Entry, eventually, install::NAMESPACE, objects};
 
 const DEFAULT_PATHS: [&str; 11] = [
     "/v1/completions",
@@ -111,7 +111,7 @@ async fn the_label_wins_unless_it_is_empty() {
     objects::create(&client, &empty).await;
     until_there(&client, &route(&format!("{ns}-label-router"))).await;
     until_there(&client, &route(&format!("{ns}-empty-router"))).await;
-    stay(&client, &[&route(&format!("{ns}-both-router"))], WHILE).await;
+    stay(plane, &[&route(&format!("{ns}-both-router"))]).await;
     assert!(objects::get(&client, &route(&format!("{ns}-both-router"))).await.is_none());
 }
 
@@ -288,7 +288,7 @@ async fn the_gateways_namespace_needs_no_grant_and_a_workload_without_model_noth
     objects::create(&client, &deployment(NAMESPACE, &ns, &ns)).await;
     let seen = until_there(&client, &route(&format!("{ns}-router"))).await;
     assert_eq!(backend(&seen), (NAMESPACE.to_owned(), ns.clone(), 8000));
-    stay(&client, &[&grant(NAMESPACE), &grant(&ns), &route("silent-router")], WHILE).await;
+    stay(plane, &[&grant(NAMESPACE), &grant(&ns), &route("silent-router")]).await;
     for absent in [grant(NAMESPACE), grant(&ns), route("silent-router")] {
         assert!(objects::get(&client, &absent).await.is_none(), "{absent}");
     }
@@ -306,7 +306,13 @@ async fn a_route_that_the_api_server_does_not_take_is_told_once() {
     objects::create(&client, &more).await;
     until_there(&client, &route(&format!("{ns}-router"))).await;
     // It is tried again every now and then, and not told again.
-    stay(&client, &[&route(&format!("{ns}-router"))], 2 * WHILE).await;
+    let mut log = plane.audit();
+    eventually(SOON, "it is tried three times", async || {
+        let tried = |it: &&Entry| it.resource() == "httproutes" && it.verb == "create" && it.code == 422;
+        let tries = log.entries().iter().filter(tried).count();
+        if tries >= 3 { Ok(()) } else { Err(format!("{tries} times")) }
+    })
+    .await;
     assert_eq!(warnings(&client, &it).await.map(|it| it.len()), Ok(1));
     let fix = json!({"metadata": {"annotations": {"model.aibrix.ai/service-name": "web"}}});
     objects::patch(&client, &it, &fix).await;

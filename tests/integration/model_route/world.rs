@@ -14,7 +14,6 @@ use crate::support::{
     manager::{Launch, Manager},
     objects,
     tools::repository,
-    wait::throughout,
 };
 
 /// The Lease of the controller.
@@ -23,8 +22,6 @@ pub(super) const LEASE: &str = "aibrix-model-route-controller";
 pub(super) const ALONE: [&str; 2] = ["--controllers=model-route-controller", "--disable-webhook"];
 /// Bound for what takes a moment.
 pub(super) const SOON: Duration = Duration::from_secs(30);
-/// How long it is watched that something does not happen.
-pub(super) const WHILE: Duration = Duration::from_secs(2);
 /// The annotation by which the manager knows its routes.
 pub(super) const MARKER: &str = "model.aibrix.ai/route-spec-hash";
 
@@ -216,21 +213,31 @@ pub(super) async fn until_gone(client: &Client, object: &Value) {
     .await;
 }
 
-/// The objects keep uid and version for a while; absent ones stay absent.
-pub(super) async fn stay(client: &Client, objects: &[&Value], time: Duration) {
+/// The objects keep uid and version while the manager works on what came later; absent ones stay absent.
+pub(super) async fn stay(plane: &ControlPlane, objects: &[&Value]) {
+    let client = plane.client().await;
     let look = async || {
         let mut seen = Vec::new();
         for object in objects {
-            seen.push(objects::get(client, object).await.map(|it| it["metadata"].clone()));
+            seen.push(objects::get(&client, object).await.map(|it| it["metadata"].clone()));
         }
         seen
     };
     let before = look().await;
-    throughout(time, "nobody writes them", async || {
-        let now = look().await;
-        if now == before { Ok(()) } else { Err(format!("{before:?} {now:?}")) }
-    })
-    .await;
+    work_on_what_comes_later(plane).await;
+    let now = look().await;
+    assert_eq!(now, before, "nobody writes them");
+}
+
+/// Workloads of a new namespace come, one after the other, and get their routes: by then the manager has worked on
+/// all that came earlier.
+async fn work_on_what_comes_later(plane: &ControlPlane) {
+    let (client, ns) = (plane.client().await, plane.namespace("later").await);
+    for n in 0..3 {
+        let model = format!("{ns}-{n}");
+        objects::create(&client, &deployment(&ns, &format!("web-{n}"), &model)).await;
+        until_there(&client, &route(&format!("{model}-router"))).await;
+    }
 }
 
 /// Paths of a route, in order.
