@@ -88,6 +88,11 @@ impl Clients {
         self.most.load(Ordering::Relaxed)
     }
 
+    /// How often they have asked so far.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// Ends them; yields how often they asked.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ use crate::support::{
     install::NAMESPACE,
     manager::{Launch, Ports},
     objects,
-    wait::{instant, throughout},
+    wait::instant,
 };
 
 // scenario: manager-and-deployment 33
@@ -189,11 +189,10 @@ async fn secret_that_a_go_manager_wrote_is_served_and_not_changed() {
     for manager in &managers {
         shown(manager, &data["ca.crt"]).await.expect("accepted");
     }
-    throughout(Duration::from_secs(3), "the Secret stays", async || {
-        let now_there = world.secret().await.expect("the Secret")["metadata"]["resourceVersion"].clone();
-        if now_there == before { Ok(()) } else { Err(format!("version {now_there}")) }
-    })
-    .await;
+    let version = async || world.secret().await.expect("the Secret")["metadata"]["resourceVersion"].clone();
+    assert_eq!(version().await, before);
+    let touched = world.looked_at_again(&managers).await;
+    assert_eq!(version().await, touched["metadata"]["resourceVersion"], "the Secret stays");
     for (_, bundle) in world.bundles().await {
         assert_eq!(bundle, data["ca.crt"]);
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     ControlPlane, Options,
     authority::{CONFIGURATIONS, dns_name},
+    eventually,
     install::NAMESPACE,
     manager::{Launch, Manager},
     objects,
@@ -21,6 +22,8 @@ use crate::support::{
 pub(super) const SOON: Duration = Duration::from_mins(1);
 /// Enables nothing: such a manager only answers reviews.
 pub(super) const NO_CONTROLLERS: &str = "--controllers=-pod-autoscaler-controller";
+/// Makes a manager log that it looked at its certificates and that nothing is to be done.
+const LOG_LOOKS: &str = "--vmodule=rotator=8";
 const SECRET: &str = "aibrix-webhook-server-cert";
 
 /// Data of the Secret as text.
@@ -42,7 +45,7 @@ impl World {
 
     /// A manager that only answers reviews, started at once.
     pub(super) async fn manager(&self) -> Manager {
-        Launch::new(&self.plane, &[NO_CONTROLLERS]).await.start()
+        Launch::new(&self.plane, &[NO_CONTROLLERS, LOG_LOOKS]).await.start()
     }
 
     /// So many of them, all ready.
@@ -60,6 +63,22 @@ impl World {
     /// The Secret; `None`: there is none.
     pub(super) async fn secret(&self) -> Option<Value> {
         objects::get(&self.client, &secret()).await
+    }
+
+    /// Annotates the Secret, and waits until these managers, which have [`LOG_LOOKS`], have looked at it and found
+    /// nothing to do. Yields it as it was stored.
+    pub(super) async fn looked_at_again(&self, managers: &[Manager]) -> Value {
+        let looks = |manager: &Manager| manager.log().matches("no cert refresh needed").count();
+        let before: Vec<usize> = managers.iter().map(looks).collect();
+        let patch = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
+        let stored = objects::patch(&self.client, &secret(), &patch).await;
+        for (manager, before) in managers.iter().zip(before) {
+            eventually(SOON, "it looks again", async || {
+                if looks(manager) > before { Ok(()) } else { Err(manager.log()) }
+            })
+            .await;
+        }
+        serde_json::to_value(stored).expect("JSON")
     }
 
     /// What the Secret holds.
