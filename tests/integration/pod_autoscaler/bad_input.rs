@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{
     scene::{Scene, said, scale},
-    world::{PERIOD, QUICK, SOON, SYNC, bare, plane},
+    world::{QUICK, SOON, SYNC, bare, plane},
 };
-use crate::support::{Options, manager::Manager, wait::throughout};
+use crate::support::{Options, manager::Manager};
 
 /// Each of these says nothing that may be acted upon.
 fn useless() -> Vec<(&'static str, Page)> {
@@ -74,16 +74,9 @@ async fn useless_answers_change_no_replicas_and_delay_nobody() {
     scene.until_event("twice", "Normal SuccessfulRescale: New size: 6; reason: apa above target").await;
     scene.say("good", 20);
     scene.until_replicas("good", 6, SYNC).await;
-    throughout(PERIOD, "nothing else is scaled", async || {
-        for (name, _) in useless() {
-            let count = scene.replicas(name).await?;
-            if count != 3 {
-                return Err(format!("{name} has {count}"));
-            }
-        }
-        Ok(())
-    })
-    .await;
+    for (name, _) in useless() {
+        scene.keeps_replicas(name, 3, &scene.passes(&world.manager, name), 2).await;
+    }
     assert!(world.manager.exit_status().is_none());
     assert!(!world.manager.log().contains("panicked"));
 }

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::{
     scene::{Scene, all_day, condition, said},
-    world::{PERIOD, SOON, SYNC, bare},
+    world::{SOON, SYNC, bare},
 };
 use crate::support::wait::now;
 
 // scenario: pod-autoscaler 26
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_target_is_reported_once_until_it_appears() {
-    let scene = Scene::new(&bare().await.plane, "missing").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "missing").await;
     scene.say("web", 10);
     let it = scene.by_endpoint("web", "APA", "10");
     scene.create(&it).await;
@@ -27,7 +28,7 @@ async fn a_missing_target_is_reported_once_until_it_appears() {
     );
     assert_eq!(said(&seen, "ValidSpec"), "True/AsExpected");
     let event = scene.until_event("web", "Warning FailedGetScale: failed to query scale subresource: ").await;
-    scene.stays(&it, 3 * PERIOD).await;
+    scene.stays(&it, &scene.passes(&world.manager, "web"), 4).await;
     assert_eq!(scene.events("web").await.expect("read"), [event], "no event for each retry");
     scene.deployment("web", 1).await;
     scene.until_said(&it, "AbleToScale", "True/SucceededGetScale", SYNC).await;
@@ -86,7 +87,7 @@ async fn zero_stays_zero_unless_a_schedule_asks_for_more() {
         assert_eq!(gauge.len(), 1, "{gauge:?}");
         assert!(gauge[0].contains("algorithm=\"boundary-check\""), "{gauge:?}");
         assert!(gauge[0].contains("reason=\"scaling disabled: current replicas is 0\"} 0"), "{gauge:?}");
-        scene.keeps_replicas(name, 0, PERIOD).await;
+        scene.keeps_replicas(name, 0, &scene.passes(&world.manager, name), 2).await;
     }
 }
 

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     scene::{Scene, condition, said},
-    world::{PERIOD, SOON, SYNC, bare},
+    world::{SOON, SYNC, bare},
 };
-use crate::support::wait::throughout;
 
 const CONFLICT: &str = "MultiPodAutoscalerConflict";
 const CONFLICTS: &str = "False/MultiPodAutoscalerConflict";
@@ -29,7 +28,8 @@ async fn until_free(scene: &Scene, it: &Value, within: std::time::Duration) {
 // scenario: pod-autoscaler 13, 14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_second_on_a_target_waits_until_the_first_is_gone() {
-    let scene = Scene::new(&bare().await.plane, "conflict").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "conflict").await;
     for target in ["touched", "untouched"] {
         scene.deployment(target, 1).await;
         let (first, second) =
@@ -47,12 +47,15 @@ async fn the_second_on_a_target_waits_until_the_first_is_gone() {
         );
         assert_eq!(said(&seen, "AbleToScale"), "False/InvalidSpec");
         scene.until(&scene.hpa(&format!("a-{target}-hpa")), SOON, "the first one acts", |_| true).await;
-        throughout(PERIOD, "the first has no conflict and the second no HPA", async || {
+        let look = async || {
             let seen = scene.get(&first).await?.ok_or("gone")?;
             let acts = scene.get(&scene.hpa(&format!("b-{target}-hpa"))).await?.is_some();
             if condition(&seen, CONFLICT).is_some() || acts { Err(seen.to_string()) } else { Ok(()) }
-        })
-        .await;
+        };
+        let what = "the first has no conflict and the second no HPA";
+        for name in ["a", "b"] {
+            scene.passes(&world.manager, &format!("{name}-{target}")).hold(2, what, look).await;
+        }
         scene.delete(&first).await;
         if target == "touched" {
             scene.patch(&second, &json!({"metadata": {"annotations": {"touched": "yes"}}})).await;
@@ -95,7 +98,8 @@ async fn roles_of_a_service_are_targets_of_their_own() {
 // scenario: pod-autoscaler 16
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_moves_onto_a_taken_target_gives_up_its_old_one() {
-    let scene = Scene::new(&bare().await.plane, "moves").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "moves").await;
     let (a, b, c) = (on(&scene, "a", "x"), on(&scene, "b", "y"), on(&scene, "c", "x"));
     for it in [&a, &b] {
         scene.create(it).await;
@@ -112,9 +116,9 @@ async fn an_owner_that_moves_onto_a_taken_target_gives_up_its_old_one() {
         })
         .await;
     until_free(&scene, &b, SYNC).await;
-    throughout(PERIOD, "what a generated is gone", async || match scene.get(&scene.hpa("a-hpa")).await? {
+    let look = async || match scene.get(&scene.hpa("a-hpa")).await? {
         None => Ok(()),
         Some(left) => Err(left.to_string()),
-    })
-    .await;
+    };
+    scene.passes(&world.manager, "a").hold(2, "what a generated is gone", look).await;
 }

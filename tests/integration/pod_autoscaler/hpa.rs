@@ -15,7 +15,7 @@ use super::{
     scene::{Scene, all_day, api_of, condition, said, scale, version},
     world::{PERIOD, SOON, SYNC, World, bare, full},
 };
-use crate::support::{eventually, objects, wait::throughout};
+use crate::support::{eventually, objects};
 
 fn hpa_of(it: &Value, scene: &Scene) -> Value {
     scene.hpa(&format!("{}-hpa", it["metadata"]["name"].as_str().expect("a name")))
@@ -24,7 +24,8 @@ fn hpa_of(it: &Value, scene: &Scene) -> Value {
 // scenario: pod-autoscaler 18
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_has_one_owner_and_follows_the_bounds() {
-    let scene = Scene::new(&bare().await.plane, "hpa").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "hpa").await;
     let mut it = scene.autoscaler("web", "HPA", "10");
     it["metadata"]["labels"] = json!({"team": "a"});
     it["metadata"]["annotations"] =
@@ -60,13 +61,14 @@ async fn it_has_one_owner_and_follows_the_bounds() {
     scene.until(&hpa, SYNC, "its bounds are restored", |seen| seen["spec"]["maxReplicas"] == 10).await;
     scene.delete(&hpa).await;
     scene.until(&hpa, SYNC, "it is made again", |_| true).await;
-    scene.stays(&hpa, 2 * PERIOD).await;
+    scene.stays(&hpa, &scene.passes(&world.manager, "web"), 3).await;
 }
 
 // scenario: pod-autoscaler 19, 21, 22
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_and_behaviour_are_those_of_the_table() {
-    let scene = Scene::new(&bare().await.plane, "mapping").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "mapping").await;
     let source = |metric: &str, value: &str| json!({"metricSourceType": "custom", "targetMetric": metric, "targetValue": value});
     let with = |name: &str, sources: Value, annotations: Value| {
         let mut it = scene.autoscaler(name, "HPA", "10");
@@ -113,7 +115,8 @@ async fn metrics_and_behaviour_are_those_of_the_table() {
     assert_eq!(seen["spec"]["behavior"]["scaleUp"]["selectPolicy"], "Disabled");
     for it in [&plain, &limited, &still] {
         scene.until_said(it, "AbleToScale", "True/Configured", SOON).await;
-        scene.stays(&hpa_of(it, &scene), PERIOD).await;
+        let passes = scene.passes(&world.manager, it["metadata"]["name"].as_str().expect("a name"));
+        scene.stays(&hpa_of(it, &scene), &passes, 2).await;
     }
 }
 
@@ -176,7 +179,8 @@ async fn another_strategy_deletes_what_is_ours_and_nothing_else() {
 // scenario: pod-autoscaler 24
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_status_is_shown_at_once_and_word_for_word() {
-    let scene = Scene::new(&bare().await.plane, "copied").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "copied").await;
     let it = scene.autoscaler("web", "HPA", "10");
     scene.create(&it).await;
     let hpa = hpa_of(&it, &scene);
@@ -217,7 +221,7 @@ async fn its_status_is_shown_at_once_and_word_for_word() {
         assert_eq!(condition(&seen, kind).expect("said")["message"], "100%s of %d");
     }
     assert_eq!(said(&seen, "Ready"), "False/ReconcilingScaleDiff");
-    scene.stays(&it, 2 * PERIOD).await;
+    scene.stays(&it, &scene.passes(&world.manager, "web"), 3).await;
 }
 
 // scenario: pod-autoscaler 25
@@ -284,9 +288,8 @@ async fn the_real_controller_acts_on_it_and_the_status_follows() {
         Some(left) => Err(left.to_string()),
     })
     .await;
-    throughout(PERIOD, "it does not come back", async || match scene.get(&scene.hpa("web-hpa")).await? {
-        None => Ok(()),
-        Some(left) => Err(left.to_string()),
-    })
-    .await;
+    // It does not come back, while another one is made.
+    scene.create(&scene.autoscaler("later", "HPA", "40")).await;
+    scene.until(&scene.hpa("later-hpa"), SOON, "it exists", |_| true).await;
+    assert_eq!(scene.get(&scene.hpa("web-hpa")).await, Ok(None));
 }

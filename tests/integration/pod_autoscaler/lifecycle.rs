@@ -8,15 +8,11 @@ use serde_json::{Value, json};
 
 use super::{
     scene::{Scene, condition, said, scale},
-    world::{PERIOD, QUICK, SOON, SYNC, bare, plane},
+    world::{QUICK, SOON, SYNC, bare, plane},
 };
 use crate::support::{
-    Options, eventually,
-    holders::wait_all_held,
-    install::NAMESPACE,
-    leases::who_wrote_without_lease,
-    manager::Manager,
-    wait::{instant, throughout},
+    Options, eventually, holders::wait_all_held, install::NAMESPACE, leases::who_wrote_without_lease,
+    manager::Manager, wait::instant,
 };
 
 const CONFLICT: &str = "MultiPodAutoscalerConflict";
@@ -64,13 +60,15 @@ async fn a_restart_keeps_the_owners_and_a_stop_does_not_wait_for_engines() {
     }
     let again = Manager::start(&plane, &QUICK).await;
     wait_all_held(&scene.client, NAMESPACE, SOON, &[LEASE], &[&again]).await;
-    throughout(4 * PERIOD, "the owner stays the owner", async || {
+    let look = async || {
         let (owner, loser) =
             (scene.get(&owner).await?.ok_or("gone")?, scene.get(&loser).await?.ok_or("gone")?);
         let kept = condition(&owner, CONFLICT).is_none() && condition(&loser, CONFLICT).is_some();
         if kept { Ok(()) } else { Err(format!("{owner} {loser}")) }
-    })
-    .await;
+    };
+    for name in ["z", "a"] {
+        scene.passes(&again, name).hold(3, "the owner stays the owner", look).await;
+    }
     // The restart has not made both of them deaf.
     scene.say("z", 200);
     scene.until_replicas("web", 10, SOON).await;
@@ -101,8 +99,8 @@ async fn nothing_of_a_deleted_one_is_left_to_its_namesake() {
     })
     .await;
     assert!(scene.gauge(&world.manager, "heir").await.is_empty(), "only who decides is shown");
-    // Long enough that the window is whole and a low value would scale down at once.
-    tokio::time::sleep(Duration::from_secs(window) + PERIOD).await;
+    // Enough periods that the window is whole and a low value would scale down at once.
+    scene.passes(&world.manager, "web").wait(6).await;
 
     scene.delete(&it).await;
     eventually(SYNC, "its series is dropped", async || {
@@ -117,15 +115,18 @@ async fn nothing_of_a_deleted_one_is_left_to_its_namesake() {
         .await;
     scene.delete(&heir).await;
     scene.say("web", 20);
+    let steps = scene.record("web").await;
     scene.create(&it).await;
-    let created = instant();
+    scene
+        .until(&it, SYNC, "it waits for its window", |seen| {
+            let message = condition(seen, "ScalingActive").map(|it| it["message"].to_string());
+            message.is_some_and(|it| it.contains("scale-down withheld until "))
+        })
+        .await;
     // With the windows of before it would go down at its first sync.
-    scene.keeps_replicas("web", 8, Duration::from_millis(1000 * window - 500)).await;
-    let seen = scene.get(&it).await.expect("read").expect("there");
-    let message = condition(&seen, "ScalingActive").expect("said")["message"].to_string();
-    assert!(message.contains("scale-down withheld until "), "{message}");
-    scene.until_replicas("web", 4, SYNC + PERIOD).await;
-    assert!(created.elapsed() >= Duration::from_secs(window));
+    let steps = steps.until(4, SOON).await;
+    assert_eq!(steps.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [8, 4]);
+    assert!(steps[1].0 >= Duration::from_secs(window), "{steps:?}");
 }
 
 // scenario: pod-autoscaler 51
@@ -166,9 +167,9 @@ async fn a_new_leader_scales_up_at_once_and_down_only_after_a_window() {
     wait_all_held(&scene.client, NAMESPACE, SOON, &[LEASE], &[heir]).await;
     let term = instant();
     let mut high = false;
-    while term.elapsed() < Duration::from_secs(14) {
+    for _ in 0..4 {
         for (name, _) in strategies {
-            scene.keeps_replicas(name, 4, PERIOD / 2).await;
+            scene.keeps_replicas(name, 4, &scene.passes(heir, name), 2).await;
         }
         // About the target: low, then at it.
         high = !high;

@@ -22,7 +22,8 @@ fn annotate(it: &mut Value, values: &[(&str, &str)]) {
 // scenario: pod-autoscaler 29
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn apa_follows_the_mean_of_the_pods_and_says_so() {
-    let scene = Scene::new(&bare().await.plane, "apa").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "apa").await;
     scene.deployment("web", 2).await;
     let pods = scene.pods("web", 2).await;
     for pod in &pods {
@@ -52,7 +53,7 @@ async fn apa_follows_the_mean_of_the_pods_and_says_so() {
         )
         .await;
     scene.until_event("web", "Normal SuccessfulRescale: New size: 3; reason: apa above target").await;
-    scene.keeps_replicas("web", 3, 2 * PERIOD).await;
+    scene.keeps_replicas("web", 3, &scene.passes(&world.manager, "web"), 3).await;
 }
 
 // scenario: pod-autoscaler 31
@@ -82,7 +83,8 @@ async fn a_rate_limits_each_sync_and_not_each_pass() {
 // scenario: pod-autoscaler 32
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_values_change_nothing() {
-    let scene = Scene::new(&bare().await.plane, "missing").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "missing").await;
     for (name, count) in [("half", 2), ("dead", 2), ("none", 0)] {
         scene.deployment(name, 2).await;
         let pods = scene.pods(name, count).await;
@@ -109,12 +111,12 @@ async fn missing_values_change_nothing() {
         let entry = &seen["status"]["scalingHistory"][0];
         assert_eq!((&entry["reason"], &entry["success"]), (&json!("FailedComputeScale"), &json!(false)));
         assert!(seen["status"].get("lastScaleTime").is_none(), "nothing was scaled");
-        scene.stays(&it(name), 2 * PERIOD).await;
+        scene.stays(&it(name), &scene.passes(&world.manager, name), 3).await;
         assert_eq!(scene.events(name).await.expect("read"), [event]);
     }
     scene.until_said(&it("half"), "Ready", "True/AsExpected", SOON).await;
     for name in ["half", "dead", "none"] {
-        scene.keeps_replicas(name, 2, PERIOD / 2).await;
+        scene.keeps_replicas(name, 2, &scene.passes(&world.manager, name), 2).await;
     }
 }
 
@@ -184,7 +186,8 @@ async fn kpa_panics_on_a_burst_that_the_stable_window_hides() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scaling_down_waits_for_its_window_and_obeys_its_rate() {
-    let scene = Scene::new(&bare().await.plane, "down").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "down").await;
     for (name, window) in [("now", "0s"), ("later", "8s"), ("default", "")] {
         scene.deployment(name, 8).await;
         scene.say(name, 10);
@@ -197,8 +200,8 @@ async fn scaling_down_waits_for_its_window_and_obeys_its_rate() {
         scene.create(&it).await;
         scene.until_said(&it, "Ready", "True/AsExpected", SOON).await;
     }
-    // Longer than the window of 8 s: from now on, it is not because of a new term that one waits.
-    tokio::time::sleep(5 * PERIOD).await;
+    // Five periods are longer than the window of 8 s: from now on, it is not because of a new term that one waits.
+    scene.passes(&world.manager, "later").wait(6).await;
     let (now, later) = (scene.record("now").await, scene.record("later").await);
     let dropped = crate::support::wait::instant();
     for name in ["now", "later", "default"] {
@@ -221,7 +224,8 @@ async fn scaling_down_waits_for_its_window_and_obeys_its_rate() {
 // scenario: pod-autoscaler 37
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_recommendation_wins_and_a_failing_source_blocks_no_other() {
-    let scene = Scene::new(&bare().await.plane, "several").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "several").await;
     let with = |name: &str, sources: Value| {
         let mut it = scene.by_endpoint(name, "APA", "10");
         it["spec"]["metricsSources"] = sources;
@@ -252,7 +256,7 @@ async fn the_largest_recommendation_wins_and_a_failing_source_blocks_no_other() 
             message.is_some_and(|it| it.contains("scale-down withheld: not all metric sources have values"))
         })
         .await;
-    scene.keeps_replicas("down", 8, PERIOD).await;
+    scene.keeps_replicas("down", 8, &scene.passes(&world.manager, "down"), 2).await;
 }
 
 // scenario: pod-autoscaler 38
@@ -289,7 +293,8 @@ async fn a_bad_annotation_costs_its_own_key_only() {
 // scenario: pod-autoscaler 39
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_history_keeps_the_last_five_and_stays() {
-    let scene = Scene::new(&bare().await.plane, "history").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "history").await;
     scene.deployment("web", 1).await;
     scene.say("web", 10);
     let it = scene.by_endpoint("web", "APA", "10");
@@ -307,13 +312,14 @@ async fn the_history_keeps_the_last_five_and_stays() {
         .map(|it| (it["previousScale"].as_i64().expect("a count"), it["newScale"].as_i64().expect("a count")))
         .collect();
     assert_eq!(counts, [(2, 3), (3, 4), (4, 5), (5, 6), (6, 7)]);
-    scene.stays(&it, 3 * PERIOD).await;
+    scene.stays(&it, &scene.passes(&world.manager, "web"), 4).await;
 }
 
 /// Pods that are leaving or have not started count as missing, whatever they answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_running_pods_are_asked() {
-    let scene = Scene::new(&bare().await.plane, "running").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "running").await;
     scene.deployment("web", 2).await;
     let running: Vec<IpAddr> = scene.pods("web", 2).await;
     for pod in &running {
@@ -325,7 +331,7 @@ async fn only_running_pods_are_asked() {
     let it = scene.autoscaler("web", "APA", "10");
     scene.create(&it).await;
     scene.until_said(&it, "Ready", "True/AsExpected", SOON).await;
-    scene.keeps_replicas("web", 2, 2 * PERIOD).await;
+    scene.keeps_replicas("web", 2, &scene.passes(&world.manager, "web"), 3).await;
     assert_eq!(scene.engine.pods.count(finished, "/metrics"), 0);
     assert!(scene.engine.pods.count(running[0], "/metrics") > 0);
 }

@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    ControlPlane, eventually, history::History, kubelet::Kubelet, manager::Manager, objects,
+    ControlPlane, eventually, history::History, kubelet::Kubelet, manager::Manager, objects, passes::Passes,
     ports::free_port, wait,
 };
 
@@ -197,13 +197,19 @@ impl Scene {
         .await;
     }
 
-    /// The Deployment `name` keeps that many replicas for that long.
-    pub(super) async fn keeps_replicas(&self, name: &str, want: i64, time: Duration) {
-        wait::throughout(time, &format!("{name} keeps {want} replicas"), async || {
+    /// The passes of a manager for the PodAutoscaler `name`: one each period.
+    pub(super) fn passes<'a>(&self, manager: &'a Manager, name: &str) -> Passes<'a> {
+        Passes::of(manager, &self.ns, name)
+    }
+
+    /// The Deployment `name` keeps that many replicas for so many passes.
+    pub(super) async fn keeps_replicas(&self, name: &str, want: i64, passes: &Passes<'_>, count: usize) {
+        let what = format!("{name} keeps {want} replicas");
+        let look = async || {
             let seen = self.replicas(name).await?;
             if seen == want { Ok(()) } else { Err(seen.to_string()) }
-        })
-        .await;
+        };
+        passes.hold(count, &what, look).await;
     }
 
     /// Records the replicas of the Deployment `name` from now on.
@@ -246,14 +252,14 @@ impl Scene {
         ours.filter(|line| about.iter().all(|it| line.contains(it))).map(str::to_owned).collect()
     }
 
-    /// The object's version stays the same for that long.
-    pub(super) async fn stays(&self, object: &Value, time: Duration) {
+    /// The object's version stays the same for so many passes.
+    pub(super) async fn stays(&self, object: &Value, passes: &Passes<'_>, count: usize) {
         let first = version(&self.get(object).await.expect("read").expect("it is there"));
-        wait::throughout(time, "nobody writes the object", async || {
+        let look = async || {
             let seen = self.get(object).await?.ok_or("gone")?;
             if version(&seen) == first { Ok(()) } else { Err(brief(&seen)) }
-        })
-        .await;
+        };
+        passes.hold(count, "nobody writes the object", look).await;
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     scene::{Scene, said},
-    world::{ENDPOINT, PERIOD, SOON, SYNC, bare},
+    world::{ENDPOINT, SOON, SYNC, bare},
 };
 use crate::support::ports::free_port;
 
@@ -49,7 +49,7 @@ async fn external_metrics_are_summed_and_an_empty_list_is_a_failure() {
     let event = scene.until_event("none", "Warning FailedComputeScale: ").await;
     let text = format!("no external metric values returned for none in namespace {}", scene.ns);
     assert!(event.contains(&text), "{event}");
-    scene.keeps_replicas("none", 1, PERIOD).await;
+    scene.keeps_replicas("none", 1, &scene.passes(&world.manager, "none"), 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,8 @@ async fn protocol_path_and_engine_decide_what_is_asked_of_a_pod() {
 // scenario: pod-autoscaler 41
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_optimizer_says_the_replicas_and_its_absence_changes_nothing() {
-    let scene = Scene::new(&bare().await.plane, "optimizer").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "optimizer").await;
     scene.deployment("llama", 2).await;
     scene.engine.pods.set(None, "/metrics/llama", Page::ok(render::optimizer("llama", 4.0)));
     let mut it = scene.autoscaler("llama", "KPA", "1");
@@ -159,7 +160,7 @@ async fn an_optimizer_says_the_replicas_and_its_absence_changes_nothing() {
     scene.engine.pods.set(None, "/metrics/llama", absent);
     let event = scene.until_event("llama", "Warning FailedComputeScale: ").await;
     assert!(event.contains("404"), "{event}");
-    scene.keeps_replicas("llama", 4, 2 * PERIOD).await;
+    scene.keeps_replicas("llama", 4, &scene.passes(&world.manager, "llama"), 3).await;
     let seen = scene.get(&it).await.expect("read").expect("there");
     assert_eq!(said(&seen, "AbleToScale"), "True/SucceededGetScale");
 }

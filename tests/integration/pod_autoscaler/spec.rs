@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::{
     scene::{Scene, condition, said, version},
-    world::{PERIOD, SOON, SYNC, bare},
+    world::{SOON, SYNC, bare},
 };
-use crate::support::wait::throughout;
 
 // scenario: pod-autoscaler 7, 9-11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invalid_spec_is_named_and_only_a_valid_one_acts() {
-    let scene = Scene::new(&bare().await.plane, "spec").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "spec").await;
     let mut nameless = scene.autoscaler("nameless", "HPA", "10");
     nameless["spec"]["scaleTargetRef"]["name"] = json!("");
     let mut crossed = scene.autoscaler("crossed", "HPA", "10");
@@ -38,15 +38,13 @@ async fn an_invalid_spec_is_named_and_only_a_valid_one_acts() {
     let bounds = json!({"effectiveMinReplicas": 1, "effectiveMaxReplicas": 10});
     assert_eq!(seen["status"]["scheduledBounds"], bounds, "and no activeSchedule");
     scene.until(&scene.hpa("valid-hpa"), SOON, "the HPA exists", |_| true).await;
-    throughout(2 * PERIOD, "no HPA of an invalid spec", async || {
-        for name in ["nameless-hpa", "crossed-hpa"] {
-            if scene.get(&scene.hpa(name)).await?.is_some() {
-                return Err(name.to_owned());
-            }
-        }
-        Ok(())
-    })
-    .await;
+    for name in ["nameless", "crossed"] {
+        let look = async || match scene.get(&scene.hpa(&format!("{name}-hpa"))).await? {
+            None => Ok(()),
+            Some(made) => Err(made.to_string()),
+        };
+        scene.passes(&world.manager, name).hold(2, "no HPA of an invalid spec", look).await;
+    }
 }
 
 // scenario: pod-autoscaler 6
@@ -68,7 +66,8 @@ async fn table_has_the_columns_of_aibrix() {
 // scenario: pod-autoscaler 8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spec_that_becomes_invalid_is_reported_and_scales_nothing_until_it_is_corrected() {
-    let scene = Scene::new(&bare().await.plane, "edited").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "edited").await;
     scene.deployment("web", 2).await;
     scene.say("web", 10);
     let it = scene.by_endpoint("web", "APA", "10");
@@ -82,7 +81,7 @@ async fn a_spec_that_becomes_invalid_is_reported_and_scales_nothing_until_it_is_
         .await;
     scene.until_said(&it, "ValidSpec", "False/MissingScaleTargetRef", SYNC).await;
     scene.say("web", 20);
-    scene.keeps_replicas("web", 2, 2 * PERIOD).await;
+    scene.keeps_replicas("web", 2, &scene.passes(&world.manager, "web"), 3).await;
     scene.patch(&it, &json!({"spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}})).await;
     scene.until_said(&it, "ValidSpec", "True/AsExpected", SYNC).await;
     scene.until_replicas("web", 4, SYNC).await;
@@ -91,7 +90,8 @@ async fn a_spec_that_becomes_invalid_is_reported_and_scales_nothing_until_it_is_
 // scenario: pod-autoscaler 45
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_in_another_namespace_is_refused() {
-    let plane = &bare().await.plane;
+    let world = bare().await;
+    let plane = &world.plane;
     let (scene, other) = (Scene::new(plane, "here").await, Scene::new(plane, "there").await);
     other.deployment("web", 8).await;
     let foreign = other.named("apps/v1", "Deployment", "web");
@@ -106,7 +106,7 @@ async fn a_target_in_another_namespace_is_refused() {
         let message = "scaleTargetRef.namespace must be empty or equal to the PodAutoscaler namespace.";
         assert_eq!(condition(&seen, "ValidSpec").expect("said")["message"], message);
     }
-    other.stays(&foreign, 2 * PERIOD).await;
+    other.stays(&foreign, &scene.passes(&world.manager, "apa"), 3).await;
     assert_eq!(version(&other.get(&foreign).await.expect("read").expect("there")), before);
     for ns in [&scene, &other] {
         assert!(ns.get(&ns.hpa("hpa-hpa")).await.expect("read").is_none());

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     scene::{Scene, condition},
-    world::{PERIOD, SOON, SYNC, bare},
+    world::{SOON, SYNC, bare},
 };
-use crate::support::{eventually, install, objects, wait::throughout};
+use crate::support::{eventually, install, objects};
 
 const STORM: (&str, &str) = ("orchestration.aibrix.ai/v1alpha1", "StormService");
 
@@ -219,7 +219,8 @@ async fn allow(scene: &Scene, verbs: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_that_make_no_sense_are_reported_and_left_alone() {
-    let scene = Scene::new(&bare().await.plane, "strange").await;
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "strange").await;
     let mut targets = Vec::new();
     for (name, api_version, kind, says) in [
         ("unknown", "example.org/v1", "Gadget", "unable to determine resource for scale target reference: "),
@@ -259,11 +260,11 @@ async fn targets_that_make_no_sense_are_reported_and_left_alone() {
         onto(&mut it, ("orchestration.aibrix.ai/v1alpha1", "RayClusterFleet"), name);
         scene.create(&it).await;
         scene.until_event(name, event).await;
-        scene.stays(&fleet, PERIOD).await;
+        scene.stays(&fleet, &scene.passes(&world.manager, name), 2).await;
     }
-    throughout(PERIOD, "one event for each", async || {
+    let look = async || {
         let events = scene.events("unknown").await?;
         if events.len() == 1 { Ok(()) } else { Err(format!("{events:?}")) }
-    })
-    .await;
+    };
+    scene.passes(&world.manager, "unknown").hold(2, "one event for each", look).await;
 }

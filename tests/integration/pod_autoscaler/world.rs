@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::support::{ControlPlane, Options, eventually, manager::Manager, objects};
+use crate::support::{ControlPlane, Options, eventually, manager::Manager, objects, passes::LOG_PASSES};
 
 use super::scene::{api, plural};
 
@@ -24,8 +24,8 @@ use super::scene::{api, plural};
 pub(super) const PERIOD: Duration = Duration::from_secs(2);
 /// Arguments of a manager with nothing but the pod autoscaler, and the shipped period.
 pub(super) const ALONE: [&str; 2] = ["--controllers=pod-autoscaler-controller", "--disable-webhook"];
-/// The same with [`PERIOD`].
-pub(super) const QUICK: [&str; 3] = [ALONE[0], ALONE[1], "--sync-period=2s"];
+/// The same with [`PERIOD`], and with each pass in the log.
+pub(super) const QUICK: [&str; 4] = [ALONE[0], ALONE[1], "--sync-period=2s", LOG_PASSES];
 /// Bound for what one sync does, on a machine that has other things to do.
 pub(super) const SYNC: Duration = Duration::from_secs(8);
 /// Bound for what takes a moment.
