@@ -108,6 +108,22 @@ pub(crate) async fn wait_counting(client: &Client, within: Duration, controller:
     .await;
 }
 
+/// Waits until each of these Leases has been renewed: every elector of their holders has had its turn.
+pub(crate) async fn wait_renewed(client: &Client, leases: &[String]) {
+    let renewed = async || {
+        let list = leases_of(client).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let at = |lease: &Lease| Some((lease.name_any(), lease.spec.as_ref()?.renew_time.clone()?));
+        Ok::<BTreeMap<_, _>, String>(list.iter().filter_map(at).collect())
+    };
+    let before = renewed().await.expect("read Leases");
+    eventually(EXPIRY, "every Lease is renewed", async || {
+        let now = renewed().await?;
+        let same: Vec<_> = leases.iter().filter(|it| now.get(*it) == before.get(*it)).collect();
+        if same.is_empty() { Ok(()) } else { Err(format!("not yet: {same:?}")) }
+    })
+    .await;
+}
+
 /// The entry of a controller in `/debug/leases`.
 pub(crate) async fn debug_entry(manager: &Manager, controller: &str) -> Result<Value, String> {
     let all = manager.leases().await.map_err(|error| format!("{error:#}"))?;

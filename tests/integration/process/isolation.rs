@@ -11,10 +11,12 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    election::{SOON, allow_probes, default_lease, default_leases, holders, plane, wait_counting, wait_held},
+    election::{
+        SOON, allow_probes, default_lease, default_leases, plane, wait_counting, wait_held, wait_renewed,
+    },
     support::{
-        ControlPlane, Options, eventually, install::NAMESPACE, manager::Manager, objects, tools::repository,
-        wait::throughout,
+        ControlPlane, Options, eventually, install::NAMESPACE, leases::history_of, manager::Manager, objects,
+        tools::repository, wait::now,
     },
 };
 
@@ -57,18 +59,17 @@ async fn controller_without_its_crd_waits_alone_and_starts_when_it_comes() {
     let client = plane.client().await;
     let manager = Manager::start(&plane, &ARGS).await;
     wait_held(&client, SOON, &others(), &[&manager]).await;
-    throughout(Duration::from_secs(5), "it does not contend", async || {
-        let held = holders(&client).await?;
-        if held.contains_key(&default_lease(AUTOSCALER)) { Err(format!("{held:?}")) } else { Ok(()) }
-    })
-    .await;
+    wait_renewed(&client, &others()).await;
     let state = format!("aibrix_controller_state{{controller=\"{AUTOSCALER}\",state=\"waitingForCRD\"}}");
     assert_eq!(manager.metric(&state).await.expect("metrics"), Some(1.0));
 
+    let installed = now();
     plane.apply_crds(&repository().join("deploy/crds")).await;
     let ns = plane.namespace("late-crd").await;
     let client = plane.client().await;
     wait_held(&client, Duration::from_secs(60), &[default_lease(AUTOSCALER)], &[&manager]).await;
+    let taken = history_of(plane.audit().entries(), NAMESPACE, &default_lease(AUTOSCALER));
+    assert!(taken.iter().all(|it| it.received > installed), "it did not contend before: {taken:?}");
     wait_reconciled(&client, &ns, Duration::from_secs(60)).await;
     assert!(manager.exit_status().is_none());
 }
