@@ -37,7 +37,7 @@ const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engine_answers_at_the_address_of_a_pod_that_a_deployment_made() {
-    let plane = ControlPlane::start(Options::full()).await;
+    let plane = shared().await;
     let client = plane.client().await;
     let ns = plane.namespace("engines").await;
     objects::create(&client, &objects::deployment(&ns, "web", 2)).await;
@@ -74,7 +74,7 @@ async fn engine_answers_at_the_address_of_a_pod_that_a_deployment_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
-    let plane = ControlPlane::start(Options::bare()).await;
+    let plane = shared().await;
     let client = plane.client().await;
     let ns = plane.namespace("audit").await;
     let mut log = plane.audit();
@@ -92,7 +92,7 @@ async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
     let release = Patch::Merge(&release);
     leases_api.patch("some-lease", &PatchParams::default(), &release).await.expect("release");
 
-    let entries = log.since(mark).to_vec();
+    let entries: Vec<_> = log.since(mark).iter().filter(|it| it.is_in(&ns)).cloned().collect();
     let counts = audit::count_by(&entries, |it| (it.verb.clone(), it.resource(), it.user.clone()));
     assert_eq!(counts.get(&("create".into(), "leases".into(), "admin".into())), Some(&1), "{counts:?}");
     let changes = leases::history_of(&entries, &ns, "some-lease");
@@ -103,7 +103,7 @@ async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recordings_and_audit_log_hold_what_was_seen_before_they_are_read() {
-    let plane = ControlPlane::start(Options::bare()).await;
+    let plane = shared().await;
     let (client, other) = (plane.client().await, plane.client().await);
     let ns = plane.namespace("seen").await;
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": ns}});
@@ -120,7 +120,9 @@ async fn recordings_and_audit_log_hold_what_was_seen_before_they_are_read() {
         let mut writer = JoinSet::new();
         writer.spawn(async move { objects::patch(&by, &like, &patch).await });
         while objects::get(&other, &map).await.expect("it is there")["data"]["n"] != value {}
-        let seen = log.since(mark).iter().filter(|it| it.is_write() && it.is_in(&ns)).count();
+        let is_ours = |it: &&audit::Entry| it.object.as_ref().is_some_and(|it| it.name == "a");
+        let written = log.since(mark).iter().filter(|it| it.is_write() && it.is_in(&ns));
+        let seen = written.filter(is_ours).count();
         assert_eq!(seen, 1, "write {n}");
         let last = history.all().await.pop().expect("a version");
         assert_eq!(last["data"]["n"], value);
@@ -185,8 +187,8 @@ async fn test_plays_kubelet_where_nothing_else_does() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_slows_and_cuts_the_way_to_the_api_server() {
-    let plane = ControlPlane::start(Options::bare()).await;
-    let proxies = Toxiproxy::start(&plane).await;
+    let plane = shared().await;
+    let proxies = Toxiproxy::start(plane).await;
     let proxy = proxies.proxy(plane.port()).await;
     let ns = plane.namespace("proxied").await;
     let account =
@@ -209,8 +211,7 @@ async fn proxy_slows_and_cuts_the_way_to_the_api_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_of_bytes_holds_up_one_connection_and_no_other() {
     const HANG: Duration = Duration::from_secs(2);
-    let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
+    let plane = shared().await;
     let proxy = HoldUps::start(plane.port()).await;
     let mut clients = Vec::new();
     for _ in 0..2 {
@@ -235,10 +236,9 @@ async fn proxy_of_bytes_holds_up_one_connection_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_of_a_proxy_applies_to_as_many_requests_as_it_says() {
-    let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
-    let proxy = proxy::Proxy::start(&plane).await;
-    let client = crate::support::kubeconfig::client(&proxy.manager_kubeconfig(&plane).await).await;
+    let plane = shared().await;
+    let proxy = proxy::Proxy::start(plane).await;
+    let client = crate::support::kubeconfig::client(&proxy.manager_kubeconfig(plane).await).await;
     let client = client.expect("a client");
     let twice = proxy::Rule::new(&["GET", "/version"], proxy::Treatment::Refuse(418)).times(2);
     proxy.rule(vec![twice.clone()]);

@@ -4,13 +4,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    election::{CONTROLLERS, SOON, default_lease, default_leases, holders, plane, wait_held},
+    election::{CONTROLLERS, SOON, default_lease, default_leases, holders, plane, wait_held, wait_renewed},
     support::{
-        ControlPlane, Options, eventually,
+        ControlPlane, eventually,
+        install::NAMESPACE,
+        leases::history_of,
         manager::{Launch, Manager, binary},
         ports::free_port,
         process::Process,
-        wait::throughout,
+        shared,
     },
 };
 
@@ -51,13 +53,11 @@ async fn last_item_about_a_controller_decides_whether_its_lease_is_taken() {
         let args = ["--probe-loops", "--controllers=*,-model-route-controller"];
         let manager = Manager::start(&plane, &args).await;
         wait_held(&client, SOON, &others, &[&manager]).await;
-        throughout(Duration::from_secs(3), "the seventh is not taken", async || {
-            let held = holders(&client).await?;
-            if held.contains_key(&route) { Err(format!("{held:?}")) } else { Ok(()) }
-        })
-        .await;
+        wait_renewed(&client, &others).await;
         manager.sigterm();
         assert_eq!(manager.wait_exit(SOON).await, Some(0));
+        let taken = history_of(plane.audit().entries(), NAMESPACE, &route);
+        assert!(taken.is_empty(), "the seventh is not taken: {taken:?}");
     }
     let args = ["--probe-loops", "--controllers=-model-route-controller,*"];
     let manager = Manager::start(&plane, &args).await;
@@ -68,24 +68,24 @@ async fn last_item_about_a_controller_decides_whether_its_lease_is_taken() {
 // scenario: manager-and-deployment 9-11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_flags_end_the_process_with_the_code_and_the_words_of_the_table() {
-    let plane = ControlPlane::start(Options::bare()).await;
+    let plane = shared().await;
     for value in ["--controllers=foo", "--controllers=", "--controllers=-*", "--controllers=a,,b"] {
-        let (code, said) = run_to_end(&plane, &[value]).await;
+        let (code, said) = run_to_end(plane, &[value]).await;
         assert_eq!(code, Some(1), "{value}: {said}");
         assert!(said.contains("invalid controller specified: "), "{value}: {said}");
     }
-    let (code, said) = run_to_end(&plane, &["--no-such-flag"]).await;
+    let (code, said) = run_to_end(plane, &["--no-such-flag"]).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("no-such-flag"), "{said}");
-    let (code, said) = run_to_end(&plane, &["-help"]).await;
+    let (code, said) = run_to_end(plane, &["-help"]).await;
     assert_eq!(code, Some(0), "{said}");
-    let (code, said) = run_to_end(&plane, &["--leader-election-lease-duration=15"]).await;
+    let (code, said) = run_to_end(plane, &["--leader-election-lease-duration=15"]).await;
     assert_eq!(code, Some(2), "a duration needs a unit: {said}");
     let durations = ["--leader-election-lease-duration=5s", "--leader-election-renew-deadline=10s"];
-    let (code, said) = run_to_end(&plane, &durations).await;
+    let (code, said) = run_to_end(plane, &durations).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("leaseDuration must be greater than renewDeadline"), "{said}");
-    let (code, said) = run_to_end(&plane, &["--leader-election-resource-lock=configmaps"]).await;
+    let (code, said) = run_to_end(plane, &["--leader-election-resource-lock=configmaps"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("configmaps lock is removed, migrate to leases"), "{said}");
 }
@@ -280,14 +280,14 @@ async fn controller_that_is_not_built_takes_no_lease_and_says_so() {
 /// A kubeconfig that is missing, and one that is garbage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unusable_kubeconfig_is_told_by_name_and_ends_with_1() {
-    let plane = ControlPlane::start(Options::bare()).await;
-    let (code, said) = run_to_end(&plane, &["--kubeconfig=/nowhere/kubeconfig", "--disable-webhook"]).await;
+    let plane = shared().await;
+    let (code, said) = run_to_end(plane, &["--kubeconfig=/nowhere/kubeconfig", "--disable-webhook"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("/nowhere/kubeconfig"), "{said}");
     let garbage: PathBuf = plane.new_path("garbage.kubeconfig");
     std::fs::write(&garbage, "{ not yaml: [").expect("write");
     let garbage = format!("--kubeconfig={}", garbage.display());
-    let (code, said) = run_to_end(&plane, &[&garbage, "--disable-webhook"]).await;
+    let (code, said) = run_to_end(plane, &[&garbage, "--disable-webhook"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("garbage.kubeconfig"), "{said}");
 }
