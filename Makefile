@@ -11,6 +11,8 @@ TEST_THREADS ?= 3
 TEST_TIMEOUT ?= 60m
 # Only tests whose name contains this: make test T=lease
 T            ?=
+# make soak: rounds; T restricts it, too
+N            ?= 3
 # make faults
 FAULTS       ?= 200
 SEED         ?=
@@ -23,10 +25,10 @@ MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test check bench faults nightly races timeline fmt build-tests
+.PHONY: help tools cluster demo test soak soak-reset check bench faults nightly races timeline fmt build-tests
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tools: ## build the programs of the development control plane, once, into a cache outside the checkout
 	@dev/tools.sh
@@ -44,6 +46,12 @@ build-tests: tools
 
 test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
+
+soak: build-tests ## the integration tests again and again, in random order, half of the time beside a busy loop: N=3 T=election
+	@RUST_TEST_THREADS=$(TEST_THREADS) $(SANDBOX) dev/soak.py $(N) $(T)
+
+soak-reset: ## forget what soak has run; its log stays
+	rm -rf target/soak/state
 
 check: ## static checks: format, lints, documentation, dependencies, scripts
 	@CARGO=$(CARGO) dev/check.sh
