@@ -6,6 +6,7 @@
 //! | [`runtime`] | queues, workers, shared watches, catching up at take-over; one term of one controller |
 //! | [`cluster`] | clients, writes with preconditions, events, discovery, errors |
 //! | [`k8s`] | pure helpers over Kubernetes types |
+//! | [`rollout`] | pure helpers for loops that roll out templates: budgets, orders, hashes |
 //! | [`metrics`] | the registry of a process and its text format |
 //!
 //! Of `kube-fenced-election` it uses the fence, the clock and what belongs to any watch; how the right to write is
@@ -32,6 +33,7 @@ pub mod chain;
 pub mod cluster;
 pub mod k8s;
 pub mod metrics;
+pub mod rollout;
 pub mod runtime;
 
 #[cfg(any(test, feature = "testkit"))]
