@@ -39,6 +39,10 @@
         reason = "tables and builders of tests: what is exact, long or nested there is meant so"
     )
 )]
+#![cfg_attr(
+    not(feature = "testkit"),
+    allow(unreachable_pub, reason = "what `testkit` shows to tests can be reached with that feature only")
+)]
 
 mod api;
 mod gocompat;

@@ -144,6 +144,7 @@ pub(crate) struct Schedule {
 pub(crate) struct MetricSource {
     /// `pod`, `resource`, `custom`, `external`, or `domain`, an older word for `external`.
     #[schemars(extend("enum" = ["pod", "resource", "custom", "external", "domain"]))]
+    #[expect(clippy::struct_field_names, reason = "it is what the API calls it")]
     pub metric_source_type: String,
     /// `http` or `https`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -162,13 +163,6 @@ pub(crate) struct MetricSource {
     pub target_metric: String,
     /// Wanted value, a decimal number above 0.
     pub target_value: String,
-}
-
-impl MetricSource {
-    /// Whether one value stands for the whole target, instead of one per pod.
-    pub(crate) fn is_external(&self) -> bool {
-        matches!(self.metric_source_type.as_str(), "external" | "domain")
-    }
 }
 
 /// What the controller found and did.

@@ -40,8 +40,6 @@ pub(crate) mod model_adapter {
     pub(crate) const FINALIZER: &str = "adapter.model.aibrix.ai/finalizer";
     /// Label of the generated Service: the name of the ModelAdapter.
     pub(crate) const NAME_LABEL: &str = "adapter.model.aibrix.ai/name";
-    /// Label of pods, `true`: meant for adapters. Selects nothing by itself.
-    pub(crate) const ENABLED_LABEL: &str = "adapter.model.aibrix.ai/enabled";
     /// Annotation of a ModelAdapter: hash of what the last successful load was made from. Absent: adopted
     /// from an older version, not loaded again.
     pub(crate) const LOADED_SPEC_HASH: &str = "adapter.model.aibrix.ai/loaded-spec-hash";

@@ -23,18 +23,6 @@ use self::{
     pod_autoscaler::ScaleActions,
 };
 
-/// Names of all controllers, whether or not this build contains them, in the order in which they are
-/// listed to people.
-pub const NAMES: [&str; 7] = [
-    "pod-autoscaler-controller",
-    "distributed-inference-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "kv-cache-controller",
-    "model-claim-controller",
-    "stormservice-controller",
-];
-
 /// What controllers need of their process.
 #[derive(Clone)]
 pub struct Deps {

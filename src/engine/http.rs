@@ -193,15 +193,6 @@ pub(crate) enum BuildError {
     Client(#[source] reqwest::Error),
 }
 
-/// An answer of any status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// Status code.
-    pub status: u16,
-    /// Body, at most the limit.
-    pub body: Bytes,
-}
-
 /// The client. Cheap to clone; clones share their settings.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineClient {
@@ -255,23 +246,6 @@ impl EngineClient {
             scanner.feed(&chunk).map_err(|_| HttpError::NotText { target: target.clone() })?;
         }
         Ok(scanner.finish())
-    }
-
-    /// Reads an answer of any status whole.
-    ///
-    /// # Errors
-    /// [`HttpError`], never `Status` and `NotText`.
-    pub(crate) async fn get(&self, target: &Target) -> Result<Answer, HttpError> {
-        let mut response =
-            self.inner.get(target.0.clone()).send().await.map_err(|error| failed(target, error))?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        let mut left = self.limits.body_bytes;
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(target, error))? {
-            left = self.remaining(target, left, &chunk)?;
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, body: Bytes::from(body) })
     }
 
     fn remaining(&self, target: &Target, left: usize, chunk: &Bytes) -> Result<usize, HttpError> {

@@ -26,35 +26,23 @@ use super::{
 pub(crate) const UNLOAD_TIME: Duration = Duration::from_secs(10);
 
 /// What to load under which name. Credentials and settings are printed nowhere.
+///
+/// A sidecar downloads the artifact; an engine gets [`engine_path`] of its URL, and neither credentials nor settings.
 #[derive(Clone, Copy)]
-pub(crate) enum Load<'a> {
-    /// From what the engine finds by itself: a path, or a repository of the hub.
-    Path {
-        /// Name of the adapter.
-        name: &'a str,
-        /// As the engine takes it.
-        path: &'a str,
-    },
-    /// From an artifact URL as users write it. A sidecar downloads it; an engine gets
-    /// [`engine_path`] of it, and neither credentials nor settings.
-    Artifact {
-        /// Name of the adapter.
-        name: &'a str,
-        /// `spec.artifactURL`.
-        url: &'a str,
-        /// What the Secret holds; `None`: no Secret is named.
-        credentials: Option<&'a BTreeMap<String, String>>,
-        /// `spec.additionalConfig`; `None`: absent.
-        additional: Option<&'a BTreeMap<String, String>>,
-    },
+pub(crate) struct Load<'a> {
+    /// Name of the adapter.
+    pub name: &'a str,
+    /// `spec.artifactURL`.
+    pub url: &'a str,
+    /// What the Secret holds; `None`: no Secret is named.
+    pub credentials: Option<&'a BTreeMap<String, String>>,
+    /// `spec.additionalConfig`; `None`: absent.
+    pub additional: Option<&'a BTreeMap<String, String>>,
 }
 
 impl fmt::Debug for Load<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Path { name, .. } | Self::Artifact { name, .. } => name,
-        };
-        f.debug_struct("Load").field("name", name).finish_non_exhaustive()
+        f.debug_struct("Load").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -87,13 +75,10 @@ impl EngineClient {
             Dialect::Sidecar => runtime_sidecar::load_body(load),
         };
         let path = endpoint.dialect.load_path();
-        let exchange = Exchange::new(Call::Load, endpoint, path, timeout)?.masked(|mask| match load {
-            Load::Path { path, .. } => mask.url(path),
-            Load::Artifact { url, credentials, additional, .. } => {
-                mask.url(url);
-                let secrets = credentials.iter().chain(additional).flat_map(|map| map.values());
-                secrets.for_each(|value| mask.secret(value));
-            }
+        let exchange = Exchange::new(Call::Load, endpoint, path, timeout)?.masked(|mask| {
+            mask.url(load.url);
+            let secrets = load.credentials.iter().chain(&load.additional).flat_map(|map| map.values());
+            secrets.for_each(|value| mask.secret(value));
         });
         exchange.change(self, fence, body).await
     }
@@ -118,11 +103,7 @@ impl EngineClient {
 }
 
 fn direct_body(load: &Load<'_>) -> Result<Vec<u8>, CallError> {
-    let (name, path) = match load {
-        Load::Path { name, path } => (name, *path),
-        Load::Artifact { name, url, .. } => (name, engine_path(url)?),
-    };
-    Ok(json(&PathBody { lora_name: name, lora_path: path }))
+    Ok(json(&PathBody { lora_name: load.name, lora_path: engine_path(load.url)? }))
 }
 
 /// Texts and maps of texts always have a JSON form.

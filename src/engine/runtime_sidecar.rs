@@ -30,10 +30,7 @@ struct UnloadBody<'a> {
 
 /// Paths go straight on: the sidecar would not download them.
 pub(super) fn load_body(load: &Load<'_>) -> Vec<u8> {
-    let (lora_name, url, credentials, additional_config) = match *load {
-        Load::Path { name, path } => return json(&PathBody { lora_name: name, lora_path: path }),
-        Load::Artifact { name, url, credentials, additional } => (name, url, credentials, additional),
-    };
+    let Load { name: lora_name, url, credentials, additional: additional_config } = *load;
     match sidecar_source(url) {
         SidecarSource::Path(lora_path) => json(&PathBody { lora_name, lora_path }),
         SidecarSource::Url(artifact_url) => {

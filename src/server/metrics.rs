@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/metrics`: the text of the registry, compressed if asked for, over TLS if told so.
 
-use std::{fmt, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fmt, io::Write as _, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -128,7 +128,8 @@ impl MetricsServer {
     }
 
     /// Where it really listens; `None` when the system does not tell.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+    #[cfg(test)]
+    pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         self.server.local_addr()
     }
 

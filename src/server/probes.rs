@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -173,7 +172,8 @@ impl ProbeServer {
     }
 
     /// Where it really listens; `None` when the system does not tell.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+    #[cfg(test)]
+    pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         self.0.local_addr()
     }
 

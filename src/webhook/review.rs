@@ -52,6 +52,7 @@ pub struct Kind {
     /// Version.
     pub version: String,
     /// Kind.
+    #[expect(clippy::struct_field_names, reason = "it is what the API calls it")]
     pub kind: String,
 }
 

@@ -137,11 +137,11 @@ impl Loop for ModelAdapterLoop {
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {
         let (client, clock) = (term.client.clone(), Arc::clone(&term.clock));
         let calls = Arc::new(Calls::new(Arc::clone(&clock)));
-        let scores = Arc::new(Scores::new(Arc::clone(&clock), &self.settings.metrics));
+        let readings = Arc::new(Scores::new(Arc::clone(&clock), &self.settings.metrics));
         let reads = Arc::new(Reads::new(
             stores,
             Arc::clone(&calls),
-            Arc::clone(&scores),
+            Arc::clone(&readings),
             self.settings.clone(),
             Arc::clone(&clock),
         ));
@@ -155,7 +155,7 @@ impl Loop for ModelAdapterLoop {
         let engines = Engines { engine: self.engine.clone(), client, fence: term.fence.clone() };
         let (called, measured) = (term.enqueue.clone(), term.enqueue.clone());
         term.run_beside("engine calls", async move { calls.run(&engines, |key| called.add(key)).await });
-        term.run_beside("measurements", async move { scores.run(&meter, |key| measured.add(key)).await });
+        term.run_beside("measurements", async move { readings.run(&meter, |key| measured.add(key)).await });
         Conductor::new(AdapterStages {
             writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
             reads,

@@ -36,7 +36,7 @@ impl Stages for RouteStages {
     type Status = ();
     type Error = Error;
 
-    fn uid((): &()) -> &str {
+    fn uid((): &()) -> &'static str {
         ""
     }
 

@@ -78,7 +78,7 @@ impl Engines {
                 Err(error) => return ended(Err(error)),
             }
         }
-        let load = Load::Artifact {
+        let load = Load {
             name: &source.name,
             url: &source.url,
             credentials: credentials.as_ref(),

@@ -39,7 +39,7 @@ use super::{
     controller::{Card, Controller, LoopSpec, RunError, Term},
     metrics::{LoopMetrics, RuntimeMetrics},
     queue::{Enqueue, Queue},
-    reconciler::{Key, Reconciler},
+    reconciler::Reconciler,
     watches::{Read, Watches},
     worker::Worker,
 };
@@ -47,7 +47,7 @@ use super::{
 pub use self::sources::Sources;
 use self::{
     run::run_loops,
-    sources::{Declared, Trigger},
+    sources::{AllKeys, Declared, Trigger},
 };
 
 /// One loop of a controller: all of it that is not its passes.
@@ -132,8 +132,8 @@ impl Controller for LoopController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let build = |one: &Box<dyn AnyLoop>| one.build(self.card.name, &self.watches, &self.metrics, &term);
-        let loops = self.loops.iter().map(build).collect();
+        let build = |one: &dyn AnyLoop| one.build(self.card.name, &self.watches, &self.metrics, &term);
+        let loops = self.loops.iter().map(|one| build(one.as_ref())).collect();
         async move { run_loops(&term, loops).await }.boxed()
     }
 }
@@ -226,15 +226,13 @@ struct BuiltLoop {
     queue: Queue,
     reads: Vec<Read>,
     triggers: Vec<Trigger>,
-    keys: Keys,
+    keys: AllKeys,
     worker: Box<dyn Work>,
     background: Vec<Background>,
     recorder: Recorder,
     sending: RecorderTask,
     at_once: usize,
 }
-
-type Keys = Arc<dyn Fn() -> Vec<Key> + Send + Sync>;
 
 /// A worker with the type of its reconciler forgotten.
 trait Work: Send + Sync {

@@ -26,7 +26,8 @@ use super::{
         tasks::panic_message,
         watches::{Read, Subscription, sync_in_time},
     },
-    Background, BuiltLoop, Keys,
+    Background, BuiltLoop,
+    sources::AllKeys,
 };
 
 /// How long the first lists may take, and how long catching up may take.
@@ -188,7 +189,7 @@ async fn caught(part: &'static str, work: BoxFuture<'_, Result<(), RunError>>) -
 }
 
 /// Queues all keys each period, and about every ten hours.
-async fn tick(period: Option<Duration>, label: &str, keys: &Keys, queue: &Queue) {
+async fn tick(period: Option<Duration>, label: &str, keys: &AllKeys, queue: &Queue) {
     let resync = resync_period(label);
     let every = period.map_or(resync, |period| period.min(resync)).max(Duration::from_millis(1));
     // Not an interval that catches up: keys that were queued twice at once would be one anyway.
@@ -198,7 +199,7 @@ async fn tick(period: Option<Duration>, label: &str, keys: &Keys, queue: &Queue)
     }
 }
 
-fn add_all(keys: &Keys, queue: &Queue) {
+fn add_all(keys: &AllKeys, queue: &Queue) {
     for key in keys() {
         queue.add(key);
     }

@@ -33,6 +33,10 @@ pub(super) struct Declared {
 
 /// Begins to queue keys, once the term has caught up.
 pub(super) type Trigger = Box<dyn FnOnce(&Enqueue, &Recorder) -> Subscription + Send>;
+/// Lists all keys.
+pub(super) type AllKeys = Arc<dyn Fn() -> Vec<Key> + Send + Sync>;
+/// Whether a key stands for something.
+pub(super) type KeyExists = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
 type Exists = Box<dyn Fn(&Key) -> bool + Send + Sync>;
 
@@ -166,9 +170,7 @@ impl<'a> Sources<'a> {
 
 impl Declared {
     /// What lists all keys, and what tells whether one exists. Without any declaration every key exists.
-    pub(super) fn keys(
-        self,
-    ) -> (Arc<dyn Fn() -> Vec<Key> + Send + Sync>, Arc<dyn Fn(&Key) -> bool + Send + Sync>) {
+    pub(super) fn keys(self) -> (AllKeys, KeyExists) {
         let Self { keys, exists, .. } = self;
         let all = move || keys.iter().flat_map(|keys| keys()).collect();
         let any = move |key: &Key| exists.is_empty() || exists.iter().any(|exists| exists(key));
