@@ -60,10 +60,15 @@ mod webhook;
 
 mod manager;
 
-pub mod app;
-pub mod cli;
+mod app;
+mod cli;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
-pub use api::crds;
+use std::{ffi::OsString, process::ExitCode};
+
+/// Runs the program: `arguments` without its own name, the exit code as the page of `cli` says.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    cli::start(arguments, cli::Wiring { run: app::run, crds: api::crds })
+}

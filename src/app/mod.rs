@@ -58,7 +58,7 @@ const LINGER: Duration = Duration::from_secs(3);
 const RESERVE: Duration = Duration::from_millis(1500);
 
 /// Runs the manager with these settings until a signal ends it.
-pub fn run(settings: Settings) -> ExitCode {
+pub(crate) fn run(settings: Settings) -> ExitCode {
     let clock: SharedClock = Arc::new(SystemClock);
     if let Err(error) = telemetry::init(&settings.log, Arc::clone(&clock)) {
         tracing::error!(error = %error, "unable to set up logging");

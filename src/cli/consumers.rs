@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-pub use crate::controllers::model_adapter::{
+pub(crate) use crate::controllers::model_adapter::{
     EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
     SchedulerPolicy,
 };

@@ -2,7 +2,7 @@
 //! The seven controllers by name and the grammar of `--controllers`, pure.
 
 /// Names of the seven controllers, in the order in which they are listed and logged.
-pub const NAMES: [&str; 7] = [
+pub(crate) const NAMES: [&str; 7] = [
     "pod-autoscaler-controller",
     "distributed-inference-controller",
     "model-adapter-controller",
@@ -15,21 +15,21 @@ pub const NAMES: [&str; 7] = [
 /// An item of a list that names no controller. The name stands without its leading dash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid controller specified: {0}")]
-pub struct InvalidController(pub String);
+pub(crate) struct InvalidController(pub String);
 
 /// The controller with exactly this name.
-pub fn known(name: &str) -> Option<&'static str> {
+pub(crate) fn known(name: &str) -> Option<&'static str> {
     NAMES.into_iter().find(|known| *known == name)
 }
 
 /// The Lease of a controller unless a flag says otherwise.
-pub fn default_lease(controller: &str) -> String {
+pub(crate) fn default_lease(controller: &str) -> String {
     format!("aibrix-{controller}")
 }
 
 /// What a list means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The enabled controllers, in the order of [`NAMES`]. None is a valid answer.
     pub enabled: Vec<&'static str>,
     /// Items that name none of the seven, such as an empty one or `-*`; with any, the process may not start.
@@ -40,7 +40,7 @@ pub struct Selection {
 ///
 /// Items stand between commas, with spaces around them ignored: `*` enables all, `name` one, `-name`
 /// disables one. They apply from left to right, so the last item that concerns a controller wins.
-pub fn select(list: &str) -> Selection {
+pub(crate) fn select(list: &str) -> Selection {
     let mut enabled: Vec<&'static str> = Vec::new();
     let mut invalid = Vec::new();
     for item in list.split(',').map(str::trim) {

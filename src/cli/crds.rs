@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 /// Why CRDs could not be printed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not print the CRD {name}")]
-pub struct PrintError {
+pub(crate) struct PrintError {
     /// Name of the CRD.
     pub name: String,
     /// What the encoder says.
@@ -18,7 +18,7 @@ pub struct PrintError {
 ///
 /// # Errors
 /// A definition that cannot be encoded: a defect of ours.
-pub fn documents(definitions: &[CustomResourceDefinition]) -> Result<String, PrintError> {
+pub(crate) fn documents(definitions: &[CustomResourceDefinition]) -> Result<String, PrintError> {
     let mut text = String::new();
     for definition in definitions {
         let yaml = serde_yaml_ng::to_string(definition).map_err(|source| PrintError {

@@ -13,7 +13,7 @@ use super::{
 
 /// A Deployment runs a controller on a Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// Name of the Deployment.
     pub deployment: String,
     /// The controller.
@@ -26,7 +26,7 @@ pub struct Assignment {
 
 /// A Deployment waits for a Go manager's Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guarded {
+pub(crate) struct Guarded {
     /// Name of the Deployment.
     pub deployment: String,
     /// Name of the Lease.
@@ -35,7 +35,7 @@ pub struct Guarded {
 
 /// What the arguments of all Deployments say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Deployed {
+pub(crate) struct Deployed {
     /// Controllers and Leases, in the order of the Deployments.
     pub assignments: Vec<Assignment>,
     /// Guards of upgrades.
@@ -44,7 +44,7 @@ pub struct Deployed {
 
 /// Reads the arguments of every container that is a manager. Containers of other programs, and arguments
 /// that no manager would start with, say nothing.
-pub fn read(deployments: &[Deployment]) -> Deployed {
+pub(crate) fn read(deployments: &[Deployment]) -> Deployed {
     let mut deployed = Deployed::default();
     for deployment in deployments {
         let name = deployment.metadata.name.as_deref().unwrap_or_default();

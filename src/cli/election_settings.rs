@@ -18,26 +18,26 @@ const MAX_IDENTITY: usize = 128;
 const DEFAULT_NAMESPACE: &str = "aibrix-system";
 
 /// `<name>_<uuid>`, with the name cut so that the whole has at most 128 bytes.
-pub fn identity(name: &str, uuid: Uuid) -> String {
+pub(crate) fn identity(name: &str, uuid: Uuid) -> String {
     let uuid = uuid.to_string();
     let room = MAX_IDENTITY.saturating_sub(uuid.len() + 1);
     format!("{}_{uuid}", name.get(..name.floor_char_boundary(room)).unwrap_or(name))
 }
 
 /// The namespace of the Leases: the flag, else the pod's own, else `aibrix-system`.
-pub fn namespace(given: &Given, pod_namespace: Option<&str>) -> String {
+pub(crate) fn namespace(given: &Given, pod_namespace: Option<&str>) -> String {
     choose_namespace(&given.get(&flags::LEADER_ELECTION_NAMESPACE), pod_namespace)
 }
 
 /// `asked` unless it is empty, else the pod's own namespace, else `aibrix-system`.
-pub fn choose_namespace(asked: &str, pod_namespace: Option<&str>) -> String {
+pub(crate) fn choose_namespace(asked: &str, pod_namespace: Option<&str>) -> String {
     let of_pod = pod_namespace.map(str::trim).filter(|namespace| !namespace.is_empty());
     if asked.is_empty() { of_pod.unwrap_or(DEFAULT_NAMESPACE).to_owned() } else { asked.to_owned() }
 }
 
 /// Shared settings of the elections. What is wrong with them is added to `problems`; rules between durations
 /// only count while elections take place.
-pub fn settings(
+pub(crate) fn settings(
     given: &Given,
     elect: bool,
     (identity, namespace): (String, String),
@@ -97,6 +97,6 @@ fn lock_problem(lock: &str) -> Option<Problem> {
 }
 
 /// The duration without its sign's other half: negative is 0, and reported elsewhere.
-pub fn positive(duration: SignedDuration) -> Duration {
+pub(crate) fn positive(duration: SignedDuration) -> Duration {
     Duration::try_from(duration).unwrap_or(Duration::ZERO)
 }

@@ -14,7 +14,7 @@ use crate::controllers::model_route::ModelRouteSettings;
 const OF_THE_GATEWAY: [&str; 2] = ["AIBRIX_POD_DEPLOYMENT_LABEL", "AIBRIX_POD_RAYCLUSTERFLEET_LABEL"];
 
 /// Reads variables and collects what to say about them.
-pub struct Environment<'a> {
+pub(crate) struct Environment<'a> {
     surroundings: &'a Surroundings,
     /// What to log.
     pub notices: Vec<Notice>,
@@ -22,12 +22,12 @@ pub struct Environment<'a> {
 
 impl<'a> Environment<'a> {
     /// Reads from these surroundings.
-    pub fn new(surroundings: &'a Surroundings) -> Self {
+    pub(crate) fn new(surroundings: &'a Surroundings) -> Self {
         Self { surroundings, notices: Vec::new() }
     }
 
     /// Settings of the model-route controller.
-    pub fn model_route(&mut self) -> ModelRouteSettings {
+    pub(crate) fn model_route(&mut self) -> ModelRouteSettings {
         ModelRouteSettings {
             request_timeout: Duration::from_secs(self.positive("AIBRIX_GATEWAY_TIMEOUT_SECONDS", 120)),
             gateway_name: self.text("AIBRIX_GATEWAY_NAME", "aibrix-eg"),
@@ -36,7 +36,7 @@ impl<'a> Environment<'a> {
     }
 
     /// Where the policies of the model-adapter controller measure.
-    pub fn engine_metrics(&mut self) -> EngineMetricsSettings {
+    pub(crate) fn engine_metrics(&mut self) -> EngineMetricsSettings {
         for name in OF_THE_GATEWAY {
             self.refuse(name, "pods are not grouped by a label here, only the gateway does that");
         }

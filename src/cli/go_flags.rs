@@ -192,7 +192,7 @@ impl<T: FlagValue + PartialEq + fmt::Debug> AnyFlag for Flag<T> {
 
 /// Why a command line was refused: message and usage on stderr, exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FlagError {
+pub(crate) enum FlagError {
     /// Dashes without a name, three dashes, `-=x`.
     #[error("bad flag syntax: {0}")]
     Syntax(String),
@@ -226,7 +226,7 @@ pub enum FlagError {
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// The usage text, exit code 0.
     Help,
     /// To go on with these values.
@@ -235,7 +235,7 @@ pub enum Parsed {
 
 /// The values of a command line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Given {
+pub(crate) struct Given {
     values: BTreeMap<&'static str, Vec<String>>,
     /// Arguments behind the first one that is not a flag, that one included, or behind `--`.
     pub ignored: Vec<String>,
@@ -243,24 +243,24 @@ pub struct Given {
 
 impl Given {
     /// The last value of a flag, else its default.
-    pub fn get<T: FlagValue>(&self, flag: &Flag<T>) -> T {
+    pub(crate) fn get<T: FlagValue>(&self, flag: &Flag<T>) -> T {
         // Values were checked when they were parsed, and a test parses every default.
         let last = self.all(flag).last().and_then(|text| T::parse(text).ok());
         last.unwrap_or_else(|| T::parse(flag.default).unwrap_or_default())
     }
 
     /// The last value of a flag if it was given at all.
-    pub fn given<T: FlagValue>(&self, flag: &Flag<T>) -> Option<T> {
+    pub(crate) fn given<T: FlagValue>(&self, flag: &Flag<T>) -> Option<T> {
         self.all(flag).last().and_then(|text| T::parse(text).ok())
     }
 
     /// Every value of a flag as written, in order.
-    pub fn all<T>(&self, flag: &Flag<T>) -> &[String] {
+    pub(crate) fn all<T>(&self, flag: &Flag<T>) -> &[String] {
         self.values.get(flag.name).map_or(&[], Vec::as_slice)
     }
 
     /// Every value of the flag with this name as written, in order.
-    pub fn named(&self, name: &str) -> &[String] {
+    pub(crate) fn named(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 }
@@ -269,7 +269,7 @@ impl Given {
 ///
 /// # Errors
 /// The first argument that breaks a rule. What stands before it has no effect either.
-pub fn parse(flags: &[&'static dyn AnyFlag], arguments: &[String]) -> Result<Parsed, FlagError> {
+pub(crate) fn parse(flags: &[&'static dyn AnyFlag], arguments: &[String]) -> Result<Parsed, FlagError> {
     let mut given = Given::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.as_slice().first() {

@@ -10,7 +10,7 @@ const WIDTH: usize = 90;
 const INDENT: &str = "\n    \t";
 
 /// Usage of the manager: sub-commands, then each flag with its type, meaning and default.
-pub fn usage(flags: &[&dyn AnyFlag]) -> String {
+pub(crate) fn usage(flags: &[&dyn AnyFlag]) -> String {
     let mut text = format!(
         "Usage of {PROGRAM}:\n\
          \x20 {PROGRAM} [flags]\n\

@@ -9,7 +9,7 @@ use crate::gocompat::number::parse_int;
 
 /// A verbosity: a whole number of 32 bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Level(pub i32);
+pub(crate) struct Level(pub i32);
 
 impl FlagValue for Level {
     const TYPE_NAME: &'static str = "int";
@@ -22,7 +22,7 @@ impl FlagValue for Level {
 
 /// Verbosities by file: `pattern=N` pairs between commas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vmodule(pub String);
+pub(crate) struct Vmodule(pub String);
 
 impl FlagValue for Vmodule {
     const TYPE_NAME: &'static str = "pattern=N,...";
@@ -44,7 +44,7 @@ impl FlagValue for Vmodule {
 
 /// A severity by name or number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Severity(pub i32);
+pub(crate) struct Severity(pub i32);
 
 impl FlagValue for Severity {
     const TYPE_NAME: &'static str = "severity";
@@ -58,7 +58,7 @@ impl FlagValue for Severity {
 
 /// A place in a Go source, `file.go:N`, or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Location(pub String);
+pub(crate) struct Location(pub String);
 
 impl FlagValue for Location {
     const TYPE_NAME: &'static str = "file:N";
@@ -74,40 +74,40 @@ impl FlagValue for Location {
 }
 
 /// `-v`
-pub static V: Flag<Level> =
+pub(crate) static V: Flag<Level> =
     Flag::new("v", "0", "Number for the log level verbosity: lines at this verbosity or below are shown.");
 /// `-vmodule`
-pub static VMODULE: Flag<Vmodule> =
+pub(crate) static VMODULE: Flag<Vmodule> =
     Flag::new("vmodule", "", "Verbosity by source file, as comma-separated pattern=N pairs.");
 /// `-skip_headers`
-pub static SKIP_HEADERS: Flag<bool> =
+pub(crate) static SKIP_HEADERS: Flag<bool> =
     Flag::new("skip_headers", "false", "Leave the header (severity, time, process, place) out of log lines.");
 
 /// `-logtostderr`
-pub static LOGTOSTDERR: Flag<bool> = Flag::new("logtostderr", "true", IGNORED);
+pub(crate) static LOGTOSTDERR: Flag<bool> = Flag::new("logtostderr", "true", IGNORED);
 /// `-alsologtostderr`
-pub static ALSOLOGTOSTDERR: Flag<bool> = Flag::new("alsologtostderr", "false", IGNORED);
+pub(crate) static ALSOLOGTOSTDERR: Flag<bool> = Flag::new("alsologtostderr", "false", IGNORED);
 /// `-stderrthreshold`
-pub static STDERRTHRESHOLD: Flag<Severity> = Flag::new("stderrthreshold", "2", IGNORED);
+pub(crate) static STDERRTHRESHOLD: Flag<Severity> = Flag::new("stderrthreshold", "2", IGNORED);
 /// `-log_dir`
-pub static LOG_DIR: Flag<String> = Flag::new("log_dir", "", IGNORED);
+pub(crate) static LOG_DIR: Flag<String> = Flag::new("log_dir", "", IGNORED);
 /// `-log_file`
-pub static LOG_FILE: Flag<String> = Flag::new("log_file", "", IGNORED);
+pub(crate) static LOG_FILE: Flag<String> = Flag::new("log_file", "", IGNORED);
 /// `-log_file_max_size`
-pub static LOG_FILE_MAX_SIZE: Flag<u64> = Flag::new("log_file_max_size", "1800", IGNORED);
+pub(crate) static LOG_FILE_MAX_SIZE: Flag<u64> = Flag::new("log_file_max_size", "1800", IGNORED);
 /// `-log_backtrace_at`
-pub static LOG_BACKTRACE_AT: Flag<Location> = Flag::new("log_backtrace_at", "", IGNORED);
+pub(crate) static LOG_BACKTRACE_AT: Flag<Location> = Flag::new("log_backtrace_at", "", IGNORED);
 /// `-add_dir_header`
-pub static ADD_DIR_HEADER: Flag<bool> = Flag::new("add_dir_header", "false", IGNORED);
+pub(crate) static ADD_DIR_HEADER: Flag<bool> = Flag::new("add_dir_header", "false", IGNORED);
 /// `-skip_log_headers`
-pub static SKIP_LOG_HEADERS: Flag<bool> = Flag::new("skip_log_headers", "false", IGNORED);
+pub(crate) static SKIP_LOG_HEADERS: Flag<bool> = Flag::new("skip_log_headers", "false", IGNORED);
 /// `-one_output`
-pub static ONE_OUTPUT: Flag<bool> = Flag::new("one_output", "false", IGNORED);
+pub(crate) static ONE_OUTPUT: Flag<bool> = Flag::new("one_output", "false", IGNORED);
 
 const IGNORED: &str = "Accepted for compatibility and ignored: logs go to stderr.";
 
 /// The flags that do nothing.
-pub static WITHOUT_EFFECT: &[&dyn AnyFlag] = &[
+pub(crate) static WITHOUT_EFFECT: &[&dyn AnyFlag] = &[
     &ADD_DIR_HEADER,
     &ALSOLOGTOSTDERR,
     &LOG_BACKTRACE_AT,

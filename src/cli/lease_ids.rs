@@ -14,11 +14,11 @@ use super::{
 use kube_loops::k8s::names::is_dns1123_subdomain;
 
 /// Lease of a Go manager that was started with defaults.
-pub const DEFAULT_LEGACY: &str = "aibrix-controller-manager";
+pub(crate) const DEFAULT_LEGACY: &str = "aibrix-controller-manager";
 
 /// What the command line says about Leases.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Enabled controllers, in the order of [`NAMES`].
     pub enabled: &'a [&'static str],
     /// Every value of `--leader-election-id`, in order.
@@ -29,7 +29,7 @@ pub struct Request<'a> {
 
 /// Who is elected on what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseIds {
+pub(crate) struct LeaseIds {
     /// Lease of each of the seven controllers, enabled or not.
     pub by_controller: BTreeMap<&'static str, String>,
     /// Lease that guards an upgrade from a Go manager; `None`: no guard.
@@ -42,7 +42,7 @@ pub struct LeaseIds {
 
 /// Why a set of Lease names is refused: each says what is wrong and which flag cures it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// A pair names none of the seven.
     #[error("invalid controller specified: {}: --leader-election-id takes CONTROLLER=LEASE, with one of {}", .0, NAMES.join(", "))]
     UnknownController(String),
@@ -92,7 +92,7 @@ pub enum Problem {
 }
 
 /// Decides and checks. An answer with problems is still the best reading of the request.
-pub fn resolve(request: &Request<'_>) -> LeaseIds {
+pub(crate) fn resolve(request: &Request<'_>) -> LeaseIds {
     let mut read = read_ids(request.ids);
     let mut notices = Vec::new();
     let only = match request.enabled {

@@ -53,7 +53,7 @@ impl Format {
 
 /// Why Leases cannot be shown.
 #[derive(Debug, thiserror::Error)]
-pub enum LeasesError {
+pub(crate) enum LeasesError {
     /// No client.
     #[error("could not connect")]
     Connect(#[from] ConfigError),
@@ -136,7 +136,7 @@ impl Options {
 
 /// What was read.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Every Lease of the namespace.
     pub leases: Vec<Lease>,
     /// Every Deployment of the namespace.
@@ -145,7 +145,7 @@ pub struct Seen {
 
 impl Seen {
     /// What there is to show.
-    pub fn rows(&self, now: Timestamp) -> Vec<Row> {
+    pub(crate) fn rows(&self, now: Timestamp) -> Vec<Row> {
         leases_table::rows(&self.leases, &self.deployments, now)
     }
 }
@@ -154,7 +154,7 @@ impl Seen {
 ///
 /// # Errors
 /// No client could be made, or one of the two lists failed.
-pub async fn read(settings: &ClientSettings, namespace: &str) -> Result<Seen, LeasesError> {
+pub(crate) async fn read(settings: &ClientSettings, namespace: &str) -> Result<Seen, LeasesError> {
     let labels = ["code", "method", "host"];
     let requests =
         Metrics::new().int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;

@@ -44,7 +44,7 @@ pub struct Row {
 
 /// A row for every Lease of a controller, for the Leases of Go managers, and for those that Deployments ask
 /// for but that do not exist. In the order of the controllers, then by name.
-pub fn rows(leases: &[Lease], deployments: &[Deployment], now: Timestamp) -> Vec<Row> {
+pub(crate) fn rows(leases: &[Lease], deployments: &[Deployment], now: Timestamp) -> Vec<Row> {
     let deployed = deployed::read(deployments);
     let existing: BTreeMap<&str, &Lease> =
         leases.iter().filter_map(|lease| Some((lease.metadata.name.as_deref()?, lease))).collect();
@@ -171,7 +171,7 @@ fn claim_problems(
 }
 
 /// The rows as kubectl prints columns: as wide as the widest cell, three spaces between them.
-pub fn table(rows: &[Row]) -> String {
+pub(crate) fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "No Leases of controllers found.\n".to_owned();
     }
@@ -204,7 +204,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// The rows as an array.
-pub fn json(rows: &[Row]) -> String {
+pub(crate) fn json(rows: &[Row]) -> String {
     // Strings and numbers only: encoding cannot fail.
     serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
 }

@@ -10,24 +10,24 @@
 //! Deliberately absent: a configuration file, and flags that are read anywhere else than here. The rest of
 //! the process sees the structs of [`consumers`] only.
 
-pub mod consumers;
-pub mod controllers;
-pub mod crds;
-pub mod deployed;
-pub mod election_settings;
-pub mod environment;
+pub(crate) mod consumers;
+pub(crate) mod controllers;
+pub(crate) mod crds;
+pub(crate) mod deployed;
+pub(crate) mod election_settings;
+pub(crate) mod environment;
 pub mod flags;
-pub mod go_flags;
-pub mod help;
-pub mod invocation;
-pub mod klog_flags;
-pub mod lease_ids;
-pub mod leases;
-pub mod leases_table;
-pub mod notice;
-pub mod problems;
-pub mod settings;
-pub mod subcommands;
+pub(crate) mod go_flags;
+pub(crate) mod help;
+pub(crate) mod invocation;
+pub(crate) mod klog_flags;
+pub(crate) mod lease_ids;
+pub(crate) mod leases;
+pub(crate) mod leases_table;
+pub(crate) mod notice;
+pub(crate) mod problems;
+pub(crate) mod settings;
+pub(crate) mod subcommands;
 
 #[cfg(test)]
 mod controllers_tests;
@@ -58,11 +58,10 @@ mod manifests_tests;
 #[cfg(test)]
 mod settings_tests;
 
-pub use invocation::{Answer, Asked, interpret};
-pub use settings::{Settings, Surroundings};
-pub use subcommands::{Wiring, start};
+pub(crate) use invocation::{Answer, Asked, interpret};
+pub(crate) use subcommands::{Wiring, start};
 
 /// Name of the program in its usage text, its version and its user agent.
-pub const PROGRAM: &str = "aibrix-controller-manager";
+pub(crate) const PROGRAM: &str = "aibrix-controller-manager";
 /// Version of the program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,7 +5,7 @@ use super::{controllers::InvalidController, lease_ids};
 
 /// One reason. Says what is wrong and which flag cures it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// `--controllers` names none of the seven.
     #[error(
         "unable to validate the controllers, please type the right controller names through --controllers: {0}"
@@ -101,7 +101,7 @@ pub enum Problem {
 /// Everything that is wrong with a command line, at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
-pub struct InvalidSettings {
+pub(crate) struct InvalidSettings {
     /// At least one.
     pub problems: Vec<Problem>,
 }

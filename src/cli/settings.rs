@@ -25,7 +25,6 @@ use crate::{
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
 };
-use kube_fenced_election;
 use kube_loops::{cluster::client::ClientSettings, k8s::names::is_dns1123_subdomain};
 
 /// Where a pod finds its own namespace.
@@ -118,7 +117,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// Everything that is wrong, at once: exit code 1.
-pub fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Settings, InvalidSettings> {
+pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Settings, InvalidSettings> {
     let mut problems = Vec::new();
     let mut environment = Environment::new(surroundings);
     let elect = given.get(&flags::LEADER_ELECT);

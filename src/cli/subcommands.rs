@@ -20,7 +20,7 @@ use kube_loops::chain::Chain;
 
 /// Parts of the program that sub-commands need and that stand elsewhere.
 #[derive(Debug, Clone, Copy)]
-pub struct Wiring {
+pub(crate) struct Wiring {
     /// Runs the manager.
     pub run: fn(Settings) -> ExitCode,
     /// The CRDs of the Rust types.
@@ -28,7 +28,7 @@ pub struct Wiring {
 }
 
 /// Understands the arguments (without the program's name) and does what they ask for.
-pub fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> ExitCode {
+pub(crate) fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> ExitCode {
     let surroundings = Surroundings::of_this_process();
     match interpret(arguments, &surroundings) {
         Ok(Asked::Run(settings)) => (wiring.run)(*settings),
@@ -47,7 +47,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> E
 }
 
 /// `aibrix-controller-manager 0.1.0 (linux/amd64)`, with the names that Go gives to systems.
-pub fn version() -> String {
+pub(crate) fn version() -> String {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

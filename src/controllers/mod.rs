@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The controllers. Each folder is a name of `--controllers` and owns a Lease.
 
-pub mod model_adapter;
-pub mod model_route;
-pub mod pod_autoscaler;
+pub(crate) mod model_adapter;
+pub(crate) mod model_route;
+pub(crate) mod pod_autoscaler;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use self::{
 
 /// What controllers need of their process.
 #[derive(Clone)]
-pub struct Deps {
+pub(crate) struct Deps {
     /// Watches shared by all controllers.
     pub watches: Watches,
     /// Metrics of loops and queues.
@@ -46,7 +46,7 @@ pub struct Deps {
 
 /// The needs of the controllers could not be met; a defect of the build.
 #[derive(Debug, thiserror::Error)]
-pub enum DepsError {
+pub(crate) enum DepsError {
     /// A family of metrics is registered already.
     #[error("could not register the metrics of the controllers")]
     Metrics(#[source] MetricsError),
@@ -61,7 +61,7 @@ impl Deps {
     ///
     /// # Errors
     /// [`DepsError`].
-    pub fn new(
+    pub(crate) fn new(
         watches: Watches,
         metrics: RuntimeMetrics,
         registry: &Metrics,
@@ -92,7 +92,7 @@ pub fn cards() -> Vec<&'static Card> {
 }
 
 /// The controllers that this build contains.
-pub fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
+pub(crate) fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
     let Deps {
         watches,
         metrics,

@@ -17,7 +17,7 @@ pub(crate) mod metric_names;
 pub(crate) mod models;
 pub(crate) mod promql;
 mod runtime_sidecar;
-mod tls;
+pub(crate) mod tls;
 
 #[cfg(test)]
 mod call_tests;

@@ -29,7 +29,7 @@ impl fmt::Debug for Server {
 }
 
 /// An address for logs, events and conditions: without login, query and fragment.
-pub fn address(endpoint: &str) -> String {
+pub(crate) fn address(endpoint: &str) -> String {
     let Ok(mut url) = Url::parse(endpoint) else { return "an address that is no URL".to_owned() };
     // Addresses that cannot have a login have none to remove.
     if url.set_username("").is_err() || url.set_password(None).is_err() {

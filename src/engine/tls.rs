@@ -15,7 +15,7 @@ use rustls::{
 };
 
 /// A client configuration that takes any certificate.
-pub(super) fn any_certificate() -> Result<rustls::ClientConfig, Error> {
+pub(crate) fn any_certificate() -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
     let config = rustls::ClientConfig::builder_with_provider(provider)

@@ -16,6 +16,12 @@ pub mod internals {
     pub use crate::{
         api::crds,
         certs::{issue, x509},
+        cli::{
+            consumers::WebhookSettings,
+            flags,
+            invocation::{Asked, interpret},
+            settings::{Settings, Surroundings},
+        },
         controllers::cards,
         webhook::HOOKS,
     };

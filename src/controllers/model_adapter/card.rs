@@ -13,7 +13,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(10);
 pub(super) const NAME: &str = "model-adapter-controller";
 
 /// Constants of the controller.
-pub static CARD: Card = Card {
+pub(crate) static CARD: Card = Card {
     name: NAME,
     required_kinds: &[Kind {
         group: model::GROUP,

@@ -12,7 +12,7 @@ const STEADY_FAILURES: u32 = 5;
 
 /// What kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadFailure {
+pub(crate) enum LoadFailure {
     /// Likely to pass: no connection, no list of models, or the engine answers 5xx. The sidecar answers 500 for
     /// everything.
     Transient,
@@ -24,7 +24,7 @@ pub enum LoadFailure {
 /// The wait after this failure, the `failures`-th in a row (counted from 1).
 ///
 /// `min(5 s · 2^failures, 300 s)`, but 10 s for the first five transient ones.
-pub fn delay_after(failure: LoadFailure, failures: u32) -> Duration {
+pub(crate) fn delay_after(failure: LoadFailure, failures: u32) -> Duration {
     match failure {
         LoadFailure::Transient if failures <= STEADY_FAILURES => STEADY,
         LoadFailure::Transient | LoadFailure::Lasting => {

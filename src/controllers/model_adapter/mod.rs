@@ -24,12 +24,12 @@ mod fetch;
 mod leave;
 mod ledger;
 mod load;
-pub mod load_retry;
+pub(crate) mod load_retry;
 mod memory;
 mod metrics;
-pub mod objects;
+pub(crate) mod objects;
 mod place;
-pub mod placement;
+pub(crate) mod placement;
 mod placements;
 mod plan;
 mod publish;
@@ -95,7 +95,7 @@ use self::{
     reconcile::AdapterStages,
 };
 
-pub use self::{
+pub(crate) use self::{
     card::CARD,
     metrics::SourceFailures,
     settings::{
@@ -106,7 +106,7 @@ pub use self::{
 
 /// The controller, with a client towards engines, how pods are chosen and called, and a counter of measurements that
 /// failed.
-pub fn controller(
+pub(crate) fn controller(
     watches: &Watches,
     metrics: &RuntimeMetrics,
     engine: EngineClient,

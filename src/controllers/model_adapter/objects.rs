@@ -29,7 +29,7 @@ const PROTOCOL: &str = "TCP";
 
 /// The Service of an adapter whose pods listen on `pod_port`. Its own port is the one that a route to it uses:
 /// the label `model.aibrix.ai/port` of the ModelAdapter, 8000 by default.
-pub fn build_service(adapter: &ModelAdapter, pod_port: u16) -> Service {
+pub(crate) fn build_service(adapter: &ModelAdapter, pod_port: u16) -> Service {
     let name = adapter.metadata.name.clone().unwrap_or_default();
     let mut labels = BTreeMap::from([(NAME_LABEL.to_owned(), name)]);
     let mut annotations = BTreeMap::new();
@@ -62,7 +62,11 @@ pub fn build_service(adapter: &ModelAdapter, pod_port: u16) -> Service {
 
 /// The EndpointSlice of an adapter, one endpoint per address, in the order of the instances. A slice has one
 /// family: IPv4 if there is any such address or none at all. Addresses of the other family are left out.
-pub fn build_endpoint_slice(adapter: &ModelAdapter, addresses: &[IpAddr], pod_port: u16) -> EndpointSlice {
+pub(crate) fn build_endpoint_slice(
+    adapter: &ModelAdapter,
+    addresses: &[IpAddr],
+    pod_port: u16,
+) -> EndpointSlice {
     let name = adapter.metadata.name.clone().unwrap_or_default();
     let is_v4 = addresses.is_empty() || addresses.iter().any(IpAddr::is_ipv4);
     let endpoint =
@@ -84,7 +88,7 @@ pub fn build_endpoint_slice(adapter: &ModelAdapter, addresses: &[IpAddr], pod_po
 }
 
 /// The port that most pods listen on, the lowest of several; 8000 without pods.
-pub fn common_port(ports: impl IntoIterator<Item = u16>) -> u16 {
+pub(crate) fn common_port(ports: impl IntoIterator<Item = u16>) -> u16 {
     let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
     for port in ports {
         *counts.entry(port).or_default() += 1;

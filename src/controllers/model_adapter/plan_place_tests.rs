@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsString};
 
 use serde_json::json;
 
-use crate::cli::{Surroundings, interpret};
+use crate::cli::{interpret, settings::Surroundings};
 
 use super::{load_retry::LoadFailure, placement::Measured, settings::SchedulerPolicy, simulated::World};
 

@@ -48,7 +48,7 @@ pub struct ModelAdapterSettings {
 /// How old what a pod said may be, unless the environment says so.
 ///
 /// DIFFERS: AIBrix scrapes every pod each 50 ms, whether or not anything is placed.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where load and latency of engines are measured.
 #[derive(Debug, Clone, PartialEq, Eq)]

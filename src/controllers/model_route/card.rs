@@ -20,7 +20,8 @@ const REFERENCE_GRANT: Kind =
     Kind { group: GATEWAY_GROUP, version: "v1beta1", kind: "ReferenceGrant", plural: "referencegrants" };
 
 /// Constants of the controller.
-pub static CARD: Card = Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT], loops: &[LOOP] };
+pub(crate) static CARD: Card =
+    Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT], loops: &[LOOP] };
 
 /// Constants of its only loop.
 pub(super) const LOOP: LoopSpec = LoopSpec {

@@ -23,7 +23,7 @@ mod error;
 mod fetch;
 mod fit;
 mod objects;
-pub mod paths;
+pub(crate) mod paths;
 mod plan;
 mod reconcile;
 mod routes;
@@ -65,13 +65,13 @@ use kube_loops::runtime::{
 
 use self::{card::LOOP, fetch::Stores, reconcile::RouteStages};
 
-pub use self::card::{CARD, ModelRouteSettings};
+pub(crate) use self::card::{CARD, ModelRouteSettings};
 
 /// How often it is looked whether a kind of workloads has come into sight.
 const REDISCOVERY_PERIOD: Duration = Duration::from_secs(5);
 
 /// The controller, with what the process is told about routes.
-pub fn controller(
+pub(crate) fn controller(
     watches: &Watches,
     metrics: &RuntimeMetrics,
     settings: Arc<ModelRouteSettings>,

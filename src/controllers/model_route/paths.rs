@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 /// Paths of every route, in their order.
-pub const DEFAULT_PATHS: [&str; 11] = [
+pub(crate) const DEFAULT_PATHS: [&str; 11] = [
     "/v1/completions",
     "/v1/chat/completions",
     "/v1/responses",
@@ -20,13 +20,13 @@ pub const DEFAULT_PATHS: [&str; 11] = [
 ];
 
 /// Matches that one rule of a route may have.
-pub const MAX_PATHS: usize = 64;
+pub(crate) const MAX_PATHS: usize = 64;
 /// Longest path, in bytes.
-pub const MAX_PATH_BYTES: usize = 1024;
+pub(crate) const MAX_PATH_BYTES: usize = 1024;
 
 /// Paths of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
+pub(crate) struct Paths {
     /// What the route matches: the default paths, then the others in the order of the annotation.
     pub matched: Vec<String>,
     /// What the annotation asks for and no route can match, as far as it is not a repetition.
@@ -35,7 +35,7 @@ pub struct Paths {
 
 /// The paths for the annotation of a workload, a comma-separated list; empty: the default ones. Spaces are
 /// dropped everywhere, as are empty entries and repetitions.
-pub fn paths_for(annotation: &str) -> Paths {
+pub(crate) fn paths_for(annotation: &str) -> Paths {
     let mut matched: Vec<String> = DEFAULT_PATHS.map(str::to_owned).into();
     let mut refused: Vec<String> = Vec::new();
     // An annotation has room for a hundred thousand entries.

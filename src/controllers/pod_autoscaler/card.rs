@@ -7,13 +7,13 @@ use crate::api::autoscaling;
 use kube_loops::runtime::controller::{Card, Kind, LoopSpec, Rule};
 
 /// Time between two decisions of an autoscaler, and between two rounds of measurements.
-pub const SYNC_PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const SYNC_PERIOD: Duration = Duration::from_secs(10);
 
 /// Name in `--controllers`.
 pub(super) const NAME: &str = "pod-autoscaler-controller";
 
 /// Constants of the controller.
-pub static CARD: Card = Card {
+pub(crate) static CARD: Card = Card {
     name: NAME,
     required_kinds: &[Kind {
         group: autoscaling::GROUP,

@@ -87,14 +87,14 @@ use self::{
     reconcile::AutoscalerStages,
 };
 
-pub use self::{
+pub(crate) use self::{
     card::{CARD, SYNC_PERIOD},
     metrics::ScaleActions,
 };
 
 /// The controller, with the gauge of decisions, a client towards engines, and the time between two decisions of an
 /// autoscaler: [`SYNC_PERIOD`] but in tests.
-pub fn controller(
+pub(crate) fn controller(
     watches: &Watches,
     metrics: &RuntimeMetrics,
     scale_actions: ScaleActions,

@@ -4,10 +4,10 @@
 use super::Candidate;
 
 /// Models that fit on a pod, its base model included.
-pub const CAPACITY: usize = 10;
+pub(crate) const CAPACITY: usize = 10;
 
 /// The fullest candidate that has room; `None`: none has.
-pub fn bin_pack(candidates: &[Candidate]) -> Option<&Candidate> {
+pub(crate) fn bin_pack(candidates: &[Candidate]) -> Option<&Candidate> {
     let fitting = candidates.iter().filter(|candidate| candidate.models < CAPACITY);
     fitting.min_by(|a, b| b.models.cmp(&a.models).then_with(|| a.name.cmp(&b.name)))
 }

@@ -4,6 +4,6 @@
 use super::{Candidate, by_models};
 
 /// The candidate with the fewest models; `None` without any.
-pub fn least_adapters(candidates: &[Candidate]) -> Option<&Candidate> {
+pub(crate) fn least_adapters(candidates: &[Candidate]) -> Option<&Candidate> {
     candidates.iter().min_by(|a, b| by_models(a, b))
 }

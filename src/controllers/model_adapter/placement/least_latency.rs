@@ -5,7 +5,7 @@ use super::{Candidate, by_score};
 
 /// Sum and count of a histogram, over all models of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Mean {
+pub(crate) struct Mean {
     /// Sum of the observations, in seconds.
     pub sum: f64,
     /// Their number.
@@ -19,11 +19,11 @@ impl Mean {
 }
 
 /// Mean time in the queue plus mean time of inference, in seconds; what was never observed counts as 0.
-pub fn latency_score(queue: Mean, inference: Mean) -> f64 {
+pub(crate) fn latency_score(queue: Mean, inference: Mean) -> f64 {
     queue.value() + inference.value()
 }
 
 /// The candidate with the lowest score; `None` without any candidate.
-pub fn least_latency(candidates: &[Candidate]) -> Option<&Candidate> {
+pub(crate) fn least_latency(candidates: &[Candidate]) -> Option<&Candidate> {
     candidates.iter().min_by(|a, b| by_score(a, b))
 }

@@ -10,15 +10,15 @@ mod random;
 
 use std::cmp::Ordering;
 
-pub use bin_pack::{CAPACITY, bin_pack};
-pub use least_adapters::least_adapters;
-pub use least_latency::{Mean, latency_score, least_latency};
-pub use least_throughput::{least_throughput, throughput_score};
-pub use random::random;
+pub(crate) use bin_pack::{CAPACITY, bin_pack};
+pub(crate) use least_adapters::least_adapters;
+pub(crate) use least_latency::{Mean, latency_score, least_latency};
+pub(crate) use least_throughput::{least_throughput, throughput_score};
+pub(crate) use random::random;
 
 /// A pod that may host the adapter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Its name.
     pub name: String,
     /// Names of models on it: base model, adapters, claims, placements under way. A pod of which nothing is
@@ -30,7 +30,7 @@ pub struct Candidate {
 
 /// What the metrics of a pod say.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Measured {
+pub(crate) enum Measured {
     /// A score; lower is better.
     Score(f64),
     /// The pod answered, without the metrics: it counts as idle.
