@@ -63,6 +63,8 @@ mod manager;
 mod app;
 mod cli;
 
+#[cfg(feature = "testkit")]
+pub mod internals;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 

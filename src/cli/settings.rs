@@ -50,6 +50,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Surroundings for tests: an environment by lookup, outside a cluster.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn new(env: impl Fn(&str) -> Option<String> + 'static) -> Self {
         Self { env: Box::new(env), hostname: None, pod_namespace: None, uuid: Uuid::nil() }
     }

@@ -10,11 +10,7 @@ use std::{sync::Arc, time::Duration};
 use crate::engine::http::{BuildError, EngineClient, Limits};
 use kube_loops::{
     metrics::{Metrics, MetricsError},
-    runtime::{
-        controller::{Card, Controller},
-        metrics::RuntimeMetrics,
-        watches::Watches,
-    },
+    runtime::{controller::Controller, metrics::RuntimeMetrics, watches::Watches},
 };
 
 use self::{
@@ -87,7 +83,8 @@ impl Deps {
 }
 
 /// The cards of the controllers that this build contains, without making any.
-pub fn cards() -> Vec<&'static Card> {
+#[cfg(any(test, feature = "testkit"))]
+pub fn cards() -> Vec<&'static kube_loops::runtime::controller::Card> {
     vec![&pod_autoscaler::CARD, &model_adapter::CARD, &model_route::CARD]
 }
 

@@ -10,19 +10,3 @@ pub mod probe;
 
 #[cfg(test)]
 mod metrics_api_tests;
-
-/// What tests of the built binary compare it with.
-pub mod internals {
-    pub use crate::{
-        api::crds,
-        certs::{issue, x509},
-        cli::{
-            consumers::WebhookSettings,
-            flags,
-            invocation::{Asked, interpret},
-            settings::{Settings, Surroundings},
-        },
-        controllers::cards,
-        webhook::HOOKS,
-    };
-}

@@ -71,6 +71,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", EVERYTHING),
     ("main", EVERYTHING),
     // For tests only.
+    ("internals", EVERYTHING),
     (
         "testkit",
         &[

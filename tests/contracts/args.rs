@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString};
 
-use aibrix_controller_manager::testkit::internals::{Asked, Settings, Surroundings, flags, interpret};
+use aibrix_controller_manager::internals::{Asked, Settings, Surroundings, flags, interpret};
 
 use crate::manifests::{KUSTOMIZATIONS, args, controllers_in, read, render};
 

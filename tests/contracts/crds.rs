@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use aibrix_controller_manager::testkit::internals::crds;
+use aibrix_controller_manager::internals::crds;
 use serde_json::Value;
 
 use crate::manifests::{documents, read, root};

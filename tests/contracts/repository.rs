@@ -176,7 +176,9 @@ fn every_path_that_the_documents_link_exists() {
 /// The sources without tests, as one text.
 fn production() -> String {
     let texts = texts().into_iter();
-    let sources = texts.filter(|(path, _)| path.starts_with("src/") && !path.ends_with("_tests.rs"));
+    let sources = texts.filter(|(path, _)| {
+        (path.starts_with("src/") || path.starts_with("crates/")) && !path.ends_with("_tests.rs")
+    });
     sources.map(|(_, text)| text).collect()
 }
 

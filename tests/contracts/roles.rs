@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
 
-use aibrix_controller_manager::testkit::internals::cards;
+use aibrix_controller_manager::internals::cards;
 use serde_json::{Value, json};
 
 use crate::{

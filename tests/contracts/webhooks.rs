@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use aibrix_controller_manager::testkit::internals::{HOOKS, WebhookSettings};
+use aibrix_controller_manager::internals::{HOOKS, WebhookSettings};
 use serde_json::{Value, json};
 
 use crate::{

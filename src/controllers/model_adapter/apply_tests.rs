@@ -43,9 +43,12 @@ fn writes() -> Writes {
 
 #[tokio::test]
 async fn a_refused_service_hides_no_error_of_a_later_step() {
-    let api = ScriptedApi::new(|request| match request.path.contains("/services/") {
-        true => Answer::failure(422, "Invalid", "spec.ports: no"),
-        false => Answer::server_error(),
+    let api = ScriptedApi::new(|request| {
+        if request.path.contains("/services/") {
+            Answer::failure(422, "Invalid", "spec.ports: no")
+        } else {
+            Answer::server_error()
+        }
     });
     let adapter: ModelAdapter = serde_json::from_value(json!({
         "metadata": {"name": "sql", "namespace": "ns", "uid": "u"}, "spec": {"artifactURL": "s3://loras/sql"},

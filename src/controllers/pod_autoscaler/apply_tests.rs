@@ -42,9 +42,12 @@ fn writes(api: &ScriptedApi) -> Writes {
 
 #[tokio::test]
 async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_again_soon() {
-    let api = ScriptedApi::new(|request| match request.path.contains("/horizontalpodautoscalers/") {
-        true => Answer::forbidden(),
-        false => Answer::server_error(),
+    let api = ScriptedApi::new(|request| {
+        if request.path.contains("/horizontalpodautoscalers/") {
+            Answer::forbidden()
+        } else {
+            Answer::server_error()
+        }
     });
     let steps = [
         Step::DeleteHpa { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h".into() },

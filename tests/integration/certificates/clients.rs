@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use aibrix_controller_manager::testkit::internals::x509;
+use aibrix_controller_manager::internals::x509;
 use parking_lot::Mutex;
 use rustls::{
     ClientConfig, RootCertStore,

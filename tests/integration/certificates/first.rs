@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
-use aibrix_controller_manager::testkit::internals::x509;
+use aibrix_controller_manager::internals::x509;
 use serde_json::json;
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aibrix_controller_manager::testkit::internals::x509;
+use aibrix_controller_manager::internals::x509;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{

@@ -236,5 +236,5 @@ async fn certificates_that_somebody_else_manages_are_only_read() {
 }
 
 fn x509_pem(authority: &Authority) -> String {
-    aibrix_controller_manager::testkit::internals::x509::pem_of(&authority.der().to_vec().into())
+    aibrix_controller_manager::internals::x509::pem_of(&authority.der().to_vec().into())
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::testkit::internals::issue::{self, PemPair, Terms};
+use aibrix_controller_manager::internals::issue::{self, PemPair, Terms};
 use k8s_openapi::ByteString;
 use kube::Client;
 use serde_json::{Value, json};

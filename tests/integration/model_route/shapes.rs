@@ -309,8 +309,8 @@ async fn a_route_that_the_api_server_does_not_take_is_told_once() {
     let mut log = plane.audit();
     eventually(SOON, "it is tried three times", async || {
         let tried = |it: &&Entry| it.resource() == "httproutes" && it.verb == "create" && it.code == 422;
-        let tries = log.entries().iter().filter(tried).count();
-        if tries >= 3 { Ok(()) } else { Err(format!("{tries} times")) }
+        let attempts = log.entries().iter().filter(tried).count();
+        if attempts >= 3 { Ok(()) } else { Err(format!("{attempts} times")) }
     })
     .await;
     assert_eq!(warnings(&client, &it).await.map(|it| it.len()), Ok(1));
