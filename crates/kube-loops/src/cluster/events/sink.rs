@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sends events, one after the other, from a bounded queue.
+//! Sends events from a bounded queue. One that cannot be sent keeps no other from being sent.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use kube::{
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use kube_fenced_election::clock::SharedClock;
+use kube_fenced_election::clock::{Instant, SharedClock};
 
 use super::{
     correlator::{Correlator, Verdict},
@@ -108,57 +109,107 @@ enum Failed {
     Trouble(String),
 }
 
+/// An event that is tried again later.
+struct Waiting {
+    draft: Box<EventDraft>,
+    /// Its place among all events of the recorder.
+    number: u64,
+    tries: u32,
+    due: Instant,
+}
+
 impl RecorderTask {
-    /// Sends until all recorders are gone.
+    /// Sends until all recorders are gone. An event in trouble waits for its next try beside the queue, not in front
+    /// of it: others are sent meanwhile.
     pub async fn run(mut self) {
-        while let Some(order) = self.orders.recv().await {
-            match order {
-                Order::Send(draft) => self.send(*draft).await,
-                Order::Flush(done) => {
-                    // Nobody waits any more when this fails.
-                    done.send(()).ok();
+        let mut waiting: VecDeque<Waiting> = VecDeque::new();
+        // Each with the number of the first event that was published after it.
+        let mut flushes: Vec<(u64, oneshot::Sender<()>)> = Vec::new();
+        let mut taken = 0;
+        loop {
+            // All wait equally long, so the first is due first.
+            let due = waiting.front().map(|first| first.due);
+            let event = tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(Order::Send(draft)) => {
+                        taken += 1;
+                        Some(Waiting { draft, number: taken - 1, tries: 0, due: self.clock.instant() })
+                    }
+                    Some(Order::Flush(done)) => {
+                        flushes.push((taken, done));
+                        None
+                    }
+                    None => return,
+                },
+                () = at(due) => waiting.pop_front(),
+            };
+            if let Some(mut event) = event
+                && self.is_to_be_tried_again(&event.draft, event.tries).await
+            {
+                event.tries += 1;
+                event.due = self.clock.instant() + PAUSE;
+                waiting.push_back(event);
+                if waiting.len() > QUEUE {
+                    waiting.pop_front();
+                    tracing::warn!("too many events wait for the API server, dropping the oldest");
                 }
+            }
+            let settled = |before: u64| waiting.iter().all(|event| event.number >= before);
+            for (_, done) in flushes.extract_if(.., |(before, _)| settled(*before)) {
+                // Nobody waits any more when this fails.
+                done.send(()).ok();
             }
         }
     }
 
-    async fn send(&mut self, draft: EventDraft) {
-        for attempt in 1..=TRIES {
-            if attempt > 1 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            let verdict =
-                if attempt == 1 { Some(self.correlator.judge(&draft, self.clock.instant())) } else { None };
-            let failed = match verdict.unwrap_or_else(|| self.correlator.again(&draft)) {
-                Verdict::Drop => return,
-                Verdict::Create { key, message } => match self.create(&draft, &message).await {
-                    Ok(name) => return self.correlator.created(key, name, self.clock.instant()),
-                    Err(failed) => failed,
-                },
-                Verdict::CountUp { key, name, count, message } => {
-                    match self.count_up(&draft, &name, count, &message).await {
-                        Ok(()) => return,
-                        Err(Failed::Gone) => {
-                            self.correlator.gone(&key);
-                            match self.create(&draft, &message).await {
-                                Ok(name) => return self.correlator.created(key, name, self.clock.instant()),
-                                Err(failed) => failed,
+    /// Tries to send an event that was tried this often before.
+    async fn is_to_be_tried_again(&mut self, draft: &EventDraft, tries: u32) -> bool {
+        let verdict = if tries == 0 {
+            self.correlator.judge(draft, self.clock.instant())
+        } else {
+            self.correlator.again(draft)
+        };
+        let failed = match verdict {
+            Verdict::Drop => return false,
+            Verdict::Create { key, message } => match self.create(draft, &message).await {
+                Ok(name) => {
+                    self.correlator.created(key, name, self.clock.instant());
+                    return false;
+                }
+                Err(failed) => failed,
+            },
+            Verdict::CountUp { key, name, count, message } => {
+                match self.count_up(draft, &name, count, &message).await {
+                    Ok(()) => return false,
+                    Err(Failed::Gone) => {
+                        self.correlator.gone(&key);
+                        match self.create(draft, &message).await {
+                            Ok(name) => {
+                                self.correlator.created(key, name, self.clock.instant());
+                                return false;
                             }
+                            Err(failed) => failed,
                         }
-                        Err(failed) => failed,
                     }
+                    Err(failed) => failed,
                 }
-            };
-            match failed {
-                Failed::Refused(error) => {
-                    tracing::warn!(reason = %draft.reason, error = %error, "server rejected event (will not retry!)");
-                    return;
-                }
-                Failed::Gone => return,
-                Failed::Trouble(error) => tracing::debug!(attempt, error = %error, "unable to write event"),
+            }
+        };
+        match failed {
+            Failed::Refused(error) => {
+                tracing::warn!(reason = %draft.reason, error = %error, "server rejected event (will not retry!)");
+                false
+            }
+            Failed::Gone => false,
+            Failed::Trouble(error) if tries + 1 < TRIES => {
+                tracing::debug!(attempt = tries + 1, error = %error, "unable to write event");
+                true
+            }
+            Failed::Trouble(error) => {
+                tracing::warn!(reason = %draft.reason, error = %error, "unable to write event, giving up");
+                false
             }
         }
-        tracing::warn!(reason = %draft.reason, "unable to write event, giving up");
     }
 
     async fn create(&self, draft: &EventDraft, message: &str) -> Result<String, Failed> {
@@ -211,6 +262,14 @@ fn sorted(error: kube::Error) -> Failed {
         Some(404) => Failed::Gone,
         Some(code) if code != 429 && code < 500 => Failed::Refused(error),
         Some(_) | None => Failed::Trouble(error.to_string()),
+    }
+}
+
+/// Waits until then; for ever without a moment.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -121,6 +121,23 @@ async fn trouble_is_retried_twelve_times_and_a_refusal_never() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn event_that_cannot_be_sent_keeps_no_other_waiting() {
+    // The first event fails, whenever it is tried; the second is taken at once.
+    let (client, seen) = client(&[500, 201, 500]);
+    let (recorder, task) = Recorder::new(client, "PodAutoscaler", Arc::new(SystemClock));
+    let mut running = tokio::task::JoinSet::new();
+    running.spawn(task.run());
+    recorder.publish(draft(Some("prod")));
+    recorder.publish(draft(Some("test")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let namespaces: Vec<bool> =
+        seen.lock().expect("not poisoned").iter().map(|(_, uri, _)| uri.contains("/test/")).collect();
+    assert_eq!(namespaces, [false, true]);
+    recorder.flush(Duration::from_secs(3600)).await;
+    assert_eq!(seen.lock().expect("not poisoned").len(), 13, "the first is given up after twelve tries");
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_events_than_the_queue_holds_are_dropped_without_waiting() {
     let (client, _) = client(&[201]);
     let (recorder, _task) = Recorder::new(client, "PodAutoscaler", Arc::new(SystemClock));
