@@ -73,6 +73,7 @@ struct Families {
     work_time: HistogramVec,
     gauges: QueueGauges,
     malformed: IntCounterVec,
+    rewritten: IntCounterVec,
 }
 
 /// Series of one loop. Cheap to clone.
@@ -197,6 +198,11 @@ impl RuntimeMetrics {
                 "Objects that a watch skipped because they could not be parsed",
                 &["kind"],
             )?,
+            rewritten: counter(
+                "aibrix_watch_history_rewritten_total",
+                "Times that the API server showed an older state than before, such as after a restore, by kind",
+                &["kind"],
+            )?,
         })))
     }
 
@@ -231,6 +237,12 @@ impl RuntimeMetrics {
             work_time: families.work_time.with_label_values(&[label, label]),
             gauges: families.gauges.clone(),
         }
+    }
+
+    /// Counts the times that the API server showed an older state of a kind (plural and group) than before; exists at
+    /// zero from this call on.
+    pub fn rewritten(&self, kind: &str) -> IntCounter {
+        self.0.rewritten.with_label_values(&[kind])
     }
 
     /// Counts objects of a kind (plural and group) that a watch skipped; exists at zero from this call on.

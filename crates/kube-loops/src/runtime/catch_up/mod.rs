@@ -34,7 +34,7 @@ use self::{
 };
 use super::{
     reconciler::Key,
-    watches::{Contents, Inner, Page, Read, Source, Stored},
+    watches::{Contents, Inner, Page, Read, Source, Stored, version},
 };
 
 /// How long the watch may take to show what the list shows.
@@ -79,9 +79,16 @@ impl<S: Stored> Lists<S> {
 
     /// See [`super::watches::AnyStore::catch_up`].
     pub(super) async fn catch_up(&self, inner: &Arc<Inner<S>>, optional: bool) {
+        let before = inner.read(|contents| contents.observed().map(str::to_owned));
         let mut behind = loop {
             match self.versions.join(|| self.list_versions()).await {
-                Ok(listed) => break inner.read(|contents| CatchUp::of(&listed, contents)),
+                Ok(listed) => {
+                    // A list that began later is older only where history was rewritten.
+                    if before.is_some_and(|before| version::before(&listed.version, &before)) {
+                        inner.forget_history();
+                    }
+                    break inner.read(|contents| CatchUp::of(&listed, contents));
+                }
                 Err(ListError::NotServed) if optional => return,
                 Err(error) => failed(inner, error).await,
             }

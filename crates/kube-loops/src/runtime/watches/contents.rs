@@ -2,7 +2,8 @@
 //! What a store holds, and how lists and watch events change it. Pure.
 //!
 //! # Guarantees
-//! - No object goes back to an earlier version, whatever the order in which a watch and a list deliver.
+//! - No object goes back to an earlier version, whatever the order in which a watch and a list deliver; unless a
+//!   consistent list shows that the server itself went back, as after a restore of its storage: then the list counts.
 //! - After the end of a list, exactly the objects of the list and newer ones are left.
 //! - Every difference is reported once, deletions included.
 //! - Of an object whose newest version is malformed, the last good version stays until it is deleted:
@@ -97,6 +98,8 @@ pub(crate) struct Contents<S> {
     floor: Option<String>,
     /// Version of the last watch event: everything up to here is in the store.
     observed: Option<String>,
+    /// A list of the watch has shown that the server went back to an earlier state.
+    rewritten: bool,
     /// Objects deleted by the watch while a full list is under way, with the version of the deletion.
     buried: Option<HashMap<Key, String>>,
 }
@@ -135,6 +138,7 @@ impl<S: Stored> Contents<S> {
             tainted: false,
             floor: None,
             observed: None,
+            rewritten: false,
             buried: None,
         }
     }
@@ -184,6 +188,7 @@ impl<S: Stored> Contents<S> {
         self.epoch = self.epoch.wrapping_add(1);
         self.initialising = true;
         self.tainted = self.buried.is_some();
+        self.rewritten = false;
     }
 
     /// An object of the watch's list.
@@ -191,6 +196,13 @@ impl<S: Stored> Contents<S> {
         let (namespace, name, incoming) = identity(&item);
         if self.tainted && self.is_old(incoming) && self.version_of(namespace, name).is_none() {
             return None; // deleted before the full list
+        }
+        // The list is consistent and began after everything that is held was delivered: it cannot be older.
+        if !self.tainted
+            && self.version_of(namespace, name).is_some_and(|held| version::before(incoming, held))
+        {
+            self.rewritten = true;
+            return self.replace(item);
         }
         self.upsert(item, Via::Init)
     }
@@ -201,8 +213,21 @@ impl<S: Stored> Contents<S> {
         if self.tainted {
             return (Vec::new(), AfterInit::Restart);
         }
+        // The list is later than all that came before: versions from before it say nothing about what follows.
+        (self.floor, self.observed) = (None, None);
         let epoch = self.epoch;
         (self.sweep(|entry| entry.epoch == epoch), AfterInit::Watch)
+    }
+
+    /// Whether the list that has ended showed that the server went back to an earlier state.
+    pub(super) fn was_rewritten(&self) -> bool {
+        self.rewritten
+    }
+
+    /// The server went back to an earlier state: nothing that is held counts any more.
+    pub(crate) fn forget_history(&mut self) -> Vec<Change<S>> {
+        (self.floor, self.observed) = (None, None);
+        self.sweep(|_| false)
     }
 
     /// The watch saw an object appear or change.
@@ -314,6 +339,16 @@ impl<S: Stored> Contents<S> {
         let entry = Entry { object, malformed, epoch, relist };
         self.namespaces.entry(namespace).or_default().insert(name, entry);
         new.map(|new| Change { old: None, new: Some(new) })
+    }
+
+    /// Takes an object of the watch's list whatever is held of it.
+    fn replace(&mut self, item: Item<S>) -> Option<Change<S>> {
+        let (namespace, name, _) = identity(&item);
+        let old = self.remove(namespace, name).and_then(|change| change.old);
+        match self.upsert(item, Via::Init) {
+            Some(change) => Some(Change { old, ..change }),
+            None => old.map(|old| Change { old: Some(old), new: None }),
+        }
     }
 
     fn remove(&mut self, namespace: &str, name: &str) -> Option<Change<S>> {

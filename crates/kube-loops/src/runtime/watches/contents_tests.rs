@@ -288,3 +288,42 @@ proptest! {
         prop_assert_eq!(contents.len(), truth.len());
     }
 }
+
+// scenario: hardening 11
+#[test]
+fn list_after_a_restore_counts_although_it_is_older_and_so_do_the_events_that_follow() {
+    let mut contents = Contents::new();
+    contents.begin();
+    for item in [good("a", 10), good("b", 11)] {
+        contents.init_apply(item);
+    }
+    contents.init_done();
+    contents.apply(good("a", 900));
+    contents.apply(good("c", 901));
+    // A catch-up raises what counts as old.
+    contents.relist_begin();
+    for item in [good("a", 900), good("b", 11), good("c", 901)] {
+        contents.relist_apply(item);
+    }
+    contents.relist_done("950");
+    // The storage is restored to a state in which `a` had an earlier version, `c` did not exist, and `d` did still.
+    contents.begin();
+    let mut changes: Vec<Change<Thing>> = Vec::new();
+    for item in [good("a", 10), good("b", 11), good("d", 12)] {
+        changes.extend(contents.init_apply(item));
+    }
+    let (swept, after) = contents.init_done();
+    changes.extend(swept);
+    assert_eq!(after, AfterInit::Watch);
+    assert!(contents.was_rewritten());
+    assert_eq!(all(&changes), ["a: 900 → 10", "d: - → 12", "c: 901 → -"]);
+    // Its next versions are lower than what was delivered before.
+    assert_eq!(contents.apply(good("b", 13)).map(|change| said(&change)).as_deref(), Some("b: 11 → 13"));
+    // The next list shows no more than that.
+    contents.begin();
+    for item in [good("a", 10), good("b", 13), good("d", 12)] {
+        assert!(contents.init_apply(item).is_none());
+    }
+    assert!(contents.init_done().0.is_empty());
+    assert!(!contents.was_rewritten());
+}

@@ -139,8 +139,8 @@ impl Watches {
             return Store::new(handle);
         }
         let kind = source.kind();
-        let malformed = shared.metrics.malformed(&kind);
-        let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed));
+        let (malformed, rewritten) = (shared.metrics.malformed(&kind), shared.metrics.rewritten(&kind));
+        let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed, rewritten));
         let watch = TaskSet::new();
         let feeding = feed::supervised(
             Arc::clone(&inner),

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
+use crate::metrics::families::IntCounter;
 use kube_fenced_election::clock::{Instant, SharedClock};
 
 use super::{
@@ -28,6 +29,7 @@ pub(crate) struct Inner<S> {
     changed: Notify,
     health: Mutex<Option<(Instant, String)>>,
     malformed: MalformedCount,
+    rewritten: IntCounter,
 }
 
 type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
@@ -49,7 +51,12 @@ pub(super) struct State {
 }
 
 impl<S: Stored> Inner<S> {
-    pub(super) fn new(kind: String, clock: SharedClock, malformed: MalformedCount) -> Self {
+    pub(super) fn new(
+        kind: String,
+        clock: SharedClock,
+        malformed: MalformedCount,
+        rewritten: IntCounter,
+    ) -> Self {
         let listeners = Listeners { next: 0, changes: BTreeMap::new(), malformed: BTreeMap::new() };
         Self {
             kind,
@@ -61,6 +68,7 @@ impl<S: Stored> Inner<S> {
             changed: Notify::new(),
             health: Mutex::new(None),
             malformed,
+            rewritten,
         }
     }
 
@@ -164,11 +172,15 @@ impl<S: Stored> Inner<S> {
     /// The watch's list is complete.
     pub(super) fn init_done(&self) -> AfterInit {
         let mut after = AfterInit::Watch;
+        let mut rewritten = false;
         self.change_all(|contents| {
             let (changes, then) = contents.init_done();
-            after = then;
+            (after, rewritten) = (then, contents.was_rewritten());
             changes
         });
+        if rewritten {
+            self.tell_rewritten();
+        }
         self.state.send_if_modified(|state| {
             let new = State { synced: true, served: Some(true) };
             std::mem::replace(state, new) != new
@@ -202,6 +214,20 @@ impl<S: Stored> Inner<S> {
             warn!(kind = self.kind, error = cause, "watch failed");
         }
         *health = Some((since, cause));
+    }
+
+    /// The server went back to an earlier state, and all that is held was dropped: see [`Contents::forget_history`].
+    pub(crate) fn forget_history(&self) {
+        self.change_all(Contents::forget_history);
+        self.tell_rewritten();
+    }
+
+    fn tell_rewritten(&self) {
+        self.rewritten.inc();
+        warn!(
+            kind = self.kind,
+            "the API server shows an older state than before, as after a restore of its storage; the store follows it"
+        );
     }
 
     fn tell(&self, changes: impl IntoIterator<Item = Change<S>>) {
