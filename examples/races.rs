@@ -23,12 +23,12 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use kube_fenced_election::{
+    LeaseClients,
     clock::{Clock, SystemClock},
-    decision::Timing,
-    guard::Guarded,
-    lock::{AttemptEnd, LeaseClients, Lock},
-    observation::{Observation, Sight, Source},
-    testkit::names,
+    testkit::{
+        names,
+        parts::{AttemptEnd, Guarded, LeaseSnapshot, Lock, Observation, Source, Timing},
+    },
 };
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use serde_json::json;
@@ -204,9 +204,9 @@ async fn guarded(
     // Seen 10 s ago and not renewed since: expired by observation.
     let long_ago = SystemClock.instant() - Duration::from_secs(10);
     let mut view = Observation::new(long_ago);
-    view.saw(Sight::Present(Box::new(lease)), Source::Watch, long_ago);
+    view.observe(LeaseSnapshot::Present(Box::new(lease)), Source::Watch, long_ago);
     wait_for_go(lines).await?;
-    Ok(match lock.attempt(view, false).await.end {
+    Ok(match lock.try_acquire(view, false).await.end {
         AttemptEnd::Holding { .. } => WON.to_owned(),
         // On one line, for people: why a race had no winner.
         AttemptEnd::Failed(error) => format!("{error:?}").replace('\n', " "),

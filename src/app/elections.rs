@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A seat for every controller that runs here, and the tasks behind the seats.
+//! An election for every controller that runs here, or none at all.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::cli::settings::Settings;
 use kube_fenced_election::{
-    Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Names, Seat, Setup,
+    Candidate, Election, ElectionHandle, EventRecorder, LeaseClients, LeaseRef, LeaseStatus, Names, Setup,
     without_election,
 };
 use kube_loops::{
@@ -20,12 +20,12 @@ use super::Host;
 
 /// The running elections of the process.
 pub(super) struct Elections {
-    /// Each controller with its seat and its number of workers.
-    pub(super) lives: Vec<(Arc<dyn Controller>, Seat, Option<usize>)>,
+    /// Each controller with its handle and its number of workers.
+    pub(super) lives: Vec<(Arc<dyn Controller>, ElectionHandle, Option<usize>)>,
     /// Tasks of the electors.
     pub(super) electors: TaskSet<()>,
     /// Presence and the Lease of an older manager: they end after the electors.
-    pub(super) companions: TaskSet<()>,
+    pub(super) background: TaskSet<()>,
     /// Send events until the process ends.
     pub(super) senders: TaskSet<()>,
     /// How each election stands.
@@ -35,16 +35,15 @@ pub(super) struct Elections {
 }
 
 impl Elections {
-    /// Starts to stand for every controller of the host, or hands out all seats at once with
-    /// `--leader-elect=false`.
+    /// Starts an election for every controller of the host; with `--leader-elect=false` each of them leads at once.
     pub(super) fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
-        let (electors, companions, senders) = (TaskSet::new(), TaskSet::new(), TaskSet::new());
+        let (electors, background, senders) = (TaskSet::new(), TaskSet::new(), TaskSet::new());
         let identity = settings.election.identity.clone();
         let (recorder, sending) =
             Recorder::new(host.clients.process(), identity.clone(), Arc::clone(&host.clock));
         senders.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
-        let (seats, statuses) = if settings.elect {
+        let (handles, statuses) = if settings.elect {
             let election = Election::new(&setup(settings, host, recorder.clone()));
             let leases =
                 election.statuses.iter().map(|status| (status.borrow().lease.clone(), status.clone()));
@@ -56,28 +55,28 @@ impl Elections {
             for task in election.electors {
                 electors.spawn(task.name, task.run);
             }
-            for task in election.companions {
-                companions.spawn(task.name, task.run);
+            for task in election.background {
+                background.spawn(task.name, task.run);
             }
-            (election.seats, election.statuses)
+            (election.handles, election.statuses)
         } else {
-            let (seats, tasks) = without_election(&names, &identity, &host.clock, &host.life.shutdown);
+            let (handles, tasks) = without_election(&names, &identity, &host.clock, &host.life.shutdown);
             for task in tasks {
                 electors.spawn(task.name, task.run);
             }
-            let statuses = seats.iter().map(Seat::status).collect();
-            (seats, statuses)
+            let statuses = handles.iter().map(ElectionHandle::status).collect();
+            (handles, statuses)
         };
         let workers = |name: &str| settings.controllers.iter().find(|it| it.name == name)?.workers;
-        let lives = host.controllers.iter().map(Arc::clone).zip(seats);
-        let lives = lives.map(|(controller, seat)| {
+        let lives = host.controllers.iter().map(Arc::clone).zip(handles);
+        let lives = lives.map(|(controller, handle)| {
             let workers = workers(controller.card().name);
-            (controller, seat, workers)
+            (controller, handle, workers)
         });
         Ok(Self {
             lives: lives.collect(),
             electors,
-            companions,
+            background,
             senders,
             statuses,
             recorders: vec![recorder],
@@ -145,7 +144,7 @@ impl RecordedEvents {
     }
 }
 
-impl LeaseEvents for RecordedEvents {
+impl EventRecorder for RecordedEvents {
     fn became_leader(&self, lease: &LeaseRef, identity: &str) {
         self.publish(lease, Severity::Normal, "LeaderElection", format!("{identity} became leader"));
     }

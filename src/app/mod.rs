@@ -125,8 +125,8 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
 
     tracing::info!("starting manager");
     let lives: TaskSet<Outlook> = TaskSet::new();
-    for (controller, seat, workers) in elections.lives {
-        let life = Life::new(controller, seat, workers, host.life.clone());
+    for (controller, handle, workers) in elections.lives {
+        let life = Life::new(controller, handle, workers, host.life.clone());
         lives.spawn(life_name(&life), life.run());
     }
     let timeout = settings.shutdown.timeout;
@@ -137,7 +137,7 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         closing,
         lives,
         electors: elections.electors,
-        companions: elections.companions,
+        background: elections.background,
         senders: elections.senders,
         recorders: elections.recorders,
         servers,

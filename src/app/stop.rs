@@ -29,7 +29,7 @@ pub(super) struct Stop {
     pub(super) closing: CancellationToken,
     pub(super) lives: TaskSet<Outlook>,
     pub(super) electors: TaskSet<()>,
-    pub(super) companions: TaskSet<()>,
+    pub(super) background: TaskSet<()>,
     pub(super) senders: TaskSet<()>,
     pub(super) recorders: Vec<Recorder>,
     pub(super) servers: TaskSet<()>,
@@ -45,7 +45,7 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
                 parts.report.elector_ended();
                 tell(&task, &ended, "elector ended by itself");
             }
-            Some((task, ended)) = parts.companions.join_next() => tell(&task, &ended, "task ended by itself"),
+            Some((task, ended)) = parts.background.join_next() => tell(&task, &ended, "task ended by itself"),
             Some((task, ended)) = parts.senders.join_next() => tell(&task, &ended, "task ended by itself"),
             Some((task, ended)) = parts.servers.join_next() => tell(&task, &ended, "server ended by itself"),
         }
@@ -82,7 +82,7 @@ async fn drain(parts: &Stop, lingered: Sleep) -> bool {
     // An elector whose controller may still run keeps its Lease and ends nevertheless.
     while parts.electors.join_next().await.is_some() {}
     // They sign off from the Lease of an older manager and delete the presence.
-    while parts.companions.join_next().await.is_some() {}
+    while parts.background.join_next().await.is_some() {}
     for recorder in &parts.recorders {
         recorder.flush(FLUSH).await;
     }

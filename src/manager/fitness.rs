@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration}
 
 use tokio::sync::watch;
 
-use kube_fenced_election::Stance;
+use kube_fenced_election::Candidacy;
 use kube_loops::runtime::{controller::Controller, health::could_work, watches::Read};
 
 /// From one look at a controller that is unfit to the next.
@@ -49,7 +49,7 @@ impl Fitness {
 /// A standby and what tells whether it could work.
 pub(super) struct Standby {
     pub(super) controller: Arc<dyn Controller>,
-    pub(super) stance: Stance,
+    pub(super) candidacy: Candidacy,
     pub(super) fitness: Fitness,
 }
 
@@ -59,11 +59,11 @@ impl Standby {
         loop {
             self.fitness.in_doubt().await;
             // Nothing is taken on the strength of what was true before.
-            self.stance.fit(false);
+            self.candidacy.set_eligible(false);
             let reads = self.controller.reads();
             loop {
                 self.recover(&reads).await;
-                self.stance.fit(true);
+                self.candidacy.set_eligible(true);
                 self.fitness.regained(self.controller.card().name);
                 tokio::time::sleep(WHILE_IN_DOUBT).await;
                 if !self.fitness.is_in_doubt() {
@@ -77,7 +77,7 @@ impl Standby {
     async fn recover(&self, reads: &[Read]) {
         let controller = self.controller.card().name;
         let Err(cause) = could_work(reads).await else { return };
-        self.stance.fit(false);
+        self.candidacy.set_eligible(false);
         tracing::warn!(
             controller,
             error = %cause,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use kube_fenced_election::{
-    Seat,
+    ElectionHandle,
     clock::{Clock, Instant, SharedClock, SystemClock},
     without_election,
 };
@@ -86,21 +86,21 @@ impl Controller for Reading {
 struct Stage {
     store: Arc<Store>,
     fitness: Fitness,
-    seat: Seat,
+    handle: ElectionHandle,
 }
 
 impl Stage {
     fn new() -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let (mut seats, _) = without_election(&[CARD.name], "pod_1", &clock, &CancellationToken::new());
-        Self { store: Arc::default(), fitness: Fitness::default(), seat: seats.remove(0) }
+        let (mut handles, _) = without_election(&[CARD.name], "pod_1", &clock, &CancellationToken::new());
+        Self { store: Arc::default(), fitness: Fitness::default(), handle: handles.remove(0) }
     }
 
     /// Looks after the standby while `play` plays.
     async fn play(&self, play: impl Future<Output = ()>) {
         let standby = Standby {
             controller: Arc::new(Reading(Arc::clone(&self.store))),
-            stance: self.seat.stance(),
+            candidacy: self.handle.candidacy(),
             fitness: self.fitness.clone(),
         };
         tokio::select! {
@@ -109,8 +109,8 @@ impl Stage {
         }
     }
 
-    fn is_fit(&self) -> bool {
-        self.seat.stance().is_fit()
+    fn is_eligible(&self) -> bool {
+        self.handle.candidacy().is_eligible()
     }
 }
 
@@ -123,7 +123,7 @@ async fn nothing_is_asked_while_all_are_fit() {
     let stage = Stage::new();
     *stage.store.silent.lock() = true;
     stage.play(pass(3600)).await;
-    assert!(stage.is_fit());
+    assert!(stage.is_eligible());
     assert_eq!(*stage.store.asked.lock(), 0);
 }
 
@@ -136,13 +136,13 @@ async fn whoever_could_not_work_is_unfit_until_a_read_is_answered_and_no_watch_f
     stage
         .play(async {
             pass(1).await;
-            assert!(!stage.is_fit());
+            assert!(!stage.is_eligible());
             *stage.store.silent.lock() = false;
             pass(10).await;
-            assert!(!stage.is_fit(), "its watch fails");
+            assert!(!stage.is_eligible(), "its watch fails");
             *stage.store.failing.lock() = None;
             pass(6).await;
-            assert!(stage.is_fit());
+            assert!(stage.is_eligible());
             let asked = *stage.store.asked.lock();
             pass(600).await;
             assert_eq!(*stage.store.asked.lock(), asked, "nobody is unfit any more");
@@ -158,16 +158,16 @@ async fn others_look_after_themselves_while_one_is_unfit() {
             pass(1).await;
             stage.fitness.lost("other-controller");
             pass(1).await;
-            assert!(stage.is_fit(), "its reads are answered");
+            assert!(stage.is_eligible(), "its reads are answered");
             *stage.store.silent.lock() = true;
             pass(16).await;
-            assert!(!stage.is_fit());
+            assert!(!stage.is_eligible());
             stage.fitness.regained("other-controller");
             pass(60).await;
-            assert!(!stage.is_fit(), "its own reads still hang");
+            assert!(!stage.is_eligible(), "its own reads still hang");
             *stage.store.silent.lock() = false;
             pass(6).await;
-            assert!(stage.is_fit());
+            assert!(stage.is_eligible());
         })
         .await;
 }
@@ -182,7 +182,7 @@ async fn doubt_that_is_over_at_once_leaves_everybody_fit() {
             tokio::task::yield_now().await;
             stage.fitness.regained("other-controller");
             pass(1).await;
-            assert!(stage.is_fit());
+            assert!(stage.is_eligible());
         })
         .await;
 }

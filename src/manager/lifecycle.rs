@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use kube_fenced_election::{Leaving, clock::Instant};
+use kube_fenced_election::{TermEnd, clock::Instant};
 use kube_loops::runtime::{controller::RunError, progress::Stuck};
 
 /// Where a controller's life stands; label `state` of `aibrix_controller_state`.
@@ -21,7 +21,7 @@ pub(crate) enum State {
     Guarded,
     /// Contends for its Lease, or waits out a back-off before it does.
     Candidate,
-    /// Won; its stores catch up.
+    /// The Lease is held; the stores catch up.
     Starting,
     /// Workers run.
     Running,
@@ -98,14 +98,14 @@ pub(super) struct Failures {
 impl Failures {
     /// What the elector is told about a term that began at `started` and ended now.
     /// `jitter` in `0.0..1.0` stretches the pause by up to a fifth.
-    pub(super) fn leaving(&mut self, ended: &Ended, started: Instant, now: Instant, jitter: f64) -> Leaving {
+    pub(super) fn leaving(&mut self, ended: &Ended, started: Instant, now: Instant, jitter: f64) -> TermEnd {
         if now.saturating_duration_since(started) >= HEALTHY_AFTER {
             self.in_a_row = 0;
         }
         match ended {
-            Ended::Drained | Ended::Lost => Leaving::Finished,
-            Ended::Unfinished => Leaving::Unfinished,
-            Ended::Stuck(stuck) => Leaving::GaveWay { reason: stuck.reason, pause: GAVE_WAY_PAUSE },
+            Ended::Drained | Ended::Lost => TermEnd::Finished,
+            Ended::Unfinished => TermEnd::Unfinished,
+            Ended::Stuck(stuck) => TermEnd::GaveWay { reason: stuck.reason, pause: GAVE_WAY_PAUSE },
             Ended::Failed(error) => {
                 let (first, cap) = match error {
                     RunError::CacheSync { .. } => (SYNC_FIRST, SYNC_CAP),
@@ -113,7 +113,7 @@ impl Failures {
                 };
                 let doubled = first.saturating_mul(2_u32.saturating_pow(self.in_a_row.min(16)));
                 self.in_a_row = self.in_a_row.saturating_add(1);
-                Leaving::Failed { back_off: doubled.min(cap).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 5.0) }
+                TermEnd::Failed { back_off: doubled.min(cap).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 5.0) }
             }
         }
     }

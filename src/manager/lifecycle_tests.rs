@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use kube_fenced_election::{
-    Leaving,
+    TermEnd,
     clock::{Clock, Instant, SystemClock},
 };
 use kube_loops::runtime::controller::RunError;
@@ -18,7 +18,7 @@ fn crashed() -> Ended {
 fn back_off(failures: &mut Failures, ended: &Ended, lived: Duration) -> Duration {
     let now = start() + lived;
     match failures.leaving(ended, start(), now, 0.0) {
-        Leaving::Failed { back_off } => back_off,
+        TermEnd::Failed { back_off } => back_off,
         other => panic!("not a failure: {other:?}"),
     }
 }
@@ -57,14 +57,14 @@ fn caches_that_do_not_fill_are_tried_again_after_ten_seconds_doubling_to_five_mi
 fn jitter_stretches_a_pause_by_a_fifth_at_most() {
     let mut failures = Failures::default();
     let leaving = failures.leaving(&crashed(), start(), start(), 1.0);
-    assert_eq!(leaving, Leaving::Failed { back_off: Duration::from_millis(1200) });
+    assert_eq!(leaving, TermEnd::Failed { back_off: Duration::from_millis(1200) });
 }
 
 #[test]
 fn unfinished_work_never_releases_and_lost_work_is_simply_over() {
     let mut failures = Failures::default();
-    assert_eq!(failures.leaving(&Ended::Unfinished, start(), start(), 0.0), Leaving::Unfinished);
-    assert_eq!(failures.leaving(&Ended::Lost, start(), start(), 0.0), Leaving::Finished);
+    assert_eq!(failures.leaving(&Ended::Unfinished, start(), start(), 0.0), TermEnd::Unfinished);
+    assert_eq!(failures.leaving(&Ended::Lost, start(), start(), 0.0), TermEnd::Finished);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_stuck_controller_stays_away_for_a_minute() {
         start(),
         0.0,
     );
-    assert_eq!(leaving, Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_secs(60) });
+    assert_eq!(leaving, TermEnd::GaveWay { reason: "NoPassFinished", pause: Duration::from_secs(60) });
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs the life of one controller: wait for its kinds, stand for election, work for a term, again.
+//! Runs the life of one controller: wait for its kinds, contend for its Lease, work for a term, again.
 
 use std::{
     convert::Infallible, fmt, future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use kube_fenced_election::{
-    Leaving, Seat, Won,
+    ElectionHandle, Leadership, TermEnd,
     clock::{Instant, SharedClock},
     fence::Fence,
 };
@@ -68,10 +68,10 @@ pub(crate) enum Outlook {
     Unfinished,
 }
 
-/// One controller and its seat in the election.
+/// One controller and the handle on its election.
 pub(crate) struct Life {
     controller: Arc<dyn Controller>,
-    seat: Seat,
+    handle: ElectionHandle,
     workers: Option<usize>,
     deps: LifeDeps,
     failures: Failures,
@@ -87,11 +87,11 @@ impl Life {
     /// `workers`: passes at a time, `None` for each loop's own number.
     pub(crate) fn new(
         controller: Arc<dyn Controller>,
-        seat: Seat,
+        handle: ElectionHandle,
         workers: Option<usize>,
         deps: LifeDeps,
     ) -> Self {
-        Self { controller, seat, workers, deps, failures: Failures::default() }
+        Self { controller, handle, workers, deps, failures: Failures::default() }
     }
 
     fn name(&self) -> &'static str {
@@ -126,10 +126,10 @@ impl Life {
 
     /// Shutdown came while no term was running: gives back what was won at the same moment.
     async fn stop(&mut self) -> Outlook {
-        self.seat.stance().stand_down();
+        self.handle.candidacy().withdraw();
         let rest = async {
-            while self.seat.won().await.is_some() {
-                self.seat.left_and_released(Leaving::Finished).await;
+            while self.handle.acquired().await.is_some() {
+                self.handle.stepped_down_and_released(TermEnd::Finished).await;
             }
         };
         let outlook = match tokio::time::timeout(self.deps.drain_budget, rest).await {
@@ -141,50 +141,50 @@ impl Life {
     }
 
     /// Waits for the kinds, then for the Lease. `None`: the election is over for this process.
-    async fn win(&mut self) -> Option<Won> {
+    async fn win(&mut self) -> Option<Leadership> {
         let standby = Standby {
             controller: Arc::clone(&self.controller),
-            stance: self.seat.stance(),
+            candidacy: self.handle.candidacy(),
             fitness: self.deps.fitness.clone(),
         };
-        let stands = self.stand();
-        // From the second time on it stands while its kinds are looked for, and may win: a Lease that was won is
-        // worked under, or given away again.
+        let contending = self.contend();
+        // From the second term on it contends while its kinds are looked for, and may acquire the Lease: then it works
+        // under it, or steps down again.
         let won = tokio::select! {
             biased;
-            won = self.seat.won() => won,
-            never = stands => match never {},
+            won = self.handle.acquired() => won,
+            never = contending => match never {},
             never = standby.look_after() => match never {},
         };
-        // The term shows anew.
+        // Reset health: the new term must prove itself.
         self.deps.fitness.regained(self.name());
-        self.seat.stance().fit(true);
+        self.handle.candidacy().set_eligible(true);
         won
     }
 
-    /// Stands for election once its kinds are served.
-    fn stand(&self) -> impl Future<Output = Infallible> + Send + use<> {
+    /// Contends for the Lease once the kinds are served.
+    fn contend(&self) -> impl Future<Output = Infallible> + Send + use<> {
         let name = self.name();
         let gate =
             KindGate { required: self.controller.card().required_kinds, probe: Arc::clone(&self.deps.probe) };
         let states = Arc::clone(&self.deps.states);
         let warm = self.deps.warm_standby.then(|| Arc::clone(&self.controller));
-        let stance = self.seat.stance();
+        let candidacy = self.handle.candidacy();
         async move {
             gate.open(name, || {
-                stance.stand_down();
+                candidacy.withdraw();
                 states.set(name, State::WaitingForCrd);
             })
             .await;
             states.set(name, State::Candidate);
             drop(warm.map(|controller| controller.reads()));
-            stance.stand();
+            candidacy.contend();
             std::future::pending().await
         }
     }
 
     /// Works for one term and says how it ended.
-    async fn term(&mut self, won: Won) -> Ended {
+    async fn term(&mut self, won: Leadership) -> Ended {
         let name = self.name();
         let clock = Arc::clone(&self.deps.clock);
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));
@@ -209,7 +209,7 @@ impl Life {
             stuck = stuck(&progress) => return Ended::Stuck(stuck),
             () = self.deps.shutdown.cancelled() => ("shutdown", Some(self.deps.drain_budget)),
             // The elector closes the fence of whoever takes longer than it allows.
-            why = self.seat.asked_to_leave() => (why, None),
+            why = self.handle.step_down_requested() => (why, None),
         };
         let over = async {
             match budget {
@@ -252,17 +252,17 @@ impl Life {
             Ended::Stuck(Stuck { reason, what }) => {
                 tracing::error!(controller, reason, what, "controller cannot work, giving its lease away");
                 self.deps.fitness.lost(controller);
-                self.seat.stance().fit(false);
+                self.handle.candidacy().set_eligible(false);
             }
             // Lost: the elector has said so.
             Ended::Lost | Ended::Drained | Ended::Unfinished => {}
         }
         let jitter = rand::random::<f64>();
         let leaving = self.failures.leaving(ended, started, self.deps.clock.instant(), jitter);
-        if leaving == Leaving::Unfinished {
-            self.seat.left(leaving);
+        if leaving == TermEnd::Unfinished {
+            self.handle.stepped_down(leaving);
         } else {
-            self.seat.left_and_released(leaving).await;
+            self.handle.stepped_down_and_released(leaving).await;
         }
     }
 }

@@ -70,7 +70,7 @@ impl Controller for Scripted {
 
 struct Stage {
     life: Life,
-    seats: Vec<kube_fenced_election::Task>,
+    handles: Vec<kube_fenced_election::Task>,
     states: Arc<States>,
     terms: Arc<AtomicUsize>,
     shutdown: CancellationToken,
@@ -83,7 +83,7 @@ fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str
 fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage {
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = CancellationToken::new();
-    let (mut seats, tasks) = without_election(&[card.name], "pod_1", &clock, &shutdown);
+    let (mut handles, tasks) = without_election(&[card.name], "pod_1", &clock, &shutdown);
     let gauge = IntGaugeVec::new(Opts::new("state", "help"), &["controller", "state"]).expect("a family");
     let states = Arc::new(States::new(gauge));
     let deps = LifeDeps {
@@ -103,20 +103,20 @@ fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage
     };
     let terms = Arc::new(AtomicUsize::new(0));
     let controller = Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms) };
-    let life = Life::new(Arc::new(controller), seats.remove(0), None, deps);
-    Stage { life, seats: tasks, states, terms, shutdown }
+    let life = Life::new(Arc::new(controller), handles.remove(0), None, deps);
+    Stage { life, handles: tasks, states, terms, shutdown }
 }
 
 /// Lets the life run; asks it to stop after `lived`, and answers how and when it ended.
 async fn play(stage: Stage, lived: Duration) -> (Outlook, Duration) {
     let start = SystemClock.instant();
-    let seats = stage.seats.into_iter().map(|task| task.run);
-    let seats = futures::future::join_all(seats);
+    let handles = stage.handles.into_iter().map(|task| task.run);
+    let handles = futures::future::join_all(handles);
     let stopping = async {
         tokio::time::sleep(lived).await;
         stage.shutdown.cancel();
     };
-    let (outlook, ..) = tokio::join!(stage.life.run(), seats, stopping);
+    let (outlook, ..) = tokio::join!(stage.life.run(), handles, stopping);
     (outlook, SystemClock.instant() - start)
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Puts the elections of one process together.
+//! Assembles the elections of one process.
 
 use std::{fmt, sync::Arc};
 
@@ -13,23 +13,23 @@ use crate::whole_errors::whole_errors;
 
 use super::{
     Settings,
-    decision::{Core, Permit, Timing},
+    decision::{ElectorState, Permit, Timing},
     elector::{self, Elector},
-    events::{LeaseEvents, LeaseRef},
+    events::{EventRecorder, LeaseRef},
     guard::Guarded,
-    journal::Journal,
+    handle::ElectionHandle,
     legacy::{self, GuardState, LegacyGuard},
     lock::{LeaseClients, Lock},
+    log::ElectionLog,
     metrics::Metrics,
     names::Names,
     presence::Presence,
-    seat::Seat,
-    shared::Shared,
+    registry::ElectionRegistry,
     status::{LeaseState, LeaseStatus},
     watch::watch_lease,
 };
 
-/// One controller that stands for election.
+/// One controller that contends for a Lease.
 #[derive(Clone)]
 pub struct Candidate {
     /// Name of the controller.
@@ -49,23 +49,23 @@ impl fmt::Debug for Candidate {
     }
 }
 
-/// What the elections of one process are made of.
+/// What [`Election::new`] needs.
 pub struct Setup {
     /// What this product writes into Leases besides their specification.
     pub names: Arc<Names>,
     /// Durations, identity and the like, checked.
     pub settings: Settings,
-    /// Who stands.
+    /// The controllers that run here.
     pub candidates: Vec<Candidate>,
     /// Clients for presence and for the Lease of an older manager.
     pub clients: LeaseClients,
     /// Clock of the process.
     pub clock: SharedClock,
-    /// Publisher of events.
-    pub events: Arc<dyn LeaseEvents>,
+    /// Publishes Kubernetes events: [`crate::NoEvents`] for none.
+    pub events: Arc<dyn EventRecorder>,
     /// Cancelled when the process shuts down.
     pub shutdown: CancellationToken,
-    /// Told of what happens.
+    /// Keeps the figures: [`crate::NoMetrics`] for none.
     pub metrics: Arc<dyn Metrics>,
 }
 
@@ -80,9 +80,9 @@ impl fmt::Debug for Setup {
 
 /// A future that somebody has to run; it ends by itself after shutdown.
 pub struct Task {
-    /// What it is, for logs.
+    /// Name for logs.
     pub name: String,
-    /// The work.
+    /// The task itself.
     pub run: BoxFuture<'static, ()>,
 }
 
@@ -95,44 +95,45 @@ impl fmt::Debug for Task {
 /// The elections of one process.
 #[derive(Debug)]
 pub struct Election {
-    /// A seat per candidate, in the order of the candidates.
-    pub seats: Vec<Seat>,
+    /// A handle per candidate, in the order of the candidates.
+    pub handles: Vec<ElectionHandle>,
     /// One task per candidate, in the same order: the electors.
     pub electors: Vec<Task>,
-    /// Tasks of the process: presence and the Lease of an older manager. They end after the electors.
-    pub companions: Vec<Task>,
-    /// How each election stands.
+    /// Tasks of the process, to be run like the electors: presence and the Lease of an older manager. They end after
+    /// the electors.
+    pub background: Vec<Task>,
+    /// State of each election, in the same order.
     pub statuses: Vec<watch::Receiver<LeaseStatus>>,
 }
 
 impl Election {
-    /// Puts the elections together. Nothing is requested before the tasks run. Has to be called within a
+    /// Assembles the elections. Nothing is requested before the tasks run. Has to be called within a
     /// tokio runtime.
     pub fn new(setup: &Setup) -> Self {
         let Settings { namespace, identity, .. } = &setup.settings;
         let elections = setup.candidates.iter().map(|one| (one.lease.clone(), one.controller.clone()));
-        let shared = Shared::new(elections.collect(), setup.settings.legacy_lease.clone());
-        let mut companions = Vec::new();
+        let registry = ElectionRegistry::new(elections.collect(), setup.settings.legacy_lease.clone());
+        let mut background = Vec::new();
 
         let permit = setup.settings.legacy_lease.as_ref().map_or(Permit::Unbounded, |_| Permit::Closed);
         let (guard, guarded) = watch::channel(GuardState { permit, held_for: None });
         let legacy_left = CancellationToken::new();
-        let mut seats = Vec::new();
+        let mut handles = Vec::new();
         let mut electors = Vec::new();
         for candidate in &setup.candidates {
-            let (seat, elector) = seat_of(setup, candidate, &shared, &guarded);
-            seats.push(seat);
+            let (handle, elector) = elector_for(setup, candidate, &registry, &guarded);
+            handles.push(handle);
             electors.push(Task {
                 name: format!("elector of {}", candidate.controller),
                 run: elector.run().boxed(),
             });
         }
-        let statuses: Vec<_> = seats.iter().map(Seat::status).collect();
+        let statuses: Vec<_> = handles.iter().map(ElectionHandle::status).collect();
 
         match &setup.settings.legacy_lease {
             Some(lease) if !setup.candidates.is_empty() => {
-                let guard = legacy_guard(setup, lease, &shared, guard, legacy_left.clone());
-                companions
+                let guard = legacy_guard(setup, lease, &registry, guard, legacy_left.clone());
+                background
                     .push(Task { name: format!("guard of {namespace}/{lease}"), run: guard.run().boxed() });
             }
             Some(_) | None => legacy_left.cancel(),
@@ -142,21 +143,21 @@ impl Election {
                 api: Api::namespaced(whole_errors(setup.clients.first.clone()), namespace),
                 names: Arc::clone(&setup.names),
                 identity: identity.clone(),
-                shared: Arc::clone(&shared),
+                registry: Arc::clone(&registry),
                 shutdown: setup.shutdown.clone(),
                 legacy_left,
                 spread: setup.settings.spread,
                 clock: Arc::clone(&setup.clock),
             };
-            companions.push(Task { name: "presence".to_owned(), run: presence.run().boxed() });
+            background.push(Task { name: "presence".to_owned(), run: presence.run().boxed() });
         }
-        Self { seats, electors, companions, statuses }
+        Self { handles, electors, background, statuses }
     }
 }
 
 impl Settings {
     /// The durations.
-    pub fn timing(&self) -> Timing {
+    pub(crate) fn timing(&self) -> Timing {
         Timing {
             lease_duration: self.lease_duration,
             renew_deadline: self.renew_deadline,
@@ -165,18 +166,18 @@ impl Settings {
     }
 }
 
-fn seat_of(
+fn elector_for(
     setup: &Setup,
     candidate: &Candidate,
-    shared: &Arc<Shared>,
+    registry: &Arc<ElectionRegistry>,
     guard: &watch::Receiver<GuardState>,
-) -> (Seat, Elector) {
+) -> (ElectionHandle, Elector) {
     let names = &setup.names;
     let Settings { namespace, identity, release_on_cancel, spread, .. } = &setup.settings;
     let Candidate { controller, lease, clients } = candidate;
     let timing = setup.settings.timing();
     let now = setup.clock.instant();
-    let (seat, ends) = Seat::new(LeaseStatus {
+    let (handle, channels) = ElectionHandle::new(LeaseStatus {
         controller: controller.clone(),
         namespace: namespace.clone(),
         lease: lease.clone(),
@@ -196,30 +197,30 @@ fn seat_of(
     let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
     let permit = guard.borrow().permit_for(controller);
     let parts = elector::Parts {
-        core: Core::new(identity.clone(), timing, *release_on_cancel, permit, now),
+        state: ElectorState::new(identity.clone(), timing, *release_on_cancel, permit, now),
         timing,
         lock: Arc::new(Lock::new(clients, guarded, timing.lease_duration, Arc::clone(&setup.clock))),
-        glimpses: watch_lease(Api::namespaced(whole_errors(clients.first.clone()), namespace), lease),
-        ends,
-        entry: shared.enter(lease),
+        lease_events: watch_lease(Api::namespaced(whole_errors(clients.first.clone()), namespace), lease),
+        channels,
+        registration: registry.register(lease),
         guard: guard.clone(),
         controller: controller.clone(),
         shutdown: setup.shutdown.clone(),
         metrics: setup.metrics.of_lease(&lease_ref, controller),
-        journal: Journal::new(names, controller, lease_ref, identity),
+        log: ElectionLog::new(names, controller, lease_ref, identity),
         events: Arc::clone(&setup.events),
         identity: identity.clone(),
         spread: *spread,
         clock: Arc::clone(&setup.clock),
         jitter: Box::new(rand::random::<f64>),
     };
-    (seat, Elector::new(parts))
+    (handle, Elector::new(parts))
 }
 
 fn legacy_guard(
     setup: &Setup,
     lease: &str,
-    shared: &Arc<Shared>,
+    registry: &Arc<ElectionRegistry>,
     state: watch::Sender<GuardState>,
     left: CancellationToken,
 ) -> LegacyGuard {
@@ -235,14 +236,17 @@ fn legacy_guard(
     let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
     LegacyGuard::new(legacy::Parts {
         lock: Lock::new(&setup.clients, guarded, timing.lease_duration, Arc::clone(&setup.clock)),
-        glimpses: watch_lease(Api::namespaced(whole_errors(setup.clients.first.clone()), namespace), lease),
+        lease_events: watch_lease(
+            Api::namespaced(whole_errors(setup.clients.first.clone()), namespace),
+            lease,
+        ),
         metrics: setup.metrics.of_guard(&lease_ref),
         lease: lease_ref,
         names: Arc::clone(names),
         identity: setup.settings.identity.clone(),
         timing,
         release_on_cancel: setup.settings.release_on_cancel,
-        shared: Arc::clone(shared),
+        registry: Arc::clone(registry),
         state,
         left,
         shutdown: setup.shutdown.clone(),

@@ -11,15 +11,15 @@ use crate::clock::Instant;
 use super::observation::Observation;
 
 /// Label that names the controller for which a Lease is held.
-pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
 /// Time between two reports of a lasting conflict.
 const REPORT_PERIOD: Duration = Duration::from_secs(30);
 
-/// Whose Lease is it, as seen by a candidate?
+/// Whether a Lease is held for the candidate's own controller, by its component label.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tenant {
-    /// Nobody's, our own, or that of the same controller in another replica.
+pub(crate) enum ComponentMatch {
+    /// Free, held by this candidate, or held for the same controller by another replica.
     Same,
     /// Held by somebody who sets no label: a Go manager or a foreign tool.
     Unlabelled {
@@ -35,22 +35,27 @@ pub enum Tenant {
     },
 }
 
-/// Whose Lease `seen` is for a candidate `me` of `controller`.
-pub fn tenant_of(seen: &Observation, controller: &str, me: &str, now: Instant) -> Tenant {
-    let Some(holder) = seen.live_rival(me, now).map(str::to_owned) else { return Tenant::Same };
+/// Compares the component label of `seen` with `controller`, for the candidate `me`.
+pub(crate) fn component_match(
+    seen: &Observation,
+    controller: &str,
+    me: &str,
+    now: Instant,
+) -> ComponentMatch {
+    let Some(holder) = seen.live_rival(me, now).map(str::to_owned) else { return ComponentMatch::Same };
     let label = seen.lease().and_then(|lease| lease.metadata.labels.as_ref()?.get(COMPONENT_LABEL));
     match label {
         // Gone or emptied: there is no label to go by.
-        None if seen.holder().is_none() => Tenant::Same,
-        None => Tenant::Unlabelled { holder },
-        Some(label) if label == controller => Tenant::Same,
-        Some(label) => Tenant::Other { controller: label.clone(), holder },
+        None if seen.holder().is_none() => ComponentMatch::Same,
+        None => ComponentMatch::Unlabelled { holder },
+        Some(label) if label == controller => ComponentMatch::Same,
+        Some(label) => ComponentMatch::Other { controller: label.clone(), holder },
     }
 }
 
-impl Tenant {
+impl ComponentMatch {
     /// The other controller of a conflict.
-    pub fn other(&self) -> Option<&str> {
+    pub(crate) fn other(&self) -> Option<&str> {
         match self {
             Self::Other { controller, .. } => Some(controller),
             Self::Same | Self::Unlabelled { .. } => None,
@@ -60,7 +65,7 @@ impl Tenant {
 
 /// What to say about a conflict now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Log it.
     pub log: bool,
     /// Emit the event.
@@ -69,15 +74,15 @@ pub struct Report {
 
 /// Decides how often a conflict is reported: the log once per 30 s, the event once per conflict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reports {
+pub(crate) struct ReportLimiter {
     logged: Option<Instant>,
     /// The other party of the conflict for which an event was sent.
     event_for: Option<String>,
 }
 
-impl Reports {
-    /// Takes in with whom there is a conflict, if there is one, and says what to report.
-    pub fn report(&mut self, other: Option<&str>, now: Instant) -> Report {
+impl ReportLimiter {
+    /// What to report now. `other`: with whom there is a conflict; `None`: there is none.
+    pub(crate) fn report(&mut self, other: Option<&str>, now: Instant) -> Report {
         let Some(other) = other else {
             *self = Self::default();
             return Report::default();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The task of one Lease: feeds the core with events and does what it says.
+//! The task of one Lease: feeds the state machine with events and carries out its actions.
 //!
-//! Owns the only keeper of the term's fence. When this task ends for whatever reason, the keeper is
-//! dropped and the fence is closed.
+//! Owns the only keeper of the term's fence. When this task ends for whatever reason, the keeper is dropped, which
+//! closes the fence.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -20,18 +20,19 @@ use crate::{
 };
 
 use super::{
-    Leaving, Won,
-    conflict::Tenant,
-    decision::{Action, Core, Event, Stage, Surroundings, Timing, Why},
-    events::LeaseEvents,
-    journal::Journal,
+    Leadership, TermEnd,
+    conflict::ComponentMatch,
+    decision::{Action, ElectorState, Event, Stage, StepDownReason, StepInputs, Timing},
+    events::EventRecorder,
+    handle::{ElectorChannels, SteppedDown},
     legacy::GuardState,
-    lock::{Attempt, AttemptEnd, Exchanged, Lock, LockError, ReleaseEnd},
+    lock::{AttemptEnd, Exchanged, Lock, ReleaseEnd},
+    lock_error::{Attempt, LockError},
+    log::ElectionLog,
     metrics::LeaseMetrics,
-    seat::{Left, SeatEnds},
-    shared::{Entry, Members},
+    registry::{Members, Registration},
     status::LeaseState,
-    watch::Glimpse,
+    watch::LeaseEvent,
 };
 
 /// The task goes round at least this often, so that its health can be seen.
@@ -39,20 +40,20 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What an elector is made of.
 pub(super) struct Parts {
-    pub(super) core: Core,
+    pub(super) state: ElectorState,
     pub(super) timing: Timing,
     pub(super) lock: Arc<Lock>,
-    pub(super) glimpses: BoxStream<'static, Glimpse>,
-    pub(super) ends: SeatEnds,
-    pub(super) entry: Entry,
+    pub(super) lease_events: BoxStream<'static, LeaseEvent>,
+    pub(super) channels: ElectorChannels,
+    pub(super) registration: Registration,
     /// What the upgrade guard allows.
     pub(super) guard: watch::Receiver<GuardState>,
     /// Name of the controller.
     pub(super) controller: String,
     pub(super) shutdown: CancellationToken,
-    pub(super) journal: Journal,
+    pub(super) log: ElectionLog,
     pub(super) metrics: Arc<dyn LeaseMetrics>,
-    pub(super) events: Arc<dyn LeaseEvents>,
+    pub(super) events: Arc<dyn EventRecorder>,
     pub(super) identity: String,
     pub(super) spread: bool,
     pub(super) clock: SharedClock,
@@ -66,18 +67,18 @@ pub(super) struct Elector {
     members: watch::Receiver<Members>,
     request: Option<Request>,
     keeper: Option<FenceKeeper>,
-    settled: Option<oneshot::Sender<bool>>,
-    told_shutdown: bool,
-    seat_gone: bool,
-    /// Whether it stood for election after the last step.
-    stood: bool,
+    concluded: Option<oneshot::Sender<bool>>,
+    shutdown_seen: bool,
+    handle_gone: bool,
+    /// Whether it contended for election after the last step.
+    contended: bool,
     valid_until: Option<Instant>,
     last_error: Option<String>,
 }
 
 /// The request under way.
 struct Request {
-    ends: BoxFuture<'static, Event>,
+    outcome: BoxFuture<'static, Event>,
     started: Instant,
     /// To acquire or renew.
     attempt: bool,
@@ -86,34 +87,34 @@ struct Request {
 impl Elector {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
-            members: parts.entry.shared().members(),
+            members: parts.registration.registry().members(),
             parts,
             request: None,
             keeper: None,
-            settled: None,
-            told_shutdown: false,
-            seat_gone: false,
-            stood: false,
+            concluded: None,
+            shutdown_seen: false,
+            handle_gone: false,
+            contended: false,
             valid_until: None,
             last_error: None,
         }
     }
 
-    /// Stands and leads until the process shuts down and the controller has left.
+    /// Contends and leads until the process shuts down and the controller has stepped down.
     pub(super) async fn run(mut self) {
-        self.parts.journal.configured(&self.parts.timing);
+        self.parts.log.configured(&self.parts.timing);
         let mut event = Event::Tick;
-        while self.take(event) {
+        while self.handle_event(event) {
             event = self.next_event().await;
         }
     }
 
     /// One round. False: done for good.
-    fn take(&mut self, event: Event) -> bool {
+    fn handle_event(&mut self, event: Event) -> bool {
         let now = self.parts.clock.instant();
-        self.note(&event, now);
-        let around = self.surroundings(now);
-        let actions = self.parts.core.step(event, now, around);
+        self.record(&event, now);
+        let inputs = self.step_inputs(now);
+        let actions = self.parts.state.step(event, now, inputs);
         let mut goes_on = true;
         for action in actions {
             goes_on &= self.act(action, now);
@@ -122,85 +123,88 @@ impl Elector {
         goes_on
     }
 
-    fn surroundings(&mut self, now: Instant) -> Surroundings {
-        Surroundings {
+    fn step_inputs(&mut self, now: Instant) -> StepInputs {
+        StepInputs {
             jitter: (self.parts.jitter)(),
-            load: self.parts.entry.shared().load(),
+            load: self.parts.registration.registry().load(),
             spread: self.parts.spread,
             alone: self.members.borrow().alone(now),
-            fit: *self.parts.ends.fit.borrow(),
+            eligible: *self.parts.channels.eligible.borrow(),
         }
     }
 
     /// Logs and counts what an event tells.
-    fn note(&mut self, event: &Event, now: Instant) {
+    fn record(&mut self, event: &Event, now: Instant) {
         let error = match event {
             Event::Read(Err(error))
             | Event::Attempted(Exchanged { end: AttemptEnd::Failed(error), .. })
             | Event::Released(Exchanged { end: ReleaseEnd::Failed(error), .. }) => Some(error),
             Event::Attempted(Exchanged { end: AttemptEnd::Holding { .. }, .. }) => {
-                self.parts.journal.renewed();
+                self.parts.log.renewed();
                 self.last_error = None;
                 None
             }
             Event::Attempted(Exchanged { end: AttemptEnd::HeldByOther | AttemptEnd::LostRace, .. }) => {
-                self.parts.journal.not_acquired(self.parts.core.seen());
+                self.parts.log.not_acquired(self.parts.state.seen());
                 None
             }
             Event::Listed(_) | Event::Watched(_) | Event::Read(Ok(_)) => {
-                if self.parts.core.stage() == Stage::Standby {
+                if self.parts.state.stage() == Stage::Standby {
                     self.last_error = None;
                 }
                 None
             }
-            Event::Left(Leaving::GaveWay { reason, .. }) => {
+            Event::SteppedDown(TermEnd::GaveWay { reason, .. }) => {
                 self.parts.metrics.gave_way(reason);
-                self.parts.journal.gave_way(reason);
+                self.parts.log.gave_way(reason);
                 None
             }
             Event::Tick
             | Event::WatchBroken
             | Event::Released(_)
-            | Event::Stand
-            | Event::StandDown
+            | Event::Contend
+            | Event::Withdraw
             | Event::Guard(_)
             | Event::Shutdown
             | Event::Surplus
-            | Event::Left(_) => None,
+            | Event::SteppedDown(_) => None,
         };
         if let Some(error) = error {
-            self.parts.journal.failed(error, now);
+            self.parts.log.failed(error, now);
             self.last_error = Some(error.to_string());
         }
-        if *event == Event::Left(Leaving::Unfinished) {
-            self.parts.entry.unfinished();
+        if *event == Event::SteppedDown(TermEnd::Unfinished) {
+            self.parts.registration.unfinished();
         }
     }
 
     fn act(&mut self, action: Action, now: Instant) -> bool {
         match action {
             Action::Read => self.read(now),
-            Action::Attempt { read, until } => self.attempt(read, until, now),
+            Action::TryAcquire { read, until } => self.try_acquire(read, until, now),
+            Action::Renew { read, until } => self.renew(read, until, now),
             Action::Release { read, until } => self.release(read, until, now),
-            Action::Begin { valid_until, transitions } => self.begin(valid_until, transitions, now),
+            Action::StartLeading { valid_until, transitions } => {
+                self.start_leading(valid_until, transitions, now);
+            }
             Action::Extend { valid_until } => {
                 self.valid_until = Some(valid_until);
                 if let Some(keeper) = &self.keeper {
                     keeper.extend(valid_until);
                 }
             }
-            Action::AskToLeave(why) => {
-                self.parts.journal.asked_to_leave(&why);
-                self.parts.ends.asked.send_replace(Some(why.word()));
+            Action::RequestStepDown(why) => {
+                self.parts.log.step_down_requested(&why);
+                self.parts.channels.step_down.send_replace(Some(why.word()));
             }
-            Action::End(why) => self.end(&why),
-            Action::Settled { released } => {
+            Action::StopLeading(why) => self.stop_leading(&why),
+            Action::Concluded { released } => {
                 if released {
-                    self.parts.journal.released();
+                    self.parts.log.released();
                 }
-                if let Some(settled) = self.settled.take() {
-                    // Nobody may be waiting for it.
-                    settled.send(released).ok();
+                if let Some(concluded) = self.concluded.take() {
+                    // The supervisor may not be waiting for it.
+                    concluded.send(released).ok();
                 }
             }
             Action::Finish => return false,
@@ -210,93 +214,108 @@ impl Elector {
 
     fn read(&mut self, now: Instant) {
         let lock = Arc::clone(&self.parts.lock);
-        let ends = async move { Event::Read(lock.read().await) }.boxed();
-        self.request = Some(Request { ends, started: now, attempt: false });
+        let outcome = async move { Event::Read(lock.read().await) }.boxed();
+        self.request = Some(Request { outcome, started: now, attempt: false });
     }
 
-    fn attempt(&mut self, read: bool, until: Instant, now: Instant) {
-        if read && self.parts.core.stage() == Stage::Leading {
+    fn try_acquire(&mut self, read: bool, until: Instant, now: Instant) {
+        let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.state.seen().clone());
+        self.attempt(async move { lock.try_acquire(seen, read).await }, until, now);
+    }
+
+    fn renew(&mut self, read: bool, until: Instant, now: Instant) {
+        if read {
             self.parts.metrics.slow_path();
         }
-        let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.core.seen().clone());
-        let ends = async move {
-            let ended = tokio::time::timeout_at(until, lock.attempt(seen, read)).await;
+        let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.state.seen().clone());
+        self.attempt(async move { lock.renew(seen, read).await }, until, now);
+    }
+
+    /// Sends an attempt to acquire or renew on its way, and gives it up at `until`.
+    fn attempt(
+        &mut self,
+        attempt: impl Future<Output = Exchanged<AttemptEnd>> + Send + 'static,
+        until: Instant,
+        now: Instant,
+    ) {
+        let outcome = async move {
+            let ended = tokio::time::timeout_at(until, attempt).await;
             Event::Attempted(ended.unwrap_or_else(|_| Exchanged {
                 seen: Vec::new(),
                 end: AttemptEnd::Failed(LockError::timed_out(Attempt::Patch)),
             }))
         };
-        self.request = Some(Request { ends: ends.boxed(), started: now, attempt: true });
+        self.request = Some(Request { outcome: outcome.boxed(), started: now, attempt: true });
     }
 
     fn release(&mut self, read: bool, until: Instant, now: Instant) {
-        let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.core.seen().clone());
-        let ends = async move {
+        let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.state.seen().clone());
+        let outcome = async move {
             let ended = tokio::time::timeout_at(until, lock.release(seen, read)).await;
             Event::Released(ended.unwrap_or_else(|_| Exchanged {
                 seen: Vec::new(),
                 end: ReleaseEnd::Failed(LockError::timed_out(Attempt::Release)),
             }))
         };
-        self.request = Some(Request { ends: ends.boxed(), started: now, attempt: false });
+        self.request = Some(Request { outcome: outcome.boxed(), started: now, attempt: false });
     }
 
-    fn begin(&mut self, valid_until: Instant, transitions: i32, now: Instant) {
+    fn start_leading(&mut self, valid_until: Instant, transitions: i32, now: Instant) {
         let (keeper, fence) = Fence::new(Arc::clone(&self.parts.clock), valid_until);
         self.keeper = Some(keeper);
         self.valid_until = Some(valid_until);
-        self.parts.entry.leading(now);
+        self.parts.registration.leading(now);
         self.parts.metrics.leading(true);
-        self.parts.journal.acquired(transitions);
-        self.parts.events.became_leader(self.parts.journal.lease(), &self.parts.identity);
-        self.parts.ends.asked.send_replace(None);
-        let won = Won { fence, since: self.parts.clock.now(), transitions };
-        // It fails only when the seat is gone, and then the next round ends the term.
-        drop(self.parts.ends.won.try_send(won));
+        self.parts.log.acquired(transitions);
+        self.parts.events.became_leader(self.parts.log.lease(), &self.parts.identity);
+        self.parts.channels.step_down.send_replace(None);
+        let leadership = Leadership { fence, since: self.parts.clock.now(), transitions };
+        // It fails only when the handle has been dropped, and then the next round ends the term.
+        drop(self.parts.channels.acquired.try_send(leadership));
     }
 
-    fn end(&mut self, why: &Why) {
+    fn stop_leading(&mut self, why: &StepDownReason) {
         if let Some(keeper) = self.keeper.take() {
             keeper.revoke();
         }
         self.valid_until = None;
         self.parts.metrics.leading(false);
-        self.parts.journal.stopped(why, self.parts.core.seen(), self.last_error.as_deref());
-        self.parts.events.stopped_leading(self.parts.journal.lease(), &self.parts.identity);
+        self.parts.log.stopped(why, self.parts.state.seen(), self.last_error.as_deref());
+        self.parts.events.stopped_leading(self.parts.log.lease(), &self.parts.identity);
     }
 
     /// Brings everything that others can see up to date.
     fn publish(&mut self, now: Instant, goes_on: bool) {
-        let core = &self.parts.core;
-        let stage = core.stage();
+        let election = &self.parts.state;
+        let stage = election.stage();
         match stage {
             Stage::Standby if self.request.as_ref().is_some_and(|request| request.attempt) => {
-                self.parts.entry.trying();
+                self.parts.registration.acquiring();
             }
-            Stage::Standby | Stage::Ended => self.parts.entry.idle(),
-            // Its tasks may still run until the Lease has been given away.
+            Stage::Standby | Stage::Ended => self.parts.registration.idle(),
+            // Tasks of the controller may run until the Lease has been released.
             Stage::Leading | Stage::Stopping | Stage::Releasing => {}
         }
-        self.parts.entry.holder(core.seen().live_holder(now));
-        self.parts.entry.wants_guard(core.wants_guard());
+        self.parts.registration.holder(election.seen().live_holder(now));
+        self.parts.registration.wants_guard(election.wants_guard());
 
-        let stands = stage == Stage::Standby && core.contends();
-        if stands && !self.stood {
-            self.parts.journal.attempting();
+        let contends = stage == Stage::Standby && election.contends();
+        if contends && !self.contended {
+            self.parts.log.attempting();
         }
-        self.stood = stands;
+        self.contended = contends;
 
-        let (new_holder, tenant) = self.parts.journal.observed(core.seen(), &*self.parts.events, now);
+        let (new_holder, component) = self.parts.log.observed(election.seen(), &*self.parts.events, now);
         if new_holder {
             self.parts.metrics.holder_changed();
         }
-        let conflict = matches!(tenant, Tenant::Other { .. });
+        let conflict = matches!(component, ComponentMatch::Other { .. });
         self.parts.metrics.conflict(conflict);
         let members = self.members.borrow();
-        let guarding = members.guarding(&self.parts.journal.lease().name);
+        let guarding = members.guarding(&self.parts.log.lease().name);
         let guarding = guarding.map(|member| member.identity.as_str());
         self.parts.metrics.guard_conflict(guarding.is_some());
-        self.parts.journal.guarded_by(guarding, &*self.parts.events, now);
+        self.parts.log.guarded_by(guarding, &*self.parts.events, now);
         drop(members);
 
         let shown = match stage {
@@ -306,16 +325,19 @@ impl Elector {
             Stage::Releasing => LeaseState::Releasing,
             Stage::Standby if !goes_on => LeaseState::Stopped,
             Stage::Standby if conflict => LeaseState::Conflict,
-            Stage::Standby if core.is_guarded() => LeaseState::Guarded,
-            Stage::Standby if core.contends() && (core.pauses(now) || !*self.parts.ends.fit.borrow()) => {
+            Stage::Standby if election.is_guarded() => LeaseState::Guarded,
+            Stage::Standby
+                if election.contends()
+                    && (election.pauses(now) || !*self.parts.channels.eligible.borrow()) =>
+            {
                 LeaseState::Paused
             }
-            Stage::Standby if core.contends() => LeaseState::Standby,
+            Stage::Standby if election.contends() => LeaseState::Standby,
             Stage::Standby => LeaseState::Waiting,
         };
-        let (holder, transitions) = (core.seen().holder(), core.seen().transitions());
-        self.parts.ends.status.send_if_modified(|status| {
-            // Progress alone wakes nobody up.
+        let (holder, transitions) = (election.seen().holder(), election.seen().transitions());
+        self.parts.channels.status.send_if_modified(|status| {
+            // A change of the progress alone notifies no receiver.
             status.last_progress = now;
             let same = status.state == shown
                 && status.holder.as_deref() == holder
@@ -335,17 +357,17 @@ impl Elector {
 
     async fn next_event(&mut self) -> Event {
         let heartbeat = self.parts.clock.instant() + HEARTBEAT;
-        let wake = self.parts.core.wake().map_or(heartbeat, |wake| wake.min(heartbeat));
-        // Orders come first, then what our own requests have brought, then what others did.
+        let wake = self.parts.state.wake().map_or(heartbeat, |wake| wake.min(heartbeat));
+        // First what the process demands, then answers to own requests, then what others did.
         tokio::select! {
             biased;
-            // First: a controller that has nothing to finish leaves at the same moment, because of it.
-            () = self.parts.shutdown.cancelled(), if !self.told_shutdown => {
-                self.told_shutdown = true;
+            // First: a controller that has nothing to finish steps down at the same moment, because of it.
+            () = self.parts.shutdown.cancelled(), if !self.shutdown_seen => {
+                self.shutdown_seen = true;
                 Event::Shutdown
             }
-            left = self.parts.ends.left.recv(), if !self.seat_gone => self.seat_said(left),
-            Some(event) = OptionFuture::from(self.request.as_mut().map(|request| &mut request.ends)) => {
+            message = self.parts.channels.stepped_down.recv(), if !self.handle_gone => self.receive(message),
+            Some(event) = OptionFuture::from(self.request.as_mut().map(|request| &mut request.outcome)) => {
                 if let Some(request) = self.request.take().filter(|request| request.attempt) {
                     let took = self.parts.clock.instant().saturating_duration_since(request.started);
                     self.parts.metrics.attempt_took(took);
@@ -355,20 +377,20 @@ impl Elector {
             Ok(()) = self.parts.guard.changed() => {
                 Event::Guard(self.parts.guard.borrow_and_update().permit_for(&self.parts.controller))
             }
-            Ok(()) = self.parts.ends.standing.changed(), if !self.seat_gone => {
-                let stands = *self.parts.ends.standing.borrow_and_update();
-                if stands { Event::Stand } else { Event::StandDown }
+            Ok(()) = self.parts.channels.contending.changed(), if !self.handle_gone => {
+                let contends = *self.parts.channels.contending.borrow_and_update();
+                if contends { Event::Contend } else { Event::Withdraw }
             }
-            Ok(()) = self.parts.ends.fit.changed(), if !self.seat_gone => {
-                self.parts.entry.fit(*self.parts.ends.fit.borrow_and_update());
+            Ok(()) = self.parts.channels.eligible.changed(), if !self.handle_gone => {
+                self.parts.registration.set_eligible(*self.parts.channels.eligible.borrow_and_update());
                 Event::Tick
             }
-            () = self.parts.entry.surplus() => Event::Surplus,
-            Some(glimpse) = self.parts.glimpses.next() => match glimpse {
-                Glimpse::Listed(sight) => Event::Listed(sight),
-                Glimpse::Changed(sight) => Event::Watched(sight),
-                Glimpse::Broken(cause) => {
-                    self.parts.journal.watch_broken(&cause);
+            () = self.parts.registration.surplus() => Event::Surplus,
+            Some(lease_event) = self.parts.lease_events.next() => match lease_event {
+                LeaseEvent::Listed(snapshot) => Event::Listed(snapshot),
+                LeaseEvent::Changed(snapshot) => Event::Watched(snapshot),
+                LeaseEvent::Broken(cause) => {
+                    self.parts.log.watch_broken(&cause);
                     self.last_error.get_or_insert(cause);
                     Event::WatchBroken
                 }
@@ -381,15 +403,15 @@ impl Elector {
         }
     }
 
-    fn seat_said(&mut self, left: Option<Left>) -> Event {
-        if let Some(Left { leaving, settled }) = left {
-            self.settled = Some(settled);
-            return Event::Left(leaving);
+    fn receive(&mut self, message: Option<SteppedDown>) -> Event {
+        if let Some(SteppedDown { end, concluded }) = message {
+            self.concluded = Some(concluded);
+            return Event::SteppedDown(end);
         }
-        // Whoever held the seat is gone without a word: its tasks may still run.
-        self.seat_gone = true;
-        match self.parts.core.stage() {
-            Stage::Leading | Stage::Stopping => Event::Left(Leaving::Unfinished),
+        // The handle was dropped without a report: the controller's tasks may still run.
+        self.handle_gone = true;
+        match self.parts.state.stage() {
+            Stage::Leading | Stage::Stopping => Event::SteppedDown(TermEnd::Unfinished),
             Stage::Standby | Stage::Releasing | Stage::Ended => Event::Shutdown,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 use crate::testkit::names;
 
 use super::{
-    LeaseState, Leaving,
+    LeaseState, TermEnd,
     harness_tests::{Replica, Said, Skewed, pass, settings, within},
     presence::presence_name,
 };
@@ -343,7 +343,7 @@ async fn failed_controller_stands_again_after_its_back_off() {
     let store = LeaseStore::new();
     let a = Replica::start(&store, settings("a"), ONE);
     within(1.0, || a.leads(KV)).await;
-    a.leave(KV, Leaving::Failed { back_off: Duration::from_secs(8) });
+    a.leave(KV, TermEnd::Failed { back_off: Duration::from_secs(8) });
     pass(0.9).await;
     assert_eq!(store.holder("kv"), "a", "requests that were cut off may be on their way");
     pass(0.2).await;
@@ -357,7 +357,7 @@ async fn failed_controller_stands_again_after_its_back_off() {
 async fn controller_that_cannot_work_gives_way_to_others_and_keeps_trying_alone() {
     let store = LeaseStore::new();
     let (a, b) = leader_and_standby(&store).await;
-    let gave_way = || Leaving::GaveWay { reason: "NoPassFinished", pause: Duration::from_mins(1) };
+    let gave_way = || TermEnd::GaveWay { reason: "NoPassFinished", pause: Duration::from_mins(1) };
     a.leave(KV, gave_way());
     within(1.5, || b.leads(KV)).await;
     assert!((a.figure("gave way", "kv") - 1.0).abs() < 0.1);
@@ -372,7 +372,7 @@ async fn controller_that_cannot_work_gives_way_to_others_and_keeps_trying_alone(
 async fn controller_that_could_not_work_leaves_its_lease_to_others_until_it_can() {
     let store = LeaseStore::new();
     let (a, b) = leader_and_standby(&store).await;
-    b.stances[KV].fit(false);
+    b.candidacies[KV].set_eligible(false);
     pass(11.0).await;
     assert_eq!(b.status().state, LeaseState::Paused);
     let wanted = |identity: &str| {
@@ -380,14 +380,14 @@ async fn controller_that_could_not_work_leaves_its_lease_to_others_until_it_can(
         presence["metadata"]["annotations"]["leaders.aibrix.ai/contends-for"].clone()
     };
     assert_eq!((wanted("a"), wanted("b")), (json!("kv"), json!("")), "nobody offers it a lease");
-    a.leave(KV, Leaving::Failed { back_off: Duration::from_secs(8) });
+    a.leave(KV, TermEnd::Failed { back_off: Duration::from_secs(8) });
     pass(8.0).await;
     assert_eq!(store.holder("kv"), "", "a stands back");
     within(3.0, || a.leads(KV)).await;
-    b.stances[KV].fit(true);
+    b.candidacies[KV].set_eligible(true);
     pass(0.1).await;
     assert_eq!(b.status().state, LeaseState::Standby);
-    b.stances[KV].fit(false);
+    b.candidacies[KV].set_eligible(false);
     a.kill();
     let took = within(40.0, || b.leads(KV)).await;
     assert!((25.0..31.0).contains(&took), "nobody else took it for a lease duration: {took}");
@@ -417,7 +417,7 @@ async fn controller_that_overruns_its_hand_over_loses_its_lease_and_stands_again
 async fn lease_of_unfinished_work_is_left_to_expire() {
     let store = LeaseStore::new();
     let (a, b) = leader_and_standby(&store).await;
-    a.leave(KV, Leaving::Unfinished);
+    a.leave(KV, TermEnd::Unfinished);
     pass(0.1).await;
     assert!(!a.leads(KV));
     assert_eq!(store.holder("kv"), "a");

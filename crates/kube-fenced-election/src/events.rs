@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the election wants to be published as Kubernetes events; who publishes it is wired elsewhere.
+//! Kubernetes events about elections, handed to the user of the library.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl fmt::Display for LeaseRef {
 
 /// Publishes events on Leases. Calls return at once and never fail: an event that cannot be sent is
 /// lost.
-pub trait LeaseEvents: Send + Sync + fmt::Debug + 'static {
+pub trait EventRecorder: Send + Sync + fmt::Debug + 'static {
     /// Normal `LeaderElection`: `<identity> became leader`, from component `identity`.
     fn became_leader(&self, lease: &LeaseRef, identity: &str);
     /// Normal `LeaderElection`: `<identity> stopped leading`, from component `identity`.
@@ -37,7 +37,7 @@ pub trait LeaseEvents: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoEvents;
 
-impl LeaseEvents for NoEvents {
+impl EventRecorder for NoEvents {
     fn became_leader(&self, _: &LeaseRef, _: &str) {}
     fn stopped_leading(&self, _: &LeaseRef, _: &str) {}
     fn conflict(&self, _: &LeaseRef, _: &str, _: &str) {}

@@ -39,7 +39,7 @@ use crate::clock::{Instant, SharedClock, Timestamp};
 use super::{
     decision::Timing,
     names::Names,
-    observation::{Observation, Sight, Source},
+    observation::{LeaseSnapshot, Observation, Source},
 };
 
 /// What the guard stands in front of.
@@ -107,7 +107,7 @@ pub(super) struct Exchange {
     /// The last write.
     pub(super) sent: Option<Sent>,
     /// What requests have shown, in order.
-    pub(super) seen: Vec<(Sight, Instant)>,
+    pub(super) seen: Vec<(LeaseSnapshot, Instant)>,
 }
 
 impl Exchange {
@@ -115,15 +115,15 @@ impl Exchange {
         Self { view, read, annotations: BTreeMap::new(), sent: None, seen: Vec::new() }
     }
 
-    fn saw(&mut self, sight: Sight, at: Instant) {
-        self.view.saw(sight.clone(), Source::Answer, at);
-        self.seen.push((sight, at));
+    fn observe(&mut self, snapshot: LeaseSnapshot, at: Instant) {
+        self.view.observe(snapshot.clone(), Source::Answer, at);
+        self.seen.push((snapshot, at));
     }
 }
 
 /// Why the guard did not carry out a request.
 #[derive(Debug, thiserror::Error)]
-pub enum GuardError {
+pub(crate) enum GuardError {
     /// A request for anything but the guarded Lease: a programming error.
     #[error("the guard of Lease {lease} was asked to {method} {path}")]
     ForeignRequest {
@@ -200,12 +200,14 @@ impl Guard {
         };
         if !from_here {
             let (status, body) = self.forward(request).await?;
-            let sight = match status {
-                StatusCode::NOT_FOUND => Sight::Absent(None),
-                status if status.is_success() => Sight::Present(Box::new(decode(&body, "the Lease read")?)),
+            let snapshot = match status {
+                StatusCode::NOT_FOUND => LeaseSnapshot::Absent(None),
+                status if status.is_success() => {
+                    LeaseSnapshot::Present(Box::new(decode(&body, "the Lease read")?))
+                }
                 _ => return answer(status, body),
             };
-            self.exchange.lock().saw(sight, self.clock.instant());
+            self.exchange.lock().observe(snapshot, self.clock.instant());
         }
         let shown = {
             let exchange = self.exchange.lock();
@@ -224,7 +226,7 @@ impl Guard {
         let creates = parts.method == Method::POST;
         {
             let exchange = self.exchange.lock();
-            if !exchange.view.is_open_to(&self.guarded.identity, self.clock.instant()) {
+            if !exchange.view.is_acquirable_by(&self.guarded.identity, self.clock.instant()) {
                 return refuse(StatusCode::CONFLICT, "Conflict", "the Lease is not free by observation");
             }
             complete(&mut wanted, &exchange, &self.guarded, creates);
@@ -239,7 +241,7 @@ impl Guard {
         let (status, body) = self.forward(request).await?;
         if status.is_success() {
             let lease: Lease = decode(&body, "the Lease written")?;
-            self.exchange.lock().saw(Sight::Present(Box::new(lease)), self.clock.instant());
+            self.exchange.lock().observe(LeaseSnapshot::Present(Box::new(lease)), self.clock.instant());
         }
         answer(status, body)
     }
@@ -280,7 +282,7 @@ pub(super) fn as_seen_from_here(
     let mut lease = seen.lease()?.clone();
     let age = now.saturating_duration_since(seen.first_observed());
     let stored = seen.stored_seconds().and_then(|seconds| i32::try_from(seconds).ok()).unwrap_or(1);
-    let (renewed, lasts) = if seen.is_open_to(me, now) {
+    let (renewed, lasts) = if seen.is_acquirable_by(me, now) {
         // Free now, whatever is stored: a released Lease would have to age another second, and one with
         // an absurd duration would last until 2038 even from the epoch on.
         (Timestamp::UNIX_EPOCH, 1)

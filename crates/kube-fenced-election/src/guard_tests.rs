@@ -21,7 +21,7 @@ use super::{
     decision::Timing,
     guard::{Exchange, Guard, Guarded, as_seen_from_here},
     lock::{AttemptEnd, LeaseClients, Lock, ReleaseEnd},
-    observation::{Observation, Sight, Source},
+    observation::{LeaseSnapshot, Observation, Source},
 };
 
 fn lock(client: &kube::Client, identity: &str) -> Lock {
@@ -42,9 +42,9 @@ fn expired() -> Value {
 }
 
 async fn observed(lock: &Lock) -> Observation {
-    let (sight, at) = lock.read().await.unwrap();
+    let (snapshot, at) = lock.read().await.unwrap();
     let mut seen = Observation::new(at);
-    seen.saw(sight, Source::Answer, at);
+    seen.observe(snapshot, Source::Answer, at);
     seen
 }
 
@@ -86,7 +86,7 @@ async fn library_alone_lets_two_candidates_acquire_one_expired_lease_and_the_gua
         let (seen_a, seen_b) = (observed(&a).await, observed(&b).await);
         wait().await;
         let read = round % 2 == 0;
-        let (a, b) = tokio::join!(a.attempt(seen_a, read), b.attempt(seen_b, read));
+        let (a, b) = tokio::join!(a.try_acquire(seen_a, read), b.try_acquire(seen_b, read));
         let won =
             [&a.end, &b.end].into_iter().filter(|end| matches!(end, AttemptEnd::Holding { .. })).count();
         let lost = [&a.end, &b.end].into_iter().filter(|end| matches!(end, AttemptEnd::LostRace)).count();
@@ -100,7 +100,7 @@ async fn lease_is_created_with_labels_and_kept_up_without_losing_anything() {
     let store = LeaseStore::new();
     let (client, _) = store.client("a");
     let lock = lock(&client, "a");
-    let ended = lock.attempt(observed(&lock).await, false).await;
+    let ended = lock.try_acquire(observed(&lock).await, false).await;
     assert!(matches!(ended.end, AttemptEnd::Holding { .. }));
     let made = store.get("x").unwrap();
     assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/component"], "kv-cache-controller");
@@ -110,7 +110,7 @@ async fn lease_is_created_with_labels_and_kept_up_without_losing_anything() {
     assert_eq!(made["spec"]["leaseDurationSeconds"], 15);
 
     store.edit("x", &json!({ "metadata": { "labels": { "mine": "kept" } }, "spec": { "strategy": "kept" } }));
-    let ended = lock.attempt(observed(&lock).await, false).await;
+    let ended = lock.try_acquire(observed(&lock).await, false).await;
     assert!(matches!(ended.end, AttemptEnd::Holding { .. }));
     let renewed = store.get("x").unwrap();
     assert_eq!(renewed["metadata"]["labels"]["mine"], "kept");
@@ -127,7 +127,7 @@ async fn take_over_keeps_foreign_labels_and_counts_the_transition() {
     let lock = lock(&client, "a");
     let seen = observed(&lock).await;
     wait().await;
-    assert!(matches!(lock.attempt(seen, false).await.end, AttemptEnd::Holding { .. }));
+    assert!(matches!(lock.try_acquire(seen, false).await.end, AttemptEnd::Holding { .. }));
     let taken = store.get("x").unwrap();
     assert_eq!(taken["metadata"]["labels"]["mine"], "kept");
     assert_eq!(taken["metadata"]["annotations"]["note"], "kept");
@@ -143,7 +143,7 @@ async fn long_dead_lease_by_its_timestamps_is_not_taken_before_it_was_observed_f
     let lock = lock(&client, "a");
     let seen = observed(&lock).await;
     for read in [false, true] {
-        assert_eq!(lock.attempt(seen.clone(), read).await.end, AttemptEnd::HeldByOther);
+        assert_eq!(lock.try_acquire(seen.clone(), read).await.end, AttemptEnd::HeldByOther);
     }
     assert_eq!(store.holder("x"), "dead");
 }
@@ -153,10 +153,10 @@ async fn renewal_with_an_outdated_version_changes_nothing() {
     let store = LeaseStore::new();
     let (client, _) = store.client("a");
     let lock = lock(&client, "a");
-    lock.attempt(observed(&lock).await, false).await;
+    lock.try_acquire(observed(&lock).await, false).await;
     let seen = observed(&lock).await;
     store.edit("x", &json!({ "spec": { "holderIdentity": "b" } }));
-    assert_eq!(lock.attempt(seen.clone(), false).await.end, AttemptEnd::LostRace);
+    assert_eq!(lock.try_acquire(seen.clone(), false).await.end, AttemptEnd::LostRace);
     assert_eq!(lock.release(seen, false).await.end, ReleaseEnd::LostRace);
     assert_eq!(store.holder("x"), "b");
 }
@@ -169,7 +169,7 @@ async fn release_empties_the_holder_and_keeps_the_transitions() {
     let lock = lock(&client, "a");
     let seen = observed(&lock).await;
     wait().await;
-    lock.attempt(seen, false).await;
+    lock.try_acquire(seen, false).await;
     let ended = lock.release(observed(&lock).await, false).await;
     assert_eq!(ended.end, ReleaseEnd::Released);
     let spec = &store.get("x").unwrap()["spec"];
@@ -197,7 +197,7 @@ async fn garbage_is_repaired_when_the_lease_is_taken() {
         let lock = lock(&client, "a");
         let seen = observed(&lock).await;
         wait().await;
-        let ended = lock.attempt(seen, false).await;
+        let ended = lock.try_acquire(seen, false).await;
         assert!(matches!(ended.end, AttemptEnd::Holding { .. }), "{spec}: {ended:?}");
         let stored = store.get("x").unwrap();
         assert_eq!(stored["spec"]["leaseDurationSeconds"], 15, "{spec}");
@@ -216,7 +216,7 @@ async fn standby_that_answers_from_its_own_observation_asks_nobody() {
     let lock = lock(&client, "a");
     let seen = observed(&lock).await;
     let before = store.served().len();
-    assert_eq!(lock.attempt(seen, false).await.end, AttemptEnd::HeldByOther);
+    assert_eq!(lock.try_acquire(seen, false).await.end, AttemptEnd::HeldByOther);
     assert_eq!(store.served().len(), before);
 }
 
@@ -228,7 +228,7 @@ fn age_shown_to_the_library_is_the_age_by_the_monotonic_clock() {
         "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": "1999-01-01T00:00:00.000000Z",
     } }));
     let mut seen = Observation::new(at);
-    seen.saw(Sight::Present(Box::new(lease.unwrap())), Source::Watch, at);
+    seen.observe(LeaseSnapshot::Present(Box::new(lease.unwrap())), Source::Watch, at);
     let shown = as_seen_from_here(&seen, "me", at + Duration::from_secs(4), wall).unwrap().spec.unwrap();
     assert_eq!(shown.renew_time.unwrap().0, wall - jiff::SignedDuration::from_secs(4));
     assert_eq!(shown.lease_transitions, Some(0));
@@ -260,7 +260,10 @@ async fn all_writes_name_one_field_manager_however_long_the_identity() {
     let (client, _) = store.client("a");
     let lock = lock(&client, &identity);
     for _ in 0..2 {
-        assert!(matches!(lock.attempt(observed(&lock).await, false).await.end, AttemptEnd::Holding { .. }));
+        assert!(matches!(
+            lock.try_acquire(observed(&lock).await, false).await.end,
+            AttemptEnd::Holding { .. }
+        ));
     }
     assert_eq!(lock.release(observed(&lock).await, false).await.end, ReleaseEnd::Released);
     let writes: Vec<_> = store.served().into_iter().filter(|served| served.verb != "GET").collect();
@@ -277,7 +280,7 @@ async fn two_ways(store: &LeaseStore) -> (Lock, Link, Link, Observation) {
         Duration::from_secs(15),
         Arc::new(SystemClock),
     );
-    assert!(matches!(lock.attempt(observed(&lock).await, false).await.end, AttemptEnd::Holding { .. }));
+    assert!(matches!(lock.try_acquire(observed(&lock).await, false).await.end, AttemptEnd::Holding { .. }));
     let seen = observed(&lock).await;
     (lock, first_link, second_link, seen)
 }
@@ -288,13 +291,13 @@ async fn renewal_that_is_not_answered_is_tried_on_another_connection_after_a_fif
     let (lock, first, _, seen) = two_ways(&store).await;
     first.requests(Fault::Lost);
     let start = SystemClock.instant();
-    let ended = lock.attempt(seen, false).await;
+    let ended = lock.try_acquire(seen, false).await;
     assert_eq!(ended.end, AttemptEnd::Holding { sent: start + Duration::from_secs(2) });
     // The connection that answered comes first from now on.
     let again = SystemClock.instant();
     let mut seen = Observation::new(again);
-    seen.saw(ended.seen[0].0.clone(), Source::Answer, again);
-    assert_eq!(lock.attempt(seen, false).await.end, AttemptEnd::Holding { sent: again });
+    seen.observe(ended.seen[0].0.clone(), Source::Answer, again);
+    assert_eq!(lock.try_acquire(seen, false).await.end, AttemptEnd::Holding { sent: again });
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,7 +306,7 @@ async fn first_try_that_took_effect_without_an_answer_counts_from_its_own_sendin
     let (lock, first, _, seen) = two_ways(&store).await;
     first.requests(Fault::Unanswered);
     let start = SystemClock.instant();
-    let ended = lock.attempt(seen, false).await;
+    let ended = lock.try_acquire(seen, false).await;
     assert_eq!(ended.end, AttemptEnd::Holding { sent: start });
     let writes = store.served().iter().filter(|it| it.verb == "PATCH" && it.code == 200).count();
     assert_eq!(writes, 1, "the second try was refused, and a read showed whose the first one was");
@@ -315,10 +318,10 @@ async fn lease_that_another_took_between_two_tries_is_a_lost_race() {
     let (lock, first, _, seen) = two_ways(&store).await;
     first.requests(Fault::Lost);
     store.edit("x", &json!({ "spec": { "holderIdentity": "thief" } }));
-    let ended = lock.attempt(seen, false).await;
+    let ended = lock.try_acquire(seen, false).await;
     assert_eq!(ended.end, AttemptEnd::LostRace);
-    let shown = ended.seen.last().map(|(sight, _)| sight.clone());
-    let holder = shown.and_then(|sight| sight.lease()?.spec.as_ref()?.holder_identity.clone());
+    let shown = ended.seen.last().map(|(snapshot, _)| snapshot.clone());
+    let holder = shown.and_then(|snapshot| snapshot.lease()?.spec.as_ref()?.holder_identity.clone());
     assert_eq!(holder.as_deref(), Some("thief"));
 }
 
@@ -329,6 +332,6 @@ async fn late_answer_of_the_first_try_counts_when_the_second_fails() {
     first.requests(Fault::Slow(Duration::from_secs(3)));
     second.requests(Fault::Refused(503));
     let start = SystemClock.instant();
-    let ended = lock.attempt(seen, false).await;
+    let ended = lock.try_acquire(seen, false).await;
     assert_eq!(ended.end, AttemptEnd::Holding { sent: start });
 }

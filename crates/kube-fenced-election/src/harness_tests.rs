@@ -17,8 +17,8 @@ use crate::{
 };
 
 use super::{
-    Candidate, Election, LeaseClients, LeaseEvents, LeaseRef, LeaseStatus, Leaving, Seat, Settings, Setup,
-    Stance,
+    Candidacy, Candidate, Election, ElectionHandle, EventRecorder, LeaseClients, LeaseRef, LeaseStatus,
+    Settings, Setup, TermEnd,
     metrics::{GuardMetrics, LeaseMetrics, Metrics},
 };
 
@@ -111,7 +111,7 @@ impl Clock for Skewed {
 #[derive(Debug, Default)]
 pub(super) struct Recorder(Mutex<Vec<String>>);
 
-impl LeaseEvents for Recorder {
+impl EventRecorder for Recorder {
     fn became_leader(&self, lease: &LeaseRef, identity: &str) {
         self.0.lock().push(format!("{lease} {identity} became leader"));
     }
@@ -142,7 +142,7 @@ pub(super) fn settings(identity: &str) -> Settings {
     }
 }
 
-/// What happened in a seat.
+/// What happened in a handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     Won,
@@ -159,8 +159,8 @@ pub(super) struct Replica {
     pub(super) statuses: Vec<tokio::sync::watch::Receiver<LeaseStatus>>,
     pub(super) said: Arc<Mutex<Vec<(String, Said)>>>,
     fences: Arc<Mutex<BTreeMap<String, Fence>>>,
-    orders: BTreeMap<String, mpsc::Sender<Leaving>>,
-    pub(super) stances: BTreeMap<String, Stance>,
+    orders: BTreeMap<String, mpsc::Sender<TermEnd>>,
+    pub(super) candidacies: BTreeMap<String, Candidacy>,
     tasks: JoinSet<()>,
 }
 
@@ -225,40 +225,40 @@ impl Replica {
             said: Arc::default(),
             fences: Arc::default(),
             orders: BTreeMap::new(),
-            stances: BTreeMap::new(),
+            candidacies: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        for task in election.electors.into_iter().chain(election.companions) {
+        for task in election.electors.into_iter().chain(election.background) {
             replica.tasks.spawn(task.run);
         }
-        for seat in election.seats {
-            replica.supervise(seat, obeys);
+        for handle in election.handles {
+            replica.supervise(handle, obeys);
         }
         replica
     }
 
-    fn supervise(&mut self, mut seat: Seat, obeys: bool) {
-        let controller = seat.controller();
+    fn supervise(&mut self, mut handle: ElectionHandle, obeys: bool) {
+        let controller = handle.controller();
         let (sender, mut orders) = mpsc::channel(1);
         self.orders.insert(controller.clone(), sender);
-        self.stances.insert(controller.clone(), seat.stance());
+        self.candidacies.insert(controller.clone(), handle.candidacy());
         let (shutdown, fences, said) =
             (self.shutdown.clone(), Arc::clone(&self.fences), Arc::clone(&self.said));
         self.tasks.spawn(async move {
             let say = |what| said.lock().push((controller.clone(), what));
-            seat.stance().stand();
-            while let Some(won) = seat.won().await {
+            handle.candidacy().contend();
+            while let Some(won) = handle.acquired().await {
                 fences.lock().insert(controller.clone(), won.fence.clone());
                 say(Said::Won);
                 let leaving = tokio::select! {
-                    () = won.fence.expired() => { say(Said::Lost); Leaving::Finished }
-                    why = seat.asked_to_leave(), if obeys => { say(Said::Asked(why)); Leaving::Finished }
-                    () = shutdown.cancelled() => Leaving::Finished,
+                    () = won.fence.expired() => { say(Said::Lost); TermEnd::Finished }
+                    why = handle.step_down_requested(), if obeys => { say(Said::Asked(why)); TermEnd::Finished }
+                    () = shutdown.cancelled() => TermEnd::Finished,
                     Some(leaving) = orders.recv() => leaving,
                 };
                 // The worker stops before anybody is told.
                 fences.lock().remove(&controller);
-                seat.left_and_released(leaving).await;
+                handle.stepped_down_and_released(leaving).await;
             }
         });
     }
@@ -274,7 +274,7 @@ impl Replica {
     }
 
     /// The controller leaves by itself.
-    pub(super) fn leave(&self, controller: &str, leaving: Leaving) {
+    pub(super) fn leave(&self, controller: &str, leaving: TermEnd) {
         self.orders[controller].try_send(leaving).unwrap();
     }
 

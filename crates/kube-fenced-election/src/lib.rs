@@ -1,35 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One fenced election per controller, on `kube-leader-election` with a guard underneath.
+//! Leader election for Kubernetes controllers: one Lease for each controller, every write fenced.
 //!
-//! # What is promised
-//! - At most one process holds a valid [`Fence`] for a Lease, whatever clocks, networks and people do,
-//!   provided that monotonic clocks run at the same rate (a margin covers small differences) and that
-//!   every candidate saw the Lease before somebody deleted it by hand.
-//! - A fence that has closed never opens again; the next term has a new one.
-//! - A fence lasts no longer than the group's claim on the Lease of older managers, by this process's own last write of
-//!   it: see [`legacy`].
-//! - One lost or hanging request costs no Lease: see [`lock`].
-//! - An elector stands only while no task of its controller's last term can run.
-//! - Losing one Lease concerns one controller. No error in here ends the process.
-//! - A standby that sees somebody renew sends no request.
+//! # The problem
+//! A process runs several controllers, and several replicas of it run. Each controller should work in exactly one
+//! replica, and the controllers should be spread over the replicas. The usual elections answer "am I the leader?"
+//! with a flag. A leader that is frozen for a while (a paused node, a swapped-out process) still has the flag set
+//! when it goes on, while another replica has led for minutes: both write.
+//!
+//! # The promise
+//! - At most one process has a valid [`fence::Fence`] for a Lease at any time.
+//! - A fence that has closed stays closed; the next term has a new one.
+//! - A process contends for a Lease again only after its supervisor has said that no task of the last term runs.
+//! - One request that is lost or hangs costs no Lease.
+//! - The loss of one Lease concerns one controller. No error in here ends the process.
+//! - A standby that sees the holder renew sends no request.
+//! - With [`Settings::legacy_lease`], no fence outlasts the claim on the Lease of an older manager that runs all
+//!   controllers under one Lease, so that old and new version never work at the same time.
+//!
+//! # What the promise needs
+//! - Monotonic clocks of different machines run at the same rate; a margin of a tenth of the lease duration, at most
+//!   a second, covers small differences. Wall clocks may differ by any amount.
+//! - Whoever writes asks [`fence::Fence::check`] right before each request and bounds the request by its answer. A
+//!   request that is answered by then was carried out within the term.
+//! - All candidates of a Lease have seen it before somebody deletes it by hand, and everybody else who contends for it
+//!   follows the rules of client-go.
+//! - The tasks of [`Election`] are polled, and each term that [`ElectionHandle::acquired`] yields is concluded.
+//!
+//! # What is not promised
+//! - That somebody leads at every moment: after a crash a Lease is free for up to its duration and a retry period.
+//! - That a request on its way when a fence closes is not carried out later than the API server's own time-out
+//!   allows: changes have to be preconditioned where that matters.
+//! - That the spread over replicas is even at every moment; it settles within minutes.
+//! - Anything about what a controller does. Tasks are not spawned here: [`Election`] hands out futures. Lease traffic
+//!   uses clients of its own, which are neither fenced nor rate-limited nor retried.
 //!
 //! # Parts
 //! ```text
-//!  supervisor ── Seat ──▶ elector ── events ──▶ decision::Core   pure: what to do, and when
-//!                            │  ◀── actions ──       │
-//!                            │                  observation     pure: who may be leading?
-//!                     Lock: library + guard     spread, conflict pure: whose turn, whose Lease?
-//!                            │
-//!                        API server ◀── presence, legacy        one task each per process
+//!  supervisor ── ElectionHandle ──▶ Elector ── events ──▶ ElectorState    pure: what to do, and when
+//!                                      │ ◀── actions ──       │
+//!                                      │                 Observation     pure: who may be leading?
+//!                               Lock: library + guard    spread, conflict  pure: whose turn, whose Lease?
+//!                                      │
+//!                                 API server ◀── presence, legacy         one task each per process
 //! ```
 //!
-//! # Deliberately absent
-//! Tasks are not spawned here: [`Election`] hands out futures. What a controller does is unknown here;
-//! so is how long it may take to stop. Lease traffic uses clients of its own, which are neither fenced
-//! nor rate-limited nor retried.
+//! # One renewal, from the timer to the wire
+//! 1. `ElectorState::wake` says when the next renewal is due: a third of the lease duration, and at most half of the
+//!    renew deadline, after the last one was sent. `Elector::run` sleeps until then and reports `Event::Tick`.
+//! 2. `ElectorState::step` first looks at the clock: past the deadline the term ends, whatever else has happened.
+//!    Otherwise it answers `Action::Renew`, with the moment at which the attempt is given up.
+//! 3. `Elector::renew` hands a copy of the `Observation` to `Lock::renew`.
+//! 4. `Lock::renew` has `kube-leader-election` renew. Without an answer after a fifth of the renew deadline it does
+//!    the same once more on a second pool of connections, so that one hanging connection costs nothing.
+//! 5. The library reads the Lease. `Guard` answers that from the observation, with a `renewTime` that is as old as the
+//!    claim is by the monotonic clock, so that no skew of wall clocks decides.
+//! 6. The library writes a merge patch. `Guard` refuses it when the observed-time rule does not allow it, adds
+//!    `metadata.resourceVersion`, notes the moment, and sends it: it replaces exactly the Lease that was seen, or the
+//!    API server answers 409.
+//! 7. The answer comes back as `Event::Attempted`. The new end of the right is the stored duration after the moment
+//!    noted in step 6, less the margin. `Action::Extend` moves the fence, and the next renewal is set.
 //!
-//! Who else writes these Leases: other replicas, Go managers with the same id, people.
+//! Others who write these Leases: other replicas, Go managers with the same id, people.
 
+#![cfg_attr(
+    not(feature = "testkit"),
+    allow(unreachable_pub, reason = "what `testkit` shows to tests can be reached with that feature only")
+)]
 #![cfg_attr(
     test,
     allow(
@@ -53,23 +89,25 @@ use crate::{clock::Timestamp, fence::Fence};
 
 mod assembly;
 pub mod clock;
-pub mod conflict;
-pub mod decision;
+mod conflict;
+mod decision;
 mod elector;
-pub mod events;
+mod events;
 pub mod fence;
-pub mod guard;
-mod journal;
-pub mod legacy;
-pub mod lock;
-pub mod metrics;
-pub mod names;
-pub mod observation;
-pub mod presence;
-mod seat;
-pub mod shared;
-pub mod spread;
-pub mod status;
+mod guard;
+mod handle;
+mod legacy;
+mod lock;
+mod lock_error;
+mod log;
+mod metrics;
+mod names;
+mod observation;
+mod presence;
+mod registry;
+mod snapshot;
+mod spread;
+mod status;
 mod watch;
 pub mod watch_backoff;
 pub mod whole_errors;
@@ -104,64 +142,68 @@ mod spread_tests;
 mod without_tests;
 
 pub use assembly::{Candidate, Election, Setup, Task};
-pub use events::{LeaseEvents, LeaseRef, NoEvents};
+pub use events::{EventRecorder, LeaseRef, NoEvents};
+pub use handle::{Candidacy, ElectionHandle};
 pub use lock::LeaseClients;
 pub use metrics::{GuardMetrics, LeaseMetrics, Metrics, NoMetrics};
 pub use names::Names;
-pub use seat::{Seat, Stance};
 pub use status::{LeaseState, LeaseStatus};
 pub use without::without_election;
 
-/// What all elections of a process share.
+/// What all elections of a process share. Nothing in here is checked: see the field for what has to hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// `<pod or host>_<uuid>`, at most 128 bytes.
+    /// Who this process is, unique among all that ever ran: `<pod or host>_<uuid>` as in client-go, at most 128 bytes.
     pub identity: String,
-    /// Namespace of the Leases.
+    /// Namespace of the Leases. It has to exist.
     pub namespace: String,
-    /// Whole seconds, at least 1 s.
+    /// How long a Lease lasts without a renewal; whole seconds, at least 1 s. client-go's default is 15 s.
     pub lease_duration: Duration,
-    /// Below the lease duration.
+    /// How long a leader goes on after its last successful renewal; below the lease duration. client-go's default is
+    /// 10 s.
     pub renew_deadline: Duration,
-    /// 1.2 × this is below the renew deadline.
+    /// Wait after a failed request; 1.2 times this has to be below the renew deadline. client-go's default is 2 s.
     pub retry_period: Duration,
-    /// Release on shutdown.
+    /// Whether Leases are released on shutdown. Otherwise they expire.
     pub release_on_cancel: bool,
-    /// Spread controllers over replicas.
+    /// Whether the controllers are spread over the replicas. Otherwise whoever comes first leads all it can get.
     pub spread: bool,
-    /// The Go manager's Lease that guards upgrades; `None`: off.
+    /// Name of the one Lease under which an older manager ran all controllers; no controller starts while that
+    /// manager renews it. `None`: there was no such manager.
     pub legacy_lease: Option<String>,
 }
 
-/// A Lease was won: the right to work for one term.
+/// A Lease was acquired: the right to work for one term.
 #[derive(Debug)]
-pub struct Won {
+pub struct Leadership {
     /// Closes when the term ends.
     pub fence: Fence,
-    /// When it was won.
+    /// When the Lease was acquired, by the wall clock.
     pub since: Timestamp,
-    /// `leaseTransitions` of the term.
+    /// `leaseTransitions` of the term. Rises with each change of the holder, unless somebody deletes the Lease.
     pub transitions: i32,
 }
 
-/// How the controller's work ended, told to its elector.
+/// How a term ended for the controller, told to its elector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leaving {
+pub enum TermEnd {
     /// All tasks of the controller have ended: release the Lease.
     Finished,
-    /// The controller ended or panicked by itself: release, stand again after the back-off.
+    /// The controller ended or panicked by itself, and its tasks have ended: release, contend again after the
+    /// back-off.
     Failed {
-        /// Not standing before this has passed.
+        /// Not contending before this has passed.
         back_off: Duration,
     },
-    /// Cannot work: release, stand again after `pause`, or at once when no other member is present.
+    /// The controller cannot work, and its tasks have ended: release, contend again after `pause`, or at once when no
+    /// other member is present.
     GaveWay {
-        /// `reason` label of `leader_election_gave_way_total`.
+        /// Why, for logs and [`LeaseMetrics::gave_way`].
         reason: &'static str,
-        /// Not standing before this has passed.
+        /// Not contending before this has passed.
         pause: Duration,
     },
-    /// The process shuts down, and tasks may still run: let the Lease expire, never stand again. While the process
-    /// lives, work that overruns is dropped instead, and has ended then.
+    /// The process shuts down, and tasks may still run: let the Lease expire, never contend again. While the process
+    /// lives, drop work that overruns instead; it has ended then.
     Unfinished,
 }

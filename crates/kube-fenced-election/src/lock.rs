@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `LeaseLock` of the library with the guard underneath, and its results sorted by what they mean.
 //!
-//! # One attempt from the timer to the wire
-//! [`Lock::attempt`] has the library renew or acquire through its guard on the first connection. When the answer
-//! is not there after `hedge_after`, the same is tried once more on another connection, while the first request is
-//! still awaited. Both write under compare-and-swap, so at most one of them takes effect, and the first success
+//! # One attempt
+//! [`Lock::renew`] and [`Lock::try_acquire`] have the library write through its guard on the first connection. When
+//! the answer is not there after `hedge_after`, the same is tried once more on another connection, while the first
+//! request is still awaited. Both write under compare-and-swap, so at most one of them takes effect, and the first success
 //! counts. A 409 of one may mean that the other took effect and its answer is missing: the Lease is read, and if it
 //! shows the `renewTime` of one of the two, it counts from the moment at which *that* one was sent.
 
@@ -30,85 +30,9 @@ use crate::clock::{Instant, SharedClock};
 
 use super::{
     guard::{Exchange, Guard, Guarded, Sent},
-    observation::{Observation, Sight},
+    lock_error::{Attempt, LockError, lock_error},
+    observation::{LeaseSnapshot, Observation},
 };
-
-/// What a failed request was meant to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// Read the Lease.
-    Get,
-    /// Create the Lease.
-    Create,
-    /// Acquire or renew the Lease.
-    Patch,
-    /// Release the Lease.
-    Release,
-}
-
-impl Attempt {
-    /// The API verb.
-    pub fn verb(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Create => "create",
-            Self::Patch | Self::Release => "patch",
-        }
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The wording of client-go, which people search for.
-        f.write_str(match self {
-            Self::Get => "error retrieving resource lock",
-            Self::Create => "error initially creating leader election record",
-            Self::Patch => "Failed to update lock",
-            Self::Release => "Failed to release lock",
-        })
-    }
-}
-
-/// A request that failed for another reason than a lost race.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{attempt}: {cause}")]
-pub struct LockError {
-    /// What was attempted.
-    pub attempt: Attempt,
-    /// HTTP status, when there was an answer.
-    pub code: Option<u16>,
-    /// What went wrong, in words.
-    pub cause: String,
-}
-
-impl LockError {
-    /// An attempt that took longer than it may.
-    pub(super) fn timed_out(attempt: Attempt) -> Self {
-        Self { attempt, code: None, cause: "timed out waiting for the API server".to_owned() }
-    }
-
-    /// Whether the API server has not answered.
-    fn is_unanswered(&self) -> bool {
-        self.code.is_none()
-    }
-
-    pub(super) fn from_kube(attempt: Attempt, error: &kube::Error) -> Self {
-        if let kube::Error::Api(status) = error {
-            return Self { attempt, code: Some(status.code), cause: status.message.clone() };
-        }
-        // The text of a transport error ends with what went wrong at its lowest layer.
-        let mut cause = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(error) = source {
-            let text = error.to_string();
-            if !cause.ends_with(&text) {
-                cause = format!("{cause}: {text}");
-            }
-            source = error.source();
-        }
-        Self { attempt, code: None, cause }
-    }
-}
 
 /// How an attempt to acquire or renew ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +67,7 @@ pub enum ReleaseEnd {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exchanged<End> {
     /// What requests have shown, in order.
-    pub seen: Vec<(Sight, Instant)>,
+    pub seen: Vec<(LeaseSnapshot, Instant)>,
     /// How it ended.
     pub end: End,
 }
@@ -215,7 +139,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError`] when there is no usable answer. A missing Lease is not an error.
-    pub async fn read(&self) -> Result<(Sight, Instant), LockError> {
+    pub async fn read(&self) -> Result<(LeaseSnapshot, Instant), LockError> {
         let [(_, connection), (other, _)] = self.connections();
         let read = self.read_on(connection).await;
         if read.as_ref().is_err_and(LockError::is_unanswered) {
@@ -224,23 +148,30 @@ impl Lock {
         read
     }
 
-    async fn read_on(&self, connection: &Connection) -> Result<(Sight, Instant), LockError> {
+    async fn read_on(&self, connection: &Connection) -> Result<(LeaseSnapshot, Instant), LockError> {
         let limit = self.guarded.request_timeout;
         let got = tokio::time::timeout(limit, connection.api.get_opt(&self.guarded.name))
             .await
             .map_err(|_| LockError::timed_out(Attempt::Get))?
             .map_err(|error| LockError::from_kube(Attempt::Get, &error))?;
-        let sight = got.map_or(Sight::Absent(None), |lease| Sight::Present(Box::new(lease)));
-        Ok((sight, self.clock.instant()))
+        let snapshot =
+            got.map_or(LeaseSnapshot::Absent(None), |lease| LeaseSnapshot::Present(Box::new(lease)));
+        Ok((snapshot, self.clock.instant()))
     }
 
-    /// Tries to acquire or renew, deciding on `view` or, with `read`, on a fresh read.
-    pub async fn attempt(&self, view: Observation, read: bool) -> Exchanged<AttemptEnd> {
-        self.attempt_with(view, read, BTreeMap::new()).await
+    /// Tries to acquire the Lease, deciding on `view` or, with `read`, on a fresh read.
+    pub async fn try_acquire(&self, view: Observation, read: bool) -> Exchanged<AttemptEnd> {
+        self.try_acquire_or_renew(view, read, BTreeMap::new()).await
     }
 
-    /// Like [`Lock::attempt`], writing `annotations` as well (`None` removes one).
-    pub async fn attempt_with(
+    /// Renews the Lease, deciding on `view` or, with `read`, on a fresh read.
+    pub(crate) async fn renew(&self, view: Observation, read: bool) -> Exchanged<AttemptEnd> {
+        self.try_acquire_or_renew(view, read, BTreeMap::new()).await
+    }
+
+    /// Tries to acquire or renew, writing `annotations` as well (`None` removes one). Which of the two it is, the
+    /// library decides by the holder that it sees.
+    pub(crate) async fn try_acquire_or_renew(
         &self,
         view: Observation,
         read: bool,
@@ -249,7 +180,7 @@ impl Lock {
         let [(first_name, first), (second_name, second)] = self.connections();
         let identity = self.guarded.identity.as_str();
         first.prepare(Exchange { annotations: annotations.clone(), ..Exchange::new(view.clone(), read) });
-        let mut first_try = pin!(first.attempt(identity));
+        let mut first_try = pin!(first.try_acquire_or_renew(identity));
         if let Ok(ended) = tokio::time::timeout(self.guarded.hedge_after, &mut first_try).await {
             if matches!(&ended.end, AttemptEnd::Failed(error) if error.is_unanswered()) {
                 self.prefer(second_name);
@@ -259,7 +190,7 @@ impl Lock {
         let lease = &self.guarded.name;
         tracing::debug!(lease, "lease request is not answered, trying once more on another connection");
         second.prepare(Exchange { annotations, ..Exchange::new(view, read) });
-        let second_try = pin!(second.attempt(identity));
+        let second_try = pin!(second.try_acquire_or_renew(identity));
         let (name, answered, ended, other_try) = match select(first_try, second_try).await {
             Either::Left((ended, rest)) => (first_name, first, ended, rest),
             Either::Right((ended, rest)) => (second_name, second, ended, rest),
@@ -271,7 +202,7 @@ impl Lock {
             }
             AttemptEnd::LostRace => {
                 self.prefer(name);
-                self.whose_race(answered, [first, second], ended).await
+                self.resolve_conflict(answered, [first, second], ended).await
             }
             AttemptEnd::Failed(_) => {
                 let last = other_try.await;
@@ -280,24 +211,24 @@ impl Lock {
         }
     }
 
-    /// One of two tries was answered with 409: perhaps because the other one took effect.
-    async fn whose_race(
+    /// One of two tries was answered with 409, perhaps because the other one took effect: reads whose write it was.
+    async fn resolve_conflict(
         &self,
         answered: &Connection,
         tries: [&Connection; 2],
         lost: Exchanged<AttemptEnd>,
     ) -> Exchanged<AttemptEnd> {
-        let Ok((sight, at)) = self.read_on(answered).await else { return lost };
-        let sent = self.sent_by_us(&sight, tries);
-        let seen = in_order(lost.seen, vec![(sight, at)]);
+        let Ok((snapshot, at)) = self.read_on(answered).await else { return lost };
+        let sent = self.sent_by_us(&snapshot, tries);
+        let seen = in_order(lost.seen, vec![(snapshot, at)]);
         let end = sent.map_or(AttemptEnd::LostRace, |sent| AttemptEnd::Holding { sent });
         Exchanged { seen, end }
     }
 
     /// When the write that left this state was sent, if it was one of the tries. The earlier one where both wrote
     /// the same time.
-    fn sent_by_us(&self, sight: &Sight, tries: [&Connection; 2]) -> Option<Instant> {
-        let Sight::Present(lease) = sight else { return None };
+    fn sent_by_us(&self, snapshot: &LeaseSnapshot, tries: [&Connection; 2]) -> Option<Instant> {
+        let LeaseSnapshot::Present(lease) = snapshot else { return None };
         let spec = lease.spec.as_ref()?;
         let renew_time = spec.renew_time.as_ref()?.0;
         if spec.holder_identity.as_deref() != Some(self.guarded.identity.as_str()) {
@@ -368,7 +299,7 @@ impl Connection {
     }
 
     /// The library acquires or renews, once.
-    async fn attempt(&self, identity: &str) -> Exchanged<AttemptEnd> {
+    async fn try_acquire_or_renew(&self, identity: &str) -> Exchanged<AttemptEnd> {
         let result = self.library.try_acquire_or_renew().await;
         let exchange = self.exchange.lock();
         let end = match result {
@@ -390,26 +321,11 @@ impl Connection {
 }
 
 /// What two tries have shown, in the order in which it came.
-fn in_order(mut seen: Vec<(Sight, Instant)>, more: Vec<(Sight, Instant)>) -> Vec<(Sight, Instant)> {
+fn in_order(
+    mut seen: Vec<(LeaseSnapshot, Instant)>,
+    more: Vec<(LeaseSnapshot, Instant)>,
+) -> Vec<(LeaseSnapshot, Instant)> {
     seen.extend(more);
     seen.sort_by_key(|(_, at)| *at);
     seen
-}
-
-fn lock_error(error: LibraryError) -> LockError {
-    let (attempt, error) = match error {
-        LibraryError::ApiError { response } => (Attempt::Get, kube::Error::Api(response)),
-        LibraryError::GetLease(error) | LibraryError::Kube(error) => (Attempt::Get, error),
-        LibraryError::CreateLease(error) => (Attempt::Create, error),
-        LibraryError::AcquireLease(error) | LibraryError::RenewLease(error) => (Attempt::Patch, error),
-        LibraryError::ReleaseLease(error) => (Attempt::Release, error),
-        // The guard answers with complete Leases, so these do not occur.
-        other @ (LibraryError::TraverseLease { .. }
-        | LibraryError::ReleaseLockWhenNotLeading { .. }
-        | LibraryError::SerdeError(_)
-        | LibraryError::JiffError(_)) => {
-            return LockError { attempt: Attempt::Patch, code: None, cause: other.to_string() };
-        }
-    };
-    LockError::from_kube(attempt, &error)
 }

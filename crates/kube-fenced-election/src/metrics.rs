@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What elections count, told to whoever keeps the figures. The crate knows no metrics library.
+//! Figures of elections, handed to the user of the library. The crate depends on no metrics library.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -59,7 +59,7 @@ impl Names {
     }
 
     /// Holder identity as which all managers of this product hold the Lease of an older one.
-    pub fn group(&self) -> String {
+    pub(crate) fn group(&self) -> String {
         format!("{}-group", self.manager)
     }
 

@@ -12,41 +12,31 @@
 //! holder itself had written last. Only a release by the rules (no holder, duration of one second)
 //! ends a claim early. A change of nothing but metadata (a tool that labels Leases) is no renewal: on an unbroken
 //! watch it moves the version and not the time. After a list or a gap the time restarts, because a renewal that
-//! was not delivered may lie in between. Another holder who appears before that has robbed the first, who may still be working:
-//! both claims count until they end, also for the robber itself. (A create that was on its way while the
+//! was not delivered may lie in between. Another holder who appears before that has overwritten the first, who may
+//! still be working: both claims count until they end, also for the new holder itself. (A create that was on its way while the
 //! Lease was made, led and deleted would otherwise make two leaders: found by `tests/election_model`.)
 
-use std::{
-    hash::{Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
 use crate::clock::{Instant, Timestamp};
 
+pub(crate) use super::snapshot::LeaseSnapshot;
+
 /// Longest time for which a claim is respected without a renewal.
 ///
 /// A stored duration can be anything up to 68 years. Waiting for that would wedge the election;
-/// ignoring it could rob an honest holder. No one who renews at all renews less than once an hour.
+/// ignoring it could take the Lease from an honest holder. No one who renews at all renews less than once an hour.
 /// An absurd duration that somebody wrote over a known holder's own is not respected at all (see the
 /// module's page), so this bound concerns only Leases that were absurd when first seen.
-pub const LONGEST_CLAIM: Duration = Duration::from_hours(1);
+pub(crate) const LONGEST_CLAIM: Duration = Duration::from_hours(1);
 
 /// Duration of a claim whose Lease names a holder but no usable duration.
 const SHORTEST_CLAIM: Duration = Duration::from_secs(1);
 
-/// What a read or a watch showed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sight {
-    /// The Lease exists.
-    Present(Box<Lease>),
-    /// The Lease does not exist. With the `resourceVersion` of its deletion where that is known.
-    Absent(Option<String>),
-}
-
-/// Where a [`Sight`] comes from: tells whether it may be older than what is known, and whether something may have
-/// gone unseen before it.
+/// Where a [`LeaseSnapshot`] comes from: tells whether it may be older than what is known, and whether something
+/// may have gone unseen before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The list with which a watch begins. May lag, and skips what came before it.
@@ -59,13 +49,13 @@ pub enum Source {
     Overtaken,
 }
 
-/// What a new [`Sight`] meant.
+/// Whether a [`LeaseSnapshot`] changed what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Novelty {
+pub enum Changed {
     /// Another version than before.
-    Changed,
+    Yes,
     /// The same version of the same object with the same spec.
-    Same,
+    No,
     /// Older than what is known already: not taken over.
     Stale,
 }
@@ -82,7 +72,7 @@ struct Claim {
 
 /// From when on a candidate may try to acquire the Lease, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chance {
+pub(crate) enum AcquirableAt {
     /// Nobody holds it, or only this candidate itself.
     Free(Instant),
     /// Somebody holds it, whose claim ends at this moment unless renewed.
@@ -93,12 +83,12 @@ pub enum Chance {
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Observation {
     /// `None`: nothing has been seen yet.
-    sight: Option<Sight>,
+    snapshot: Option<LeaseSnapshot>,
     first_observed: Instant,
     claim: Option<Claim>,
     /// Claims that had not ended when another holder appeared without a release in between. Whoever they
     /// belong to may not know yet. Empty unless somebody meddles with the Lease.
-    robbed: Vec<Claim>,
+    overwritten: Vec<Claim>,
     /// The watch has delivered every change since the present state, or will.
     unbroken: bool,
 }
@@ -106,48 +96,48 @@ pub struct Observation {
 impl Observation {
     /// Nothing has been seen yet.
     pub fn new(now: Instant) -> Self {
-        Self { sight: None, first_observed: now, claim: None, robbed: Vec::new(), unbroken: false }
+        Self { snapshot: None, first_observed: now, claim: None, overwritten: Vec::new(), unbroken: false }
     }
 
     /// The watch broke: changes may go unseen until it delivers again.
-    pub fn watch_broken(&mut self) {
+    pub(crate) fn watch_broken(&mut self) {
         self.unbroken = false;
     }
 
     /// Takes over what was seen at `at`.
-    pub fn saw(&mut self, sight: Sight, source: Source, at: Instant) -> Novelty {
+    pub fn observe(&mut self, snapshot: LeaseSnapshot, source: Source, at: Instant) -> Changed {
         let unbroken = match source {
             Source::List => false,
             Source::Watch | Source::Answer | Source::Overtaken => self.unbroken,
         };
         // From here on the watch delivers every change.
         self.unbroken |= matches!(source, Source::List | Source::Watch);
-        if let Some(known) = &self.sight {
-            if known.same_as(&sight) {
-                return Novelty::Same;
+        if let Some(known) = &self.snapshot {
+            if known.same_as(&snapshot) {
+                return Changed::No;
             }
-            if source != Source::Answer && sight.is_older_than(known) {
-                return Novelty::Stale;
+            if source != Source::Answer && snapshot.is_older_than(known) {
+                return Changed::Stale;
             }
-            if unbroken && known.has_spec_of(&sight) {
-                self.sight = Some(sight);
-                return Novelty::Changed;
+            if unbroken && known.has_spec_of(&snapshot) {
+                self.snapshot = Some(snapshot);
+                return Changed::Yes;
             }
         }
-        let claim = self.claim_after(&sight, at);
+        let claim = self.claim_after(&snapshot, at);
         if let Some(claim) = &claim {
-            let robbed = self.claim.take().into_iter().filter(|before| before.holder != claim.holder);
-            self.robbed.extend(robbed);
-            self.robbed.retain(|it| at < it.ends() && it.holder != claim.holder);
+            let overwritten = self.claim.take().into_iter().filter(|before| before.holder != claim.holder);
+            self.overwritten.extend(overwritten);
+            self.overwritten.retain(|it| at < it.ends() && it.holder != claim.holder);
         }
         self.claim = claim;
-        self.sight = Some(sight);
+        self.snapshot = Some(snapshot);
         self.first_observed = at;
-        Novelty::Changed
+        Changed::Yes
     }
 
-    fn claim_after(&self, sight: &Sight, at: Instant) -> Option<Claim> {
-        let spec = sight.spec();
+    fn claim_after(&self, snapshot: &LeaseSnapshot, at: Instant) -> Option<Claim> {
+        let spec = snapshot.spec();
         let before = self.claim.as_ref();
         if let Some(holder) = spec.and_then(holder_of) {
             // Written by the holder itself, or by somebody who edited the Lease under its hands? Holders
@@ -175,21 +165,16 @@ impl Observation {
 
     /// Whether anything has been seen.
     pub fn is_known(&self) -> bool {
-        self.sight.is_some()
+        self.snapshot.is_some()
     }
 
     /// The Lease as last seen; `None` when unknown or absent.
     pub fn lease(&self) -> Option<&Lease> {
-        self.sight.as_ref()?.lease()
-    }
-
-    /// Whether the Lease is known not to exist.
-    pub fn is_absent(&self) -> bool {
-        matches!(self.sight, Some(Sight::Absent(_)))
+        self.snapshot.as_ref()?.lease()
     }
 
     fn spec(&self) -> Option<&LeaseSpec> {
-        self.sight.as_ref().and_then(Sight::spec)
+        self.snapshot.as_ref().and_then(LeaseSnapshot::spec)
     }
 
     /// The holder that the Lease names; `None` when unknown, absent or empty.
@@ -198,22 +183,22 @@ impl Observation {
     }
 
     /// The holder that may still be leading though the Lease need not name it any more.
-    pub fn claimant(&self) -> Option<&str> {
+    pub(crate) fn claimant(&self) -> Option<&str> {
         self.claim.as_ref().map(|claim| claim.holder.as_str())
     }
 
     /// Whether the Lease says by the rules that its last holder has given it away.
-    pub fn is_released(&self) -> bool {
+    pub(crate) fn is_released(&self) -> bool {
         self.spec().is_some_and(|spec| holder_of(spec).is_none() && is_released(spec))
     }
 
     /// The stored duration in whole seconds; `None` when absent, null or not positive.
-    pub fn stored_seconds(&self) -> Option<u64> {
+    pub(crate) fn stored_seconds(&self) -> Option<u64> {
         stored_seconds(self.spec())
     }
 
     /// `leaseTransitions`; garbage counts as 0.
-    pub fn transitions(&self) -> i32 {
+    pub(crate) fn transitions(&self) -> i32 {
         self.spec().and_then(|spec| spec.lease_transitions).unwrap_or_default().max(0)
     }
 
@@ -223,30 +208,34 @@ impl Observation {
     }
 
     /// When uid and spec were first seen as they are now.
-    pub fn first_observed(&self) -> Instant {
+    pub(crate) fn first_observed(&self) -> Instant {
         self.first_observed
     }
 
     /// From when on `me` may try to acquire; `None` while nothing is known.
-    pub fn chance_for(&self, me: &str) -> Option<Chance> {
+    pub(crate) fn acquirable_at(&self, me: &str) -> Option<AcquirableAt> {
         if !self.is_known() {
             return None;
         }
-        let chance = match &self.claim {
-            Some(claim) if claim.holder != me => Chance::Expires(claim.ends()),
-            Some(_) | None => Chance::Free(self.first_observed),
+        let acquirable = match &self.claim {
+            Some(claim) if claim.holder != me => AcquirableAt::Expires(claim.ends()),
+            Some(_) | None => AcquirableAt::Free(self.first_observed),
         };
-        let robbed = self.robbed.iter().filter(|it| it.holder != me).map(Claim::ends).max();
-        Some(robbed.filter(|until| *until > chance.from()).map_or(chance, Chance::Expires))
+        let overwritten = self.overwritten.iter().filter(|it| it.holder != me).map(Claim::ends).max();
+        Some(
+            overwritten
+                .filter(|until| *until > acquirable.moment())
+                .map_or(acquirable, AcquirableAt::Expires),
+        )
     }
 
     /// Whether `me` may try to acquire now.
-    pub fn is_open_to(&self, me: &str, now: Instant) -> bool {
-        self.chance_for(me).is_some_and(|chance| chance.from() <= now)
+    pub fn is_acquirable_by(&self, me: &str, now: Instant) -> bool {
+        self.acquirable_at(me).is_some_and(|acquirable| acquirable.moment() <= now)
     }
 
     /// The foreign holder whose claim has not ended, if there is one.
-    pub fn live_rival(&self, me: &str, now: Instant) -> Option<&str> {
+    pub(crate) fn live_rival(&self, me: &str, now: Instant) -> Option<&str> {
         self.claim
             .as_ref()
             .filter(|claim| claim.holder != me && now < claim.ends())
@@ -254,7 +243,7 @@ impl Observation {
     }
 
     /// Whoever holds the Lease by name and by time.
-    pub fn live_holder(&self, now: Instant) -> Option<&str> {
+    pub(crate) fn live_holder(&self, now: Instant) -> Option<&str> {
         let claim = self.claim.as_ref().filter(|claim| now < claim.ends())?;
         self.holder().filter(|holder| *holder == claim.holder)
     }
@@ -266,85 +255,13 @@ impl Claim {
     }
 }
 
-impl Chance {
+impl AcquirableAt {
     /// The moment from which on trying makes sense.
-    pub fn from(self) -> Instant {
+    pub(crate) fn moment(self) -> Instant {
         match self {
             Self::Free(moment) | Self::Expires(moment) => moment,
         }
     }
-}
-
-/// By what decisions depend on; labels and the like do not count.
-impl Hash for Sight {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (std::mem::discriminant(self), self.version()).hash(state);
-        let Self::Present(lease) = self else { return };
-        lease.metadata.uid.hash(state);
-        let Some(spec) = &lease.spec else { return };
-        spec.holder_identity.hash(state);
-        (spec.lease_duration_seconds, spec.lease_transitions).hash(state);
-        spec.renew_time.as_ref().map(|time| time.0).hash(state);
-    }
-}
-
-impl Sight {
-    /// The Lease; `None` when it does not exist.
-    pub fn lease(&self) -> Option<&Lease> {
-        match self {
-            Self::Present(lease) => Some(lease),
-            Self::Absent(_) => None,
-        }
-    }
-
-    fn spec(&self) -> Option<&LeaseSpec> {
-        self.lease()?.spec.as_ref()
-    }
-
-    fn version(&self) -> Option<&str> {
-        match self {
-            Self::Present(lease) => lease.metadata.resource_version.as_deref(),
-            Self::Absent(version) => version.as_deref(),
-        }
-    }
-
-    fn same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Absent(_), Self::Absent(_)) => true,
-            (Self::Present(_), Self::Present(_)) => {
-                // After a restore of etcd a version can be used again.
-                self.has_spec_of(other) && self.version() == other.version()
-            }
-            (Self::Present(_), Self::Absent(_)) | (Self::Absent(_), Self::Present(_)) => false,
-        }
-    }
-
-    /// Whether both are the same object with the same spec: nobody renewed, acquired or released in between.
-    fn has_spec_of(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Present(known), Self::Present(new)) => {
-                known.metadata.uid == new.metadata.uid && known.spec == new.spec
-            }
-            (Self::Present(_) | Self::Absent(_), Self::Absent(_)) | (Self::Absent(_), Self::Present(_)) => {
-                false
-            }
-        }
-    }
-
-    /// Resource versions of one resource type are ordered (as decimal numbers of any length).
-    /// Anything else has no order and is taken as it comes.
-    fn is_older_than(&self, known: &Self) -> bool {
-        match (self.version().and_then(ordinal), known.version().and_then(ordinal)) {
-            (Some(new), Some(known)) => new < known,
-            (Some(_) | None, Some(_) | None) => false,
-        }
-    }
-}
-
-fn ordinal(version: &str) -> Option<(usize, &str)> {
-    let digits = version.trim_start_matches('0');
-    (!version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
-        .then_some((digits.len(), digits))
 }
 
 fn holder_of(spec: &LeaseSpec) -> Option<&str> {
@@ -369,13 +286,13 @@ fn claim_duration(spec: Option<&LeaseSpec>) -> Duration {
 
 /// Until when a holder may work after a successful request: the stored duration counted from right
 /// before the request was sent, less a [`margin`].
-pub fn valid_until(sent: Instant, stored: &Lease) -> Instant {
+pub(crate) fn valid_until(sent: Instant, stored: &Lease) -> Instant {
     let lasts = claim_duration(stored.spec.as_ref());
     sent + lasts.saturating_sub(margin(lasts))
 }
 
 /// Time for requests that are on their way when a right ends, of a claim that lasts so long: a tenth of it, at
 /// most a second.
-pub fn margin(lasts: Duration) -> Duration {
+pub(crate) fn margin(lasts: Duration) -> Duration {
     (lasts / 10).min(Duration::from_secs(1))
 }

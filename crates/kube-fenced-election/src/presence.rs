@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     names::Names,
-    shared::{Member, Members, Shared},
+    registry::{ElectionRegistry, Member, Members},
 };
 
 const RENEW_PERIOD: Duration = Duration::from_secs(10);
@@ -32,11 +32,11 @@ const RENEW_PERIOD: Duration = Duration::from_secs(10);
 const STALE_AFTER: Duration = Duration::from_mins(1);
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A stopping process has no time to wait for what is only a courtesy.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bound of the last requests of a stopping process, on which nothing depends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Name of the presence Lease of `identity`.
-pub fn presence_name(names: &Names, identity: &str) -> String {
+pub(crate) fn presence_name(names: &Names, identity: &str) -> String {
     format!("{}-{}", names.manager, fingerprint(identity))
 }
 
@@ -58,9 +58,9 @@ struct Seen {
     renewed: Instant,
 }
 
-/// A member whose presence Lease is to be deleted.
+/// A member that has not renewed its presence Lease, which is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Gone {
+pub(super) struct StaleMember {
     pub(super) name: String,
     pub(super) uid: Option<String>,
     pub(super) version: Option<String>,
@@ -82,17 +82,17 @@ impl Roster {
     }
 
     /// A presence Lease was created, renewed or listed.
-    pub(super) fn saw(&mut self, lease: &Lease, now: Instant) {
+    pub(super) fn observe(&mut self, lease: &Lease, now: Instant) {
         let Some(name) = lease.metadata.name.clone().filter(|name| *name != self.own) else { return };
         let version = lease.metadata.resource_version.clone();
         let before = self.seen.get(&name).filter(|seen| seen.uid == lease.metadata.uid);
         if before.is_some_and(|seen| seen.version == version) {
             return;
         }
-        // A tool that labels Leases renews nothing.
+        // A change of labels alone is no renewal.
         let same_spec = before.filter(|seen| seen.spec == lease.spec);
         let renewed = same_spec.map_or(now, |seen| seen.renewed);
-        // One that was counted as gone and comes back has to be seen anew.
+        // A member that was stale counts as seen from now on.
         let seen_since = before.filter(|seen| !seen.is_stale(now)).map_or(now, |seen| seen.member.seen_since);
         let annotation = |key: &str| lease.metadata.annotations.as_ref()?.get(key);
         let member = Member {
@@ -112,7 +112,7 @@ impl Roster {
     }
 
     /// A presence Lease was deleted.
-    pub(super) fn lost(&mut self, name: &str) {
+    pub(super) fn remove(&mut self, name: &str) {
         self.some_left |= self.seen.remove(name).is_some();
     }
 
@@ -122,19 +122,19 @@ impl Roster {
         let missing: Vec<String> =
             self.seen.keys().filter(|name| !names.contains(&name.as_str())).cloned().collect();
         for name in missing {
-            self.lost(&name);
+            self.remove(&name);
         }
         for lease in leases {
-            self.saw(lease, now);
+            self.observe(lease, now);
         }
         self.known_since.get_or_insert(now);
     }
 
     /// Members that have not renewed for a minute.
-    pub(super) fn gone(&self, now: Instant) -> Vec<Gone> {
+    pub(super) fn stale(&self, now: Instant) -> Vec<StaleMember> {
         let stale = self.seen.iter().filter(|(_, seen)| seen.is_stale(now));
         stale
-            .map(|(name, seen)| Gone {
+            .map(|(name, seen)| StaleMember {
                 name: name.clone(),
                 uid: seen.uid.clone(),
                 version: seen.version.clone(),
@@ -148,7 +148,7 @@ impl Roster {
         Members {
             known_since: self.known_since,
             others: present.map(|(name, seen)| (name.clone(), seen.member.clone())).collect(),
-            some_left: self.some_left || !self.gone(now).is_empty(),
+            some_left: self.some_left || !self.stale(now).is_empty(),
         }
     }
 }
@@ -164,7 +164,7 @@ pub(super) struct Presence {
     pub(super) names: Arc<Names>,
     pub(super) api: Api<Lease>,
     pub(super) identity: String,
-    pub(super) shared: Arc<Shared>,
+    pub(super) registry: Arc<ElectionRegistry>,
     pub(super) shutdown: CancellationToken,
     /// Cancelled when the Lease of the older manager has been left: peers judge by presence who has.
     pub(super) legacy_left: CancellationToken,
@@ -178,7 +178,7 @@ impl Presence {
         let mut roster = Roster::new(Arc::clone(&self.names), name.clone());
         let mut events = self.watch();
         let mut listed = Vec::new();
-        let mut electors = self.shared.electors();
+        let mut electors = self.registry.electors();
         let mut leaving = false;
         let mut renew_at = self.clock.instant();
         let mut sweep_at = renew_at + SWEEP_PERIOD;
@@ -186,12 +186,12 @@ impl Presence {
             let mut sweep = false;
             tokio::select! {
                 biased;
-                () = Self::all_gone(&mut electors, &self.legacy_left) => break,
+                () = Self::electors_ended(&mut electors, &self.legacy_left) => break,
                 () = self.shutdown.cancelled(), if !leaving => {
                     leaving = true;
-                    self.renew(&name, leaving, FAREWELL_TIMEOUT).await;
+                    self.renew(&name, leaving, SHUTDOWN_TIMEOUT).await;
                 }
-                Some(event) = events.next() => take(event, &mut listed, &mut roster, self.clock.instant()),
+                Some(event) = events.next() => apply(event, &mut listed, &mut roster, self.clock.instant()),
                 () = tokio::time::sleep_until(renew_at) => {
                     renew_at = self.clock.instant() + RENEW_PERIOD;
                     self.renew(&name, leaving, REQUEST_TIMEOUT).await;
@@ -202,23 +202,26 @@ impl Presence {
                 }
             }
             let now = self.clock.instant();
-            self.shared.set_members(roster.members(now));
+            self.registry.set_members(roster.members(now));
             if sweep {
-                self.bury(&mut roster, now).await;
+                self.delete_stale(&mut roster, now).await;
                 if self.spread && !leaving {
-                    self.shared.give_surplus(now);
+                    self.registry.give_surplus(now);
                 }
             }
         }
         let params = DeleteParams::default();
         let deleted = self.api.delete(&name, &params);
-        if !matches!(tokio::time::timeout(FAREWELL_TIMEOUT, deleted).await, Ok(Ok(_))) {
+        if !matches!(tokio::time::timeout(SHUTDOWN_TIMEOUT, deleted).await, Ok(Ok(_))) {
             tracing::debug!(lease = name, "presence lease is left to expire");
         }
     }
 
-    async fn all_gone(electors: &mut tokio::sync::watch::Receiver<usize>, legacy_left: &CancellationToken) {
-        // An error means that nobody is left to count.
+    async fn electors_ended(
+        electors: &mut tokio::sync::watch::Receiver<usize>,
+        legacy_left: &CancellationToken,
+    ) {
+        // An error means that the registry has been dropped, and all electors with it.
         drop(electors.wait_for(|count| *count == 0).await);
         legacy_left.cancelled().await;
     }
@@ -259,14 +262,15 @@ impl Presence {
     }
 
     fn lease(&self, name: &str, now: &str, leaving: bool) -> Value {
-        let pairs = self.shared.elections().iter().map(|(lease, controller)| format!("{controller}={lease}"));
+        let pairs =
+            self.registry.elections().iter().map(|(lease, controller)| format!("{controller}={lease}"));
         let elections: Vec<_> = pairs.collect();
         let mut annotations = BTreeMap::from([
-            (self.names.contends_for_annotation(), self.shared.wanted().join(",")),
+            (self.names.contends_for_annotation(), self.registry.wanted().join(",")),
             (self.names.elections_annotation(), elections.join(",")),
         ]);
         annotations
-            .extend(self.shared.guards().map(|lease| (self.names.guards_annotation(), lease.to_owned())));
+            .extend(self.registry.guards().map(|lease| (self.names.guards_annotation(), lease.to_owned())));
         if leaving {
             annotations.insert(self.names.leaving_annotation(), "true".to_owned());
         }
@@ -282,14 +286,14 @@ impl Presence {
         })
     }
 
-    /// Deletes the presence Leases of members that are gone, unless they have come back meanwhile.
-    async fn bury(&self, roster: &mut Roster, now: Instant) {
-        for Gone { name, uid, version } in roster.gone(now) {
+    /// Deletes the presence Leases of stale members, unless one has renewed meanwhile.
+    async fn delete_stale(&self, roster: &mut Roster, now: Instant) {
+        for StaleMember { name, uid, version } in roster.stale(now) {
             let preconditions = Some(Preconditions { uid, resource_version: version });
             let params = DeleteParams { preconditions, ..DeleteParams::default() };
             match tokio::time::timeout(REQUEST_TIMEOUT, self.api.delete(&name, &params)).await {
-                Ok(Ok(_)) => roster.lost(&name),
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => roster.lost(&name),
+                Ok(Ok(_)) => roster.remove(&name),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => roster.remove(&name),
                 // Renewed or deleted by somebody else, or to be tried again at the next sweep.
                 Ok(Err(error)) => {
                     tracing::debug!(lease = name, %error, "could not delete presence of a gone member");
@@ -300,7 +304,7 @@ impl Presence {
     }
 }
 
-fn take(
+fn apply(
     event: watcher::Result<watcher::Event<Lease>>,
     listed: &mut Vec<Lease>,
     roster: &mut Roster,
@@ -310,8 +314,10 @@ fn take(
         Ok(watcher::Event::Init) => listed.clear(),
         Ok(watcher::Event::InitApply(lease)) => listed.push(lease),
         Ok(watcher::Event::InitDone) => roster.listed(&std::mem::take(listed), now),
-        Ok(watcher::Event::Apply(lease)) => roster.saw(&lease, now),
-        Ok(watcher::Event::Delete(lease)) => roster.lost(lease.metadata.name.as_deref().unwrap_or_default()),
+        Ok(watcher::Event::Apply(lease)) => roster.observe(&lease, now),
+        Ok(watcher::Event::Delete(lease)) => {
+            roster.remove(lease.metadata.name.as_deref().unwrap_or_default());
+        }
         Err(error) => tracing::debug!(%error, "watch on presence leases is broken"),
     }
 }

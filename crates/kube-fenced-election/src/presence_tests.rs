@@ -40,13 +40,13 @@ fn members_are_present_while_they_renew_as_observed_from_here() {
     assert_eq!(members.others["other"].identity, "other-identity");
     assert!(members.others["other"].contends_for.as_ref().is_some_and(|leases| leases.contains("b")));
 
-    roster.saw(&presence("other", 1), second(at, 30));
+    roster.observe(&presence("other", 1), second(at, 30));
     let mut labelled = presence("other", 1);
     labelled.metadata.resource_version = Some("9".to_owned());
-    roster.saw(&labelled, second(at, 40));
+    roster.observe(&labelled, second(at, 40));
     assert!(roster.members(second(at, 60)).others.is_empty(), "the same spec renews nothing");
-    assert_eq!(roster.gone(second(at, 60)).len(), 1);
-    roster.saw(&presence("other", 2), second(at, 70));
+    assert_eq!(roster.stale(second(at, 60)).len(), 1);
+    roster.observe(&presence("other", 2), second(at, 70));
     let back = roster.members(second(at, 70));
     assert_eq!(back.others["other"].seen_since, second(at, 70), "seen anew");
 }
@@ -59,7 +59,7 @@ fn nobody_is_alone_before_the_others_had_time_to_show_themselves() {
     roster.listed(&[presence("own", 1)], at);
     assert!(!roster.members(second(at, 29)).alone(second(at, 29)));
     assert!(roster.members(second(at, 30)).alone(second(at, 30)));
-    roster.saw(&presence("other", 1), second(at, 31));
+    roster.observe(&presence("other", 1), second(at, 31));
     assert!(!roster.members(second(at, 32)).alone(second(at, 32)));
 }
 
@@ -68,11 +68,11 @@ fn whoever_saw_the_last_other_go_is_alone_at_once() {
     let at = SystemClock.instant();
     let mut roster = Roster::new(names(), "own".into());
     roster.listed(&[presence("other", 1)], at);
-    roster.lost("other");
+    roster.remove("other");
     assert!(roster.members(second(at, 1)).alone(second(at, 1)));
-    roster.saw(&presence("leaving", 1), second(at, 2));
+    roster.observe(&presence("leaving", 1), second(at, 2));
     let mut leaving = presence("leaving", 2);
     leaving.metadata.annotations.as_mut().unwrap().insert("leaders.aibrix.ai/leaving".into(), "true".into());
-    roster.saw(&leaving, second(at, 3));
+    roster.observe(&leaving, second(at, 3));
     assert!(roster.members(second(at, 3)).alone(second(at, 3)), "whoever leaves takes nothing any more");
 }

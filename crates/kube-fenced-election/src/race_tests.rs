@@ -45,7 +45,7 @@ fn blow() -> impl Strategy<Value = Blow> {
         4 => replica.clone().prop_map(Blow::Heal),
         2 => (replica.clone(), any::<bool>()).prop_map(|(which, stalled)| Blow::StallWatches(which, stalled)),
         1 => replica.clone().prop_map(Blow::BreakWatches),
-        2 => (replica.clone(), any::<bool>()).prop_map(|(which, fit)| Blow::Fit(which, fit)),
+        2 => (replica.clone(), any::<bool>()).prop_map(|(which, eligible)| Blow::Fit(which, eligible)),
         1 => replica.clone().prop_map(Blow::Kill),
         1 => replica.prop_map(Blow::Stop),
         1 => Just(Blow::Delete),
@@ -87,7 +87,7 @@ async fn play(blows: Vec<(u64, Blow)>) -> Result<(), TestCaseError> {
             }
             Blow::StallWatches(which, stalled) => replicas[which].link.stall_watches(stalled),
             Blow::BreakWatches(which) => replicas[which].link.break_watches(),
-            Blow::Fit(which, fit) => replicas[which].stances[KV].fit(fit),
+            Blow::Fit(which, eligible) => replicas[which].candidacies[KV].set_eligible(eligible),
             Blow::Kill(which) => {
                 let fresh = new(&store);
                 std::mem::replace(&mut replicas[which], fresh).kill();

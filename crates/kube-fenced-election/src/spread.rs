@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose turn is it? Spreads the controllers over the replicas.
+//! Spreads the controllers over the replicas.
 //!
 //! Pure. Two forces: whoever leads more waits longer before it takes a free Lease, and whoever leads
 //! at least two more than another member gives one away.
@@ -15,19 +15,19 @@ use crate::clock::Instant;
 
 /// Least time for which others must have been seen before anything is given to them, and between two
 /// gifts.
-pub const REBALANCE_PERIOD: Duration = Duration::from_secs(30);
+pub(crate) const REBALANCE_PERIOD: Duration = Duration::from_secs(30);
 
 /// How long a Lease that nobody took is kept before it is offered again.
-pub const UNWANTED_FOR: Duration = Duration::from_mins(10);
+pub(crate) const UNWANTED_FOR: Duration = Duration::from_mins(10);
 
 /// Wait before taking a free Lease while leading `load` others.
-pub fn wait_for_free(load: usize) -> Duration {
+pub(crate) fn wait_for_free(load: usize) -> Duration {
     Duration::from_millis(200) * steps(load)
 }
 
 /// Wait before taking an expired Lease while leading `load` others. Shorter: its controller has been
 /// without a leader for the lease duration, and must have one within another second.
-pub fn wait_for_expired(load: usize) -> Duration {
+pub(crate) fn wait_for_expired(load: usize) -> Duration {
     Duration::from_millis(80) * steps(load)
 }
 
@@ -37,7 +37,7 @@ fn steps(load: usize) -> u32 {
 
 /// A Lease that this process leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// Name of the Lease.
     pub lease: String,
     /// When it was won.
@@ -48,7 +48,7 @@ pub struct Held {
 
 /// Another member of the group of managers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Since when it has been seen without a break.
     pub seen_since: Instant,
     /// It is shutting down.
@@ -61,7 +61,7 @@ pub struct Peer {
 
 /// Which Lease to give away now, if any: the youngest one for which some member that has been seen
 /// for [`REBALANCE_PERIOD`] contends while it leads at least two fewer.
-pub fn surplus<'a>(
+pub(crate) fn surplus<'a>(
     held: &'a [Held],
     peers: &[Peer],
     last_gift: Option<Instant>,

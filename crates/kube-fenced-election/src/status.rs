@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an elector tells about itself.
+//! The state of an election, for people, metrics and liveness.
 
 use std::{fmt, time::Duration};
 
 use crate::clock::Instant;
 
-/// Where the election of one controller stands.
+/// State of one election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {
     /// Not contending: the controller may not run (yet).
@@ -16,7 +16,7 @@ pub enum LeaseState {
     Standby,
     /// Contending, but the Lease is held for another controller.
     Conflict,
-    /// Standing back: the Lease was given away a moment ago, or the controller could not work.
+    /// Waiting before it contends again: the Lease was given away a moment ago, or the controller could not work.
     Paused,
     /// Leading.
     Leading,
@@ -65,7 +65,7 @@ pub struct LeaseStatus {
     pub lease: String,
     /// Identity of this process.
     pub identity: String,
-    /// Where the election stands.
+    /// State of the election.
     pub state: LeaseState,
     /// Holder as last seen; `None`: unknown, absent or released.
     pub holder: Option<String>,
@@ -75,7 +75,7 @@ pub struct LeaseStatus {
     pub valid_until: Option<Instant>,
     /// What failed last; `None` once it has worked again.
     pub last_error: Option<String>,
-    /// When the elector's task last went round. It does so every few seconds.
+    /// When the loop of the elector's task last ran. It runs every few seconds.
     pub last_progress: Instant,
 }
 

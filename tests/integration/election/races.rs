@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
 use kube_fenced_election::{
+    LeaseClients,
     clock::{Clock, SystemClock},
-    decision::Timing,
-    guard::Guarded,
-    lock::{AttemptEnd, LeaseClients, Lock},
-    observation::{Observation, Sight, Source},
-    testkit::names,
+    testkit::{
+        names,
+        parts::{AttemptEnd, Guarded, LeaseSnapshot, Lock, Observation, Source, Timing},
+    },
 };
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use serde_json::json;
@@ -58,9 +58,9 @@ async fn guarded(client: Client, lease: Lease, me: String, start: Arc<Barrier>) 
     // Seen 10 s ago and not renewed since: expired by observation.
     let long_ago = SystemClock.instant() - Duration::from_secs(10);
     let mut view = Observation::new(long_ago);
-    view.saw(Sight::Present(Box::new(lease)), Source::Watch, long_ago);
+    view.observe(LeaseSnapshot::Present(Box::new(lease)), Source::Watch, long_ago);
     start.wait().await;
-    matches!(lock.attempt(view, false).await.end, AttemptEnd::Holding { .. })
+    matches!(lock.try_acquire(view, false).await.end, AttemptEnd::Holding { .. })
 }
 
 // scenario: leader-election 8

@@ -2,9 +2,9 @@
 //! The decisions of one elector: pure, driven by events, clocked by its caller.
 //!
 //! ```text
-//!            attempt won                 deadline, rival, asked to leave in vain
+//!            acquired                    deadline, rival, step-down timed out  
 //!  Standby ───────────────▶ Leading ─────────────────────────▶ Stopping
-//!     ▲                        │ controller left                   │ controller left
+//!     ▲                        │ stepped down                      │ stepped down   
 //!     │                        ▼                                   │
 //!     └──────────────────── Releasing ◀────────────────────────────┘
 //!                              │ shutting down, or tasks may still run
@@ -19,24 +19,25 @@
 //! - `Standby` is entered only after the controller has reported that its tasks have ended.
 //! - A standby that sees somebody renew sends nothing.
 //!
-//! Every [`Core::step`] looks at the clock before it looks at its event: a process that was frozen
+//! Every [`ElectorState::step`] looks at the clock before it looks at its event: a process that was frozen
 //! loses its term before it believes an answer that had been waiting in a socket.
 
-mod core;
+mod elector_state;
 #[cfg(test)]
-mod core_tests;
+mod elector_state_tests;
 mod permit;
 mod timing;
 
 use crate::clock::Instant;
 
 use super::{
-    Leaving,
-    lock::{AttemptEnd, Exchanged, LockError, ReleaseEnd},
-    observation::Sight,
+    TermEnd,
+    lock::{AttemptEnd, Exchanged, ReleaseEnd},
+    lock_error::LockError,
+    observation::LeaseSnapshot,
 };
 
-pub use core::Core;
+pub use elector_state::ElectorState;
 pub use permit::Permit;
 pub use timing::Timing;
 
@@ -46,29 +47,29 @@ pub enum Event {
     /// Time has passed.
     Tick,
     /// The watch begins, for the first time or after a gap, with this state. The watch is healthy.
-    Listed(Sight),
+    Listed(LeaseSnapshot),
     /// The watch shows a change of the Lease. The watch is healthy.
-    Watched(Sight),
+    Watched(LeaseSnapshot),
     /// The watch does not deliver any more.
     WatchBroken,
     /// [`Action::Read`] has ended.
-    Read(Result<(Sight, Instant), LockError>),
-    /// [`Action::Attempt`] has ended.
+    Read(Result<(LeaseSnapshot, Instant), LockError>),
+    /// [`Action::TryAcquire`] or [`Action::Renew`] has ended.
     Attempted(Exchanged<AttemptEnd>),
     /// [`Action::Release`] has ended.
     Released(Exchanged<ReleaseEnd>),
-    /// The controller may run (its kinds are served): contend.
-    Stand,
+    /// The controller may run, for instance because its kinds are served: contend.
+    Contend,
     /// The controller may not run: do not contend.
-    StandDown,
+    Withdraw,
     /// What the upgrade guard allows now.
     Guard(Permit),
     /// The process shuts down: never acquire again.
     Shutdown,
-    /// Another replica should lead this one.
+    /// Another replica leads fewer controllers and should lead this one.
     Surplus,
-    /// The controller has left: its tasks have ended, or never will.
-    Left(Leaving),
+    /// The controller has stepped down.
+    SteppedDown(TermEnd),
 }
 
 /// Something to do.
@@ -76,8 +77,15 @@ pub enum Event {
 pub enum Action {
     /// Read the Lease from the API server.
     Read,
-    /// Try to acquire or renew, on a fresh read if `read`. Ends at `until` at the latest.
-    Attempt {
+    /// Try to acquire the Lease, on a fresh read if `read`. Ends at `until` at the latest.
+    TryAcquire {
+        /// Ask the API server first.
+        read: bool,
+        /// When the attempt is given up.
+        until: Instant,
+    },
+    /// Renew the Lease, on a fresh read if `read`. Ends at `until` at the latest.
+    Renew {
         /// Ask the API server first.
         read: bool,
         /// When the attempt is given up.
@@ -91,7 +99,7 @@ pub enum Action {
         until: Instant,
     },
     /// A term begins: open a fence, start the controller.
-    Begin {
+    StartLeading {
         /// First end of the right to write.
         valid_until: Instant,
         /// `leaseTransitions` of the term.
@@ -102,27 +110,27 @@ pub enum Action {
         /// Its new end.
         valid_until: Instant,
     },
-    /// Ask the controller to finish.
-    AskToLeave(Why),
+    /// Ask the controller to step down.
+    RequestStepDown(StepDownReason),
     /// The term is over: close the fence, drop the controller.
-    End(Why),
+    StopLeading(StepDownReason),
     /// Everything about the last term is done; `released`: the Lease was given away.
-    Settled {
+    Concluded {
         /// The Lease shows no holder.
         released: bool,
     },
-    /// This elector is done for good.
+    /// The election is over for this process.
     Finish,
 }
 
 /// Why a term ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum StepDownReason {
     /// No renewal has succeeded for the renew deadline.
     RenewDeadline,
     /// Somebody else holds the Lease.
     Rival(String),
-    /// Somebody else has released it in our name.
+    /// Somebody else has released it under this holder's name.
     ReleasedByOther,
     /// An older manager has come back.
     Legacy,
@@ -134,9 +142,9 @@ pub enum Why {
     ControllerLeft,
 }
 
-impl Why {
+impl StepDownReason {
     /// A word for logs and metrics.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::RenewDeadline => "RenewDeadline",
             Self::Rival(_) => "OtherHolder",
@@ -149,9 +157,9 @@ impl Why {
     }
 }
 
-/// What the core needs to know about the world around, at every step.
+/// What [`ElectorState::step`] needs besides the event and the time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Surroundings {
+pub struct StepInputs {
     /// Random, in `0.0..1.0`.
     pub jitter: f64,
     /// Leases that this process leads or is about to acquire.
@@ -160,11 +168,11 @@ pub struct Surroundings {
     pub spread: bool,
     /// No other member is known to be present.
     pub alone: bool,
-    /// The controller could work, as far as is known: see [`super::Stance::fit`].
-    pub fit: bool,
+    /// The controller could work, as far as is known: see [`super::Candidacy::set_eligible`].
+    pub eligible: bool,
 }
 
-/// Where an elector stands.
+/// Stage of an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Not leading; may be contending.
@@ -173,7 +181,7 @@ pub enum Stage {
     Leading,
     /// Lost; the controller's tasks may still run.
     Stopping,
-    /// The controller has left; the Lease is being released.
+    /// The controller has stepped down; the Lease is being released.
     Releasing,
     /// Done.
     Ended,

@@ -25,7 +25,7 @@ impl Default for Timing {
 impl Timing {
     /// How long a controller that was asked to leave may take before its fence is closed. With a
     /// release right after, an older manager that took its Lease back has ours gone within 12 s.
-    pub const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+    pub(crate) const STEP_DOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Longest wait for one request. One that hangs does not cost the Lease: see [`Self::hedge_after`].
     pub fn request_timeout(&self) -> Duration {
@@ -33,30 +33,30 @@ impl Timing {
     }
 
     /// When a request is not answered after this time, a second one is sent on another connection.
-    pub fn hedge_after(&self) -> Duration {
+    pub(crate) fn hedge_after(&self) -> Duration {
         self.renew_deadline / 5
     }
 
     /// When a request about the Lease of the upgrade guard is not answered after this time, a second one is sent on
     /// another connection. Both are awaited for as long again: an API server that takes 2 s for each request costs
     /// no claim.
-    pub fn guard_hedge_after(&self) -> Duration {
+    pub(crate) fn guard_hedge_after(&self) -> Duration {
         (self.lease_duration / 3).min(Duration::from_secs(2))
     }
 
     /// From one successful renewal to the next.
-    pub fn renew_every(&self) -> Duration {
+    pub(crate) fn renew_every(&self) -> Duration {
         (self.lease_duration / 3).min(self.renew_deadline / 2)
     }
 
     /// From the start of a failed request to the next one; `jitter` in `0.0..1.0` adds up to a fifth.
-    pub fn retry(&self, jitter: f64) -> Duration {
+    pub(crate) fn retry(&self, jitter: f64) -> Duration {
         self.retry_period + self.retry_period.mul_f64(jitter.clamp(0.0, 1.0) * 0.2)
     }
 
     /// From one failed release to the next: shorter than other retries, because a stopping process
     /// has few seconds.
-    pub fn release_retry(&self) -> Duration {
+    pub(crate) fn release_retry(&self) -> Duration {
         self.retry_period / 4
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The upgrade guard: the Lease of an older, Go-made manager. Wait for it, then hold it as a group.
 //!
-//! A Go manager runs all controllers under one Lease, for which our electors do not contend. As long
-//! as it renews that Lease, no controller of ours starts. Afterwards our managers hold the Lease
-//! together, so that a Go manager that is started later (a rollback) waits until all of them are gone.
+//! A Go manager runs all controllers under one Lease, for which no elector contends. As long as it renews that Lease,
+//! no controller starts here. Afterwards the managers of this product hold the Lease together, as a group, so that a Go
+//! manager that is started later (a rollback) waits until all of them have stopped.
 //!
 //! Every manager that leads renews it every third of its stored duration, whatever the others do, and signs it with an
 //! annotation of its own: only its *own* successful write, counted from the moment at which it was sent, extends its
@@ -20,7 +20,7 @@
 //! keeps a Go manager away as we would, so only that controller waits for it, and both sides say what is wrong. No
 //! claim of the group protects the others then: a Go manager that takes over from it is seen by the watch alone.
 
-mod keeper;
+mod holder;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,24 +32,25 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::clock::{Instant, SharedClock};
 
 use super::{
-    conflict::Reports,
+    conflict::ReportLimiter,
     decision::{Permit, Timing},
-    events::{LeaseEvents, LeaseRef},
-    lock::{AttemptEnd, Lock, LockError, ReleaseEnd},
+    events::{EventRecorder, LeaseRef},
+    lock::{AttemptEnd, Lock, ReleaseEnd},
+    lock_error::LockError,
     metrics::GuardMetrics,
     names::Names,
-    observation::{Novelty, Observation, Sight, Source, valid_until},
+    observation::{Changed, LeaseSnapshot, Observation, Source, valid_until},
     presence::fingerprint,
-    shared::{Members, Shared},
-    watch::Glimpse,
+    registry::{ElectionRegistry, Members},
+    watch::LeaseEvent,
 };
 
-use keeper::{Keeper, keeper_of, sign, signatures};
+use holder::{GuardHolder, guard_holder_of, sign, signatures};
 
 /// Time between two log lines while waiting for a Go manager.
 const REMINDER: Duration = Duration::from_mins(1);
-/// Time between two log lines about what is wrong; the task goes round at least this often.
-const COMPLAINT: Duration = Duration::from_secs(30);
+/// Time between two log lines about a lasting failure; the loop of the task runs at least this often.
+const REPEAT_PERIOD: Duration = Duration::from_secs(30);
 
 /// What the guard allows the controllers of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,19 +72,19 @@ impl GuardState {
 pub(super) struct Parts {
     pub(super) names: Arc<Names>,
     pub(super) lock: Lock,
-    pub(super) glimpses: BoxStream<'static, Glimpse>,
+    pub(super) lease_events: BoxStream<'static, LeaseEvent>,
     pub(super) lease: LeaseRef,
     pub(super) identity: String,
     pub(super) timing: Timing,
     pub(super) release_on_cancel: bool,
-    pub(super) shared: Arc<Shared>,
-    /// Told to the electors.
+    pub(super) registry: Arc<ElectionRegistry>,
+    /// Sent to the electors.
     pub(super) state: watch::Sender<GuardState>,
-    /// Cancelled when this task has done with the Lease.
+    /// Cancelled when this task writes the Lease no more.
     pub(super) left: CancellationToken,
     pub(super) shutdown: CancellationToken,
     pub(super) metrics: Arc<dyn GuardMetrics>,
-    pub(super) events: Arc<dyn LeaseEvents>,
+    pub(super) events: Arc<dyn EventRecorder>,
     pub(super) clock: SharedClock,
     /// Source of numbers in `0.0..1.0`.
     pub(super) jitter: Box<dyn FnMut() -> f64 + Send>,
@@ -98,7 +99,7 @@ struct OwnClaim {
     until: Instant,
 }
 
-/// The task of the older manager's Lease.
+/// The task that watches and holds the older manager's Lease.
 pub(super) struct LegacyGuard {
     parts: Parts,
     _left: DropGuard,
@@ -120,16 +121,16 @@ pub(super) struct LegacyGuard {
     idle_since: Option<Instant>,
     members: watch::Receiver<Members>,
     reminded: Option<Instant>,
-    reports: Reports,
-    complained: Option<(String, Instant)>,
+    reports: ReportLimiter,
+    last_failure: Option<(String, Instant)>,
 }
 
 /// What comes next.
 enum Next {
     Wait(Option<Instant>),
     Read,
-    Take,
-    Leave,
+    Renew,
+    Release,
 }
 
 impl LegacyGuard {
@@ -147,35 +148,35 @@ impl LegacyGuard {
             not_before: now,
             claim: None,
             stagger: Duration::from_secs(1).mul_f64((parts.jitter)()),
-            leading: parts.shared.leading(),
-            wanted: parts.shared.guard_wanted(),
+            leading: parts.registry.leading(),
+            wanted: parts.registry.guard_wanted(),
             idle_since: Some(now),
-            members: parts.shared.members(),
+            members: parts.registry.members(),
             reminded: None,
-            reports: Reports::default(),
-            complained: None,
+            reports: ReportLimiter::default(),
+            last_failure: None,
             parts,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut electors = self.parts.shared.electors();
+        let mut electors = self.parts.registry.electors();
         loop {
             let now = self.parts.clock.instant();
-            self.judge(now);
+            self.update_permit(now);
             let last = *electors.borrow_and_update() == 0;
-            let next = if last { Next::Leave } else { self.next(now) };
+            let next = if last { Next::Release } else { self.next(now) };
             let wait = match next {
                 Next::Read => {
                     self.read().await;
                     continue;
                 }
-                Next::Take => {
-                    self.take().await;
+                Next::Renew => {
+                    self.renew().await;
                     continue;
                 }
-                Next::Leave => {
-                    self.leave(last).await;
+                Next::Release => {
+                    self.release(last).await;
                     if last {
                         return;
                     }
@@ -183,7 +184,7 @@ impl LegacyGuard {
                 }
                 Next::Wait(until) => until,
             };
-            let until = wait.unwrap_or(now + COMPLAINT).min(now + COMPLAINT);
+            let until = wait.unwrap_or(now + REPEAT_PERIOD).min(now + REPEAT_PERIOD);
             tokio::select! {
                 biased;
                 Ok(()) = electors.changed() => {}
@@ -192,25 +193,25 @@ impl LegacyGuard {
                     self.idle_since = (!leads).then(|| self.parts.clock.instant());
                 }
                 Ok(()) = self.wanted.changed() => self.wanted.mark_unchanged(),
-                Some(glimpse) = self.parts.glimpses.next() => self.watched(glimpse),
+                Some(lease_event) = self.parts.lease_events.next() => self.watched(lease_event),
                 Ok(()) = self.members.changed() => self.members.mark_unchanged(),
                 () = tokio::time::sleep_until(until) => {}
             }
         }
     }
 
-    fn watched(&mut self, glimpse: Glimpse) {
+    fn watched(&mut self, lease_event: LeaseEvent) {
         let now = self.parts.clock.instant();
-        match glimpse {
-            Glimpse::Listed(sight) => {
+        match lease_event {
+            LeaseEvent::Listed(snapshot) => {
                 self.watching = true;
-                self.see(sight, Source::List, now);
+                self.observe(snapshot, Source::List, now);
             }
-            Glimpse::Changed(sight) => {
+            LeaseEvent::Changed(snapshot) => {
                 self.watching = true;
-                self.see(sight, Source::Watch, now);
+                self.observe(snapshot, Source::Watch, now);
             }
-            Glimpse::Broken(cause) => {
+            LeaseEvent::Broken(cause) => {
                 self.watching = false;
                 self.seen.watch_broken();
                 tracing::debug!(lease = self.path, error = cause, "watch on lease is broken");
@@ -218,14 +219,14 @@ impl LegacyGuard {
         }
     }
 
-    fn see(&mut self, sight: Sight, source: Source, at: Instant) {
-        if let Some(lease) = sight.lease() {
+    fn observe(&mut self, snapshot: LeaseSnapshot, source: Source, at: Instant) {
+        if let Some(lease) = snapshot.lease() {
             self.parts.lease.uid.clone_from(&lease.metadata.uid);
         }
-        match self.seen.saw(sight, source, at) {
-            Novelty::Changed => self.reread = false,
-            Novelty::Same => {}
-            Novelty::Stale => self.reread = true,
+        match self.seen.observe(snapshot, source, at) {
+            Changed::Yes => self.reread = false,
+            Changed::No => {}
+            Changed::Stale => self.reread = true,
         }
     }
 
@@ -233,42 +234,43 @@ impl LegacyGuard {
         self.idle_since.is_none()
     }
 
-    fn keeper(&self, now: Instant) -> Keeper {
-        keeper_of(&self.parts.names, &self.seen, &self.parts.lease.name, &self.members.borrow(), now)
+    fn guard_holder(&self, now: Instant) -> GuardHolder {
+        guard_holder_of(&self.parts.names, &self.seen, &self.parts.lease.name, &self.members.borrow(), now)
     }
 
-    /// Closes when a foreign manager is seen, stays open beside one of ours, and says so.
-    fn judge(&mut self, now: Instant) {
-        let keeper = self.keeper(now);
-        if let Keeper::Ours { controller, .. } = &keeper {
+    /// Sets what controllers may do by who holds the Lease, and reports conflicts: none may start beside a foreign
+    /// manager.
+    fn update_permit(&mut self, now: Instant) {
+        let guard_holder = self.guard_holder(now);
+        if let GuardHolder::Ours { controller, .. } = &guard_holder {
             self.set_state(Permit::Unbounded, Some(controller.clone()));
         }
-        // Also one that waits for our group has the wrong id: it never leads beside a manager that does.
-        let standing = {
+        // A member that contends for this Lease has the wrong id even while it waits: it can never lead beside the group.
+        let contender = {
             let members = self.members.borrow();
-            let standing = members.standing_for(&self.parts.lease.name);
-            standing.map(|(member, controller)| (member.identity.clone(), controller.to_owned()))
+            let contender = members.contending_for(&self.parts.lease.name);
+            contender.map(|(member, controller)| (member.identity.clone(), controller.to_owned()))
         };
-        self.parts.metrics.conflict(standing.is_some());
-        let report = self.reports.report(standing.as_ref().map(|(member, _)| member.as_str()), now);
-        if let Some((member, controller)) = standing.filter(|_| report.log || report.event) {
-            self.complain_about_ours(&member, &controller, report.event);
+        self.parts.metrics.conflict(contender.is_some());
+        let report = self.reports.report(contender.as_ref().map(|(member, _)| member.as_str()), now);
+        if let Some((member, controller)) = contender.filter(|_| report.log || report.event) {
+            self.report_conflict(&member, &controller, report.event);
         }
-        match keeper {
-            Keeper::Foreign(holder, _) => {
+        match guard_holder {
+            GuardHolder::Foreign(holder, _) => {
                 self.set_state(Permit::Closed, None);
                 self.remind(&holder, now);
             }
-            Keeper::Nobody | Keeper::Group => {
+            GuardHolder::Nobody | GuardHolder::Group => {
                 self.reminded = None;
                 self.open(now);
             }
-            Keeper::Unknown | Keeper::Ours { .. } => self.reminded = None,
+            GuardHolder::Unknown | GuardHolder::Ours { .. } => self.reminded = None,
         }
     }
 
-    /// Controllers may stand: under this process's own claim, which has to be written before anything begins. Those
-    /// that run beside a manager of ours on this Lease go on until it is.
+    /// Controllers may contend: under this process's own claim, which has to be written before any of them starts.
+    /// Those that run beside a member that holds this Lease go on until it is written.
     fn open(&self, now: Instant) {
         let state = self.parts.state.borrow().clone();
         if state.permit == Permit::Closed || state.held_for.is_some() && !self.leads() {
@@ -288,8 +290,8 @@ impl LegacyGuard {
         }
     }
 
-    /// `member` stands for the guard's Lease with `controller`, and may hold it.
-    fn complain_about_ours(&self, member: &str, controller: &str, publish: bool) {
+    /// `member` contends for the guard's Lease with `controller`, and may hold it.
+    fn report_conflict(&self, member: &str, controller: &str, publish: bool) {
         let flag = (self.parts.names.own_lease_advice)(controller);
         tracing::error!(
             controller,
@@ -325,38 +327,40 @@ impl LegacyGuard {
         if look.is_some_and(|moment| moment <= now) {
             return Next::Read;
         }
-        let keeper = self.keeper(now);
+        let guard_holder = self.guard_holder(now);
         let signed = signatures(&self.parts.names, &self.seen).any(|signature| signature == self.me);
         let needed = self.leads() || *self.wanted.borrow();
-        let take_at = match &keeper {
-            Keeper::Unknown | Keeper::Ours { .. } | Keeper::Foreign(..) => None,
-            Keeper::Nobody | Keeper::Group if !needed => None,
-            Keeper::Nobody => Some(now),
-            // Somebody who does not see this member struck it off: no race of writes about it.
-            Keeper::Group if !signed => {
+        let renew_at = match &guard_holder {
+            GuardHolder::Unknown | GuardHolder::Ours { .. } | GuardHolder::Foreign(..) => None,
+            GuardHolder::Nobody | GuardHolder::Group if !needed => None,
+            GuardHolder::Nobody => Some(now),
+            // A member that does not see this one has removed its signature: wait, or both would write in turn.
+            GuardHolder::Group if !signed => {
                 Some(self.claim.map_or(now, |claim| claim.sent + self.parts.timing.retry_period))
             }
-            Keeper::Group => Some(self.claim.map_or(now, |claim| claim.renew_at)),
+            GuardHolder::Group => Some(self.claim.map_or(now, |claim| claim.renew_at)),
         };
-        let take_at = take_at.map(|moment| moment.max(self.not_before));
-        if take_at.is_some_and(|moment| moment <= now) {
-            return Next::Take;
+        let renew_at = renew_at.map(|moment| moment.max(self.not_before));
+        if renew_at.is_some_and(|moment| moment <= now) {
+            return Next::Renew;
         }
-        // A controller that only starts anew is no reason to let an older manager in, and nobody may count on a claim
-        // whose signature is gone.
-        let leave_at =
-            self.idle_since.filter(|_| signed && !needed && keeper == Keeper::Group).map(|since| {
+        // A controller that restarts is no reason to let an older manager in, and no right may rest on a claim whose
+        // signature has been removed.
+        let release_at = self
+            .idle_since
+            .filter(|_| signed && !needed && guard_holder == GuardHolder::Group)
+            .map(|since| {
                 let idle = since + self.parts.timing.lease_duration;
                 self.claim.map_or(idle, |claim| claim.until.max(idle)).max(self.not_before)
             });
-        if leave_at.is_some_and(|moment| moment <= now) {
-            return Next::Leave;
+        if release_at.is_some_and(|moment| moment <= now) {
+            return Next::Release;
         }
-        let ends = match keeper {
-            Keeper::Ours { until, .. } | Keeper::Foreign(_, until) => Some(until),
-            Keeper::Unknown | Keeper::Nobody | Keeper::Group => None,
+        let ends = match guard_holder {
+            GuardHolder::Ours { until, .. } | GuardHolder::Foreign(_, until) => Some(until),
+            GuardHolder::Unknown | GuardHolder::Nobody | GuardHolder::Group => None,
         };
-        Next::Wait([look, take_at, leave_at, ends].into_iter().flatten().min())
+        Next::Wait([look, renew_at, release_at, ends].into_iter().flatten().min())
     }
 
     async fn read(&mut self) {
@@ -364,25 +368,25 @@ impl LegacyGuard {
         let now = self.parts.clock.instant();
         self.read_at = now + self.parts.timing.retry((self.parts.jitter)());
         match read {
-            Ok((sight, at)) => self.see(sight, Source::Answer, at),
+            Ok((snapshot, at)) => self.observe(snapshot, Source::Answer, at),
             Err(error) => self.failed(&error, now),
         }
     }
 
-    async fn take(&mut self) {
+    async fn renew(&mut self) {
         let started = self.parts.clock.instant();
         let (changes, _) = sign(&self.parts.names, &self.seen, &self.me, true, &self.members.borrow());
         let read = self.reread || !self.watching;
-        let ended = self.parts.lock.attempt_with(self.seen.clone(), read, changes).await;
-        for (sight, at) in ended.seen {
-            self.see(sight, Source::Answer, at);
+        let ended = self.parts.lock.try_acquire_or_renew(self.seen.clone(), read, changes).await;
+        for (snapshot, at) in ended.seen {
+            self.observe(snapshot, Source::Answer, at);
         }
         let now = self.parts.clock.instant();
         match ended.end {
             AttemptEnd::Holding { sent } => {
                 self.reread = false;
                 self.not_before = now;
-                self.complained = None;
+                self.last_failure = None;
                 self.extend(sent);
             }
             AttemptEnd::HeldByOther | AttemptEnd::LostRace => {
@@ -391,7 +395,7 @@ impl LegacyGuard {
             }
             AttemptEnd::Failed(error) => {
                 self.reread = true;
-                // At once after one that was not answered in time.
+                // Counted from the start: after a request that took long the next one follows at once.
                 self.not_before = now.max(started + self.parts.timing.release_retry());
                 self.failed(&error, now);
             }
@@ -411,9 +415,9 @@ impl LegacyGuard {
     fn failed(&mut self, error: &LockError, now: Instant) {
         let text = error.to_string();
         if self
-            .complained
+            .last_failure
             .as_ref()
-            .is_some_and(|(said, at)| *said == text && now.saturating_duration_since(*at) < COMPLAINT)
+            .is_some_and(|(said, at)| *said == text && now.saturating_duration_since(*at) < REPEAT_PERIOD)
         {
             return;
         }
@@ -428,25 +432,25 @@ impl LegacyGuard {
             cure = "allow it, or switch the guard off with --legacy-leader-election-id=",
             "cannot use the lease of older managers, {effect}"
         );
-        self.complained = Some((text, now));
+        self.last_failure = Some((text, now));
     }
 
-    /// Removes the own signature, and releases the Lease if it was the last.
-    async fn leave(&mut self, for_good: bool) {
-        // Without a word when tasks may still run: the Lease then expires after them.
+    /// Removes the own signature, and releases the Lease if that was the last one.
+    async fn release(&mut self, for_good: bool) {
+        // No release when tasks may still run: the Lease then expires after them.
         let silent = for_good
-            && (self.parts.shared.is_unfinished()
+            && (self.parts.registry.is_unfinished()
                 || (self.parts.shutdown.is_cancelled() && !self.parts.release_on_cancel));
         let give_up = self.parts.clock.instant() + self.parts.timing.lease_duration;
         while !silent
             && self.seen.holder() == Some(self.group.as_str())
             && self.parts.clock.instant() < give_up
         {
-            if !self.leave_once().await {
+            if !self.try_release().await {
                 tokio::time::sleep(self.parts.timing.release_retry()).await;
-                // Look before the next try: what is known may be why this one failed.
-                if let Ok((sight, at)) = self.parts.lock.read().await {
-                    self.see(sight, Source::Answer, at);
+                // Read before the next try: this one may have failed on an outdated version.
+                if let Ok((snapshot, at)) = self.parts.lock.read().await {
+                    self.observe(snapshot, Source::Answer, at);
                 }
                 continue;
             }
@@ -455,7 +459,7 @@ impl LegacyGuard {
         self.not_before = self.parts.clock.instant() + self.parts.timing.retry_period;
     }
 
-    async fn leave_once(&mut self) -> bool {
+    async fn try_release(&mut self) -> bool {
         let (changes, others_remain) = {
             let members = self.members.borrow();
             let (changes, others_signed) = sign(&self.parts.names, &self.seen, &self.me, false, &members);
@@ -463,14 +467,14 @@ impl LegacyGuard {
         };
         let (view, read) = (self.seen.clone(), self.reread || !self.watching);
         let (seen, done) = if others_remain {
-            let ended = self.parts.lock.attempt_with(view, read, changes).await;
+            let ended = self.parts.lock.try_acquire_or_renew(view, read, changes).await;
             (ended.seen, matches!(ended.end, AttemptEnd::Holding { .. }))
         } else {
             let ended = self.parts.lock.release_with(view, read, changes).await;
             (ended.seen, matches!(ended.end, ReleaseEnd::Released | ReleaseEnd::NotOurs))
         };
-        for (sight, at) in seen {
-            self.see(sight, Source::Answer, at);
+        for (snapshot, at) in seen {
+            self.observe(snapshot, Source::Answer, at);
         }
         if done && !others_remain {
             tracing::info!(lease = self.path, identity = self.group, "released lease {}", self.path);

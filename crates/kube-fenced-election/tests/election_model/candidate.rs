@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One candidate of the model: the core of production, its right to write, and its exchange with the server.
+//! One candidate of the model: the state of production, its right to write, and its exchange with the server.
 
 use std::time::Duration;
 
 use kube_fenced_election::{
-    Leaving,
+    TermEnd,
     clock::{Instant, Timestamp},
-    decision::{Action, Core, Event, Permit, Stage, Surroundings, Timing},
     fence::Right,
-    lock::{Attempt, AttemptEnd, Exchanged, LockError, ReleaseEnd},
-    observation::{Observation, Sight, Source},
+    testkit::parts::{
+        Action, Attempt, AttemptEnd, ElectorState, Event, Exchanged, LeaseSnapshot, LockError, Observation,
+        Permit, ReleaseEnd, Source, Stage, StepInputs, Timing,
+    },
 };
 
 use crate::server::{Outcome, Write};
 
 /// Nothing random, no spread, nobody known: what differs between replicas is left to the search.
-const AROUND: Surroundings = Surroundings { jitter: 0.0, load: 0, spread: false, alone: false, fit: true };
+const INPUTS: StepInputs = StepInputs { jitter: 0.0, load: 0, spread: false, alone: false, eligible: true };
 
 /// What an exchange is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +32,7 @@ pub(crate) enum Way {
     /// A read is on its way to the server.
     Asking,
     /// What it showed is on its way back.
-    Shown(Sight),
+    Shown(LeaseSnapshot),
     /// A write is on its way to the server.
     Writing(Write),
     /// Its outcome is on its way back.
@@ -45,7 +46,7 @@ pub(crate) enum Way {
 pub(crate) struct Exchange {
     purpose: Purpose,
     view: Observation,
-    seen: Vec<(Sight, Instant)>,
+    seen: Vec<(LeaseSnapshot, Instant)>,
     /// Its end at the latest.
     until: Instant,
     /// When the request under way was sent.
@@ -61,7 +62,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Candidate {
     name: String,
     timing: Timing,
-    core: Core,
+    state: ElectorState,
     right: Right,
     /// The exchange under way.
     pub(crate) exchange: Option<Exchange>,
@@ -78,11 +79,11 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// A process that has just started and whose controller may run.
     pub(crate) fn new(name: String, timing: Timing, now: Instant) -> Self {
-        let core = Core::new(name.clone(), timing, true, Permit::Unbounded, now);
+        let state = ElectorState::new(name.clone(), timing, true, Permit::Unbounded, now);
         let mut one = Self {
             name,
             timing,
-            core,
+            state,
             right: Right::Ended,
             exchange: None,
             watched: 0,
@@ -90,7 +91,7 @@ impl Candidate {
             frozen: false,
             lags: false,
         };
-        one.step(Event::Stand, now, false);
+        one.step(Event::Contend, now, false);
         one
     }
 
@@ -104,14 +105,14 @@ impl Candidate {
         self.right.check(now).is_ok()
     }
 
-    /// Where its core stands.
+    /// Where its state stands.
     pub(crate) fn stage(&self) -> Stage {
-        self.core.stage()
+        self.state.stage()
     }
 
-    /// Whether its core has asked to be woken by now.
+    /// Whether its state has asked to be woken by now.
     pub(crate) fn wakes(&self, now: Instant) -> bool {
-        self.core.wake().is_some_and(|wake| wake <= now)
+        self.state.wake().is_some_and(|wake| wake <= now)
     }
 
     /// Whether the request under way has taken too long.
@@ -123,34 +124,36 @@ impl Candidate {
 
     /// What its controller says by itself: it has left.
     pub(crate) fn leave(&mut self, now: Instant) {
-        self.step(Event::Left(Leaving::Finished), now, false);
+        self.step(Event::SteppedDown(TermEnd::Finished), now, false);
     }
 
-    /// Lets its core take an event in. `late`: of a term that begins, the right to write counts from now, not
+    /// Lets its state take an event in. `late`: of a term that begins, the right to write counts from now, not
     /// from before the request: a fault that the search has to find.
     pub(crate) fn step(&mut self, event: Event, now: Instant, late: bool) {
-        for action in self.core.step(event, now, AROUND) {
+        for action in self.state.step(event, now, INPUTS) {
             match action {
                 Action::Read => self.begin(Purpose::Read, true, now + self.timing.request_timeout(), now),
-                Action::Attempt { read, until } => self.begin(Purpose::Attempt, read, until, now),
+                Action::TryAcquire { read, until } | Action::Renew { read, until } => {
+                    self.begin(Purpose::Attempt, read, until, now);
+                }
                 Action::Release { read, until } => self.begin(Purpose::Release, read, until, now),
-                Action::Begin { valid_until, .. } => {
+                Action::StartLeading { valid_until, .. } => {
                     self.right =
                         Right::Until(if late { now + self.timing.lease_duration } else { valid_until });
                 }
                 Action::Extend { valid_until } => {
                     self.right.extend(if late { now + self.timing.lease_duration } else { valid_until });
                 }
-                Action::End(_) => self.right = Right::Ended,
-                Action::AskToLeave(_) | Action::Settled { .. } | Action::Finish => {}
+                Action::StopLeading(_) => self.right = Right::Ended,
+                Action::RequestStepDown(_) | Action::Concluded { .. } | Action::Finish => {}
             }
         }
     }
 
     /// Its watch delivers this state.
-    pub(crate) fn watch(&mut self, sight: Sight, now: Instant, late: bool) {
+    pub(crate) fn watch(&mut self, snapshot: LeaseSnapshot, now: Instant, late: bool) {
         self.watched += 1;
-        let event = if self.listed { Event::Watched(sight) } else { Event::Listed(sight) };
+        let event = if self.listed { Event::Watched(snapshot) } else { Event::Listed(snapshot) };
         self.listed = true;
         self.step(event, now, late);
     }
@@ -162,7 +165,7 @@ impl Candidate {
     }
 
     fn begin(&mut self, purpose: Purpose, read: bool, until: Instant, now: Instant) {
-        let view = self.core.seen().clone();
+        let view = self.state.seen().clone();
         let read = read || !view.is_known();
         let exchange =
             Exchange { purpose, view, seen: Vec::new(), until, sent: now, way: Way::Asking, slow: false };
@@ -178,8 +181,8 @@ impl Candidate {
         let mine = exchange.view.holder() == Some(self.name.as_str());
         let writes = match exchange.purpose {
             Purpose::Read => false,
-            Purpose::Attempt => exchange.view.is_open_to(&self.name, now),
-            Purpose::Release => mine && exchange.view.is_open_to(&self.name, now),
+            Purpose::Attempt => exchange.view.is_acquirable_by(&self.name, now),
+            Purpose::Release => mine && exchange.view.is_acquirable_by(&self.name, now),
         };
         if !writes {
             self.end_with(exchange, now, None, false);
@@ -201,18 +204,18 @@ impl Candidate {
     pub(crate) fn hear(&mut self, now: Instant, late: bool) -> bool {
         let Some(mut exchange) = self.exchange.take() else { return false };
         match exchange.way.clone() {
-            Way::Shown(sight) => {
+            Way::Shown(snapshot) => {
                 if exchange.purpose == Purpose::Read {
-                    self.step(Event::Read(Ok((sight, now))), now, late);
+                    self.step(Event::Read(Ok((snapshot, now))), now, late);
                 } else {
-                    exchange.view.saw(sight.clone(), Source::Answer, now);
-                    exchange.seen.push((sight, now));
+                    exchange.view.observe(snapshot.clone(), Source::Answer, now);
+                    exchange.seen.push((snapshot, now));
                     self.decide(exchange, now);
                 }
             }
             Way::Written(outcome) => {
-                if let Outcome::Stored(sight) = &outcome {
-                    exchange.seen.push((sight.clone(), now));
+                if let Outcome::Stored(snapshot) = &outcome {
+                    exchange.seen.push((snapshot.clone(), now));
                 }
                 self.end_with(exchange, now, Some(&outcome), late);
             }
@@ -275,7 +278,7 @@ impl Candidate {
     /// An election by the bare library's rule: it believes the `renewTime` of another clock, and leads as soon
     /// as `take` has written.
     pub(crate) fn steal(&mut self, now: Instant, take: impl FnOnce(&Write) -> Outcome) {
-        let on = self.core.seen().resource_version().map(str::to_owned);
+        let on = self.state.seen().resource_version().map(str::to_owned);
         let seconds = i32::try_from(self.timing.lease_duration.as_secs()).unwrap_or(i32::MAX);
         let write = Write { on, holder: self.name.clone(), seconds, renewed: wall(now) };
         if matches!(take(&write), Outcome::Stored(_)) {
@@ -285,7 +288,7 @@ impl Candidate {
 
     /// What it last saw of the Lease.
     pub(crate) fn seen(&self) -> &Observation {
-        self.core.seen()
+        self.state.seen()
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The decisions of the elections, explored in every order of events instead of tried in some.
 //!
-//! The model is the world around; the candidates in it are those of production: `election::decision::Core`
+//! The model is the world around; the candidates in it are those of production: `election::decision::ElectorState`
 //! decides, `election::observation::Observation` says when a claim ends, and `fence::Right` whether a
 //! change may be sent. What is modelled: the API server (one Lease, compare-and-swap), the watch, the network,
 //! time, processes that are paused or killed, people who edit Leases. Left out, and tried elsewhere: how an
@@ -29,7 +29,7 @@ mod world;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kube_fenced_election::decision::Timing;
+use kube_fenced_election::testkit::parts::Timing;
 use stateright::{Checker, Model};
 
 use world::{BELIEVED, Broken, Budget, LIVE, MOVED, SAFE, Step, World};
@@ -160,8 +160,8 @@ fn somebody_leads_again_soon_after_a_leader_is_killed_or_a_request_lost() {
         ("lively, a controller that leaves", Budget { left: 1, ..NONE }),
         ("lively, the Lease deleted", Budget { deleted: 1, ..NONE }),
     ] {
-        let settled = World { calm: Some(CALM), ..world(2, 13, budget) };
-        assert_safe(what, settled);
+        let concluded = World { calm: Some(CALM), ..world(2, 13, budget) };
+        assert_safe(what, concluded);
     }
 }
 

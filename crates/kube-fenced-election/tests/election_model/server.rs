@@ -5,7 +5,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube_fenced_election::{clock::Timestamp, observation::Sight};
+use kube_fenced_election::{clock::Timestamp, testkit::parts::LeaseSnapshot};
 
 /// What a request wants to write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +24,7 @@ pub(crate) struct Write {
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub(crate) enum Outcome {
     /// Stored; the Lease is like this now.
-    Stored(Sight),
+    Stored(LeaseSnapshot),
     /// 409.
     Conflict,
     /// 404: there is nothing to patch.
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub(crate) struct Server {
     /// All states of the Lease so far, the present one last.
-    history: Vec<Sight>,
+    history: Vec<LeaseSnapshot>,
     /// Last version given out.
     version: u64,
     /// Requests that nobody waits for any more; each may arrive at any time, or never.
@@ -45,16 +45,16 @@ pub(crate) struct Server {
 impl Server {
     /// No Lease yet.
     pub(crate) fn empty() -> Self {
-        Self { history: vec![Sight::Absent(None)], version: 0, strays: Vec::new() }
+        Self { history: vec![LeaseSnapshot::Absent(None)], version: 0, strays: Vec::new() }
     }
 
     /// The Lease now.
-    pub(crate) fn now(&self) -> Sight {
-        self.history.last().cloned().unwrap_or(Sight::Absent(None))
+    pub(crate) fn now(&self) -> LeaseSnapshot {
+        self.history.last().cloned().unwrap_or(LeaseSnapshot::Absent(None))
     }
 
     /// The state with this number; `None` when it has not come yet.
-    pub(crate) fn state(&self, number: usize) -> Option<Sight> {
+    pub(crate) fn state(&self, number: usize) -> Option<LeaseSnapshot> {
         self.history.get(number).cloned()
     }
 
@@ -66,8 +66,8 @@ impl Server {
     /// Carries out a write. Without `swap` whatever is there is overwritten, as the bare library does.
     pub(crate) fn write(&mut self, write: &Write, swap: bool) -> Outcome {
         let (stored, absent) = match self.now() {
-            Sight::Present(lease) => (*lease, false),
-            Sight::Absent(_) => (Lease::default(), true),
+            LeaseSnapshot::Present(lease) => (*lease, false),
+            LeaseSnapshot::Absent(_) => (Lease::default(), true),
         };
         match (&write.on, absent) {
             (None, false) => return Outcome::Conflict,
@@ -92,36 +92,36 @@ impl Server {
 
     /// Somebody deletes the Lease.
     pub(crate) fn delete(&mut self) {
-        if matches!(self.now(), Sight::Present(_)) {
+        if matches!(self.now(), LeaseSnapshot::Present(_)) {
             self.version += 1;
-            self.history.push(Sight::Absent(Some(self.version.to_string())));
+            self.history.push(LeaseSnapshot::Absent(Some(self.version.to_string())));
         }
     }
 
     /// Somebody empties the Lease.
     pub(crate) fn empty_out(&mut self) {
-        if let Sight::Present(lease) = self.now() {
+        if let LeaseSnapshot::Present(lease) = self.now() {
             self.store(lease.metadata.uid, None);
         }
     }
 
     /// Somebody labels the Lease.
     pub(crate) fn label(&mut self) {
-        if let Sight::Present(lease) = self.now() {
+        if let LeaseSnapshot::Present(lease) = self.now() {
             self.store(lease.metadata.uid, lease.spec);
         }
     }
 
-    fn store(&mut self, uid: Option<String>, spec: Option<LeaseSpec>) -> Sight {
+    fn store(&mut self, uid: Option<String>, spec: Option<LeaseSpec>) -> LeaseSnapshot {
         self.version += 1;
         let metadata = ObjectMeta {
             uid: Some(uid.unwrap_or_else(|| format!("uid-{}", self.version))),
             resource_version: Some(self.version.to_string()),
             ..ObjectMeta::default()
         };
-        let sight = Sight::Present(Box::new(Lease { metadata, spec }));
-        self.history.push(sight.clone());
-        sight
+        let snapshot = LeaseSnapshot::Present(Box::new(Lease { metadata, spec }));
+        self.history.push(snapshot.clone());
+        snapshot
     }
 
     /// Forgets what every watch has delivered already; answers how many states that were.

@@ -12,8 +12,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use kube_fenced_election::{
     clock::{Clock, Instant, SystemClock},
-    decision::{Event, Stage, Timing},
-    observation::Sight,
+    testkit::parts::{Event, LeaseSnapshot, Stage, Timing},
 };
 use stateright::{Model, Property};
 
@@ -243,7 +242,7 @@ impl World {
             }
         }
         steps.extend((0..state.server.strays.len()).map(Step::Stray));
-        if matches!(state.server.now(), Sight::Present(_)) {
+        if matches!(state.server.now(), LeaseSnapshot::Present(_)) {
             if left.deleted > 0 && Self::all_saw_the_holder(state) {
                 steps.push(Step::Delete);
             }
@@ -298,8 +297,8 @@ impl World {
             Step::Wake(n) => state.candidates.get_mut(n)?.step(Event::Tick, self.clock(n, at), late),
             Step::Watch(n) => {
                 let one = state.candidates.get_mut(n)?;
-                let sight = state.server.state(one.watched)?;
-                one.watch(sight, self.clock(n, at), late);
+                let snapshot = state.server.state(one.watched)?;
+                one.watch(snapshot, self.clock(n, at), late);
             }
             Step::Arrive(n) => self.arrive(state, n, true),
             Step::Lose(n) => {
@@ -429,7 +428,7 @@ impl Model for World {
         if steps.is_empty() {
             steps.push(Step::Pass);
         }
-        if state.budget.labelled > 0 && matches!(state.server.now(), Sight::Present(_)) {
+        if state.budget.labelled > 0 && matches!(state.server.now(), LeaseSnapshot::Present(_)) {
             steps.push(Step::Label);
         }
         if self.calm.is_none_or(|calm| state.at + calm <= self.horizon) {
@@ -457,7 +456,7 @@ impl Model for World {
                 world.calm.is_none() || !world.is_over(state) || world.writers(state) == 1
             }),
             Property::sometimes(MOVED, |_: &Self, state: &State| {
-                matches!(state.server.now(), Sight::Present(lease)
+                matches!(state.server.now(), LeaseSnapshot::Present(lease)
                     if lease.spec.as_ref().and_then(|it| it.lease_transitions) > Some(1))
             }),
             Property::sometimes(BELIEVED, |_: &Self, state: &State| {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose is the Lease, and who of us has signed it? Pure.
+//! Who holds the Lease, and which members have signed it? Pure.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::clock::Instant;
 
-use super::super::{names::Names, observation::Observation, shared::Members};
+use super::super::{names::Names, observation::Observation, registry::Members};
 
 /// A foreign holder is respected at least for this long without a renewal, whatever duration it has stored.
 const SHORTEST_FOREIGN_CLAIM: Duration = Duration::from_secs(4);
 
-/// Whose the Lease is.
+/// Who holds the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Keeper {
+pub(super) enum GuardHolder {
     /// Nothing has been seen yet.
     Unknown,
     /// Nobody, or somebody who has stopped renewing it.
@@ -21,7 +21,7 @@ pub(super) enum Keeper {
     Group,
     /// A foreign manager that renews it, until this moment at least.
     Foreign(String, Instant),
-    /// A manager of this product that stands for it with one of its controllers: a wrong configuration.
+    /// A manager of this product that contends for it with one of its controllers: a wrong configuration.
     Ours {
         /// Its identity.
         holder: String,
@@ -32,35 +32,35 @@ pub(super) enum Keeper {
     },
 }
 
-/// Whose the Lease `lease` is at `now`. Pure: a stored time is compared with no clock.
-pub(super) fn keeper_of(
+/// Who holds the Lease `lease` at `now`. A stored time is compared with no clock.
+pub(super) fn guard_holder_of(
     names: &Names,
     seen: &Observation,
     lease: &str,
     members: &Members,
     now: Instant,
-) -> Keeper {
+) -> GuardHolder {
     let group = names.group();
     let group = group.as_str();
-    let Some(chance) = seen.chance_for(group) else { return Keeper::Unknown };
+    let Some(acquirable) = seen.acquirable_at(group) else { return GuardHolder::Unknown };
     let other = seen.holder().filter(|holder| *holder != group);
     let patience = other.map(|_| seen.first_observed() + SHORTEST_FOREIGN_CLAIM);
-    let until = patience.into_iter().fold(chance.from(), Instant::max);
+    let until = patience.into_iter().fold(acquirable.moment(), Instant::max);
     let live = seen.live_rival(group, now).or_else(|| other.filter(|_| now < until));
     match live {
         Some(holder) => match ours(names, seen, holder, lease, members) {
             Some(controller) => {
-                Keeper::Ours { holder: holder.to_owned(), controller: controller.to_owned(), until }
+                GuardHolder::Ours { holder: holder.to_owned(), controller: controller.to_owned(), until }
             }
-            None => Keeper::Foreign(holder.to_owned(), until),
+            None => GuardHolder::Foreign(holder.to_owned(), until),
         },
-        None if seen.holder() == Some(group) => Keeper::Group,
-        None => Keeper::Nobody,
+        None if seen.holder() == Some(group) => GuardHolder::Group,
+        None => GuardHolder::Nobody,
     }
 }
 
 /// For which controller `holder` holds the Lease, if it is a manager of this product: the Lease says that one of ours
-/// wrote it last as this holder, and a present member of this name stands for this Lease. Labels and what one of ours
+/// wrote it last as this holder, and a present member of this name contends for this Lease. Labels and what one of ours
 /// has left behind under a Go manager prove nothing.
 fn ours<'a>(
     names: &Names,
@@ -99,7 +99,7 @@ fn is_present(fingerprint: &str, members: &Members) -> bool {
     members.known_since.is_none() || members.others.keys().any(|name| name.ends_with(fingerprint))
 }
 
-/// What a write changes about the signatures: own one set or removed, those of the gone removed.
+/// What a write changes about the signatures: the own one set or removed, those of members that are not present removed.
 /// Second: whether signatures of others remain. Pure.
 pub(super) fn sign(
     names: &Names,

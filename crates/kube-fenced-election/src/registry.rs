@@ -16,7 +16,7 @@ use super::spread::{self, Held, Peer};
 
 /// Another process of this product, by its presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its identity.
     pub identity: String,
     /// Since when it has been seen without a break.
@@ -33,7 +33,7 @@ pub struct Member {
 
 /// All other members that are present.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members {
+pub(crate) struct Members {
     /// Since when presence is being watched; `None`: not known yet.
     pub known_since: Option<Instant>,
     /// The others by the name of their presence Lease.
@@ -45,51 +45,51 @@ pub struct Members {
 impl Members {
     /// Whether nobody else is there to take a Lease. For the first half minute the others may not have
     /// shown themselves yet, unless they have been seen to go.
-    pub fn alone(&self, now: Instant) -> bool {
+    pub(crate) fn alone(&self, now: Instant) -> bool {
         let settled = |since: Instant| now.saturating_duration_since(since) >= spread::REBALANCE_PERIOD;
         self.others.values().all(|member| member.leaving)
             && (self.some_left || self.known_since.is_some_and(settled))
     }
 
-    /// For which controller the present member `identity` stands under this Lease; `None`: there is no such member,
+    /// For which controller the present member `identity` contends for this Lease; `None`: there is no such member,
     /// or it does not name the Lease.
-    pub fn controller_of(&self, identity: &str, lease: &str) -> Option<&str> {
+    pub(crate) fn controller_of(&self, identity: &str, lease: &str) -> Option<&str> {
         let member = self.others.values().find(|member| member.identity == identity)?;
         member.elections.get(lease).map(String::as_str)
     }
 
-    /// Some present member that stands for this Lease, and the controller for which it does.
-    pub fn standing_for(&self, lease: &str) -> Option<(&Member, &str)> {
+    /// Some present member that contends for this Lease, and the controller for which it does.
+    pub(crate) fn contending_for(&self, lease: &str) -> Option<(&Member, &str)> {
         self.others.values().find_map(|member| Some((member, member.elections.get(lease)?.as_str())))
     }
 
     /// Whether some other member is there to hold this Lease as the upgrade guard.
-    pub fn would_guard(&self, lease: &str) -> bool {
+    pub(crate) fn would_guard(&self, lease: &str) -> bool {
         self.others.values().any(|member| !member.leaving && member.guards.as_deref() == Some(lease))
     }
 
     /// Some present member whose upgrade guard is this Lease.
-    pub fn guarding(&self, lease: &str) -> Option<&Member> {
+    pub(crate) fn guarding(&self, lease: &str) -> Option<&Member> {
         self.others.values().find(|member| member.guards.as_deref() == Some(lease))
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Activity {
     Idle,
     /// An attempt to acquire is under way.
-    Trying,
+    Acquiring,
     Leading(Instant),
 }
 
 #[derive(Debug)]
-struct Post {
-    standing: Standing,
+struct Slot {
+    activity: Activity,
     /// Whoever holds the Lease by name and by time, as last seen.
     holder: Option<String>,
     surplus: Arc<Notify>,
     /// Its controller could work.
-    fit: bool,
+    eligible: bool,
     /// When the Lease was last offered to others.
     offered: Option<Instant>,
     unwanted_until: Option<Instant>,
@@ -99,7 +99,7 @@ struct Post {
 
 #[derive(Debug, Default)]
 struct State {
-    posts: BTreeMap<String, Post>,
+    slots: BTreeMap<String, Slot>,
     last_gift: Option<Instant>,
     /// Tasks of some controller may run on though its elector has ended.
     unfinished: bool,
@@ -107,7 +107,7 @@ struct State {
 
 /// State of one process that all its electors share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct ElectionRegistry {
     state: Mutex<State>,
     members: watch::Sender<Members>,
     leading: watch::Sender<usize>,
@@ -117,18 +117,18 @@ pub struct Shared {
     guards: Option<String>,
 }
 
-/// One elector's entry in [`Shared`]; dropping it says that the elector is gone.
+/// One elector's slot in [`ElectionRegistry`]; dropping it removes the slot.
 #[derive(Debug)]
-pub struct Entry {
-    shared: Arc<Shared>,
+pub(crate) struct Registration {
+    registry: Arc<ElectionRegistry>,
     lease: String,
     surplus: Arc<Notify>,
 }
 
-impl Shared {
+impl ElectionRegistry {
     /// A process without electors that knows of nobody. `elections`: the controller by the name of the Lease, of all
     /// that it is going to have; `guards`: the Lease of its upgrade guard.
-    pub fn new(elections: BTreeMap<String, String>, guards: Option<String>) -> Arc<Self> {
+    pub(crate) fn new(elections: BTreeMap<String, String>, guards: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             members: watch::Sender::new(Members::default()),
@@ -141,69 +141,69 @@ impl Shared {
     }
 
     /// Registers the elector of `lease`.
-    pub fn enter(self: &Arc<Self>, lease: &str) -> Entry {
+    pub(crate) fn register(self: &Arc<Self>, lease: &str) -> Registration {
         let surplus = Arc::new(Notify::new());
-        let post = Post {
-            standing: Standing::Idle,
+        let slot = Slot {
+            activity: Activity::Idle,
             holder: None,
             surplus: Arc::clone(&surplus),
-            fit: true,
+            eligible: true,
             offered: None,
             unwanted_until: None,
             wants_guard: false,
         };
         let count = {
             let mut state = self.state.lock();
-            state.posts.insert(lease.to_owned(), post);
-            state.posts.len()
+            state.slots.insert(lease.to_owned(), slot);
+            state.slots.len()
         };
         self.electors.send_replace(count);
-        Entry { shared: Arc::clone(self), lease: lease.to_owned(), surplus }
+        Registration { registry: Arc::clone(self), lease: lease.to_owned(), surplus }
     }
 
     /// Leases that this process leads or is about to acquire.
-    pub fn load(&self) -> usize {
-        self.state.lock().posts.values().filter(|post| post.standing != Standing::Idle).count()
+    pub(crate) fn load(&self) -> usize {
+        self.state.lock().slots.values().filter(|slot| slot.activity != Activity::Idle).count()
     }
 
     /// Leases that this process wants: those of controllers that could work.
-    pub fn wanted(&self) -> Vec<String> {
+    pub(crate) fn wanted(&self) -> Vec<String> {
         let state = self.state.lock();
-        state.posts.iter().filter(|(_, post)| post.fit).map(|(lease, _)| lease.clone()).collect()
+        state.slots.iter().filter(|(_, slot)| slot.eligible).map(|(lease, _)| lease.clone()).collect()
     }
 
     /// All elections of this process: the controller by the name of the Lease.
-    pub fn elections(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn elections(&self) -> &BTreeMap<String, String> {
         &self.elections
     }
 
     /// The Lease of this process's upgrade guard.
-    pub fn guards(&self) -> Option<&str> {
+    pub(crate) fn guards(&self) -> Option<&str> {
         self.guards.as_deref()
     }
 
     /// Whether some elector waits for a claim of the upgrade guard that lasts.
-    pub fn guard_wanted(&self) -> watch::Receiver<bool> {
+    pub(crate) fn guard_wanted(&self) -> watch::Receiver<bool> {
         self.guard_wanted.subscribe()
     }
 
     /// How many controllers of this process lead.
-    pub fn leading(&self) -> watch::Receiver<usize> {
+    pub(crate) fn leading(&self) -> watch::Receiver<usize> {
         self.leading.subscribe()
     }
 
     /// How many electors are at work.
-    pub fn electors(&self) -> watch::Receiver<usize> {
+    pub(crate) fn electors(&self) -> watch::Receiver<usize> {
         self.electors.subscribe()
     }
 
     /// The other members.
-    pub fn members(&self) -> watch::Receiver<Members> {
+    pub(crate) fn members(&self) -> watch::Receiver<Members> {
         self.members.subscribe()
     }
 
     /// Whether tasks of some controller may run on though its elector has ended.
-    pub fn is_unfinished(&self) -> bool {
+    pub(crate) fn is_unfinished(&self) -> bool {
         self.state.lock().unfinished
     }
 
@@ -219,7 +219,7 @@ impl Shared {
     pub(super) fn give_surplus(&self, now: Instant) {
         let members = self.members.borrow().clone();
         let mut state = self.state.lock();
-        let held: Vec<Held> = state.posts.iter().filter_map(|(lease, post)| post.held(lease)).collect();
+        let held: Vec<Held> = state.slots.iter().filter_map(|(lease, slot)| slot.held(lease)).collect();
         let peers: Vec<Peer> = members
             .others
             .values()
@@ -228,9 +228,9 @@ impl Shared {
                 leaving: member.leaving,
                 contends_for: member.contends_for.clone(),
                 load: state
-                    .posts
+                    .slots
                     .values()
-                    .filter(|post| post.holder.as_ref() == Some(&member.identity))
+                    .filter(|slot| slot.holder.as_ref() == Some(&member.identity))
                     .count(),
             })
             .collect();
@@ -238,20 +238,20 @@ impl Shared {
             return;
         };
         state.last_gift = Some(now);
-        if let Some(post) = state.posts.get_mut(&lease) {
-            post.offered = Some(now);
-            post.surplus.notify_one();
+        if let Some(slot) = state.slots.get_mut(&lease) {
+            slot.offered = Some(now);
+            slot.surplus.notify_one();
         }
     }
 
-    fn update(&self, lease: &str, change: impl FnOnce(&mut Post)) {
+    fn update(&self, lease: &str, change: impl FnOnce(&mut Slot)) {
         let (leading, guard_wanted) = {
             let mut state = self.state.lock();
-            if let Some(post) = state.posts.get_mut(lease) {
-                change(post);
+            if let Some(slot) = state.slots.get_mut(lease) {
+                change(slot);
             }
-            let leads = |post: &&Post| matches!(post.standing, Standing::Leading(_));
-            (state.posts.values().filter(leads).count(), state.posts.values().any(|post| post.wants_guard))
+            let leads = |slot: &&Slot| matches!(slot.activity, Activity::Leading(_));
+            (state.slots.values().filter(leads).count(), state.slots.values().any(|slot| slot.wants_guard))
         };
         self.guard_wanted.send_if_modified(|known| std::mem::replace(known, guard_wanted) != guard_wanted);
         self.leading.send_if_modified(|known| {
@@ -262,85 +262,85 @@ impl Shared {
     }
 }
 
-impl Post {
+impl Slot {
     fn held(&self, lease: &str) -> Option<Held> {
-        match self.standing {
-            Standing::Leading(since) => {
+        match self.activity {
+            Activity::Leading(since) => {
                 Some(Held { lease: lease.to_owned(), since, unwanted_until: self.unwanted_until })
             }
-            Standing::Idle | Standing::Trying => None,
+            Activity::Idle | Activity::Acquiring => None,
         }
     }
 }
 
-impl Entry {
+impl Registration {
     /// An attempt to acquire is under way: counts as load, so that seven free Leases are not all taken
     /// at once.
-    pub fn trying(&self) {
-        self.shared.update(&self.lease, |post| post.standing = Standing::Trying);
+    pub(crate) fn acquiring(&self) {
+        self.registry.update(&self.lease, |slot| slot.activity = Activity::Acquiring);
     }
 
-    /// Neither leading nor trying.
-    pub fn idle(&self) {
-        self.shared.update(&self.lease, |post| post.standing = Standing::Idle);
+    /// Neither leading nor acquiring.
+    pub(crate) fn idle(&self) {
+        self.registry.update(&self.lease, |slot| slot.activity = Activity::Idle);
     }
 
     /// Leading from now on.
-    pub fn leading(&self, now: Instant) {
-        self.shared.update(&self.lease, |post| {
-            post.standing = Standing::Leading(now);
+    pub(crate) fn leading(&self, now: Instant) {
+        self.registry.update(&self.lease, |slot| {
+            slot.activity = Activity::Leading(now);
             let back = |offered: Instant| now.saturating_duration_since(offered) < Duration::from_mins(1);
-            if post.offered.take().is_some_and(back) {
+            if slot.offered.take().is_some_and(back) {
                 // Offered to others and won back: nobody wanted it.
-                post.unwanted_until = Some(now + spread::UNWANTED_FOR);
+                slot.unwanted_until = Some(now + spread::UNWANTED_FOR);
             }
         });
     }
 
     /// Who holds the Lease by name and by time.
-    pub fn holder(&self, holder: Option<&str>) {
-        self.shared.update(&self.lease, |post| {
-            if post.holder.as_deref() != holder {
-                post.holder = holder.map(str::to_owned);
+    pub(crate) fn holder(&self, holder: Option<&str>) {
+        self.registry.update(&self.lease, |slot| {
+            if slot.holder.as_deref() != holder {
+                slot.holder = holder.map(str::to_owned);
             }
         });
     }
 
     /// Whether it waits for a claim of the upgrade guard that lasts.
-    pub fn wants_guard(&self, wants: bool) {
-        self.shared.update(&self.lease, |post| post.wants_guard = wants);
+    pub(crate) fn wants_guard(&self, wants: bool) {
+        self.registry.update(&self.lease, |slot| slot.wants_guard = wants);
     }
 
     /// Whether the controller could work if it led.
-    pub fn fit(&self, fit: bool) {
-        self.shared.update(&self.lease, |post| post.fit = fit);
+    pub(crate) fn set_eligible(&self, eligible: bool) {
+        self.registry.update(&self.lease, |slot| slot.eligible = eligible);
     }
 
     /// Tasks of the controller may run on though nobody watches them any more.
-    pub fn unfinished(&self) {
-        self.shared.state.lock().unfinished = true;
+    pub(crate) fn unfinished(&self) {
+        self.registry.state.lock().unfinished = true;
     }
 
     /// Resolves when another member should take this Lease.
-    pub async fn surplus(&self) {
+    pub(crate) async fn surplus(&self) {
         self.surplus.notified().await;
     }
 
     /// What all electors of the process share.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    pub(crate) fn registry(&self) -> &ElectionRegistry {
+        &self.registry
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.idle();
         self.wants_guard(false);
         let count = {
-            let mut state = self.shared.state.lock();
-            state.posts.remove(&self.lease);
-            state.posts.len()
+            let mut state = self.registry.state.lock();
+            state.slots.remove(&self.lease);
+            state.slots.len()
         };
-        self.shared.electors.send_replace(count);
+        self.registry.electors.send_replace(count);
     }
 }

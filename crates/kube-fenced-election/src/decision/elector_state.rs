@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The state machine.
+//! The state machine of one election: what to send next, and what a result means for the term.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::clock::Instant;
 
 use super::{
     super::{
-        Leaving,
+        TermEnd,
         lock::{AttemptEnd, Exchanged, ReleaseEnd},
-        observation::{Chance, Novelty, Observation, Sight, Source, margin, valid_until},
+        observation::{AcquirableAt, Changed, LeaseSnapshot, Observation, Source, margin, valid_until},
         spread,
     },
-    Action, Event, Permit, Stage, Surroundings, Timing, Why,
+    Action, Event, Permit, Stage, StepDownReason, StepInputs, Timing,
     permit::Permitted,
 };
 
@@ -34,8 +34,8 @@ struct Term {
     renew_at: Instant,
     /// The last renewal met a 409.
     raced: bool,
-    /// Leaving was asked for this reason; after this moment it is no longer a request.
-    asked: Option<(Why, Instant)>,
+    /// The controller was asked to step down for this reason; after this moment the term ends.
+    asked: Option<(StepDownReason, Instant)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,14 +49,14 @@ struct Release {
 /// The request under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Request {
-    what: Busy,
+    what: RequestKind,
     /// The watch has shown something new since it began: its answer may be older.
     overtaken: bool,
 }
 
 /// What the request under way is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Busy {
+enum RequestKind {
     Reading,
     /// Acquiring or renewing, since.
     Attempting(Instant),
@@ -73,16 +73,16 @@ struct Pause {
 
 /// Whether to lead at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Will {
+struct Intent {
     /// The controller may run.
     wanted: bool,
     shutdown: bool,
 }
 
-/// The elector's mind. A value, which can be compared, copied and hashed: `tests/election_model` explores what
-/// it may come to.
+/// The state of one election: who holds the Lease as far as is known, and where this candidate stands. A value that
+/// can be compared, copied and hashed: `tests/election_model` explores all states that it may reach.
 #[derive(Debug, Clone, PartialEq, Hash)]
-pub struct Core {
+pub struct ElectorState {
     me: String,
     timing: Timing,
     release_on_cancel: bool,
@@ -92,7 +92,7 @@ pub struct Core {
     /// What is known may be out of date: the next request has to read first.
     reread: bool,
 
-    will: Will,
+    intent: Intent,
     permitted: Permitted,
 
     phase: Phase,
@@ -103,8 +103,8 @@ pub struct Core {
     wake: Option<Instant>,
 }
 
-impl Core {
-    /// An elector that knows nothing yet and stands down. `permit`: what the upgrade guard allows.
+impl ElectorState {
+    /// An election of which nothing is known yet; it does not contend. `permit`: what the upgrade guard allows.
     pub fn new(me: String, timing: Timing, release_on_cancel: bool, permit: Permit, now: Instant) -> Self {
         Self {
             me,
@@ -113,7 +113,7 @@ impl Core {
             seen: Observation::new(now),
             watching: false,
             reread: false,
-            will: Will { wanted: false, shutdown: false },
+            intent: Intent { wanted: false, shutdown: false },
             permitted: Permitted::new(permit),
             phase: Phase::Standby,
             request: None,
@@ -130,7 +130,7 @@ impl Core {
         &self.seen
     }
 
-    /// Where the elector stands.
+    /// The stage of the election.
     pub fn stage(&self) -> Stage {
         match self.phase {
             Phase::Standby => Stage::Standby,
@@ -142,53 +142,53 @@ impl Core {
     }
 
     /// Whether it would acquire the Lease if that were free.
-    pub fn contends(&self) -> bool {
-        self.will.wanted && self.permitted.open && !self.will.shutdown
+    pub(crate) fn contends(&self) -> bool {
+        self.intent.wanted && self.permitted.open && !self.intent.shutdown
     }
 
     /// Whether it may not start because of an older manager.
-    pub fn is_guarded(&self) -> bool {
-        self.will.wanted && !self.permitted.open
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.intent.wanted && !self.permitted.open
     }
 
     /// Whether it would try to acquire now, but for the group's claim of the upgrade guard, which has to be renewed
     /// first: nobody renews it while nothing of the process leads.
-    pub fn wants_guard(&self) -> bool {
+    pub(crate) fn wants_guard(&self) -> bool {
         self.permitted.lacking
     }
 
-    /// Whether it stands back after having given its Lease away.
-    pub fn pauses(&self, now: Instant) -> bool {
+    /// Whether it waits before contending again, having given its Lease away.
+    pub(crate) fn pauses(&self, now: Instant) -> bool {
         self.pause.is_some_and(|pause| now < pause.until)
     }
 
     /// Whether its next request reads the Lease from the API server.
-    pub fn is_rereading(&self) -> bool {
+    pub(crate) fn is_rereading(&self) -> bool {
         self.reread || !self.watching
     }
 
-    /// When [`Core::step`] has to be called with [`Event::Tick`] at the latest.
+    /// When [`ElectorState::step`] has to be called with [`Event::Tick`] at the latest.
     pub fn wake(&self) -> Option<Instant> {
         self.wake
     }
 
     /// Takes an event in and says what to do, in order. At most one request is under way at a time:
     /// its end has to be reported.
-    pub fn step(&mut self, event: Event, now: Instant, around: Surroundings) -> Vec<Action> {
+    pub fn step(&mut self, event: Event, now: Instant, inputs: StepInputs) -> Vec<Action> {
         let mut actions = Vec::new();
         self.check_deadlines(now, &mut actions);
-        self.absorb(event, now, around, &mut actions);
+        self.apply(event, now, inputs, &mut actions);
         self.check_rivals(&mut actions);
-        self.proceed(now, around, &mut actions);
+        self.advance(now, inputs, &mut actions);
         actions
     }
 
     fn check_deadlines(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Phase::Leading(term) = &self.phase else { return };
         if now >= term.deadline {
-            self.end_term(Why::RenewDeadline, actions);
+            self.end_term(StepDownReason::RenewDeadline, actions);
         } else if self.permitted.is_over(now) {
-            self.end_term(Why::GuardNotRenewed, actions);
+            self.end_term(StepDownReason::GuardNotRenewed, actions);
         } else if let Some((why, until)) = &term.asked
             && now >= *until
         {
@@ -197,41 +197,41 @@ impl Core {
         }
     }
 
-    fn end_term(&mut self, why: Why, actions: &mut Vec<Action>) {
+    fn end_term(&mut self, why: StepDownReason, actions: &mut Vec<Action>) {
         self.phase = Phase::Stopping;
-        actions.push(Action::End(why));
+        actions.push(Action::StopLeading(why));
     }
 
-    fn absorb(&mut self, event: Event, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
+    fn apply(&mut self, event: Event, now: Instant, inputs: StepInputs, actions: &mut Vec<Action>) {
         match event {
             Event::Tick => {}
-            Event::Listed(sight) => self.watched(sight, Source::List, now),
-            Event::Watched(sight) => self.watched(sight, Source::Watch, now),
+            Event::Listed(snapshot) => self.watched(snapshot, Source::List, now),
+            Event::Watched(snapshot) => self.watched(snapshot, Source::Watch, now),
             Event::WatchBroken => {
                 self.watching = false;
                 self.seen.watch_broken();
             }
             Event::Read(read) => {
                 let (_, source) = self.end_request();
-                self.read_at = now + self.timing.retry(around.jitter);
-                if let Ok((sight, at)) = read {
-                    self.see(sight, source, at);
+                self.read_at = now + self.timing.retry(inputs.jitter);
+                if let Ok((snapshot, at)) = read {
+                    self.observe(snapshot, source, at);
                 }
             }
-            Event::Attempted(ended) => self.attempted(ended, now, around, actions),
+            Event::Attempted(ended) => self.attempted(ended, now, inputs, actions),
             Event::Released(ended) => self.released(ended, now, actions),
-            Event::Stand => self.will.wanted = true,
-            Event::StandDown => self.will.wanted = false,
+            Event::Contend => self.intent.wanted = true,
+            Event::Withdraw => self.intent.wanted = false,
             Event::Guard(permit) => self.guarded(permit, now, actions),
-            Event::Shutdown => self.will.shutdown = true,
-            Event::Surplus => self.ask_to_leave(Why::Surplus, now, actions),
-            Event::Left(leaving) => self.left(&leaving, now, actions),
+            Event::Shutdown => self.intent.shutdown = true,
+            Event::Surplus => self.request_step_down(StepDownReason::Surplus, now, actions),
+            Event::SteppedDown(end) => self.controller_stopped(&end, now, actions),
         }
     }
 
-    fn watched(&mut self, sight: Sight, source: Source, now: Instant) {
+    fn watched(&mut self, snapshot: LeaseSnapshot, source: Source, now: Instant) {
         self.watching = true;
-        let changed = self.see(sight, source, now) == Novelty::Changed;
+        let changed = self.observe(snapshot, source, now) == Changed::Yes;
         if let Some(request) = &mut self.request {
             request.overtaken |= changed;
         }
@@ -240,7 +240,7 @@ impl Core {
     fn guarded(&mut self, permit: Permit, now: Instant, actions: &mut Vec<Action>) {
         self.permitted.set(permit);
         if permit == Permit::Closed {
-            self.ask_to_leave(Why::Legacy, now, actions);
+            self.request_step_down(StepDownReason::Legacy, now, actions);
         } else if let Phase::Leading(term) = &self.phase {
             actions.push(Action::Extend { valid_until: self.permitted.bound(term.valid_until) });
         }
@@ -248,7 +248,7 @@ impl Core {
 
     /// What has ended, and how far its answers can be trusted: they are newer than everything that was seen
     /// before it began. What the watch has shown since may be newer still, and the watch does not show it again.
-    fn end_request(&mut self) -> (Option<Busy>, Source) {
+    fn end_request(&mut self) -> (Option<RequestKind>, Source) {
         match self.request.take() {
             Some(Request { what, overtaken: true }) => (Some(what), Source::Overtaken),
             Some(Request { what, overtaken: false }) => (Some(what), Source::Answer),
@@ -256,25 +256,25 @@ impl Core {
         }
     }
 
-    fn see(&mut self, sight: Sight, source: Source, at: Instant) -> Novelty {
-        let novelty = self.seen.saw(sight, source, at);
-        match novelty {
-            Novelty::Changed => {
+    fn observe(&mut self, snapshot: LeaseSnapshot, source: Source, at: Instant) -> Changed {
+        let changed = self.seen.observe(snapshot, source, at);
+        match changed {
+            Changed::Yes => {
                 self.reread = false;
                 let sound = self.seen.holder() == Some(self.me.as_str())
                     && self.seen.stored_seconds() == Some(self.timing.lease_duration.as_secs());
                 if let Phase::Leading(term) = &mut self.phase
                     && !sound
                 {
-                    // Deleted, emptied or given another duration under our hands: repair it at once.
+                    // Somebody deleted, emptied or edited the Lease of this leader: repair it at once.
                     term.renew_at = at;
                 }
             }
-            Novelty::Same => {}
+            Changed::No => {}
             // The watch lags behind our own requests. It will catch up; until then it proves nothing.
-            Novelty::Stale => self.reread = true,
+            Changed::Stale => self.reread = true,
         }
-        novelty
+        changed
     }
 
     fn check_rivals(&mut self, actions: &mut Vec<Action>) {
@@ -282,20 +282,20 @@ impl Core {
             return;
         }
         if let Some(rival) = self.seen.holder().filter(|holder| *holder != self.me) {
-            let why = Why::Rival(rival.to_owned());
+            let why = StepDownReason::Rival(rival.to_owned());
             self.end_term(why, actions);
         } else if self.seen.is_released() {
             // Others may acquire right now, so whoever did this has ended our term.
-            self.end_term(Why::ReleasedByOther, actions);
+            self.end_term(StepDownReason::ReleasedByOther, actions);
         }
     }
 
-    fn ask_to_leave(&mut self, why: Why, now: Instant, actions: &mut Vec<Action>) {
+    fn request_step_down(&mut self, why: StepDownReason, now: Instant, actions: &mut Vec<Action>) {
         if let Phase::Leading(term) = &mut self.phase
             && term.asked.is_none()
         {
-            term.asked = Some((why.clone(), now + Timing::LEAVE_PATIENCE));
-            actions.push(Action::AskToLeave(why));
+            term.asked = Some((why.clone(), now + Timing::STEP_DOWN_TIMEOUT));
+            actions.push(Action::RequestStepDown(why));
         }
     }
 
@@ -303,26 +303,26 @@ impl Core {
         &mut self,
         ended: Exchanged<AttemptEnd>,
         now: Instant,
-        around: Surroundings,
+        inputs: StepInputs,
         actions: &mut Vec<Action>,
     ) {
         let (what, source) = self.end_request();
         let started = match what {
-            Some(Busy::Attempting(started)) => started,
-            Some(Busy::Reading | Busy::Releasing) | None => now,
+            Some(RequestKind::Attempting(started)) => started,
+            Some(RequestKind::Reading | RequestKind::Releasing) | None => now,
         };
         let showed = !ended.seen.is_empty();
-        for (sight, at) in ended.seen {
-            self.see(sight, source, at);
+        for (snapshot, at) in ended.seen {
+            self.observe(snapshot, source, at);
         }
-        let retry_at = now.max(started + self.timing.retry(around.jitter));
+        let retry_at = now.max(started + self.timing.retry(inputs.jitter));
         self.read_at = retry_at;
         match ended.end {
-            AttemptEnd::Holding { sent } => self.holding(sent, now, actions),
+            AttemptEnd::Holding { sent } => self.acquired_or_renewed(sent, now, actions),
             AttemptEnd::LostRace => {
                 self.reread = true;
                 if let Phase::Leading(term) = &mut self.phase {
-                    // Who wrote? Look at once; a race that is lost again and again waits like any failure.
+                    // Read at once who wrote; a second lost race in a row waits like any failure.
                     term.renew_at = if term.raced { retry_at } else { now };
                     term.raced = true;
                 } else {
@@ -341,7 +341,7 @@ impl Core {
     }
 
     /// An attempt succeeded: its request was sent right after `sent`.
-    fn holding(&mut self, sent: Instant, now: Instant, actions: &mut Vec<Action>) {
+    fn acquired_or_renewed(&mut self, sent: Instant, now: Instant, actions: &mut Vec<Action>) {
         self.reread = false;
         let Some(lease) = self.seen.lease() else { return };
         let valid_until = valid_until(sent, lease);
@@ -358,16 +358,19 @@ impl Core {
             Phase::Standby if now >= deadline || contends && self.permitted.is_over(now) => {
                 // Answered too late to be of any use (a frozen process): try again.
             }
-            Phase::Standby if !self.seen.is_open_to(&self.me, now) => {
+            Phase::Standby if !self.seen.is_acquirable_by(&self.me, now) => {
                 // Written over the claim of another, which had appeared meanwhile: wait until that ends.
             }
             Phase::Standby if contends => {
                 self.pause = None;
                 self.phase = Phase::Leading(renewed);
-                actions.push(Action::Begin { valid_until: bounded, transitions: self.seen.transitions() });
+                actions.push(Action::StartLeading {
+                    valid_until: bounded,
+                    transitions: self.seen.transitions(),
+                });
             }
             Phase::Standby => {
-                // Won though no longer wanted: give it back.
+                // Acquired though it no longer contends: release.
                 self.phase = Phase::Releasing(Release { until: valid_until, try_at: now, raced: false });
             }
             Phase::Stopping | Phase::Releasing(_) | Phase::Ended => {}
@@ -376,12 +379,12 @@ impl Core {
 
     fn released(&mut self, ended: Exchanged<ReleaseEnd>, now: Instant, actions: &mut Vec<Action>) {
         let (_, source) = self.end_request();
-        for (sight, at) in ended.seen {
-            self.see(sight, source, at);
+        for (snapshot, at) in ended.seen {
+            self.observe(snapshot, source, at);
         }
         match ended.end {
-            ReleaseEnd::Released => self.settle(true, actions),
-            ReleaseEnd::NotOurs => self.settle(false, actions),
+            ReleaseEnd::Released => self.conclude(true, actions),
+            ReleaseEnd::NotOurs => self.conclude(false, actions),
             ReleaseEnd::LostRace | ReleaseEnd::Failed(_) => {
                 self.reread = true;
                 let raced = ended.end == ReleaseEnd::LostRace;
@@ -394,33 +397,33 @@ impl Core {
         }
     }
 
-    fn settle(&mut self, released: bool, actions: &mut Vec<Action>) {
+    fn conclude(&mut self, released: bool, actions: &mut Vec<Action>) {
         self.phase = Phase::Standby;
-        actions.push(Action::Settled { released });
+        actions.push(Action::Concluded { released });
     }
 
-    fn left(&mut self, leaving: &Leaving, now: Instant, actions: &mut Vec<Action>) {
-        // Whether requests may have been cut off: the API server may carry them out a moment later.
+    fn controller_stopped(&mut self, end: &TermEnd, now: Instant, actions: &mut Vec<Action>) {
+        // Whether requests may have been dropped: the API server may carry them out a moment later.
         let cut = match &self.phase {
             Phase::Leading(_) => {
-                actions.push(Action::End(Why::ControllerLeft));
-                matches!(leaving, Leaving::Failed { .. } | Leaving::GaveWay { .. })
+                actions.push(Action::StopLeading(StepDownReason::ControllerLeft));
+                matches!(end, TermEnd::Failed { .. } | TermEnd::GaveWay { .. })
             }
             Phase::Stopping => true,
-            // Nothing had begun, so nothing has left.
+            // No term runs, so none ends.
             Phase::Standby | Phase::Releasing(_) | Phase::Ended => {
-                actions.push(Action::Settled { released: false });
+                actions.push(Action::Concluded { released: false });
                 return;
             }
         };
-        self.pause = match leaving {
-            Leaving::Finished | Leaving::Unfinished => None,
-            Leaving::Failed { back_off } => Some(Pause { until: now + *back_off, only_for_others: false }),
-            Leaving::GaveWay { pause, .. } => Some(Pause { until: now + *pause, only_for_others: true }),
+        self.pause = match end {
+            TermEnd::Finished | TermEnd::Unfinished => None,
+            TermEnd::Failed { back_off } => Some(Pause { until: now + *back_off, only_for_others: false }),
+            TermEnd::GaveWay { pause, .. } => Some(Pause { until: now + *pause, only_for_others: true }),
         };
-        if *leaving == Leaving::Unfinished {
+        if *end == TermEnd::Unfinished {
             self.phase = Phase::Ended;
-            actions.push(Action::Settled { released: false });
+            actions.push(Action::Concluded { released: false });
             actions.push(Action::Finish);
             return;
         }
@@ -430,27 +433,27 @@ impl Core {
         self.phase = Phase::Releasing(Release { until, try_at, raced: false });
     }
 
-    /// Whether the Lease may still carry our name.
+    /// Whether the Lease may still name this candidate as holder.
     fn may_be_ours(&self) -> bool {
         self.reread || !self.watching || self.seen.holder() == Some(self.me.as_str())
     }
 
-    fn proceed(&mut self, now: Instant, around: Surroundings, actions: &mut Vec<Action>) {
+    fn advance(&mut self, now: Instant, inputs: StepInputs, actions: &mut Vec<Action>) {
         if let Phase::Releasing(release) = &self.phase
             && self.request.is_none()
         {
-            let kept = self.will.shutdown && !self.release_on_cancel;
+            let kept = self.intent.shutdown && !self.release_on_cancel;
             if kept || now >= release.until || !self.may_be_ours() {
-                self.settle(false, actions);
+                self.conclude(false, actions);
             }
         }
-        if self.phase == Phase::Standby && self.will.shutdown && self.request.is_none() {
+        if self.phase == Phase::Standby && self.intent.shutdown && self.request.is_none() {
             self.phase = Phase::Ended;
             actions.push(Action::Finish);
         }
-        let request = if self.request.is_some() { Next::Nothing } else { self.next_request(now, around) };
+        let request = if self.request.is_some() { Next::Nothing } else { self.next_request(now, inputs) };
         self.permitted.lacking =
-            matches!(request, Next::Nothing | Next::At(_)) && self.lacks_guard(now, around);
+            matches!(request, Next::Nothing | Next::At(_)) && self.lacks_guard(now, inputs);
         let bound = match &self.phase {
             Phase::Leading(term) => {
                 let deadline = self.permitted.bound(term.deadline);
@@ -461,46 +464,49 @@ impl Core {
         self.wake = match request {
             Next::Nothing => bound,
             Next::At(moment) => Some(bound.map_or(moment, |bound| bound.min(moment))),
-            Next::Now(action, busy) => {
-                self.request = Some(Request { what: busy, overtaken: false });
+            Next::Now(action, kind) => {
+                self.request = Some(Request { what: kind, overtaken: false });
                 actions.push(action);
                 bound
             }
         };
     }
 
-    fn next_request(&self, now: Instant, around: Surroundings) -> Next {
+    fn next_request(&self, now: Instant, inputs: StepInputs) -> Next {
         let read = self.is_rereading();
         match &self.phase {
             Phase::Leading(term) => Next::once(term.renew_at, now, || {
-                (Action::Attempt { read, until: term.deadline }, Busy::Attempting(now))
+                (Action::Renew { read, until: term.deadline }, RequestKind::Attempting(now))
             }),
             Phase::Releasing(release) => Next::once(release.try_at, now, || {
-                (Action::Release { read, until: release.until }, Busy::Releasing)
+                (Action::Release { read, until: release.until }, RequestKind::Releasing)
             }),
-            Phase::Standby if self.contends() => self.next_of_standby(now, around),
+            Phase::Standby if self.contends() => self.next_of_standby(now, inputs),
             Phase::Standby | Phase::Stopping | Phase::Ended => Next::Nothing,
         }
     }
 
-    /// When others that could work would have taken the Lease long ago: whoever is there cannot, either.
-    fn unwanted_from(&self, chance: Chance) -> Instant {
-        chance.from() + self.timing.lease_duration
+    /// From when on an ineligible candidate tries, too: an eligible one would have acquired the Lease long before.
+    fn unwanted_from(&self, acquirable: AcquirableAt) -> Instant {
+        acquirable.moment() + self.timing.lease_duration
     }
 
-    fn next_of_standby(&self, now: Instant, around: Surroundings) -> Next {
+    fn next_of_standby(&self, now: Instant, inputs: StepInputs) -> Next {
         // Without a watch the Lease is read once per retry period.
         let look = if self.watching { None } else { Some(self.read_at.max(self.not_before)) };
         if look.is_some_and(|moment| moment <= now) {
-            return Next::Now(Action::Read, Busy::Reading);
+            return Next::Now(Action::Read, RequestKind::Reading);
         }
         let attempt = self
-            .attempt_at(now, around)
+            .attempt_at(now, inputs)
             .filter(|moment| *moment > now || self.permitted.lasts(now, &self.timing));
         match (attempt, look) {
             (Some(moment), _) if moment <= now => {
                 let until = now + self.timing.request_timeout() * 2;
-                Next::Now(Action::Attempt { read: self.is_rereading(), until }, Busy::Attempting(now))
+                Next::Now(
+                    Action::TryAcquire { read: self.is_rereading(), until },
+                    RequestKind::Attempting(now),
+                )
             }
             (Some(moment), Some(look)) => Next::At(moment.min(look)),
             (Some(moment), None) | (None, Some(moment)) => Next::At(moment),
@@ -509,34 +515,36 @@ impl Core {
     }
 
     /// Whether a standby would try now, but for a claim of the upgrade guard that lasts.
-    fn lacks_guard(&self, now: Instant, around: Surroundings) -> bool {
+    fn lacks_guard(&self, now: Instant, inputs: StepInputs) -> bool {
         self.phase == Phase::Standby
             && self.request.is_none()
             && self.contends()
             && !self.permitted.lasts(now, &self.timing)
-            && self.attempt_at(now, around).is_some_and(|moment| moment <= now)
+            && self.attempt_at(now, inputs).is_some_and(|moment| moment <= now)
     }
 
     /// When a standby tries to acquire; `None` while nothing is known of the Lease.
-    fn attempt_at(&self, now: Instant, around: Surroundings) -> Option<Instant> {
-        self.seen.chance_for(&self.me).map(|chance| {
-            let wait = if self.seen.claimant() == Some(self.me.as_str()) || !around.spread || around.alone {
+    fn attempt_at(&self, now: Instant, inputs: StepInputs) -> Option<Instant> {
+        self.seen.acquirable_at(&self.me).map(|acquirable| {
+            let wait = if self.seen.claimant() == Some(self.me.as_str()) || !inputs.spread || inputs.alone {
                 Duration::ZERO
             } else {
-                match chance {
-                    Chance::Free(_) => spread::wait_for_free(around.load),
-                    Chance::Expires(_) => spread::wait_for_expired(around.load),
+                match acquirable {
+                    AcquirableAt::Free(_) => spread::wait_for_free(inputs.load),
+                    AcquirableAt::Expires(_) => spread::wait_for_expired(inputs.load),
                 }
             };
-            let pause = self.pause.filter(|pause| !(pause.only_for_others && around.alone));
+            let pause = self.pause.filter(|pause| !(pause.only_for_others && inputs.alone));
             let paused = pause.map_or(now, |pause| {
-                let unwanted = matches!(chance, Chance::Free(_)).then(|| self.unwanted_from(chance));
+                let unwanted =
+                    matches!(acquirable, AcquirableAt::Free(_)).then(|| self.unwanted_from(acquirable));
                 unwanted
                     .filter(|_| pause.only_for_others)
                     .map_or(pause.until, |moment| moment.min(pause.until))
             });
-            let unfit = if around.fit || around.alone { now } else { self.unwanted_from(chance) };
-            (chance.from() + wait).max(self.not_before).max(paused).max(unfit)
+            let ineligible =
+                if inputs.eligible || inputs.alone { now } else { self.unwanted_from(acquirable) };
+            (acquirable.moment() + wait).max(self.not_before).max(paused).max(ineligible)
         })
     }
 }
@@ -545,15 +553,15 @@ impl Core {
 enum Next {
     Nothing,
     At(Instant),
-    Now(Action, Busy),
+    Now(Action, RequestKind),
 }
 
 impl Next {
-    fn once(moment: Instant, now: Instant, action: impl FnOnce() -> (Action, Busy)) -> Self {
+    fn once(moment: Instant, now: Instant, action: impl FnOnce() -> (Action, RequestKind)) -> Self {
         if moment > now {
             return Self::At(moment);
         }
-        let (action, busy) = action();
-        Self::Now(action, busy)
+        let (action, kind) = action();
+        Self::Now(action, kind)
     }
 }

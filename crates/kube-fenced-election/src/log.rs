@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one elector says in the log. The phrases are those of client-go, which people search for.
+//! The log of one election. The phrases are those of client-go, which people search for.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::clock::Instant;
 
 use super::{
-    conflict::{Reports, Tenant, tenant_of},
-    decision::{Timing, Why},
-    events::{LeaseEvents, LeaseRef},
-    lock::LockError,
+    conflict::{ComponentMatch, ReportLimiter, component_match},
+    decision::{StepDownReason, Timing},
+    events::{EventRecorder, LeaseRef},
+    lock_error::LockError,
     names::Names,
     observation::Observation,
 };
@@ -19,7 +19,7 @@ const REPEAT_PERIOD: Duration = Duration::from_secs(30);
 
 /// Logs one election, each change once.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct ElectionLog {
     names: Arc<Names>,
     controller: String,
     lease: LeaseRef,
@@ -27,12 +27,12 @@ pub(super) struct Journal {
     identity: String,
     holder: Option<String>,
     failure: Option<(String, Instant)>,
-    reports: Reports,
-    guard_reports: Reports,
+    reports: ReportLimiter,
+    guard_reports: ReportLimiter,
     unlabelled: Option<String>,
 }
 
-impl Journal {
+impl ElectionLog {
     pub(super) fn new(names: &Arc<Names>, controller: &str, lease: LeaseRef, identity: &str) -> Self {
         Self {
             names: Arc::clone(names),
@@ -42,8 +42,8 @@ impl Journal {
             identity: identity.to_owned(),
             holder: None,
             failure: None,
-            reports: Reports::default(),
-            guard_reports: Reports::default(),
+            reports: ReportLimiter::default(),
+            guard_reports: ReportLimiter::default(),
             unlabelled: None,
         }
     }
@@ -111,7 +111,7 @@ impl Journal {
         );
     }
 
-    pub(super) fn asked_to_leave(&self, why: &Why) {
+    pub(super) fn step_down_requested(&self, why: &StepDownReason) {
         tracing::info!(
             controller = self.controller,
             lease = self.path,
@@ -130,16 +130,16 @@ impl Journal {
         );
     }
 
-    pub(super) fn stopped(&self, why: &Why, seen: &Observation, last_error: Option<&str>) {
+    pub(super) fn stopped(&self, why: &StepDownReason, seen: &Observation, last_error: Option<&str>) {
         let (controller, lease, identity) = (&self.controller, &self.path, &self.identity);
         match why {
-            Why::ControllerLeft | Why::Surplus => {}
-            Why::RenewDeadline
-            | Why::Rival(_)
-            | Why::ReleasedByOther
-            | Why::Legacy
-            | Why::GuardNotRenewed => {
-                if *why == Why::RenewDeadline {
+            StepDownReason::ControllerLeft | StepDownReason::Surplus => {}
+            StepDownReason::RenewDeadline
+            | StepDownReason::Rival(_)
+            | StepDownReason::ReleasedByOther
+            | StepDownReason::Legacy
+            | StepDownReason::GuardNotRenewed => {
+                if *why == StepDownReason::RenewDeadline {
                     let cause = last_error.unwrap_or("timed out waiting for the condition");
                     tracing::error!(controller, lease, identity, "failed to renew lease {lease}: {cause}");
                 }
@@ -196,9 +196,9 @@ impl Journal {
     pub(super) fn observed(
         &mut self,
         seen: &Observation,
-        events: &dyn LeaseEvents,
+        events: &dyn EventRecorder,
         now: Instant,
-    ) -> (bool, Tenant) {
+    ) -> (bool, ComponentMatch) {
         if let Some(uid) = seen.lease().and_then(|lease| lease.metadata.uid.as_ref())
             && self.lease.uid.as_ref() != Some(uid)
         {
@@ -217,14 +217,14 @@ impl Journal {
             );
             self.holder = Some(holder.clone());
         }
-        let tenant = tenant_of(seen, &self.controller, &self.identity, now);
-        self.report(&tenant, events, now);
-        (changed.is_some(), tenant)
+        let component = component_match(seen, &self.controller, &self.identity, now);
+        self.report(&component, events, now);
+        (changed.is_some(), component)
     }
 
-    /// Reports that the Lease is the upgrade guard of another manager of this product, `None`: of nobody. That one
-    /// keeps its controllers back for whoever holds the guard's Lease.
-    pub(super) fn guarded_by(&mut self, manager: Option<&str>, events: &dyn LeaseEvents, now: Instant) {
+    /// Reports that another manager of this product takes this Lease for its upgrade guard, so that its controllers wait
+    /// for whoever holds it. `None`: no such manager.
+    pub(super) fn guarded_by(&mut self, manager: Option<&str>, events: &dyn EventRecorder, now: Instant) {
         let report = self.guard_reports.report(manager, now);
         let Some(manager) = manager.filter(|_| report.log || report.event) else { return };
         let flag = (self.names.own_lease_advice)(&self.controller);
@@ -248,11 +248,11 @@ impl Journal {
         }
     }
 
-    fn report(&mut self, tenant: &Tenant, events: &dyn LeaseEvents, now: Instant) {
-        let report = self.reports.report(tenant.other(), now);
-        match tenant {
-            Tenant::Same => self.unlabelled = None,
-            Tenant::Unlabelled { holder } => {
+    fn report(&mut self, component: &ComponentMatch, events: &dyn EventRecorder, now: Instant) {
+        let report = self.reports.report(component.other(), now);
+        match component {
+            ComponentMatch::Same => self.unlabelled = None,
+            ComponentMatch::Unlabelled { holder } => {
                 if self.unlabelled.as_ref() != Some(holder) {
                     tracing::info!(
                         controller = self.controller,
@@ -263,7 +263,7 @@ impl Journal {
                     self.unlabelled = Some(holder.clone());
                 }
             }
-            Tenant::Other { controller: other, holder } => {
+            ComponentMatch::Other { controller: other, holder } => {
                 let flag = format!("--leader-election-id={}=<another id>", self.controller);
                 if report.log {
                     tracing::error!(
