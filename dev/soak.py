@@ -20,6 +20,7 @@ SOAK_LIMIT         seconds after which a batch is killed (default 1800)
 
 import collections
 import datetime
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -109,7 +110,7 @@ class Idle:
 
 
 def run_batch(program, tests, on_result):
-    """Runs these tests; answers the output of each that failed, by name."""
+    """Runs these tests; answers the output of each that failed, by name, and whether it was interrupted."""
     started = time.monotonic()
     process = subprocess.Popen(
         [program, "--exact", *tests], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -119,29 +120,35 @@ def run_batch(program, tests, on_result):
     killer.start()
     left, failed, sections, current = set(tests), set(), {}, None
     tail = collections.deque(maxlen=KEPT)
-    for line in process.stdout:
-        line = line.rstrip("\n")
-        tail.append(line)
-        section = SECTION.match(line)
-        result = RESULT.match(line)
-        if section:
-            current = sections.setdefault(section[1], collections.deque(maxlen=KEPT))
-        elif line == "failures:":
-            current = None
-        elif current is not None:
-            current.append(line)
-        elif result and result[1] in left:
-            left.discard(result[1])
-            if result[2] == "FAILED":
-                failed.add(result[1])
-            else:
+    try:
+        for line in process.stdout:
+            line = line.rstrip("\n")
+            tail.append(line)
+            section = SECTION.match(line)
+            result = RESULT.match(line)
+            if section:
+                current = sections.setdefault(section[1], collections.deque(maxlen=KEPT))
+            elif line == "failures:":
+                current = None
+            elif current is not None:
+                current.append(line)
+            elif result and result[1] in left:
+                left.discard(result[1])
+                # At once: what has failed is not run again, whatever comes.
                 on_result(result[1], result[2])
-    code = process.wait()
-    killer.cancel()
+                if result[2] == "FAILED":
+                    failed.add(result[1])
+        code = process.wait()
+    except KeyboardInterrupt:
+        code = None
+    finally:
+        killer.cancel()
+        process.kill()
     why = f"no result: the batch ended with {code} after {time.monotonic() - started:.0f} s"
     outputs = {name: list(sections.get(name, [])) for name in sorted(failed)}
-    outputs |= {name: [*tail, why] for name in sorted(left)}
-    return outputs
+    if code is not None:
+        outputs |= {name: [*tail, why] for name in sorted(left)}
+    return outputs, code is None
 
 
 def reason(lines):
@@ -209,13 +216,16 @@ def run_round(state, number, program, tests):
     while left:
         batch, left = left[:BATCH], left[BATCH:]
         with BusyLoop() if busy else Idle():
-            failures = run_batch(program, batch, lambda test, result: state.record(number, test, result))
+            record = functools.partial(state.record, number)
+            failures, interrupted = run_batch(program, batch, record)
         for test, lines in failures.items():
             file = SOAK / "failures" / f"{seed}-{test.replace('::', '-')}.txt"
             file.parent.mkdir(exist_ok=True)
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             log(f"{title}: FAILED {test}: {reason(lines)} ({file.relative_to(ROOT)})")
             state.record(number, test, "FAILED")
+        if interrupted:
+            raise KeyboardInterrupt
     results = state.results(number)
     failed = sum(results.get(test) == "FAILED" for test in order)
     minutes = (time.monotonic() - started) / 60

@@ -12,6 +12,7 @@ use crate::{
         leases_of, plane, wait_counting, wait_held,
     },
     support::{
+        audit::{Entry, count_by},
         eventually,
         install::NAMESPACE,
         manager::{Launch, Manager},
@@ -161,11 +162,17 @@ async fn missing_election_namespace_is_waited_for() {
     let manager = Manager::start(&plane, &args).await;
     manager.wait_ready().await;
     manager.wait_for_line(SOON, "late").await;
-    throughout(Duration::from_secs(8), "it lives, ready and idle", async || {
-        let ready = manager.get("/readyz").await.map_err(|error| error.to_string())?;
-        if ready.code == 200 && manager.exit_status().is_none() { Ok(()) } else { Err(ready.body) }
+    // It tries again and again, lives and is ready.
+    let mut log = plane.audit();
+    eventually(SOON, "it has asked for the same three times", async || {
+        let refused = |it: &&Entry| it.uri.contains("/namespaces/late/leases") && !it.is_ok();
+        let asked = count_by(log.entries().iter().filter(refused), |it| (it.verb.clone(), it.uri.clone()));
+        let most = asked.values().max().copied().unwrap_or_default();
+        if most >= 3 { Ok(()) } else { Err(format!("{asked:?}")) }
     })
     .await;
+    let ready = manager.get("/readyz").await.expect("an answer");
+    assert_eq!((ready.code, manager.exit_status()), (200, None), "{}", ready.body);
     objects::create(&client, &objects::namespace("late")).await;
     plane.allow_elections_in("late").await;
     let leases: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client.clone(), "late");
@@ -222,10 +229,17 @@ async fn unreachable_api_server_at_start_is_waited_for() {
         if answer.code == 200 { Ok(()) } else { Err(answer.body) }
     })
     .await;
-    throughout(Duration::from_secs(5), "it does not end", async || {
-        if manager.exit_status().is_none() { Ok(()) } else { Err(manager.log()) }
+    // A request for each of them has failed, and more.
+    eventually(SOON, "requests fail", async || {
+        let metrics = manager.metrics().await.map_err(|error| format!("{error:#}"))?;
+        let failed =
+            metrics.lines().filter(|it| it.starts_with("rest_client_requests_total{code=\"<error>\""));
+        let failed: f64 = failed.filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        let want = f64::from(3 * u32::try_from(default_leases().len()).unwrap_or(u32::MAX));
+        if failed >= want { Ok(()) } else { Err(format!("{failed}")) }
     })
     .await;
+    assert_eq!(manager.exit_status(), None, "it does not end: {}", manager.log());
     plane.restart_apiserver().await;
     let client = plane.client().await;
     wait_held(&client, SOON, &default_leases(), &[&manager]).await;
