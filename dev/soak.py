@@ -6,8 +6,8 @@ NAME restricts the tests to those whose name contains it. Every second round run
 core. `make soak` builds the tests first and makes the sandbox.
 
 libtest sorts the tests that it is given by name, so a shuffled list is run in batches. What ran is written to
-target/soak/state/<NAME or "all"> test by test: an interrupted run goes on where it stopped, with the tests of the
-round that have no result yet. Another number of rounds, or `make soak-reset`, begins anew.
+target/soak/state/<NAME or "all"> test by test: an interrupted run goes on where it stopped, with the tests of
+the round that have no result yet. Another number of rounds, or `make soak-reset`, begins anew.
 
 target/soak/log        a line for each failed test, and one for each round
 target/soak/failures/  the end of each failed test's output
@@ -250,9 +250,8 @@ def main():
         log(f"{which}: {len(tests)} tests, {rounds} rounds, build {builds[-1]}")
     for number in range(rounds):
         run_round(state, number, programs[0], tests)
-    counts = collections.Counter(
-        test for number in range(rounds) for test, result in state.results(number).items() if result == "FAILED"
-    )
+    results = [pair for number in range(rounds) for pair in state.results(number).items()]
+    counts = collections.Counter(test for test, result in results if result == "FAILED")
     print(f"soak: {rounds} rounds of {len(tests)} tests, {sum(counts.values())} failures")
     for test, count in counts.most_common():
         print(f"soak: failed {count} times: {test}")

@@ -11,9 +11,9 @@ cd "$(dirname -- "$0")/.."
 limit=${TEST_TIMEOUT:-60m}
 code=0
 # --foreground: Ctrl-C reaches the tests. KILL: the sandbox dies with all that is in it.
-# The integration tests come last, so that their summary does: first every target whose name does not begin with
-# their first letter, then those whose name does. Always the whole workspace: with fewer packages, cargo would
-# build the dependencies anew with fewer features.
+# The integration tests come last, so that their summary does: first every target whose name does not begin
+# with their first letter, then those whose name does. Always the whole workspace: with fewer packages, cargo
+# would build the dependencies anew with fewer features.
 # shellcheck disable=SC2016 # the inner shell expands
 timeout --foreground --signal=KILL "$limit" dev/sandbox.sh sh -uc '
     code=0
