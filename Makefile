@@ -25,7 +25,7 @@ MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test soak soak-reset check bench faults nightly races timeline fmt build-tests
+.PHONY: help tools cluster demo test soak soak-reset coverage check bench faults nightly races timeline fmt build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ soak: build-tests ## the integration tests again and again, in random order, hal
 
 soak-reset: ## forget what soak has run; its log stays
 	rm -rf target/soak/state
+
+coverage: tools ## how much of each file the tests run that need no control plane
+	@dev/coverage.py
 
 check: ## static checks: format, lints, documentation, dependencies, scripts
 	@CARGO=$(CARGO) dev/check.sh

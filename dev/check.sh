@@ -62,12 +62,17 @@ script_syntax() {
 # shellcheck disable=SC2046 # a word for each script
 script_lint() { shellcheck $(scripts); }
 
+python_syntax() {
+    python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' dev/*.py
+}
+
 documentation() { RUSTDOCFLAGS='-D warnings' $cargo doc --locked --workspace --no-deps --document-private-items; }
 
 run locked locked
 run k8s-openapi one_k8s_openapi
 run scripts script_syntax
 run_if shellcheck shellcheck script_lint
+run_if python3 python python_syntax
 run format $cargo fmt --all --check
 run clippy $cargo clippy --locked --workspace --all-targets -- -D warnings
 run doc documentation
