@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Amounts that users give as a number or as a percentage of the replicas.
 //!
-//! The arithmetic is that of Kubernetes' `GetScaledValueFromIntOrPercent`: an integer counts as it is, `"p%"` of
-//! `total` is `p · total / 100`, rounded as the caller says. A surge is rounded up and an unavailability down, so
-//! that a rollout may do more than it was allowed to interrupt; a disruption budget is rounded up.
+//! The arithmetic is that of Kubernetes' `GetScaledValueFromIntOrPercent`: an integer counts as it is,
+//! `"p%"` of `total` is `p · total / 100`, rounded as the caller says. A surge is rounded up and an
+//! unavailability down, so that a rollout may do more than it was allowed to interrupt; a disruption budget
+//! is rounded up.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -34,8 +35,8 @@ pub enum QuotedIntegers {
     Accept,
 }
 
-/// Why a value is no amount. Callers say so in an event and treat the value as their rules say (as a rule, as
-/// absent).
+/// Why a value is no amount. Callers say so in an event and treat the value as their rules say (as a rule,
+/// as absent).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// Text that is not `<integer>%`.
@@ -49,8 +50,8 @@ pub enum AmountError {
 impl Amount {
     /// The amount that a user wrote.
     ///
-    /// Text is `<integer>%`, where the integer may have a sign and leading zeros, as Go's `strconv.Atoi` reads it
-    /// (`+5%` and `010%` are 5 and 10), within 32 bits.
+    /// Text is `<integer>%`, where the integer may have a sign and leading zeros, as Go's `strconv.Atoi`
+    /// reads it (`+5%` and `010%` are 5 and 10), within 32 bits.
     ///
     /// # Errors
     /// [`AmountError::Malformed`] for other text, [`AmountError::Negative`] for a value below zero.

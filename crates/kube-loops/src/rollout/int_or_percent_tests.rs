@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::int_or_percent::*;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use proptest::prelude::*;
+
+use super::int_or_percent::*;
+use super::replica_cases::cases;
 
 fn text(text: &str) -> IntOrString {
     IntOrString::String(text.to_owned())
@@ -61,6 +63,8 @@ fn quoted_integers_count_only_where_they_are_accepted() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn rounding_up_and_down_enclose_the_exact_share(percent in 0_u32..400, total in 0_usize..5000) {
         let amount = Amount::Percent(percent);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How far a rollout may go above and below the desired number of replicas, and the arithmetic that all kinds
-//! share.
+//! How far a rollout may go above and below the desired number of replicas, and the arithmetic that all
+//! kinds share.
 //!
 //! Variables: `R` desired replicas, `S` surge, `U` unavailability, `live` all objects that exist (those that
 //! terminate included, because they hold their resources until they are gone).
@@ -29,9 +29,10 @@ impl Limits {
     /// S = surge of R, rounded up; absent → 0          U = unavailable of R, rounded down; absent → 0
     /// S = 0 and U = 0 → U = 1                         U = min(U, R)
     /// ```
-    /// A rollout that may neither surge nor fall short could never move, hence the 1. A surge given as a number
-    /// stays at R = 0: nothing can be created then, but a Ray fleet shows `R + S` in an annotation. Values that
-    /// cannot be used are the caller's: [`Amount::parse`] says why, and a RoleSet or StormService passes `None`.
+    /// A rollout that may neither surge nor fall short could never move, hence the 1. A surge given as a
+    /// number stays at R = 0: nothing can be created then, but a Ray fleet shows `R + S` in an annotation.
+    /// Values that cannot be used are the caller's: [`Amount::parse`] says why, and a RoleSet or
+    /// StormService passes `None`.
     pub fn resolve(desired: usize, surge: Option<Amount>, unavailable: Option<Amount>) -> Self {
         let surge = surge.map_or(0, |amount| amount.of(desired, Rounding::Up));
         let unavailable = unavailable.map_or(0, |amount| amount.of(desired, Rounding::Down));

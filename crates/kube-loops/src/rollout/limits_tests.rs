@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use proptest::prelude::*;
+
+use super::replica_cases::cases;
 use super::{
     int_or_percent::Amount::{Count, Percent},
     limits::Limits,
 };
-use proptest::prelude::*;
 
 #[test]
 fn surge_and_unavailability_are_resolved_as_in_the_tables_of_the_kinds() {
@@ -41,6 +43,8 @@ fn rollouts_in_place_promise_no_readiness_and_recreation_allows_none_to_be_missi
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn some_step_is_always_possible(
         desired in 1_usize..200,

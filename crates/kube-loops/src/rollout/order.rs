@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which replica goes first, and which one stays.
 //!
-//! Every order is total and ends in the name: the same replicas give the same victims, whatever the order in
-//! which a store lists them, and so does another process after a take-over. The rules are those of each kind:
+//! Every order is total and ends in the name: the same replicas give the same victims, whatever the order
+//! in which a store lists them, and so does another process after a take-over. The rules are those of each
+//! kind:
 //!
-//! | Order | Kind | First to go |
+//! | Order | Replicas | First to go |
 //! |---|---|---|
-//! | [`pool_scale_in`] | role without indexes | draining; outdated; not ready; lower cost; newer |
+//! | [`pool_scale_in`] | pods of a role without indexes | draining; outdated; not ready; lower cost; newer |
 //! | [`pool_rollout`] | the same, in a rollout | draining; not ready; newer |
-//! | [`set_scale_in`] | `StormService` | not at the update revision; not ready; lower cost; higher index; newer |
-//! | [`set_rollout`] | `StormService` | not ready; higher index; newer |
-//! | [`cluster_scale_in`] | `RayClusterReplicaSet` | not ready; lower cost; **older** |
+//! | [`set_scale_in`] | sets of roles of a service | outdated; not ready; lower cost; higher index; newer |
+//! | [`set_rollout`] | the same, in a rollout | not ready; higher index; newer |
+//! | [`cluster_scale_in`] | Ray clusters of a set | not ready; lower cost; **older** |
 //! | [`group_surplus`] | pods of a group | no index; higher index |
 //! | [`keep_first`] | duplicates of one index | (first to *stay*) ready; older |
 //!
-//! Kubernetes' own `ReplicaSet` goes by assignment to a node, phase, readiness, deletion cost, number of siblings
-//! on the node, time of readiness, restarts and age. No kind here asks for that, so it is not here.
+//! Kubernetes' own ReplicaSet goes by assignment to a node, phase, readiness, deletion cost, number of
+//! siblings on the node, time of readiness, restarts and age. No kind here asks for that, so it is not
+//! here.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -27,8 +29,8 @@ use super::replica::Replica;
 /// Annotation with which users say that a replica is worth more, or less, than its siblings.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// The deletion cost of an object, as Kubernetes reads it: a decimal 32-bit integer without plus sign or leading
-/// zeros. Absent and anything else is 0.
+/// The deletion cost of an object, as Kubernetes reads it: a decimal 32-bit integer without plus sign or
+/// leading zeros. Absent and anything else is 0.
 pub fn deletion_cost(annotations: Option<&BTreeMap<String, String>>) -> i32 {
     let text = annotations.and_then(|annotations| annotations.get(DELETION_COST));
     let well_formed = |text: &&String| {
@@ -37,22 +39,22 @@ pub fn deletion_cost(annotations: Option<&BTreeMap<String, String>>) -> i32 {
     text.filter(well_formed).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Replicas of a role without indexes, when there are too many: those that drain already, then outdated before
-/// updated, not ready before ready, lower cost, newest, name.
+/// Replicas of a role without indexes, when there are too many: those that drain already, then outdated
+/// before updated, not ready before ready, lower cost, newest, name.
 pub fn pool_scale_in(a: &Replica, b: &Replica) -> Ordering {
     let key = |r: &Replica| (!r.draining, r.is_updated(), r.ready, r.deletion_cost);
     key(a).cmp(&key(b)).then_with(|| newer_first(a, b))
 }
 
-/// Outdated replicas of a role without indexes, in a rollout: those that drain already, then not ready before
-/// ready, newest, name. Costs are not looked at.
+/// Outdated replicas of a role without indexes, in a rollout: those that drain already, then not ready
+/// before ready, newest, name. Costs are not looked at.
 pub fn pool_rollout(a: &Replica, b: &Replica) -> Ordering {
     let key = |r: &Replica| (!r.draining, r.ready);
     key(a).cmp(&key(b)).then_with(|| newer_first(a, b))
 }
 
-/// Sets of roles, when there are too many: not at the update revision before at it, not ready before ready, lower
-/// cost (the sum over the pods), then [`higher_index_first`].
+/// Sets of roles, when there are too many: not at the update revision before at it, not ready before ready,
+/// lower cost (the sum over the pods), then [`higher_index_first`].
 pub fn set_scale_in(a: &Replica, b: &Replica) -> Ordering {
     let key = |r: &Replica| (r.is_updated(), r.ready, r.deletion_cost);
     key(a).cmp(&key(b)).then_with(|| higher_index_first(a, b))
@@ -69,8 +71,8 @@ pub fn set_rollout(a: &Replica, b: &Replica) -> Ordering {
     a.ready.cmp(&b.ready).then_with(|| higher_index_first(a, b))
 }
 
-/// Ray clusters, when there are too many: not ready before ready, lower cost, **oldest**, name. The age is the
-/// opposite of Kubernetes' `ReplicaSet`, as AIBrix has it.
+/// Ray clusters, when there are too many: not ready before ready, lower cost, **oldest**, name. The age is
+/// the opposite of Kubernetes' ReplicaSet, as AIBrix has it.
 pub fn cluster_scale_in(a: &Replica, b: &Replica) -> Ordering {
     let key = |r: &Replica| (r.ready, r.deletion_cost);
     key(a).cmp(&key(b)).then_with(|| older_first(a, b))

@@ -2,12 +2,13 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
+use proptest::prelude::*;
+
 use super::{
     order::*,
     replica::{Life, Replica, Revision},
-    replica_cases::{any_replicas, replica},
+    replica_cases::{any_replicas, cases, replica},
 };
-use proptest::prelude::*;
 
 type Order = fn(&Replica, &Replica) -> Ordering;
 const ORDERS: [(&str, Order); 9] = [
@@ -137,8 +138,11 @@ fn ready_and_older_duplicate_is_kept() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
-    fn orders_are_total_and_do_not_depend_on_the_list(replicas in any_replicas(7, Life::Active), shift in 0_usize..7) {
+    fn orders_are_total_and_do_not_depend_on_the_list(replicas in any_replicas(7, Life::Active),
+        shift in 0_usize..7) {
         let mut turned = replicas.clone();
         let middle = if turned.is_empty() { 0 } else { shift % turned.len() };
         turned.rotate_left(middle);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Scaling and rolling a pool of interchangeable replicas: the pods of a role without indexes, the sets of roles
-//! of a service.
+//! Scaling and rolling a pool of interchangeable replicas: the pods of a role without indexes, the sets of
+//! roles of a service.
 //!
-//! One pass either scales or, when nothing had to be scaled, rolls. Both go by the same walk over an order of
-//! replicas: it ends (it does not skip) at the first ready replica that may not be given up, because the order
-//! puts those that cost nothing first.
+//! One pass either scales or, when nothing had to be scaled, rolls. Both go by the same walk over an order
+//! of replicas: it ends (it does not skip) at the first ready replica that may not be given up, because the
+//! order puts those that cost nothing first.
 //!
 //! ```text
 //! R, S, U    Limits                      live = active + terminating      ready = active and ready
@@ -16,8 +16,9 @@
 //! ```
 //! A replica that drains is active and not ready here, so giving it up costs no budget.
 //!
-//! The promise (`pool_tests.rs` tries it from any state): nothing is created beyond R + S, no ready replica is
-//! given up at or below R − U, and repeated passes over replicas that become ready end with R updated ones.
+//! The promise (`pool_tests.rs` tries it from any state): nothing is created beyond R + S, no ready replica
+//! is given up at or below R − U, and repeated passes over replicas that become ready end with R updated
+//! ones.
 
 use std::cmp::Ordering;
 
@@ -50,8 +51,8 @@ impl PoolStep<'_> {
 pub enum Surplus {
     /// It waits: a role. The surplus is at most the surge, and goes when a newer replica is ready.
     Waits,
-    /// It also gives up replicas that are not ready, of any revision, while more than R + S are active: a service
-    /// whose rollout is stuck can still be scaled in.
+    /// It also gives up replicas that are not ready, of any revision, while more than R + S are active: a
+    /// service whose rollout is stuck can still be scaled in.
     SparesReady,
 }
 
@@ -107,6 +108,26 @@ pub fn roll(replicas: &[Replica], limits: Limits, order: Order, pace: Pace) -> P
         delete: walk(outdated, quota, expendable),
         create: target.saturating_sub(counts.updated).min(limits.room(counts.live())),
     }
+}
+
+/// Which of the candidates of an update in place begin now: those that are not ready, and ready ones while
+/// the budget lasts, in the order of [`super::order::pool_rollout`]. A ready one without budget is skipped.
+///
+/// ```text
+/// budget = D − pending      D = ready − (R − U), in an ordered rollout at most outdated − (R − T)
+/// pending: those that are under way and still ready, so they are about to be missing
+/// ```
+/// An update in place neither creates nor deletes, and with U = 0 no ready one could ever begin: such a
+/// role is replaced instead.
+pub fn in_place_starts(mut candidates: Vec<&Replica>, expendable: usize, pending: usize) -> Vec<&Replica> {
+    candidates.sort_by(|a, b| super::order::pool_rollout(a, b));
+    let mut budget = expendable.saturating_sub(pending);
+    candidates.retain(|replica| {
+        let paid = replica.ready && budget > 0;
+        budget -= usize::from(paid);
+        !replica.ready || paid
+    });
+    candidates
 }
 
 /// The first `wanted` of `ordered`, up to a ready one for which no budget is left.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use proptest::prelude::*;
+
 use super::{
     limits::Limits,
     order::{pool_rollout, pool_scale_in, set_rollout, set_scale_in},
     pool::*,
     replica::{Counts, Life, Replica, Revision},
-    replica_cases::{World, any_replicas, replica},
+    replica_cases::{World, any_replicas, cases, replica},
 };
-use proptest::prelude::*;
 
 fn limits(desired: usize, surge: usize, unavailable: usize) -> Limits {
     Limits { desired, surge, unavailable }
@@ -133,6 +134,19 @@ fn draining_replica_stays_chosen_and_costs_no_budget() {
     assert_eq!(names(&scale_role(&replicas, limits(2, 0, 1))), ["z"]);
 }
 
+#[test]
+fn update_in_place_begins_with_unready_replicas_and_skips_ready_ones_without_budget() {
+    let replicas = [old("a"), old("b"), unready(old("c")), Replica { created: None, ..old("newest") }];
+    let starts = |expendable, pending| -> Vec<String> {
+        let candidates = replicas.iter().collect();
+        in_place_starts(candidates, expendable, pending).into_iter().map(|one| one.name.clone()).collect()
+    };
+    assert_eq!(starts(0, 0), ["c"]);
+    assert_eq!(starts(2, 0), ["c", "newest", "a"]);
+    assert_eq!(starts(2, 1), ["c", "newest"], "one that is under way is about to be missing");
+    assert_eq!(starts(1, 3), ["c"]);
+}
+
 /// What one pass of a role or of a service does.
 fn pass(world: &mut World, limits: Limits, service: bool) -> bool {
     let (scale_order, roll_order, surplus): (Order, Order, _) = if service {
@@ -155,10 +169,28 @@ fn pass(world: &mut World, limits: Limits, service: bool) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
-    /// Between two passes any of the things that a cluster does may happen, or none: a pass that is repeated,
-    /// or run by another process, is one of them.
+    #[test]
+    fn order_of_the_list_does_not_matter(
+        active in any_replicas(6, Life::Active),
+        desired in 0_usize..6, surge in 0_usize..3, unavailable in 0_usize..3, turn in 0_usize..6, target in 0_usize..6,
+    ) {
+        let limits = limits(desired, surge, unavailable.min(desired));
+        let mut turned = active.clone();
+        turned.rotate_left(turn.min(active.len()));
+        prop_assert_eq!(scale_role(&active, limits), scale_role(&turned, limits));
+        prop_assert_eq!(scale_service(&active, limits), scale_service(&turned, limits));
+        for pace in [Pace::Free, Pace::Step(target), Pace::Share(target)] {
+            let step = roll(&active, limits, pool_rollout, pace);
+            prop_assert_eq!(&step, &roll(&turned, limits, pool_rollout, pace));
+            let counts = Counts::of(&active);
+            prop_assert!(pace == Pace::Free || step.create <= target.saturating_sub(counts.updated));
+        }
+    }
+
+    /// Between two passes any of the things that a cluster does may happen, or none: a pass that is
+    /// repeated, or run by another process, is one of them.
     #[test]
     fn limits_hold_from_any_state_and_every_rollout_ends(
         active in any_replicas(7, Life::Active),
@@ -181,6 +213,7 @@ proptest! {
             prop_assert!(passes < 60, "no end: {:?}", world.replicas);
         }
         let counts = Counts::of(&world.replicas);
-        prop_assert_eq!((counts.active, counts.updated_ready, world.replicas.len()), (desired, desired, desired));
+        prop_assert_eq!((counts.active, counts.updated_ready, world.replicas.len()), (desired, desired,
+            desired));
     }
 }

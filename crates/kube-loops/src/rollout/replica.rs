@@ -24,8 +24,8 @@ pub struct Replica {
     pub index: Option<usize>,
     /// Deletion cost: the higher, the longer it stays. 0 where nobody gave one.
     pub deletion_cost: i64,
-    /// Whether our own drain before a deletion has begun on it. It then comes first in the orders of roles, so
-    /// that the choice does not wander from pass to pass.
+    /// Whether our own drain before a deletion has begun on it. It then comes first in the orders of roles,
+    /// so that the choice does not wander from pass to pass.
     pub draining: bool,
 }
 
@@ -36,7 +36,8 @@ pub enum Life {
     Active,
     /// It is being deleted, and holds its place until it is gone.
     Terminating,
-    /// It has ended without being deleted: a pod that failed, succeeded or was evicted. It never serves again.
+    /// It has ended without being deleted: a pod that failed, succeeded or was evicted. It never serves
+    /// again.
     Ended,
 }
 
@@ -63,8 +64,8 @@ impl Replica {
     }
 }
 
-/// The life of a pod: *ended* in phase `Failed` or `Succeeded`, *terminating* with a deletion timestamp (whatever
-/// the phase), else *active*. An absent phase is that of a pod nobody has looked at yet.
+/// The life of a pod: *ended* in phase `Failed` or `Succeeded`, *terminating* with a deletion timestamp
+/// (whatever the phase), else *active*. An absent phase is that of a pod nobody has looked at yet.
 pub fn life_of_pod(meta: &ObjectMeta, phase: Option<&str>) -> Life {
     if meta.deletion_timestamp.is_some() {
         Life::Terminating

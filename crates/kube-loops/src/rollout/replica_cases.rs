@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Replicas for the tests of this folder.
+//! Replicas, and a cluster that holds them, for the tests of this folder.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::replica::{Life, Replica, Revision};
+
+/// So many cases, and no file of failures: a case that failed becomes a test.
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
 
 /// An active, ready, updated replica that was made `second` seconds after the epoch.
 pub(super) fn replica(name: &str, second: i64) -> Replica {

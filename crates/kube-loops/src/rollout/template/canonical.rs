@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One form for all templates that mean the same.
 //!
-//! Stored templates differ in how they were written: by a user, with `false` and `""` spelled out; by a program in
-//! Go, which adds `{}` and `null` and rewrites quantities. A rollout that such a difference starts restarts every
-//! model, so templates are compared in a canonical form:
+//! Stored templates differ in how they were written: by a user, with `false` and `""` spelled out; by a
+//! program in Go, which adds `{}` and `null` and rewrites quantities. A rollout that such a difference
+//! starts restarts every model, so templates are compared in a canonical form:
 //!
 //! | Member | Canonical |
 //! |---|---|
 //! | null, `$patch` at the top, creation time | absent |
 //! | false, 0, `""` of a field that is no pointer; its default | absent |
 //! | `[]`, `{}` of a map, `{}` of a struct that is no pointer (after its own members) | absent |
-//! | zero or `{}` of a pointer | kept: it differs from absent (`automountServiceAccountToken: false`, `emptyDir: {}`) |
+//! | zero or `{}` of a pointer | kept: `automountServiceAccountToken: false`, `emptyDir: {}` differ from absent |
 //! | quantity | its value in base units, as text: `1000m` and `1` alike |
 //! | values of maps, scalar elements of lists | as they stand: `{k: ""}` differs from absent |
 //! | members that the types do not know | as they stand |
 //!
-//! That is exactly when two templates are equal to a program that reads them into structs and compares nil and
-//! empty alike. Applying the defaults of the served CRD, and dropping what it does not know, comes before: a newer
-//! CRD adds members to one side only.
+//! That is exactly when two templates are equal to a program that reads them into structs and compares nil
+//! and empty alike. Applying the defaults of the served CRD, and dropping what it does not know, comes
+//! before: a newer CRD adds members to one side only.
 
 use serde_json::{Map, Value};
 
@@ -31,8 +31,8 @@ use super::{
 pub enum Leniency {
     /// As in the table of this page.
     Exact,
-    /// A `{}` of a pointer is absent, too, but for selectors: `labelSelector: {}` and `namespaceSelector: {}`
-    /// select everything, absent ones nothing. Only to recognise what somebody else wrote.
+    /// A `{}` of a pointer is absent, too, but for selectors: `labelSelector: {}` and `namespaceSelector:
+    /// {}` select everything, absent ones nothing. Only to recognise what somebody else wrote.
     Lenient,
 }
 
@@ -83,8 +83,8 @@ impl Reducer<'_> {
         }
     }
 
-    /// The canonical form of a value that counts even if it is zero or empty: the target of a pointer, an element
-    /// of a list, a value of a map.
+    /// The canonical form of a value that counts even if it is zero or empty: the target of a pointer, an
+    /// element of a list, a value of a map.
     fn kept(&self, value: &Value, go_type: &'static str) -> Value {
         match (self.layout.shape(go_type), value) {
             (Shape::Struct(fields), Value::Object(members)) => Value::Object(self.members(fields, members)),

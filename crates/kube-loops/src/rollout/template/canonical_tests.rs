@@ -9,6 +9,7 @@ use super::{
     hashes::template_digest,
     layout::{Layout, POD_TEMPLATE},
 };
+use crate::rollout::replica_cases::cases;
 
 const ROLE_SET: &str = "aibrix.RoleSetTemplate";
 const RAY_CLUSTER: &str = "ray.RayClusterTemplate";
@@ -69,7 +70,8 @@ fn quantities_are_equal_by_value() {
     );
     let divisor = |divisor: Value| {
         pod(
-            json!({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "r", "divisor": divisor}}}]}),
+            json!({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "r",
+                "divisor": divisor}}}]}),
             json!({}),
         )
     };
@@ -124,8 +126,10 @@ fn empty_pointers_count_exactly_and_do_not_leniently() {
 #[test]
 fn revision_written_by_go_equals_the_template_that_a_user_wrote() {
     let written = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"roles": [
-        {"name": "a", "replicas": 0, "stateful": false, "podGroupSize": null, "template": {"spec": {"containers": [
-            {"name": "c", "resources": {"limits": {"cpu": "1000m"}}}, {"name": "d", "env": [{"name": "E", "value": ""}]},
+        {"name": "a", "replicas": 0, "stateful": false, "podGroupSize": null,
+            "template": {"spec": {"containers": [
+            {"name": "c", "resources": {"limits": {"cpu": "1000m"}}}, {"name": "d", "env": [{"name": "E",
+                "value": ""}]},
         ]}}},
         {"name": "without-template"},
     ]}});
@@ -153,7 +157,8 @@ fn revision_written_by_go_equals_the_template_that_a_user_wrote() {
 fn defaults_of_a_role_set_count_as_absent() {
     let plain = json!({"spec": {"roles": [{"name": "a"}]}});
     let spelled = json!({"spec": {"updateStrategy": "Sequential", "roles": [{
-        "name": "a", "updateStrategy": {"type": "Recreate"}, "disruptionTolerance": {}, "template": {"spec": {"containers": null}},
+        "name": "a", "updateStrategy": {"type": "Recreate"}, "disruptionTolerance": {},
+            "template": {"spec": {"containers": null}},
     }]}});
     assert_eq!(same(&plain, &spelled, ROLE_SET), (true, true));
 }
@@ -161,13 +166,18 @@ fn defaults_of_a_role_set_count_as_absent() {
 #[test]
 fn ray_template_is_recognised_in_the_form_that_go_gave_it() {
     let written = json!({"spec": {"headGroupSpec": {"rayStartParams": {}, "template": {"spec": {
-        "hostNetwork": false, "containers": [{"name": "h", "env": [], "resources": {"limits": {"memory": "1024Mi", "cpu": "1000m"}}}],
-    }}}, "workerGroupSpecs": [{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": 3, "rayStartParams": {},
+        "hostNetwork": false, "containers": [{"name": "h", "env": [],
+            "resources": {"limits": {"memory": "1024Mi", "cpu": "1000m"}}}],
+    }}}, "workerGroupSpecs": [{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": 3,
+        "rayStartParams": {},
         "template": {"spec": {"containers": [{"name": "w"}]}}}]}});
-    let stored = json!({"metadata": {}, "spec": {"headGroupSpec": {"rayStartParams": {}, "template": {"metadata": {}, "spec": {
+    let stored = json!({"metadata": {}, "spec": {"headGroupSpec": {"rayStartParams": {},
+        "template": {"metadata": {}, "spec": {
         "containers": [{"name": "h", "resources": {"limits": {"memory": "1Gi", "cpu": "1"}}}],
-    }}}, "workerGroupSpecs": [{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": 3, "rayStartParams": {},
-        "scaleStrategy": {}, "template": {"metadata": {}, "spec": {"containers": [{"name": "w", "resources": {}}]}}}]}});
+    }}}, "workerGroupSpecs": [{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": 3,
+        "rayStartParams": {},
+        "scaleStrategy": {}, "template": {"metadata": {}, "spec": {"containers": [{"name": "w",
+            "resources": {}}]}}}]}});
     assert_eq!(same(&written, &stored, RAY_CLUSTER), (true, true));
     let mut other = stored;
     other["spec"]["workerGroupSpecs"][0].as_object_mut().unwrap().remove("replicas");
@@ -183,7 +193,8 @@ fn digest_of_a_template_is_fixed_for_ever() {
     let canonical = canonical(&template, &layout(), POD_TEMPLATE, Leniency::Exact);
     assert_eq!(
         canonical,
-        json!({"spec": {"containers": [{"name": "main", "image": "nginx:1", "resources": {"limits": {"cpu": "1"}}}]}}),
+        json!({"spec": {"containers": [{"name": "main", "image": "nginx:1",
+            "resources": {"limits": {"cpu": "1"}}}]}}),
     );
     // sha256sum of that, compact and sorted.
     assert_eq!(
@@ -233,6 +244,8 @@ fn any_template() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn canonical_form_is_its_own_canonical_form(template in any_template()) {
         for leniency in [Leniency::Exact, Leniency::Lenient] {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a live object is what a template asks for, with whatever servers, webhooks and other controllers added.
+//! Whether a live object is what a template asks for, with whatever servers, webhooks and other controllers
+//! added.
 //!
 //! A pod that another program made carries no digest of its template. It counts as made from a template if
-//! everything that the template says is also said by the pod. That is lenient on purpose: live pods have defaults,
-//! injected sidecars and rewritten probes, and a wrong "different" restarts a model.
+//! everything that the template says is also said by the pod. That is lenient on purpose: live pods have
+//! defaults, injected sidecars and rewritten probes, and a wrong "different" restarts a model.
 //!
 //! | Part of the template | Found in the live object |
 //! |---|---|
 //! | object | each member; further ones are ignored |
 //! | quantity, int-or-string | equal by value: `1000m` and `1`, `8000` and `"8000"` |
 //! | other scalar, list of scalars | equal |
-//! | container, init container, ephemeral container, variable, volume | in its namesake; further ones are ignored |
+//! | container of any sort, variable, volume | in its namesake; further ones are ignored |
 //! | container port, volume mount | in that of the same port and protocol, of the same mount path |
 //! | element of another list of objects | in some element, in the same order |
 
@@ -25,7 +26,8 @@ use super::{
 /// What is not compared.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ignored<'a> {
-    /// Members of the object itself, of its metadata or of its spec by path: `spec.hostname`, `metadata.name`.
+    /// Members of the object itself, of its metadata or of its spec by path: `spec.hostname`,
+    /// `metadata.name`.
     pub paths: &'a [&'a str],
     /// Keys of labels and annotations.
     pub keys: &'a [&'a str],

@@ -26,7 +26,8 @@ fn template() -> Value {
             "readinessProbe": {"httpGet": {"path": "/health", "port": "8000"}},
         }],
         "volumes": [{"name": "v", "projected": {"sources": [
-            {"serviceAccountToken": {"path": "t"}}, {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "f"}}]}},
+            {"serviceAccountToken": {"path": "t"}}, {"downwardAPI": {"items": [{"path": "l",
+                "fieldRef": {"fieldPath": "f"}}]}},
         ]}}],
         "tolerations": [{"key": "gpu", "operator": "Exists"}],
     }})
@@ -34,20 +35,25 @@ fn template() -> Value {
 
 /// What a server with an injecting webhook made of the template.
 fn live() -> Value {
-    json!({"metadata": {"name": "p", "labels": {"app": "x", "role-name": "r"}, "annotations": {"injected": "yes"}}, "spec": {
+    json!({"metadata": {"name": "p", "labels": {"app": "x", "role-name": "r"},
+        "annotations": {"injected": "yes"}}, "spec": {
         "nodeName": "n", "restartPolicy": "Always", "serviceAccountName": "default",
         "containers": [
             {"name": "proxy", "image": "envoy"},
             {
-                "name": "engine", "image": "vllm:1", "args": ["--a", "--b"], "imagePullPolicy": "IfNotPresent",
+                "name": "engine", "image": "vllm:1", "args": ["--a", "--b"],
+                    "imagePullPolicy": "IfNotPresent",
                 "env": [{"name": "ROLE_NAME", "value": "r"}, {"name": "EMPTY"}, {"name": "A", "value": "1"}],
-                "ports": [{"containerPort": 9, "protocol": "UDP"}, {"containerPort": 8000, "protocol": "TCP"}],
+                "ports": [{"containerPort": 9, "protocol": "UDP"}, {"containerPort": 8000,
+                    "protocol": "TCP"}],
                 "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
                 "volumeMounts": [{"name": "token", "mountPath": "/t"}, {"name": "v", "mountPath": "/m"}],
-                "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"}, "periodSeconds": 10},
+                "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"},
+                    "periodSeconds": 10},
             },
         ],
-        "volumes": [{"name": "kube-api-access-x"}, {"name": "v", "projected": {"defaultMode": 420, "sources": [
+        "volumes": [{"name": "kube-api-access-x"}, {"name": "v", "projected": {"defaultMode": 420,
+            "sources": [
             {"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}},
             {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"apiVersion": "v1", "fieldPath": "f"}}]}},
         ]}}],

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The hash of a pod template that programs in Go take of the struct in their memory.
 //!
-//! It is FNV-1a over a textual dump that names every field and type, so it depends on the types of the release
-//! that the program was built with, on how the template was written (`1` and `1000m`, absent and empty differ), and
-//! not on members that the types do not know. Whoever takes over from such a program recognises the pods that it
-//! made by this hash, where it can be computed.
+//! It is FNV-1a over a textual dump that names every field and type, so it depends on the types of the
+//! release that the program was built with, on how the template was written (`1` and `1000m`, absent and
+//! empty differ), and not on members that the types do not know. Whoever takes over from such a program
+//! recognises the pods that it made by this hash, where it can be computed.
 //!
 //! ```text
 //! dump   (v1.PodTemplateSpec){ObjectMeta:(v1.ObjectMeta){Name:(string) …} Spec:(v1.PodSpec){…}}
@@ -38,8 +38,8 @@ impl GoTemplateHash {
     }
 }
 
-/// The hash of a pod template as it is stored. `None` for one that Go could not read into its structs, and for
-/// the few values of which the dump is not known (times).
+/// The hash of a pod template as it is stored. `None` for one that Go could not read into its structs, and
+/// for the few values of which the dump is not known (times).
 pub fn go_template_hash(template: &Value, layout: &Layout) -> Option<GoTemplateHash> {
     let number = fnv1a(go_dump(template, layout)?.as_bytes());
     Some(GoTemplateHash { short: short_safe_encode(number), full: safe_encode(number) })

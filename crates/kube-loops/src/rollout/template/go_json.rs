@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a program in Go writes of a template that it has read into structs, byte for byte.
 //!
-//! Revisions that such a program wrote, and those that it shall recognise after a downgrade, have this form:
-//! compact, the members of every object sorted by bytes, `<`, `>`, `&` and the two Unicode line separators escaped,
-//! structs written although empty, zero values of other fields left out unless they are pointers, quantities in
-//! their canonical text. It matters beyond beauty: the API server compares the data of a `ControllerRevision` byte
-//! by byte and refuses a patch of one that was created with unescaped characters.
+//! Revisions that such a program wrote, and those that it shall recognise after a downgrade, have this
+//! form: compact, the members of every object sorted by bytes, `<`, `>`, `&` and the two Unicode line
+//! separators escaped, structs written although empty, zero values of other fields left out unless they are
+//! pointers, quantities in their canonical text. It matters beyond beauty: the API server compares the data
+//! of a `ControllerRevision` byte by byte and refuses a patch of one that was created with unescaped
+//! characters.
 //!
 //! Members that the types do not know are written as they stand, where Go would lose them.
 
@@ -24,8 +25,8 @@ pub fn go_json(value: &Value, layout: &Layout, go_type: &'static str) -> String 
     Writer { layout }.element(value, go_type)
 }
 
-/// The data of a `ControllerRevision` that holds a template: `{"spec":{"template":<T>}}`, where `<T>` also says
-/// `"$patch":"replace"`, so that it can be applied as a patch.
+/// The data of a `ControllerRevision` that holds a template: `{"spec":{"template":<T>}}`, where `<T>` also
+/// says `"$patch":"replace"`, so that it can be applied as a patch.
 pub fn revision_data(template: &Value, layout: &Layout, go_type: &'static str) -> String {
     let mut marked = match template {
         Value::Object(members) => members.clone(),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Known answers. `testdata/pod_templates.json` holds templates as written, what Go's JSON makes of them and the
-//! FNV-1a of their dump, all printed by a program in Go: types of `k8s.io/api` v0.36.3 less the fields that the
-//! schemas of 1.31 do not know, go-spew as Kubernetes configures it for hashes; `creationTimestamp: null` was put
-//! into each metadata, as releases of 1.31 write it.
+//! Known answers. `testdata/pod_templates.json` holds templates as written, what Go's JSON makes of them
+//! and the FNV-1a of their dump, all printed by a program in Go: types of `k8s.io/api` v0.36.3 less the
+//! fields that the schemas of 1.31 do not know, go-spew as Kubernetes configures it for hashes;
+//! `creationTimestamp: null` was put into each metadata, as releases of 1.31 write it.
 
 use serde_json::{Value, json};
 
@@ -39,10 +39,10 @@ fn dump_names_fields_and_types_as_the_reference_describes_it() {
     let dump = dump.unwrap();
     for part in [
         "(v1.PodTemplateSpec){ObjectMeta:(v1.ObjectMeta){Name:(string) GenerateName:(string)",
-        "CreationTimestamp:(v1.Time){Time:(time.Time){wall:(uint64)0 ext:(int64)0 loc:(*time.Location)<nil>}}",
+        "CreationTimestamp:(v1.Time){Time:(time.Time){wall:(uint64)0 ext:(int64)0 loc:(*time.Location)<nil>",
         "Labels:(map[string]string)<nil>",
         "Spec:(v1.PodSpec){Volumes:([]v1.Volume)<nil>",
-        "Ports:([]v1.ContainerPort)[{Name:(string) HostPort:(int32)0 ContainerPort:(int32)1 Protocol:(v1.Protocol)",
+        "Ports:([]v1.ContainerPort)[{Name:(string) HostPort:(int32)0 ContainerPort:(int32)1 Protocol:(",
         "ImagePullPolicy:(v1.PullPolicy)",
     ] {
         assert!(dump.contains(part), "{part} in {dump}");
@@ -90,7 +90,8 @@ fn revision_has_the_byte_form_and_the_hash_of_the_reference() {
     }});
     let data = revision_data(&written, &Layout::core().with(ROLE_SET_TYPES), "aibrix.RoleSetTemplate");
     let expected = concat!(
-        r#"{"spec":{"template":{"$patch":"replace","metadata":{"creationTimestamp":null,"labels":{"app":"demo"}},"#,
+        r#"{"spec":{"template":{"$patch":"replace","metadata":"#,
+        r#"{"creationTimestamp":null,"labels":{"app":"demo"}},"#,
         r#""spec":{"roles":[{"disruptionTolerance":{},"name":"worker","replicas":1,"template":{"metadata":"#,
         r#"{"creationTimestamp":null},"spec":{"containers":[{"args":["a \u0026\u0026 b \u003e/dev/null"],"#,
         r#""image":"nginx:1","name":"main","resources":{}}]}},"updateStrategy":{"type":"Recreate"}}],"#,

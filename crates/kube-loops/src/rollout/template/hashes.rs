@@ -13,8 +13,8 @@ const SHORT: usize = 6;
 const FNV_OFFSET: u32 = 2_166_136_261;
 const FNV_PRIME: u32 = 16_777_619;
 
-/// JSON without blanks, the members of every object sorted by the bytes of their names, text escaped only where
-/// JSON demands it. Stored digests are taken of it, so it never changes.
+/// JSON without blanks, the members of every object sorted by the bytes of their names, text escaped only
+/// where JSON demands it. Stored digests are taken of it, so it never changes.
 pub fn sorted_json(value: &Value) -> String {
     let mut text = String::new();
     write_sorted(value, &mut text);
@@ -83,8 +83,8 @@ pub fn name_hash(canonical: &Value, collision_count: Option<u32>) -> String {
     hash
 }
 
-/// The text of a number in the alphabet of generated names, as `rand.SafeEncodeString` of Kubernetes makes it of
-/// the decimal digits: `0 1 2 3 4 5 6 7 8 9` → `4 5 6 7 8 9 b c d f`. Up to 10 characters.
+/// The text of a number in the alphabet of generated names, as `rand.SafeEncodeString` of Kubernetes makes
+/// it of the decimal digits: `0 1 2 3 4 5 6 7 8 9` → `4 5 6 7 8 9 b c d f`. Up to 10 characters.
 pub fn safe_encode(number: u32) -> String {
     let place = |digit: char| usize::try_from(u32::from(digit)).unwrap_or(0) % ALPHABET.len();
     number
@@ -102,9 +102,9 @@ pub fn short_safe_encode(number: u32) -> String {
     format!("{text:0>SHORT$}")
 }
 
-/// The hash in the name of a `ControllerRevision`: FNV-1 over the data and the decimal number of collisions,
-/// encoded in six characters. FNV-1 ends with xor of the last byte and only six leading digits are kept, so the
-/// next collision count often gives the same hash.
+/// The hash in the name of a `ControllerRevision`: FNV-1 over the data and the decimal number of
+/// collisions, encoded in six characters. FNV-1 ends with xor of the last byte and only six leading digits
+/// are kept, so the next collision count often gives the same hash.
 pub fn revision_hash(data: &[u8], collision_count: u32) -> String {
     let collisions = collision_count.to_string();
     short_safe_encode(fnv1(data.iter().chain(collisions.as_bytes())))

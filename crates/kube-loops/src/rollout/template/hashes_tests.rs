@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::hashes::*;
 use proptest::prelude::*;
 use serde_json::json;
+
+use super::hashes::*;
+use crate::rollout::replica_cases::cases;
 
 /// Printed by `rand.SafeEncodeString(fmt.Sprint(n))` of `k8s.io/apimachinery` v0.36.3.
 #[test]
@@ -63,6 +65,8 @@ fn digests_and_name_hashes_are_fixed_for_ever() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn name_hashes_can_stand_in_names(text in ".{0,20}", count in prop::option::of(any::<u32>())) {
         let hash = name_hash(&json!({"a": text}), count);
@@ -75,7 +79,8 @@ proptest! {
     #[test]
     fn order_of_members_does_not_count(keys in prop::collection::vec("[a-z]{1,3}", 0..6)) {
         let members = |keys: &mut dyn Iterator<Item = &String>| {
-            let pairs: Vec<_> = keys.map(|key| format!("{}:1", serde_json::Value::from(key.as_str()))).collect();
+            let pairs: Vec<_> = keys.map(|key| format!("{}:1",
+                serde_json::Value::from(key.as_str()))).collect();
             serde_json::from_str::<serde_json::Value>(&format!("{{{}}}", pairs.join(","))).unwrap()
         };
         let (one, other) = (members(&mut keys.iter()), members(&mut keys.iter().rev()));

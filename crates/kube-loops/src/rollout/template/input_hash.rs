@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The hash of what a child object was made from.
 //!
-//! A controller that builds a workload from a few inputs, and must not restart it when the controller itself is
-//! exchanged, stamps the object with a hash of the inputs instead of comparing what it would build today. The
-//! algorithm can therefore never change: null, `{}` and `[]` are left out (elements of lists never are),
-//! quantities become their value, everything else counts as it stands.
+//! A controller that builds a workload from a few inputs, and must not restart it when the controller
+//! itself is exchanged, stamps the object with a hash of the inputs instead of comparing what it would
+//! build today. The algorithm can therefore never change: null, `{}` and `[]` are left out (elements of
+//! lists never are), quantities become their value, everything else counts as it stands.
 
 use serde_json::{Map, Value};
 
@@ -22,9 +22,9 @@ pub fn input_hash(inputs: &Value) -> String {
     sha256_prefix(&canonical_inputs(inputs), DIGITS)
 }
 
-/// The text that is hashed: [`sorted_json`] of the inputs, less members that are null, `{}` or `[]` (once their
-/// own members are left out) and less `value: ""` of a variable. Quantities (every member of `limits`, `requests`
-/// and `overhead`, `sizeLimit`, `divisor`) are decimal text in base units.
+/// The text that is hashed: [`sorted_json`] of the inputs, less members that are null, `{}` or `[]` (once
+/// their own members are left out) and less `value: ""` of a variable. Quantities (every member of
+/// `limits`, `requests` and `overhead`, `sizeLimit`, `divisor`) are decimal text in base units.
 pub fn canonical_inputs(inputs: &Value) -> String {
     sorted_json(&reduced(inputs, false))
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::input_hash::{canonical_inputs, input_hash};
 use serde_json::{Value, json};
 
+use super::input_hash::{canonical_inputs, input_hash};
+
 fn inputs(cache: &Value) -> Value {
-    json!({"backend": "infinistore", "child": "cache", "inputs": cache, "name": "kv", "namespace": "ns", "uid": "u"})
+    json!({"backend": "infinistore", "child": "cache", "inputs": cache, "name": "kv", "namespace": "ns",
+        "uid": "u"})
 }
 
 #[test]
@@ -18,7 +20,8 @@ fn inputs_that_mean_the_same_have_one_text() {
         canonical,
         concat!(
             r#"{"backend":"infinistore","child":"cache","inputs":{"env":[{"name":"A"},{"name":"B"},{}],"#,
-            r#""linkType":"\u0001<","no":false,"resources":{"limits":{"cpu":"10","memory":"1073741824"}},"zero":0},"#,
+            r#""linkType":"\u0001<","no":false,"resources":"#,
+            r#"{"limits":{"cpu":"10","memory":"1073741824"}},"zero":0},"#,
             r#""name":"kv","namespace":"ns","uid":"u"}"#,
         ),
     );

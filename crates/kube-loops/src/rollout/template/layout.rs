@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is known of the types in templates: which member is a pointer, a struct, a quantity.
 //!
-//! Programs in Go read a template into structs. A member that is no pointer loses the difference between absent
-//! and zero there, one that is a pointer keeps it; a struct is always written, an empty list never. So whether two
-//! templates are equal to such a program, what it writes, and what it hashes follows from a table of the types.
-//! The one here is that of Kubernetes 1.31, with which AIBrix is built. It describes what was written, so it does
-//! not grow with Kubernetes: members that it does not know count as they stand.
+//! Programs in Go read a template into structs. A member that is no pointer loses the difference between
+//! absent and zero there, one that is a pointer keeps it; a struct is always written, an empty list never.
+//! So whether two templates are equal to such a program, what it writes, and what it hashes follows from a
+//! table of the types. The one here is that of Kubernetes 1.31, with which AIBrix is built. It describes
+//! what was written, so it does not grow with Kubernetes: members that it does not know count as they
+//! stand.
 //!
 //! A loop adds the types of its own kind around the pod template in the same form, see [`Layout::with`].
 
@@ -63,7 +64,7 @@ pub enum Shape<'a> {
 }
 
 impl Layout {
-    /// Pod templates and Services.
+    /// Pod templates and Services. Reading the table takes a while: a process does it once.
     pub fn core() -> Self {
         let mut layout = Self { types: BTreeMap::new() };
         layout.read(CORE_V1);
@@ -76,10 +77,10 @@ impl Layout {
     ///  ServiceType serviceType string
     ///  Template template v1.PodTemplateSpec
     /// ```
-    /// A line without indentation begins a type; the others are fields: name in Go, name in JSON (`-` for an
-    /// embedded struct without one), type in Go, `=value` right behind the type for a default that counts as
-    /// absent, and ` !` for a field that is written although it is empty. Lines after `#` are comments; lines that
-    /// are not complete are left out.
+    /// A line without indentation begins a type; the others are fields: name in Go, name in JSON (`-` for
+    /// an embedded struct without one), type in Go, `=value` right behind the type for a default that
+    /// counts as absent, and ` !` for a field that is written although it is empty. Lines after `#` are
+    /// comments; lines that are not complete are left out.
     #[must_use]
     pub fn with(mut self, types: &'static str) -> Self {
         self.read(types);

@@ -32,4 +32,6 @@ mod hashes_tests;
 #[cfg(test)]
 mod input_hash_tests;
 #[cfg(test)]
+mod layout_tests;
+#[cfg(test)]
 mod quantity_tests;

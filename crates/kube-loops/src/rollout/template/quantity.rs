@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Quantities (`1500m`, `0.5`, `128Mi`, `1e3`) by exact value, in one text per value, and as Go keeps them.
 //!
-//! Go's parser has two paths. Numbers of few digits become an integer with a scale; the text is kept beside it
-//! where it is already in canonical form. All others become a decimal with nine places, rounded away from zero.
-//! Which path was taken is visible in a textual dump of the value, hence [`GoQuantity::dump`].
+//! Go's parser has two paths. Numbers of few digits become an integer with a scale; the text is kept beside
+//! it where it is already in canonical form. All others become a decimal with nine places, rounded away
+//! from zero. Which path was taken is visible in a textual dump of the value, hence [`GoQuantity::dump`].
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 const FAST_DIGITS: usize = 18;
 /// Decimal places of Go's slow path, and the smallest scale of the fast one.
 const PLACES: i32 = 9;
-/// Exponents beyond this are no quantity that anybody means; they are refused so that no text grows without bound.
+/// Exponents beyond this are no quantity that anybody means; they are refused so that no text grows without
+/// bound.
 const LARGEST_EXPONENT: i32 = 60;
 
 /// A quantity as Go holds it.
@@ -34,15 +35,16 @@ enum Form {
     Exponent,
 }
 
-/// The value in base units without exponent or trailing zeros: `10000m` → `10`, `1Gi` → `1073741824`, `0.5` →
-/// `0.5`. Two quantities are equal exactly if these texts are. `None` for text that is no quantity.
+/// The value in base units without exponent or trailing zeros: `10000m` → `10`, `1Gi` → `1073741824`, `0.5`
+/// → `0.5`. Two quantities are equal exactly if these texts are. `None` for text that is no quantity.
 pub fn decimal(text: &str) -> Option<String> {
     GoQuantity::parse(text).map(|quantity| quantity.decimal())
 }
 
 impl GoQuantity {
-    /// Reads a quantity, rounding as Go does (away from zero at nine decimal places). `None` for text that is no
-    /// quantity (Go also takes a bare suffix for 0, which no schema lets through), or one of more than 38 digits.
+    /// Reads a quantity, rounding as Go does (away from zero at nine decimal places). `None` for text that
+    /// is no quantity (Go also takes a bare suffix for 0, which no schema lets through), or one of more
+    /// than 38 digits.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -194,14 +196,16 @@ impl GoQuantity {
             let negative = self.negative;
             let places = -self.scale;
             format!(
-                "{{unscaled:(big.Int){{neg:(bool){negative} abs:(big.nat)[{words}]}} scale:(inf.Scale){places}}}"
+                "{{unscaled:(big.Int){{neg:(bool){negative} abs:(big.nat)[{words}]}} \
+                 scale:(inf.Scale){places}}}"
             )
         };
         // Writing to a String cannot fail.
         let _infallible = write!(
             dump,
             "{{i:(resource.int64Amount){{value:(int64){value} scale:(resource.Scale){scale}}} \
-             d:(resource.infDecAmount){{Dec:(*inf.Dec){slow}}} s:(string){text} Format:(resource.Format){form}}}"
+             d:(resource.infDecAmount){{Dec:(*inf.Dec){slow}}} s:(string){text} \
+             Format:(resource.Format){form}}}"
         );
         dump
     }

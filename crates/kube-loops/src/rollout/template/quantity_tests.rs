@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::quantity::*;
 use proptest::prelude::*;
 
-/// Text, value, what Go writes, and Go's dump: printed by `k8s.io/apimachinery` v0.36.3 and go-spew, but for the
-/// values, which are exact arithmetic.
+use super::quantity::*;
+use crate::rollout::replica_cases::cases;
+
+/// Text, value, what Go writes, and Go's dump: printed by `k8s.io/apimachinery` v0.36.3 and go-spew, but
+/// for the values, which are exact arithmetic.
 const VECTORS: [(&str, &str, &str, &str); 44] = [
     ("0", "0", "0", "0e0 0 DecimalSI"),
     ("1", "1", "1", "1e0 1 DecimalSI"),
@@ -105,8 +107,12 @@ fn equal_values_have_one_text() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
-    fn what_is_written_has_the_same_value(text in "[+-]?[0-9]{1,12}(\\.[0-9]{0,12})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|e-?[0-9])?") {
+    fn what_is_written_has_the_same_value(
+        text in "[+-]?[0-9]{1,12}(\\.[0-9]{0,12})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|e-?[0-9])?",
+    ) {
         let quantity = GoQuantity::parse(&text).unwrap();
         let again = GoQuantity::parse(&quantity.to_text()).unwrap();
         prop_assert_eq!(again.decimal(), quantity.decimal());
@@ -115,6 +121,7 @@ proptest! {
 
     #[test]
     fn no_text_panics(text in ".{0,10}") {
-        let _ = GoQuantity::parse(&text).map(|quantity| (quantity.decimal(), quantity.to_text(), quantity.dump()));
+        let _ = GoQuantity::parse(&text).map(|quantity| (quantity.decimal(), quantity.to_text(),
+            quantity.dump()));
     }
 }
