@@ -61,7 +61,8 @@ where
 }
 
 /// Asserts that `probe` answers `Ok` at every look for the whole of `time`, a look each 50 ms: for what must
-/// *not* happen.
+/// *not* happen while time itself is what is tried, such as a lease that runs out. Otherwise, wait until what
+/// could have done it has had its turn ([`super::passes`]).
 ///
 /// # Panics
 /// At the first `Err`.
