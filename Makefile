@@ -13,6 +13,10 @@ TEST_TIMEOUT ?= 60m
 T            ?=
 # make soak: rounds; T restricts it, too
 N            ?= 3
+# make mutants
+BASE         ?= main
+SHARD        ?= 0
+MINUTES      ?= 60
 # make faults
 FAULTS       ?= 200
 SEED         ?=
@@ -25,7 +29,8 @@ MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test soak soak-reset coverage check bench faults nightly races timeline fmt build-tests
+.PHONY: help tools cluster demo test soak soak-reset coverage mutants mutants-reset check bench faults nightly races \
+	timeline fmt build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +60,12 @@ soak-reset: ## forget what soak has run; its log stays
 
 coverage: tools ## how much of each file the tests run that need no control plane
 	@dev/coverage.py
+
+mutants: ## change the election and the planners in small ways: does a unit test fail? BASE=main SHARD=0 MINUTES=60
+	@BASE=$(BASE) SHARD=$(SHARD) MINUTES=$(MINUTES) dev/mutants.sh
+
+mutants-reset: ## forget which of these were tried
+	rm -rf target/mutants
 
 check: ## static checks: format, lints, documentation, dependencies, scripts
 	@CARGO=$(CARGO) dev/check.sh

@@ -11,7 +11,8 @@ set -eu
 fail() { printf 'cargo-tool: %s\n' "$*" >&2; exit 1; }
 case ${1:-} in
     cargo-llvm-cov) version=0.9.1 ;;
-    *) fail 'usage: dev/cargo-tool.sh cargo-llvm-cov' ;;
+    cargo-mutants) version=27.1.0 ;;
+    *) fail 'usage: dev/cargo-tool.sh cargo-llvm-cov|cargo-mutants' ;;
 esac
 cache=${AIBRIX_DEV_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither AIBRIX_DEV_CACHE nor HOME is set}/.cache}/aibrix-controller-manager}
 root=$cache/$1-$version
