@@ -21,7 +21,8 @@ use tracing::{Level, level_filters::LevelFilter};
 
 use super::klog::LogError;
 
-const OURS: &str = "aibrix_controller_manager";
+/// The crates of this product.
+const OURS: [&str; 3] = ["aibrix_controller_manager", "kube_fenced_election", "kube_loops"];
 
 /// The settings of `-v` and `-vmodule`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Filter {
     pub(super) fn shows(&self, origin: Origin<'_>) -> bool {
         let needed = if is_within(origin.target, "kube_client::client") {
             return false;
-        } else if is_within(origin.target, OURS) {
+        } else if OURS.iter().any(|ours| is_within(origin.target, ours)) {
             match origin.level {
                 Level::TRACE => 6,
                 Level::DEBUG => 4,

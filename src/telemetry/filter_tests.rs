@@ -48,6 +48,18 @@ fn answers_printed_by_the_kube_client_are_never_shown() {
 }
 
 #[test]
+fn our_libraries_are_ours() {
+    let filter = Filter::parse(0, "").unwrap();
+    for ours in
+        ["aibrix_controller_manager::app", "kube_fenced_election::elector", "kube_loops::runtime::worker"]
+    {
+        assert!(shows(&filter, Level::INFO, ours), "{ours}");
+        assert!(!shows(&filter, Level::DEBUG, ours), "{ours}");
+    }
+    assert!(!shows(&filter, Level::INFO, "kube_client::config"));
+}
+
+#[test]
 fn a_crate_whose_name_starts_like_ours_is_a_library() {
     let filter = Filter::parse(4, "").unwrap();
     assert!(!shows(&filter, Level::DEBUG, "aibrix_controller_manager_extras::x"));
