@@ -3,18 +3,27 @@
 //!
 //! # Code map
 //!
-//! Modules stand in layer order; an arrow may only point down this list. `tests/architecture.rs`
+//! Two libraries hold what any operator could use; the compiler keeps them from naming this package.
+//!
+//! | Library | Holds | Knows nothing of |
+//! |---|---|---|
+//! | `crates/kube-fenced-election` | an election for each controller, the fence, the clock | our names and Leases: they are settings |
+//! | `crates/kube-loops` | `runtime` (queues, workers, stores, conductor), `cluster` (clients, writes, events), `k8s` and `rollout` (pure), `metrics` | our kinds and controllers; of the election it uses fence and clock |
+//!
+//! The modules of this package stand in layer order; an arrow may only point down this list. `tests/architecture.rs`
 //! reads the `use` lines and fails when one points up or sideways.
 //!
 //! | Layer | Modules | Never contains |
 //! |---|---|---|
-//! | 0 ground | [`api`] [`gocompat`] [`clock`] [`telemetry`] [`fence`] | clients, HTTP |
-//! | 1 pure | [`k8s`] [`validation`] | async, clients, clocks, logging, randomness, locks |
-//! | 2 I/O | [`cluster`] [`engine`] [`election`] | decisions about our kinds |
-//! | 3 frame | [`runtime`] | names of kinds, controllers or Lease ids |
-//! | 4 features | [`controllers`] [`webhook`] [`certs`] [`server`] | each other |
-//! | 5 host | [`manager`] | concrete controllers: it sees `dyn Controller` and `Card` |
-//! | 6 wiring | [`app`] [`cli`] | logic |
+//! | 0 ground | `api` `gocompat` `telemetry` | clients, HTTP |
+//! | 1 pure | `k8s` `validation` | async, clients, clocks, logging, randomness, locks |
+//! | 2 I/O | `engine` | decisions about our kinds |
+//! | 3 features | `controllers` `webhook` `certs` `server` | each other |
+//! | 4 host | `manager` | concrete controllers: it sees `dyn Controller` and `Card` |
+//! | 5 wiring | `app` `cli` | logic |
+//!
+//! Everything is private to the package but [`run`] and [`crds`]; with the feature `testkit` also what tests of the
+//! built binary compare it with.
 //!
 //! # Words
 //!
