@@ -34,7 +34,10 @@ use kube_loops::{
 use super::{
     calls::{Order, Origin, What},
     error::Error,
-    fetch::{Reads, SERVICE, SLICE},
+    fetch::{
+        Reads,
+        stores::{SERVICE, SLICE},
+    },
     plan::Mark,
     status,
     steps::{PodTarget, Step},
@@ -181,10 +184,10 @@ impl Writes {
                 patched.map_err(|error| ("patch the EndpointSlice", error))
             }
             Step::DeleteSlice { uid } => {
-                self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
+                self.reads.stores.expected.lock().deleting(owner, uid, self.clock.instant());
                 let deleted = writer.delete(&slice(), uid).await;
                 if deleted.is_err() {
-                    self.reads.expected.lock().delete_failed(owner, uid);
+                    self.reads.stores.expected.lock().delete_failed(owner, uid);
                 }
                 deleted.map_err(|error| ("delete the EndpointSlice", error))
             }
@@ -233,18 +236,18 @@ impl Writes {
         K::DynamicType: Default,
     {
         // Before the call: the store may show the object before the answer is here.
-        self.reads.expected.lock().creating(owner, kind, self.clock.instant());
+        self.reads.stores.expected.lock().creating(owner, kind, self.clock.instant());
         match writer.create(object).await {
             Ok(created) => {
                 let uid = created.meta().uid.clone().unwrap_or_default();
-                self.reads.expected.lock().created(owner, kind, &uid, self.clock.instant());
+                self.reads.stores.expected.lock().created(owner, kind, &uid, self.clock.instant());
                 info!(child_kind = kind, child = object.meta().name, "created");
                 Ok(())
             }
             Err(error) => {
                 // Unanswered, it may exist all the same.
                 if !matches!(error, WriteError::Other { .. }) {
-                    self.reads.expected.lock().create_failed(owner, kind);
+                    self.reads.stores.expected.lock().create_failed(owner, kind);
                 }
                 Err(error)
             }
@@ -262,7 +265,7 @@ impl Writes {
         let guard = Guard { uid: Some(uid), version: None };
         let patched = writer.patch(target, "", Change::Merge(patch.clone()), guard).await?;
         let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
-        self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
+        self.reads.stores.expected.lock().wrote(owner, uid, version, self.clock.instant());
         info!(child_kind = target.resource.kind, child = target.name, "patched");
         Ok(())
     }

@@ -32,7 +32,7 @@ fn writes() -> Writes {
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let settings = ModelAdapterSettings::default();
     let reads = Reads::new(
-        Stores::open(&mut Sources::new(&watches)),
+        Stores::open(&mut Sources::new(&watches), &clock),
         Arc::new(Calls::new(Arc::clone(&clock))),
         Arc::new(Scores::new(Arc::clone(&clock), &settings.metrics)),
         settings,

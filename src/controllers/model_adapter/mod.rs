@@ -131,7 +131,8 @@ impl Loop for ModelAdapterLoop {
     }
 
     fn open(&self, sources: &mut Sources<'_>) -> Stores {
-        Stores::open(sources)
+        let clock = Arc::clone(sources.clock());
+        Stores::open(sources, &clock)
     }
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {

@@ -72,8 +72,10 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     watched.put(PODS, pod());
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-    let stores =
-        Stores::open(&mut Sources::new(&Watches::new(watched.client(), Arc::clone(&clock), metrics, true)));
+    let stores = Stores::open(
+        &mut Sources::new(&Watches::new(watched.client(), Arc::clone(&clock), metrics, true)),
+        &clock,
+    );
     stores.adapters.synced(PATIENCE).await.unwrap();
     stores.pods.synced(PATIENCE).await.unwrap();
     let settings = ModelAdapterSettings::default();

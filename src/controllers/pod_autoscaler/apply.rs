@@ -92,9 +92,9 @@ impl Writes {
     ) -> Result<(), WriteError> {
         let name = hpa.metadata.name.as_deref().unwrap_or_default();
         // Before the call: the store may show the object before the answer is here.
-        self.reads.expected.lock().creating(owner, name, self.clock.instant());
+        self.reads.stores.expected.lock().creating(owner, name, self.clock.instant());
         let created = writer.create(hpa).await;
-        let mut expected = self.reads.expected.lock();
+        let mut expected = self.reads.stores.expected.lock();
         match created {
             Ok(created) => {
                 let uid = created.metadata.uid.unwrap_or_default();
@@ -125,7 +125,7 @@ impl Writes {
         let patched = writer.merge_patch(&hpa(namespace, name), patch, None).await?;
         let uid = patched.metadata.uid.as_deref().unwrap_or_default();
         let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
-        self.reads.expected.lock().wrote(owner, uid, version, self.clock.instant());
+        self.reads.stores.expected.lock().wrote(owner, uid, version, self.clock.instant());
         info!(child_kind = "HorizontalPodAutoscaler", child = name, "patched");
         Ok(())
     }
@@ -138,11 +138,11 @@ impl Writes {
         name: &str,
         uid: &str,
     ) -> Result<(), WriteError> {
-        self.reads.expected.lock().deleting(owner, uid, self.clock.instant());
+        self.reads.stores.expected.lock().deleting(owner, uid, self.clock.instant());
         let deleted = writer.delete(&hpa(namespace, name), uid).await;
         match deleted {
             Ok(()) => info!(child_kind = "HorizontalPodAutoscaler", child = name, "deleted"),
-            Err(_) => self.reads.expected.lock().delete_failed(owner, uid),
+            Err(_) => self.reads.stores.expected.lock().delete_failed(owner, uid),
         }
         deleted
     }

@@ -36,7 +36,12 @@ fn writes(api: &ScriptedApi) -> Writes {
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let board = Arc::new(Board::new(Arc::clone(&clock), Duration::from_secs(10)));
     let live = Live::new(api.client(), Arc::clone(&clock));
-    let reads = Reads::new(Stores::open(&mut Sources::new(&watches)), live, board, Arc::clone(&clock));
+    let reads = Reads::new(
+        Stores::open(&mut Sources::new(&watches), Arc::clone(&clock)),
+        live,
+        board,
+        Arc::clone(&clock),
+    );
     Writes::new(Arc::new(reads), clock)
 }
 

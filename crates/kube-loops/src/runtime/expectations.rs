@@ -25,7 +25,21 @@ pub struct Seen<'a> {
     pub leaving: bool,
 }
 
-/// Notes of one loop for one term, by the uid of the owner.
+/// A child that a store showed or shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Child<'a> {
+    /// Uid of its controller.
+    pub owner: &'a str,
+    /// Name, as in [`Expectations::creating`].
+    pub name: &'a str,
+    /// Uid.
+    pub uid: &'a str,
+}
+
+/// Owners beyond which those are dropped of which nothing is expected any more.
+const SWEEP: usize = 1024;
+
+/// Notes of one loop for one term, by the uid of the owner. Watches settle them, too: see [`Self::changed`].
 #[derive(Debug)]
 pub struct Expectations {
     owners: HashMap<String, Pending>,
@@ -36,6 +50,8 @@ pub struct Expectations {
 struct Pending {
     /// By name. The uid once the create has been answered.
     creates: HashMap<String, (Option<String>, Instant)>,
+    /// Uids of children that were seen to go while a create was not answered yet: it may have been theirs.
+    departed: HashMap<String, Instant>,
     /// By uid: gone or leaving is both fine.
     deletes: HashMap<String, Instant>,
     /// By uid: the version that our write was answered with.
@@ -50,12 +66,18 @@ impl Expectations {
 
     /// A child is about to be created. Note it before the call.
     pub fn creating(&mut self, owner: &str, name: &str, now: Instant) {
-        self.pending(owner).creates.insert(name.to_owned(), (None, now));
+        self.pending(owner, now).creates.insert(name.to_owned(), (None, now));
     }
 
     /// The create was answered: from now on only the child with this uid counts as seen.
     pub fn created(&mut self, owner: &str, name: &str, uid: &str, now: Instant) {
-        self.pending(owner).creates.insert(name.to_owned(), (Some(uid.to_owned()), now));
+        let pending = self.pending(owner, now);
+        if pending.departed.remove(uid).is_some() {
+            pending.creates.remove(name);
+        } else {
+            pending.creates.insert(name.to_owned(), (Some(uid.to_owned()), now));
+        }
+        self.change(owner, |_| {});
     }
 
     /// The create was refused, so nothing will appear. Not for time-outs: those may have worked.
@@ -67,7 +89,7 @@ impl Expectations {
 
     /// A child is about to be deleted. Note it before the call.
     pub fn deleting(&mut self, owner: &str, uid: &str, now: Instant) {
-        self.pending(owner).deletes.insert(uid.to_owned(), now);
+        self.pending(owner, now).deletes.insert(uid.to_owned(), now);
     }
 
     /// The delete was refused, so the child stays.
@@ -79,17 +101,23 @@ impl Expectations {
 
     /// A write to a child (or to the owner itself) was answered with this version.
     pub fn wrote(&mut self, owner: &str, uid: &str, version: &str, now: Instant) {
-        self.pending(owner).writes.insert(uid.to_owned(), (version.to_owned(), now));
+        self.pending(owner, now).writes.insert(uid.to_owned(), (version.to_owned(), now));
     }
 
-    /// A child was seen to go: whatever was expected of it is settled. For the change notifications of a
-    /// store, so that a child that came and went between two passes is not waited for.
-    pub fn gone(&mut self, owner: &str, name: &str, uid: &str) {
+    /// A child changed. For the triggers of its store: one that went settles whatever was expected of it, also when it
+    /// came and went between two passes.
+    pub fn changed(&mut self, old: Option<Child<'_>>, new: Option<Child<'_>>, now: Instant) {
+        let Some(Child { owner, name, uid }) = old.filter(|old| new.is_none_or(|new| new.uid != old.uid))
+        else {
+            return;
+        };
         self.change(owner, |pending| {
             pending.deletes.remove(uid);
             pending.writes.remove(uid);
-            if pending.creates.get(name).is_some_and(|(created, _)| created.as_deref() == Some(uid)) {
-                pending.creates.remove(name);
+            match pending.creates.get(name) {
+                Some((Some(created), _)) if created == uid => drop(pending.creates.remove(name)),
+                Some((None, _)) => drop(pending.departed.insert(uid.to_owned(), now)),
+                Some((Some(_), _)) | None => {}
             }
         });
     }
@@ -127,22 +155,18 @@ impl Expectations {
         settled
     }
 
-    /// When the oldest of what is expected for the owner has been waited for long enough: a pass is due
-    /// then at the latest. `None`: nothing is expected.
-    pub fn believed_at(&self, owner: &str) -> Option<Instant> {
-        let pending = self.owners.get(owner)?;
-        let creates = pending.creates.values().map(|(_, since)| *since);
-        let writes = pending.writes.values().map(|(_, since)| *since);
-        let first = creates.chain(writes).chain(pending.deletes.values().copied()).min()?;
-        first.checked_add(self.timeout)
+    /// Owners of which anything is expected, or was until lately.
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> usize {
+        self.owners.len()
     }
 
-    /// The owner is gone: expects nothing for it.
-    pub fn forget(&mut self, owner: &str) {
-        self.owners.remove(owner);
-    }
-
-    fn pending(&mut self, owner: &str) -> &mut Pending {
+    fn pending(&mut self, owner: &str, now: Instant) -> &mut Pending {
+        if self.owners.len() >= SWEEP && !self.owners.contains_key(owner) {
+            // Owners that are gone get no pass in which they could be settled.
+            let timeout = self.timeout;
+            self.owners.retain(|_, pending| pending.settle_overdue(now, timeout));
+        }
         self.owners.entry(owner.to_owned()).or_default()
     }
 
@@ -156,6 +180,15 @@ impl Expectations {
 }
 
 impl Pending {
+    /// Drops what has been waited for long enough. Whether anything is left.
+    fn settle_overdue(&mut self, now: Instant, timeout: Duration) -> bool {
+        let waited_for = |since: Instant| now.saturating_duration_since(since) < timeout;
+        self.creates.retain(|_, (_, since)| waited_for(*since));
+        self.deletes.retain(|_, since| waited_for(*since));
+        self.writes.retain(|_, (_, since)| waited_for(*since));
+        !self.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         self.creates.is_empty() && self.deletes.is_empty() && self.writes.is_empty()
     }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use super::expectations::{Expectations, Seen};
+use super::expectations::{Child, Expectations, Seen};
 use kube_fenced_election::clock::{Clock, Instant, SystemClock};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn child(name: &'static str, uid: &'static str, version: &'static str) -> Seen<'static> {
     Seen { name, uid, version, leaving: false }
+}
+
+fn of_owner(name: &'static str, uid: &'static str) -> Child<'static> {
+    Child { owner: "owner", name, uid }
 }
 
 fn start() -> (Expectations, Instant) {
@@ -18,7 +22,6 @@ fn start() -> (Expectations, Instant) {
 fn nothing_expected_is_caught_up() {
     let (mut expectations, now) = start();
     assert!(expectations.caught_up("owner", [], now));
-    assert_eq!(expectations.believed_at("owner"), None);
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn a_child_that_came_and_went_is_not_waited_for() {
     let (mut expectations, now) = start();
     expectations.creating("owner", "web-0", now);
     expectations.created("owner", "web-0", "a", now);
-    expectations.gone("owner", "web-0", "a");
+    expectations.changed(Some(of_owner("web-0", "a")), None, now);
     assert!(expectations.caught_up("owner", [], now));
 }
 
@@ -88,16 +91,32 @@ fn after_the_time_out_the_cache_is_believed() {
     let (mut expectations, now) = start();
     expectations.creating("owner", "web-0", now);
     expectations.deleting("owner", "b", now + Duration::from_secs(10));
-    assert_eq!(expectations.believed_at("owner"), Some(now + TIMEOUT));
     let seen = [child("web-1", "b", "5")];
     assert!(!expectations.caught_up("owner", seen, now + TIMEOUT));
     assert!(expectations.caught_up("owner", seen, now + TIMEOUT + Duration::from_secs(10)));
 }
 
 #[test]
-fn forgetting_an_owner_expects_nothing() {
+fn a_child_that_came_and_went_before_its_create_was_answered_is_not_waited_for() {
     let (mut expectations, now) = start();
     expectations.creating("owner", "web-0", now);
-    expectations.forget("owner");
+    expectations.changed(None, Some(of_owner("web-0", "a")), now);
+    expectations.changed(Some(of_owner("web-0", "a")), None, now);
+    expectations.created("owner", "web-0", "a", now);
     assert!(expectations.caught_up("owner", [], now));
+    // An older namesake that goes at that moment is not it.
+    expectations.creating("owner", "web-0", now);
+    expectations.changed(Some(of_owner("web-0", "old")), None, now);
+    expectations.created("owner", "web-0", "new", now);
+    assert!(!expectations.caught_up("owner", [], now));
+}
+
+#[test]
+fn owners_that_are_gone_are_dropped_in_time() {
+    let (mut expectations, now) = start();
+    for number in 0..10_000_u32 {
+        let now = now + Duration::from_millis(u64::from(number) * 100);
+        expectations.creating(&number.to_string(), "web-0", now);
+    }
+    assert!(expectations.owners() < 2000, "{}", expectations.owners());
 }

@@ -13,23 +13,16 @@ mod runner_tests;
 #[cfg(test)]
 mod scores_tests;
 
-use std::{sync::Arc, time::Duration};
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use crate::api::model::ModelAdapter;
 use kube_fenced_election::clock::{Instant, SharedClock};
-use kube_loops::runtime::{
-    expectations::{Expectations, Seen},
-    own_objects::OwnObjects,
-    reconciler::Key,
-    watches::Stored,
-};
+use kube_loops::runtime::{expectations::Seen, own_objects::OwnObjects, reconciler::Key, watches::Stored};
 
 use self::{
     runner::Calls,
     scores::Scores,
-    stores::{Child, Stores},
+    stores::{Child, SERVICE, SLICE, Stores},
 };
 use super::{
     calls::Origin,
@@ -41,12 +34,6 @@ use super::{
     survey::{About, count_models, survey},
 };
 
-/// How long a store may lag behind our own writes before it is believed.
-const LAG: Duration = Duration::from_secs(30);
-/// Names of the children in [`Expectations`].
-pub(super) const SERVICE: &str = "Service";
-pub(super) const SLICE: &str = "EndpointSlice";
-
 /// What a term reads with, and what it has to know to read right.
 pub(super) struct Reads {
     /// The ModelAdapters.
@@ -57,8 +44,6 @@ pub(super) struct Reads {
     pub(super) calls: Arc<Calls>,
     /// Measurements.
     pub(super) readings: Arc<Scores>,
-    /// Own writes to children that the stores do not show yet.
-    pub(super) expected: Mutex<Expectations>,
     settings: ModelAdapterSettings,
     clock: SharedClock,
 }
@@ -73,7 +58,7 @@ impl Reads {
         clock: SharedClock,
     ) -> Self {
         let own = OwnObjects::new(stores.adapters.clone());
-        Self { own, stores, calls, readings, expected: Mutex::new(Expectations::new(LAG)), settings, clock }
+        Self { own, stores, calls, readings, settings, clock }
     }
 
     /// The facts for one pass.
@@ -104,7 +89,7 @@ impl Reads {
             service.as_deref().map(|child| shown(child, SERVICE)),
             slice.as_deref().map(|child| shown(child, SLICE)),
         ];
-        let caught_up = self.expected.lock().caught_up(&uid, seen.into_iter().flatten(), now);
+        let caught_up = self.stores.expected.lock().caught_up(&uid, seen.into_iter().flatten(), now);
         Snapshot {
             policy: self.settings.policy,
             pods,
@@ -146,7 +131,7 @@ impl Reads {
     }
 }
 
-/// A child as [`Expectations`] want to see it.
+/// A child as expectations want to see it.
 fn shown<'a, C: Send + Sync + 'static>(child: &'a Child<C>, name: &'a str) -> Seen<'a> {
     Seen { name, uid: child.uid(), version: child.version(), leaving: child.is_leaving() }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
+use std::{sync::Arc, time::Duration};
+
 use k8s_openapi::{
     api::{
         core::v1::Service,
@@ -8,6 +10,8 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     api::{
@@ -20,11 +24,14 @@ use crate::{
     },
     k8s::pod_facts::{self, PodFacts},
 };
+use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     k8s::owner::{controller_of, group_of},
     runtime::{
+        expectations::{self, Expectations},
         loops::Sources,
-        watches::{Store, Stored, WatchSpec, interner::Interner},
+        reconciler::Key,
+        watches::{Change, Store, Stored, WatchSpec, interner::Interner},
     },
 };
 
@@ -37,25 +44,55 @@ pub(in crate::controllers::model_adapter) struct Stores {
     pub(in crate::controllers::model_adapter) pods: Store<PodFacts>,
     /// All Services; those that no ModelAdapter controls without their content.
     pub(in crate::controllers::model_adapter) services: Store<Child<ServiceContent>>,
+    /// Own writes to both that the stores do not show yet.
+    pub(in crate::controllers::model_adapter) expected: Arc<Mutex<Expectations>>,
     /// All EndpointSlices, likewise.
     pub(in crate::controllers::model_adapter) slices: Store<Child<SliceContent>>,
 }
 
 impl Stores {
     /// Opens the stores, and says which keys their changes queue.
-    pub(in crate::controllers::model_adapter) fn open(sources: &mut Sources<'_>) -> Self {
+    pub(in crate::controllers::model_adapter) fn open(
+        sources: &mut Sources<'_>,
+        clock: &SharedClock,
+    ) -> Self {
         let adapters = sources.primary_when(WatchSpec::<ModelAdapter>::all(), triggers::worth_a_pass);
         let services = WatchSpec::<Service>::all().keeping(keep_service);
         let slices = WatchSpec::<EndpointSlice>::all().keeping(keep_slice);
         let affected = adapters.clone();
+        let expected = Arc::new(Mutex::new(Expectations::new(LAG)));
         Self {
-            services: sources.trigger(services, triggers::of_child),
-            slices: sources.trigger(slices, triggers::of_child),
+            services: sources.trigger(services, child_trigger(SERVICE, &expected, clock)),
+            slices: sources.trigger(slices, child_trigger(SLICE, &expected, clock)),
+            expected,
             pods: sources.trigger(pod_facts::watch(), move |change| {
                 triggers::of_pod(change, |namespace| affected.list_in(namespace))
             }),
             adapters,
         }
+    }
+}
+
+/// How long a store may lag behind our own writes before it is believed.
+const LAG: Duration = Duration::from_secs(30);
+/// Names of the children in [`Expectations`].
+pub(in crate::controllers::model_adapter) const SERVICE: &str = "Service";
+pub(in crate::controllers::model_adapter) const SLICE: &str = "EndpointSlice";
+
+/// Queues the adapters that a change of a child concerns, and settles what was expected of it.
+fn child_trigger<C: Send + Sync + 'static>(
+    name: &'static str,
+    expected: &Arc<Mutex<Expectations>>,
+    clock: &SharedClock,
+) -> impl Fn(&Change<Child<C>>) -> Vec<Key> + Send + 'static {
+    let (expected, clock) = (Arc::clone(expected), Arc::clone(clock));
+    move |change| {
+        expected.lock().changed(
+            change.old.as_deref().and_then(|child| child.expected_as(name)),
+            change.new.as_deref().and_then(|child| child.expected_as(name)),
+            clock.instant(),
+        );
+        triggers::of_child(change)
     }
 }
 
@@ -95,6 +132,11 @@ impl<C> Child<C> {
             owner,
             content,
         }
+    }
+
+    /// As [`Expectations`] know it under this name; `None`: no ModelAdapter controls it.
+    fn expected_as<'a>(&'a self, name: &'a str) -> Option<expectations::Child<'a>> {
+        Some(expectations::Child { owner: &self.owner.as_ref()?.uid, name, uid: &self.uid })
     }
 
     /// Its uid.

@@ -53,8 +53,10 @@ impl World {
         }
         let clock: SharedClock = Arc::new(SystemClock);
         let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-        let stores =
-            Stores::open(&mut Sources::new(&Watches::new(api.client(), Arc::clone(&clock), metrics, true)));
+        let stores = Stores::open(
+            &mut Sources::new(&Watches::new(api.client(), Arc::clone(&clock), metrics, true)),
+            Arc::clone(&clock),
+        );
         let patience = Duration::from_secs(10);
         stores.autoscalers.synced(patience).await.unwrap();
         stores.hpas.synced(patience).await.unwrap();
@@ -212,8 +214,8 @@ async fn hpa_of_somebody_else_is_foreign() {
 async fn hpa_that_was_just_created_is_waited_for() {
     let world = World::of(&[autoscaler("pa")], None).await;
     let now = world.reads.clock.instant();
-    world.reads.expected.lock().creating("uid-pa", "pa-hpa", now);
+    world.reads.stores.expected.lock().creating("uid-pa", "pa-hpa", now);
     assert!(!world.see("pa").await.caught_up);
-    world.reads.expected.lock().create_failed("uid-pa", "pa-hpa");
+    world.reads.stores.expected.lock().create_failed("uid-pa", "pa-hpa");
     assert!(world.see("pa").await.caught_up);
 }

@@ -18,7 +18,7 @@ mod own_writes_tests;
 #[cfg(test)]
 mod stores_tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::ApiResource;
@@ -30,12 +30,7 @@ use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::error::{Cause, ReadError, Thing},
     k8s::owner::{group_of, is_controlled_by},
-    runtime::{
-        expectations::{Expectations, Seen},
-        own_objects::OwnObjects,
-        reconciler::Key,
-        watches::Stored,
-    },
+    runtime::{expectations::Seen, own_objects::OwnObjects, reconciler::Key, watches::Stored},
 };
 
 use self::{
@@ -51,9 +46,6 @@ use super::{
     targets::{self, Target},
 };
 
-/// How long a store may lag behind our own writes before it is believed.
-const LAG: Duration = Duration::from_secs(30);
-
 /// What a term reads with, and what it has to know to read right.
 pub(super) struct Reads {
     /// The PodAutoscalers.
@@ -66,8 +58,6 @@ pub(super) struct Reads {
     pub(super) board: Arc<Board>,
     /// Who may drive which target.
     pub(super) claims: Mutex<Claims>,
-    /// Own creates and deletes of HorizontalPodAutoscalers that the store does not show yet.
-    pub(super) expected: Mutex<Expectations>,
     /// Own writes to targets that their stores do not show yet.
     pub(super) own_writes: Mutex<OwnWrites>,
     clock: SharedClock,
@@ -91,7 +81,6 @@ impl Reads {
             live,
             board,
             claims: Mutex::default(),
-            expected: Mutex::new(Expectations::new(LAG)),
             own_writes: Mutex::default(),
             clock,
         }
@@ -129,7 +118,7 @@ impl Reads {
         let uid = pa.metadata.uid.as_deref().unwrap_or_default();
         let found = self.stores.hpas.get(&key.namespace, &hpa::name_for(pa));
         let shown = found.iter().map(|hpa| shown(hpa));
-        let caught_up = self.expected.lock().caught_up(uid, shown, self.clock.instant());
+        let caught_up = self.stores.expected.lock().caught_up(uid, shown, self.clock.instant());
         let seen = match &found {
             None => HpaSeen::Absent,
             Some(hpa) if is_controlled_by(&hpa.metadata, uid) => HpaSeen::Ours(Box::new((**hpa).clone())),

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
+use std::{sync::Arc, time::Duration};
+
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::{ApiResource, DynamicObject};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -13,13 +16,18 @@ use crate::{
     controllers::pod_autoscaler::triggers,
     k8s::pod_facts::{self, PodFacts},
 };
+use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     k8s::owner::{controller_of, group_of},
     runtime::{
+        expectations::{Child, Expectations},
         loops::Sources,
         watches::{Store, Stored, WatchSpec, interner::Interner},
     },
 };
+
+/// How long a store may lag behind our own writes before it is believed.
+const LAG: Duration = Duration::from_secs(30);
 
 /// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
 const WATCHED_TARGETS: [(&str, &str, &str, &str); 4] = [
@@ -36,6 +44,8 @@ pub(in crate::controllers::pod_autoscaler) struct Stores {
     pub(in crate::controllers::pod_autoscaler) autoscalers: Store<PodAutoscaler>,
     /// All HorizontalPodAutoscalers; those that no PodAutoscaler controls without their content.
     pub(in crate::controllers::pod_autoscaler) hpas: Store<HorizontalPodAutoscaler>,
+    /// Own creates and deletes of HorizontalPodAutoscalers that the store does not show yet.
+    pub(in crate::controllers::pod_autoscaler) expected: Arc<Mutex<Expectations>>,
     /// All pods.
     pub(in crate::controllers::pod_autoscaler) pods: Store<PodFacts>,
     /// Targets by kind.
@@ -53,10 +63,19 @@ pub(in crate::controllers::pod_autoscaler) struct TargetStore {
 
 impl Stores {
     /// Opens the stores, and says which keys their changes queue.
-    pub(in crate::controllers::pod_autoscaler) fn open(sources: &mut Sources<'_>) -> Self {
+    pub(in crate::controllers::pod_autoscaler) fn open(
+        sources: &mut Sources<'_>,
+        clock: SharedClock,
+    ) -> Self {
         let autoscalers = sources.primary_when(WatchSpec::<PodAutoscaler>::all(), triggers::worth_a_pass);
         let hpas = WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa);
-        let hpas = sources.trigger(hpas, triggers::of_hpa);
+        let expected = Arc::new(Mutex::new(Expectations::new(LAG)));
+        let settled = Arc::clone(&expected);
+        let hpas = sources.trigger(hpas, move |change| {
+            let (old, new) = (change.old.as_deref(), change.new.as_deref());
+            settled.lock().changed(old.and_then(child_of), new.and_then(child_of), clock.instant());
+            triggers::of_hpa(change)
+        });
         let pods = sources.reads(pod_facts::watch());
         let targets = WATCHED_TARGETS.map(|(group, version, kind, plural)| {
             let resource = resource(group, version, kind, plural);
@@ -74,7 +93,7 @@ impl Stores {
             });
             TargetStore { resource, store }
         });
-        Self { autoscalers, hpas, pods, targets: targets.into() }
+        Self { autoscalers, hpas, expected, pods, targets: targets.into() }
     }
 
     /// The store of a kind of targets, whatever version of the group a user names; `None`: not watched.
@@ -175,6 +194,12 @@ pub(in crate::controllers::pod_autoscaler) fn autoscaler_of(hpa: &HorizontalPodA
     let owner = controller_of(&hpa.metadata)?;
     let ours = owner.kind == POD_AUTOSCALER && group_of(&owner.api_version) == GROUP;
     ours.then_some(owner.name.as_str())
+}
+
+/// A HorizontalPodAutoscaler as [`Expectations`] know it; `None`: nobody controls it.
+fn child_of(hpa: &HorizontalPodAutoscaler) -> Option<Child<'_>> {
+    let uid = hpa.metadata.uid.as_deref()?;
+    Some(Child { owner: &controller_of(&hpa.metadata)?.uid, name: hpa.name(), uid })
 }
 
 fn keep_hpa(mut hpa: HorizontalPodAutoscaler, _: &Interner) -> HorizontalPodAutoscaler {

@@ -8,6 +8,7 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::events::Recorder;
+use kube_fenced_election::clock::SharedClock;
 
 use super::super::{
     queue::Enqueue,
@@ -44,6 +45,11 @@ impl<'a> Sources<'a> {
     /// Nothing is declared yet.
     pub fn new(watches: &'a Watches) -> Self {
         Self { watches, declared: Declared::default() }
+    }
+
+    /// Clock of the process.
+    pub fn clock(&self) -> &SharedClock {
+        self.watches.clock()
     }
 
     pub(super) fn declared(self) -> Declared {

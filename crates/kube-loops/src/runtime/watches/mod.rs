@@ -120,9 +120,9 @@ impl Watches {
         self.store_of(Arc::new(source))
     }
 
-    /// Whether watches go on while nobody holds their store.
-    pub fn is_warm(&self) -> bool {
-        self.shared.warm
+    /// Clock of the process.
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.shared.clock
     }
 
     /// Strings shared among the objects of all stores.
