@@ -169,7 +169,7 @@ async fn forbidden_lease_of_an_older_manager_keeps_the_guard_closed() {
 }
 
 /// A manager that leads two controllers and has held the Lease as the group for a while.
-async fn concluded(store: &LeaseStore) -> Replica {
+async fn settled(store: &LeaseStore) -> Replica {
     let a = Replica::start(store, guarded("a"), TWO);
     within(2.0, || a.led() == 2).await;
     pass(11.0).await;
@@ -181,7 +181,7 @@ async fn concluded(store: &LeaseStore) -> Replica {
 async fn one_lost_renewal_of_the_groups_claim_costs_nothing_at_any_phase() {
     for (phase, fault) in (0..60).zip([Fault::Lost, Fault::Unanswered, Fault::Refused(503)].iter().cycle()) {
         let store = LeaseStore::new();
-        let a = concluded(&store).await;
+        let a = settled(&store).await;
         pass(f64::from(phase) / 10.0).await;
         a.link.patches(OLD, 1, fault.clone());
         let mut version = store.get(OLD).unwrap()["metadata"]["resourceVersion"].clone();
@@ -203,7 +203,7 @@ async fn one_lost_renewal_of_the_groups_claim_costs_nothing_at_any_phase() {
 async fn nothing_is_written_after_the_groups_claim_ended_though_own_leases_are_renewed() {
     for fault in [Fault::Lost, Fault::Refused(503), Fault::Refused(403), Fault::Refused(409)] {
         let store = LeaseStore::new();
-        let a = concluded(&store).await;
+        let a = settled(&store).await;
         let version = store.get(OLD).unwrap()["metadata"]["resourceVersion"].clone();
         store.until(OLD, |lease| lease["metadata"]["resourceVersion"] != version).await;
         // The last renewal of the group's claim was just now.
@@ -242,12 +242,34 @@ async fn managers_with_other_durations_keep_the_one_that_is_stored() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn claim_of_the_group_is_renewed_every_third_of_the_stored_duration() {
+    let long = || Settings { lease_duration: Duration::from_secs(60), ..guarded("long") };
+    for (first, second, third) in [(guarded("a"), long(), 5.0), (long(), guarded("a"), 20.0)] {
+        let store = LeaseStore::new();
+        let first = Replica::start(&store, first, TWO);
+        within(2.0, || first.led() == 2).await;
+        let second = Replica::start(&store, second, &[("model-claim-controller", "claim")]);
+        within(2.0, || second.led() == 1).await;
+        pass(2.0 * third).await;
+        let before = store.served().len();
+        pass(12.0 * third).await;
+        let served = store.served();
+        for link in ["a", "long"] {
+            let by = |it: &&Served| &*it.link == link && it.lease == OLD && it.verb == "PATCH";
+            let writes = served[before..].iter().filter(by).count();
+            assert!((11..=13).contains(&writes), "{writes} writes by {link} in twelve thirds of {third} s");
+        }
+        tokio::join!(first.stop(), second.stop());
+    }
+}
+
 /// A standby renews no claim, so it needs one of its own before it may lead; whoever leaves must see it there.
 #[tokio::test(start_paused = true)]
 async fn standby_signs_the_groups_claim_before_it_takes_over_and_the_lease_is_never_released_between() {
     for latency in [0, 3, 20, 150] {
         let store = LeaseStore::new();
-        let a = concluded(&store).await;
+        let a = settled(&store).await;
         let b = Replica::start(&store, guarded("b"), TWO);
         pass(40.0).await;
         assert_eq!((a.led(), b.led()), (2, 0));
@@ -276,7 +298,7 @@ async fn standby_signs_the_groups_claim_before_it_takes_over_and_the_lease_is_ne
 #[tokio::test(start_paused = true)]
 async fn manager_that_leads_nothing_any_more_lets_the_lease_go_when_its_claim_has_ended() {
     let store = LeaseStore::new();
-    let a = concluded(&store).await;
+    let a = settled(&store).await;
     for (controller, _) in TWO {
         a.candidacies[*controller].withdraw();
         a.leave(controller, TermEnd::Finished);
@@ -292,7 +314,7 @@ async fn manager_that_leads_nothing_any_more_lets_the_lease_go_when_its_claim_ha
 #[tokio::test(start_paused = true)]
 async fn signature_that_somebody_strikes_off_is_not_fought_about() {
     let store = LeaseStore::new();
-    let a = concluded(&store).await;
+    let a = settled(&store).await;
     let key = store.get(OLD).unwrap()["metadata"]["annotations"].as_object().unwrap().keys().next().cloned();
     let key = key.expect("its signature");
     let before = store.served().len();

@@ -21,6 +21,8 @@
 //! claim of the group protects the others then: a Go manager that takes over from it is seen by the watch alone.
 
 mod holder;
+#[cfg(test)]
+mod holder_tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One candidate of the model: the state of production, its right to write, and its exchange with the server.
+//! One candidate of the model: the state machine of production, its right to write, and its exchange with the server.
 
 use std::time::Duration;
 
@@ -105,12 +105,12 @@ impl Candidate {
         self.right.check(now).is_ok()
     }
 
-    /// Where its state stands.
+    /// Stage of its election.
     pub(crate) fn stage(&self) -> Stage {
         self.state.stage()
     }
 
-    /// Whether its state has asked to be woken by now.
+    /// Whether its state machine has asked to be woken by now.
     pub(crate) fn wakes(&self, now: Instant) -> bool {
         self.state.wake().is_some_and(|wake| wake <= now)
     }
@@ -127,7 +127,7 @@ impl Candidate {
         self.step(Event::SteppedDown(TermEnd::Finished), now, false);
     }
 
-    /// Lets its state take an event in. `late`: of a term that begins, the right to write counts from now, not
+    /// Feeds its state machine with an event. `late`: of a term that begins, the right to write counts from now, not
     /// from before the request: a fault that the search has to find.
     pub(crate) fn step(&mut self, event: Event, now: Instant, late: bool) {
         for action in self.state.step(event, now, INPUTS) {

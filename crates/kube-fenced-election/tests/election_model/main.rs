@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The decisions of the elections, explored in every order of events instead of tried in some.
 //!
-//! The model is the world around; the candidates in it are those of production: `election::decision::ElectorState`
-//! decides, `election::observation::Observation` says when a claim ends, and `fence::Right` whether a
-//! change may be sent. What is modelled: the API server (one Lease, compare-and-swap), the watch, the network,
-//! time, processes that are paused or killed, people who edit Leases. Left out, and tried elsewhere: how an
-//! exchange becomes HTTP (`election::guard_tests`), tasks and timers (`election::race_tests`), real processes
-//! (`make faults`).
+//! The model is the world around; the candidates in it are those of production: `ElectorState` decides, `Observation`
+//! says when a claim ends, and `fence::Right` whether a change may be sent. What is modelled: the API server (one
+//! Lease, compare-and-swap), the watch, the network, time, processes that are paused or killed, people who edit
+//! Leases. Left out, and tried elsewhere: how an exchange becomes HTTP (`guard_tests`), tasks and timers
+//! (`race_tests`), real processes (`make faults`).
 //!
 //! Bound: all runs up to a horizon of 3 to 13 steps of a second, with a lease of 3 s, a renew deadline of 2 s and
 //! a retry period of 1 s, and with a budget for what is rare ([`world::Budget`]). `ELECTION_MODEL_MORE=2` moves
-//! every horizon by two steps, for a deeper search: best with `cargo test --release --test election_model`.
-//! Wall clocks are left out because nothing in the model reads them; `election::guard_tests` shows that skew
-//! changes nothing.
+//! every horizon by two steps, for a deeper search: best with
+//! `cargo test --release -p kube-fenced-election --test election_model`.
+//! Wall clocks are left out because nothing in the model reads them; `guard_tests` shows that skew changes nothing.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
