@@ -14,6 +14,8 @@ mod webhooks;
 
 #[cfg(test)]
 mod election_metrics_tests;
+#[cfg(test)]
+mod stop_tests;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the probes and `/debug/leases` say of elections and controllers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -29,7 +23,8 @@ pub(super) struct Report {
     followed: Mutex<Followed>,
     /// What else has to be well before requests may be sent here.
     also: Mutex<Option<Check>>,
-    elector_ended: AtomicBool,
+    /// What ended though nothing told it to.
+    part_ended: Mutex<Option<&'static str>>,
 }
 
 #[derive(Default)]
@@ -45,8 +40,8 @@ impl Report {
         shutdown: CancellationToken,
         lease_duration: Duration,
     ) -> Arc<Self> {
-        let (followed, also, elector_ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { clock, shutdown, lease_duration, followed, also, elector_ended })
+        let (followed, also, part_ended) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { clock, shutdown, lease_duration, followed, also, part_ended })
     }
 
     /// Ready only when `check` says so too.
@@ -64,9 +59,10 @@ impl Report {
         *self.followed.lock() = Followed { statuses, states: Some(states), not_built };
     }
 
-    /// An elector ended though nothing told it to: the process has to be started anew.
-    pub(super) fn elector_ended(&self) {
-        self.elector_ended.store(true, Ordering::Relaxed);
+    /// A part ended though nothing told it to, without which a controller never works again: the process has to be
+    /// started anew.
+    pub(super) fn part_ended(&self, what: &'static str) {
+        self.part_ended.lock().get_or_insert(what);
     }
 
     pub(super) fn probes(report: &Arc<Self>) -> Probes {
@@ -85,8 +81,9 @@ impl Report {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        if self.elector_ended.load(Ordering::Relaxed) && !self.shutdown.is_cancelled() {
-            return Err("an elector has ended".to_owned());
+        let ended = self.part_ended.lock().filter(|_| !self.shutdown.is_cancelled());
+        if let Some(what) = ended {
+            return Err(what.to_owned());
         }
         let now = self.clock.instant();
         match self.statuses().into_iter().find(|it| it.is_stuck(self.lease_duration, now)) {

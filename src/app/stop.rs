@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Waits for a signal, and stops in order and within the budget.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -38,17 +38,9 @@ pub(super) struct Stop {
 
 /// Runs until the first signal, then stops. A second signal ends it at once.
 pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
-    let asked = loop {
-        tokio::select! {
-            asked = signals.next() => break asked,
-            Some((task, ended)) = parts.electors.join_next() => {
-                parts.report.elector_ended();
-                tell(&task, &ended, "elector ended by itself");
-            }
-            Some((task, ended)) = parts.background.join_next() => tell(&task, &ended, "task ended by itself"),
-            Some((task, ended)) = parts.senders.join_next() => tell(&task, &ended, "task ended by itself"),
-            Some((task, ended)) = parts.servers.join_next() => tell(&task, &ended, "server ended by itself"),
-        }
+    let asked = tokio::select! {
+        asked = signals.next() => asked,
+        never = look_after(&parts) => match never {},
     };
     tracing::info!(signal = asked.name(), "Stopping and waiting for leader election runnables");
     parts.shutdown.cancel();
@@ -68,6 +60,26 @@ pub(super) async fn stop(parts: Stop, signals: &mut Signals) -> ExitCode {
                 tracing::error!(timeout = ?parts.timeout, "not everything stopped in time");
                 ExitCode::FAILURE
             }
+        }
+    }
+}
+
+/// Tells, until it is dropped, of every part that ends though nothing told it to.
+pub(super) async fn look_after(parts: &Stop) -> Infallible {
+    loop {
+        tokio::select! {
+            Some((task, ended)) = parts.lives.join_next() => {
+                parts.report.part_ended("the task of a controller has ended");
+                tell(&task, &ended, "controller ended by itself");
+            }
+            Some((task, ended)) = parts.electors.join_next() => {
+                parts.report.part_ended("an elector has ended");
+                tell(&task, &ended, "elector ended by itself");
+            }
+            Some((task, ended)) = parts.background.join_next() => tell(&task, &ended, "task ended by itself"),
+            Some((task, ended)) = parts.senders.join_next() => tell(&task, &ended, "task ended by itself"),
+            Some((task, ended)) = parts.servers.join_next() => tell(&task, &ended, "server ended by itself"),
+            else => std::future::pending().await,
         }
     }
 }

@@ -13,6 +13,7 @@ use kube_fenced_election::clock::{Instant, SharedClock};
 #[derive(Debug)]
 pub struct Progress {
     clock: SharedClock,
+    started: Instant,
     facts: Mutex<Facts>,
 }
 
@@ -45,7 +46,7 @@ pub struct Stuck {
 impl Progress {
     /// Starts a term, without loops yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock, facts: Mutex::default() }
+        Self { started: clock.instant(), clock, facts: Mutex::default() }
     }
 
     /// A loop of the term, whose passes may take as long as `longest_pass`.
@@ -71,7 +72,10 @@ impl Progress {
         if let Some(hanging) = facts.loops.iter().find(hangs) {
             return Some(Stuck { reason: "NoPassFinished", what: hanging.label.to_owned() });
         }
-        let (_, watch) = facts.watch_failing.as_ref().filter(|(since, _)| over(*since, patience))?;
+        // A watch that failed before the term began gets its patience anew: the leader that gives way at once wins at
+        // once again, where nobody else is there.
+        let fails = |since: Instant| over(since.max(self.started), patience);
+        let (_, watch) = facts.watch_failing.as_ref().filter(|(since, _)| fails(*since))?;
         Some(Stuck { reason: "WatchFailing", what: watch.clone() })
     }
 }

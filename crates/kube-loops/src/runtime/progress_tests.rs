@@ -82,3 +82,17 @@ async fn watch_that_fails_without_a_break_is_stuck_after_the_patience_and_named(
     progress.watch_health(None);
     assert_eq!(progress.stuck(MINUTE), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn watch_that_failed_before_the_term_gets_its_patience_from_the_start_of_the_term() {
+    let (_, _, clock) = progress();
+    let outage = clock.instant();
+    advance(Duration::from_mins(10)).await;
+    let (progress, ..) = self::progress();
+    progress.watch_health(Some((outage, "pods: connection refused".to_owned())));
+    assert_eq!(progress.stuck(MINUTE), None);
+    advance(Duration::from_secs(59)).await;
+    assert_eq!(progress.stuck(MINUTE), None);
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(reason(&progress), Some("WatchFailing"));
+}
