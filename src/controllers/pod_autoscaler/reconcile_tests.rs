@@ -58,8 +58,8 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
     watched.put(DEPLOYMENTS, deployment(1, ""));
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-    let watches = Watches::new(watched.client(), Arc::clone(&clock), metrics.clone(), true);
-    let stores = Stores::open(&mut Sources::new(&watches), Arc::clone(&clock));
+    let process = Watches::new(watched.client(), Arc::clone(&clock), metrics.clone(), true);
+    let stores = Stores::open(&mut Sources::new(&process), Arc::clone(&clock));
     stores.autoscalers.synced(PATIENCE).await.unwrap();
     for target in stores.targets.iter().filter(|target| target.resource.group == "apps") {
         target.store.synced(PATIENCE).await.unwrap();

@@ -12,8 +12,8 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::metrics::families::{
-    Collector, Desc, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, MetricFamily, Opts, Registry,
+    Collector, Desc, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, MetricFamily, Opts, Registry,
 };
 
 use super::controller::LoopSpec;
@@ -117,25 +117,28 @@ struct QueueGauges {
 type Queues = HashMap<&'static str, Vec<Weak<dyn SampledQueue>>>;
 type Alive = Vec<(&'static str, Vec<Arc<dyn SampledQueue>>)>;
 
+/// Adds a family to a registry.
+fn registered<T: Collector + Clone + 'static>(registry: &Registry, family: T) -> Result<T, Error> {
+    registry.register(Box::new(family.clone())).map(|()| family)
+}
+
 impl RuntimeMetrics {
     /// Adds the families to a registry.
     ///
     /// # Errors
     /// A family of that name is there already: construct this once per registry.
-    pub fn register(registry: &Registry) -> Result<Self, crate::metrics::families::Error> {
+    pub fn register(registry: &Registry) -> Result<Self, Error> {
         let by_loop = ["controller"].as_slice();
         let by_queue = ["name", "controller"].as_slice();
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels)
-                .and_then(|family| registry.register(Box::new(family.clone())).map(|()| family))
+            IntCounterVec::new(Opts::new(name, help), labels).and_then(|family| registered(registry, family))
         };
         let gauge = |name: &str, help: &str| {
-            IntGaugeVec::new(Opts::new(name, help), by_loop)
-                .and_then(|family| registry.register(Box::new(family.clone())).map(|()| family))
+            IntGaugeVec::new(Opts::new(name, help), by_loop).and_then(|family| registered(registry, family))
         };
         let histogram = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| {
             HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)
-                .and_then(|family| registry.register(Box::new(family.clone())).map(|()| family))
+                .and_then(|family| registered(registry, family))
         };
         let gauges = QueueGauges::new()?;
         registry.register(Box::new(gauges.clone()))?;
@@ -324,7 +327,7 @@ impl MalformedCount {
 }
 
 impl QueueGauges {
-    fn new() -> Result<Self, crate::metrics::families::Error> {
+    fn new() -> Result<Self, Error> {
         let labels = &["name", "controller"];
         Ok(Self {
             depth: IntGaugeVec::new(Opts::new("workqueue_depth", "Current depth of workqueue"), labels)?,

@@ -88,7 +88,7 @@ async fn watch_that_failed_before_the_term_gets_its_patience_from_the_start_of_t
     let (_, _, clock) = progress();
     let outage = clock.instant();
     advance(Duration::from_mins(10)).await;
-    let (progress, ..) = self::progress();
+    let progress = Progress::new(clock);
     progress.watch_health(Some((outage, "pods: connection refused".to_owned())));
     assert_eq!(progress.stuck(MINUTE), None);
     advance(Duration::from_secs(59)).await;
