@@ -141,8 +141,11 @@ fn records_hash(
     let is_current = |pod: &PodSeen, standing: &Standing<'_>| match standing {
         Standing::Serving | Standing::Unreachable(_) => true,
         Standing::Due { reload } => !reload,
-        // A load of another version that is under way may still come to its end.
-        Standing::Waiting => pod.engine.loading.as_deref() == Some(want) && !pod.has_it(),
+        // A load of another version that is under way may still come to its end. And as long as the engine does
+        // not say that it has none, an older version may still be there, to be replaced by this load.
+        Standing::Waiting => {
+            pod.engine.loading.as_deref() == Some(want) && pod.engine.listed == Listed::Known(false)
+        }
         Standing::Failed(_) => pod.engine.listed == Listed::Known(false),
     };
     let is_kept = |pod: &PodSeen| keep.iter().any(|kept| kept.facts.uid == pod.facts.uid);

@@ -2,7 +2,7 @@
 //! Whatever happens, in whatever order: the end is the same, and the end is quiet.
 
 use jiff::SignedDuration;
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestCaseError};
 use serde_json::json;
 
 use super::{
@@ -103,6 +103,56 @@ fn world(policy: SchedulerPolicy) -> World {
     world
 }
 
+/// Lets this happen, heals the world, and checks that the adapter serves its spec, and that nothing more is
+/// done.
+fn serves_after(history: &[Happens], fills: bool) -> Result<(), TestCaseError> {
+    let policy = if fills { SchedulerPolicy::BinPack } else { SchedulerPolicy::LeastAdapters };
+    let mut world = world(policy);
+    for happens in history {
+        apply(&mut world, happens);
+    }
+    let since = world.now() - SignedDuration::from_secs(60);
+    for pod in PODS {
+        world.change_pod(pod, |pod| {
+            (pod.ready_since, pod.leaving) = (Some(since), false);
+            pod.labels.insert("app".into(), "base".into());
+        });
+        let engine = world.engine(pod);
+        (engine.refuses, engine.unreachable, engine.slow) = (None, false, false);
+    }
+    world.release_held();
+    world.run(320);
+    let status = world.status("sql");
+    let one = world.adapters["sql"].adapter.spec.replicas.is_some();
+    prop_assert_eq!(&status.phase, "Running");
+    prop_assert_eq!(status.instances.len(), if one { 1 } else { 4 });
+    let url = world.adapters["sql"].adapter.spec.artifact_url.clone();
+    for pod in &status.instances {
+        let loaded = world.engines[pod].models.get("sql").cloned();
+        prop_assert!(loaded.is_some());
+        if !world.untold.contains(pod) {
+            prop_assert_eq!(loaded.as_ref(), Some(&url), "on {}", pod);
+        }
+    }
+    let before = (world.writes, world.calls.len(), world.events.len());
+    world.run(60);
+    prop_assert_eq!((world.writes, world.calls.len(), world.events.len()), before);
+    Ok(())
+}
+
+#[test]
+fn no_version_is_recorded_while_another_one_may_be_loaded() {
+    use Happens::{Artifact, Calls, Pass, Replicas, TakeOver};
+    // While the first version was being loaded.
+    let loading = vec![Pass, Calls, Pass, Artifact(0), Pass, Calls, TakeOver];
+    // While the first version was loaded, about to be replaced, and what its engine lists was forgotten.
+    let asked =
+        [Pass, Calls, Pass, Calls, Artifact(0), TakeOver, Pass, Calls, Pass, Replicas(true), Pass, TakeOver];
+    for history in [loading, asked.to_vec()] {
+        serves_after(&history, false).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -111,37 +161,7 @@ proptest! {
         history in proptest::collection::vec(happens(), 0..40),
         fills in any::<bool>(),
     ) {
-        let policy = if fills { SchedulerPolicy::BinPack } else { SchedulerPolicy::LeastAdapters };
-        let mut world = world(policy);
-        for happens in &history {
-            apply(&mut world, happens);
-        }
-        let since = world.now() - SignedDuration::from_secs(60);
-        for pod in PODS {
-            world.change_pod(pod, |pod| {
-                (pod.ready_since, pod.leaving) = (Some(since), false);
-                pod.labels.insert("app".into(), "base".into());
-            });
-            let engine = world.engine(pod);
-            (engine.refuses, engine.unreachable, engine.slow) = (None, false, false);
-        }
-        world.release_held();
-        world.run(320);
-        let status = world.status("sql");
-        let one = world.adapters["sql"].adapter.spec.replicas.is_some();
-        prop_assert_eq!(&status.phase, "Running");
-        prop_assert_eq!(status.instances.len(), if one { 1 } else { 4 });
-        let url = world.adapters["sql"].adapter.spec.artifact_url.clone();
-        for pod in &status.instances {
-            let loaded = world.engines[pod].models.get("sql").cloned();
-            prop_assert!(loaded.is_some());
-            if !world.untold.contains(pod) {
-                prop_assert_eq!(loaded.as_ref(), Some(&url), "on {}", pod);
-            }
-        }
-        let before = (world.writes, world.calls.len(), world.events.len());
-        world.run(60);
-        prop_assert_eq!((world.writes, world.calls.len(), world.events.len()), before);
+        serves_after(&history, fills)?;
     }
 
     #[test]
