@@ -21,7 +21,7 @@
 use super::{
     limits::Limits,
     order::{lower_index_first, set_in_class, set_rollout, set_scale_in},
-    pool::{PoolStep, Surplus, scale_in, sorted, walk},
+    pool::{PoolStep, RevisionStep, Surplus, scale_in, sorted, walk},
     replica::{Counts, Replica, Revision},
 };
 
@@ -57,24 +57,6 @@ pub struct Partition<'a> {
     limits: Limits,
 }
 
-/// What scaling does under a partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PartitionStep<'a> {
-    /// To delete, in this order.
-    pub delete: Vec<&'a Replica>,
-    /// How many to create from the current template.
-    pub create_current: usize,
-    /// How many to create from the wanted template.
-    pub create_update: usize,
-}
-
-impl PartitionStep<'_> {
-    /// Whether the pass does nothing.
-    pub fn is_empty(&self) -> bool {
-        self.delete.is_empty() && self.create_current == 0 && self.create_update == 0
-    }
-}
-
 impl<'a> Partition<'a> {
     /// The partition of these replicas. `wanted`: N; pass 0 when current and update revision are the same.
     pub fn of(replicas: &'a [Replica], limits: Limits, wanted: usize) -> Self {
@@ -106,7 +88,7 @@ impl<'a> Partition<'a> {
     }
 
     /// Brings the number of active replicas to the desired one; also while paused.
-    pub fn scale(&self) -> PartitionStep<'a> {
+    pub fn scale(&self) -> RevisionStep<'a> {
         let counts = Counts::of(self.replicas);
         let missing = self.limits.desired.saturating_sub(counts.active).min(self.limits.room(counts.live()));
         let at_current = self
@@ -117,7 +99,7 @@ impl<'a> Partition<'a> {
         let create_current = missing.min(lost);
         let excess = counts.active.saturating_sub(self.limits.desired);
         let delete = scale_in(self.scale_in_order(counts), excess, counts, self.limits, Surplus::SparesReady);
-        PartitionStep { delete, create_current, create_update: missing - create_current }
+        RevisionStep { delete, create_current, create_update: missing - create_current }
     }
 
     fn scale_in_order(&self, counts: Counts) -> Vec<&'a Replica> {

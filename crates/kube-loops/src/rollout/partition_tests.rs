@@ -6,6 +6,7 @@ use super::{
     limits::Limits,
     ordinals::lowest_free,
     partition::*,
+    pool::RevisionStep,
     replica::{Counts, Life, Replica, Revision},
     replica_cases::{World, any_replicas, cases, replica},
 };
@@ -134,7 +135,7 @@ fn pass(world: &mut World, limits: Limits, wanted: usize) -> bool {
         let roll = partition.roll();
         let held = |replica: &&&Replica| partition.held.contains(*replica);
         assert_eq!(roll.delete.iter().filter(held).count(), 0, "a rollout touches no held one: {before:?}");
-        step = PartitionStep { delete: roll.delete, create_current: 0, create_update: roll.create };
+        step = RevisionStep { delete: roll.delete, create_current: 0, create_update: roll.create };
     }
     let counts = Counts::of(&before);
     let created = step.create_current + step.create_update;

@@ -46,6 +46,24 @@ impl PoolStep<'_> {
     }
 }
 
+/// What scaling does to replicas of two revisions, in a rollout that is paused or stops half-way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RevisionStep<'a> {
+    /// To delete, in this order.
+    pub delete: Vec<&'a Replica>,
+    /// How many to create from the current template.
+    pub create_current: usize,
+    /// How many to create from the wanted template.
+    pub create_update: usize,
+}
+
+impl RevisionStep<'_> {
+    /// Whether the pass does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.delete.is_empty() && self.create_current == 0 && self.create_update == 0
+    }
+}
+
 /// What scaling in does when the walk ends at a ready replica that may not be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surplus {

@@ -4,7 +4,7 @@
 use super::{
     limits::Limits,
     order::set_in_class,
-    pool::sorted,
+    pool::{RevisionStep, sorted},
     replica::{Counts, Replica},
 };
 
@@ -28,27 +28,16 @@ fn rounded(numerator: usize, denominator: usize) -> usize {
     numerator.saturating_mul(2).saturating_add(denominator) / denominator.saturating_mul(2).max(1)
 }
 
-/// What scaling does while a rollout is paused between two revisions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PausedStep<'a> {
-    /// To delete, in this order.
-    pub delete: Vec<&'a Replica>,
-    /// How many to create from the current template.
-    pub create_current: usize,
-    /// How many to create from the wanted template.
-    pub create_update: usize,
-}
-
 /// Scales a set whose rollout is paused between two revisions, by the live numbers of each.
 ///
 /// Out: both revisions up to their share; no surge is asked for, because terminating ones of a paused set
 /// are not about to be replaced. In: replicas that are not ready first; when those are not enough, all of
 /// them and ready ones of both revisions down to their share.
-pub fn scale_paused(replicas: &[Replica], desired: usize) -> PausedStep<'_> {
+pub fn scale_paused(replicas: &[Replica], desired: usize) -> RevisionStep<'_> {
     let counts = Counts::of(replicas);
     if counts.active < desired {
         let (current, update) = split(desired, counts.outdated(), counts.updated);
-        return PausedStep {
+        return RevisionStep {
             delete: Vec::new(),
             create_current: current.saturating_sub(counts.outdated()),
             create_update: update.saturating_sub(counts.updated),
@@ -69,7 +58,7 @@ pub fn scale_paused(replicas: &[Replica], desired: usize) -> PausedStep<'_> {
         delete.extend(first(outdated, keep_outdated));
         delete.extend(first(updated, keep_updated));
     }
-    PausedStep { delete, ..PausedStep::default() }
+    RevisionStep { delete, ..RevisionStep::default() }
 }
 
 /// One of several sets of one owner that have replicas, as its status says.
