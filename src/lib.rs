@@ -22,7 +22,7 @@
 //! | 4 host | `manager` | concrete controllers: it sees `dyn Controller` and `Card` |
 //! | 5 wiring | `app` `cli` | logic |
 //!
-//! Everything is private to the package but [`run`] and [`crds`]; with the feature `testkit` also what tests of the
+//! Everything is private to the package but [`run`]; with the feature `testkit` also what tests of the
 //! built binary compare it with.
 //!
 //! # Words

@@ -176,7 +176,7 @@ fn said(error: &kube::Error) -> String {
     }
 }
 
-/// A child as [`Expectations`] want to see it.
+/// A child as expectations want to see it.
 fn shown(hpa: &HorizontalPodAutoscaler) -> Seen<'_> {
     Seen {
         name: hpa.name(),
