@@ -76,7 +76,7 @@ fn paused_set_gives_up_what_is_not_ready_first() {
 /// The examples of the reference.
 #[test]
 fn sets_are_scaled_as_a_deployment_scales_them() {
-    let table: [Row<'_>; 7] = [
+    let table: [Row<'_>; 8] = [
         (&[(8, Some(13)), (5, Some(13))], 20, 3, 13, &[14, 9]),
         (&[(8, Some(13)), (5, Some(13))], 5, 3, 13, &[5, 3]),
         (&[(8, Some(13)), (5, Some(13))], 0, 3, 13, &[0, 0]),
@@ -84,6 +84,7 @@ fn sets_are_scaled_as_a_deployment_scales_them() {
         (&[(8, None), (5, None)], 20, 3, 13, &[14, 9]),
         (&[(8, Some(0)), (5, None)], 20, 3, 0, &[14, 9]),
         (&[(2, Some(3)), (1, Some(3))], 3, 1, 3, &[3, 1]),
+        (&[(3, Some(6)), (3, Some(6))], 9, 0, 6, &[5, 4]),
     ];
     for (sizes, desired, surge, status, expected) in table {
         let limits = Limits { desired, surge, unavailable: 0 };
