@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which kinds the API server serves. Discovery is open to every service account.
 
-use std::{collections::HashMap, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use http::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResource, APIResourceList};
 use kube::{Client, core::ApiResource};
+use lru::LruCache;
 use parking_lot::Mutex;
 
+use crate::k8s::names::is_dns1123_subdomain;
 use kube_fenced_election::clock::{Instant, SharedClock};
 
 /// How long an answer that names a kind is believed.
 const FOUND: Duration = Duration::from_mins(5);
 /// How long an answer that lacks it is believed.
 const MISSING: Duration = Duration::from_secs(10);
+/// Kinds that are remembered; beyond, the one that was not asked for the longest time is asked for anew.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Longest name of a kind, in bytes.
+const LONGEST_KIND: usize = 63;
 /// Bound of one request.
 const REQUEST: Duration = Duration::from_secs(10);
 
@@ -54,7 +60,8 @@ type Known = (Instant, Vec<Mapping>);
 pub struct Discovery {
     client: ClientBox,
     clock: SharedClock,
-    mappings: Mutex<HashMap<(String, String), Known>>,
+    /// By group and kind, as users name them.
+    mappings: Mutex<LruCache<(String, String), Known>>,
 }
 
 #[derive(Clone)]
@@ -69,7 +76,7 @@ impl std::fmt::Debug for ClientBox {
 impl Discovery {
     /// Asks with `client`.
     pub fn new(client: Client, clock: SharedClock) -> Self {
-        Self { client: ClientBox(client), clock, mappings: Mutex::new(HashMap::new()) }
+        Self { client: ClientBox(client), clock, mappings: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
     /// Whether the API server serves the resource `plural` of `group/version` now; asks each time.
@@ -87,6 +94,9 @@ impl Discovery {
     /// # Errors
     /// [`DiscoveryError`]: it cannot be told; ask again later.
     pub async fn mappings(&self, group: &str, kind: &str) -> Result<Vec<Mapping>, DiscoveryError> {
+        if !may_exist(group, kind) {
+            return Ok(Vec::new());
+        }
         let key = (group.to_owned(), kind.to_owned());
         let now = self.clock.instant();
         if let Some((until, known)) = self.mappings.lock().get(&key)
@@ -102,13 +112,19 @@ impl Discovery {
             found.extend(wanted.map(|it| mapping(group, &version, &it)));
         }
         let believed = if found.is_empty() { MISSING } else { FOUND };
-        self.mappings.lock().insert(key, (now + believed, found.clone()));
+        self.mappings.lock().put(key, (now + believed, found.clone()));
         Ok(found)
     }
 
     /// Forgets what is known of a kind: an object of it answered 404 for its resource.
     pub fn forget(&self, group: &str, kind: &str) {
-        self.mappings.lock().remove(&(group.to_owned(), kind.to_owned()));
+        self.mappings.lock().pop(&(group.to_owned(), kind.to_owned()));
+    }
+
+    /// Kinds that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.mappings.lock().len()
     }
 
     /// Versions of a group, the preferred one first.
@@ -135,6 +151,14 @@ impl Discovery {
             Ok(Err(error)) => Err(ask(error)),
         }
     }
+}
+
+/// Whether the API server can have a kind of this name: nobody has to be asked for others, nor are they remembered.
+fn may_exist(group: &str, kind: &str) -> bool {
+    let named = kind.len() <= LONGEST_KIND && kind.starts_with(|c: char| c.is_ascii_alphabetic());
+    named
+        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && (group.is_empty() || is_dns1123_subdomain(group))
 }
 
 fn path_of(group: &str, version: Option<&str>) -> String {

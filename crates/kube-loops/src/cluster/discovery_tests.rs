@@ -84,3 +84,22 @@ async fn a_missing_kind_is_asked_for_again_after_ten_seconds() {
     discovery.mappings("b.io", "Thing").await.expect("an answer");
     assert!(asked.load(Ordering::SeqCst) > first);
 }
+
+// scenario: hardening 15
+#[tokio::test]
+async fn ten_thousand_kinds_that_users_name_are_not_all_remembered() {
+    let (discovery, asked) = discovery();
+    for number in 0..10_000 {
+        assert_eq!(discovery.mappings("a.io", &format!("Kind{number}")).await.unwrap(), []);
+    }
+    assert_eq!(discovery.remembered(), 4096);
+    // What no API server can have is neither asked for nor remembered.
+    asked.store(0, Ordering::SeqCst);
+    let long = "K".repeat(64);
+    for (group, kind) in
+        [("a.io", long.as_str()), ("a.io", "Thing/../x"), ("a.io", ""), ("A_B", "Thing"), ("", "é")]
+    {
+        assert_eq!(discovery.mappings(group, kind).await.unwrap(), [], "{group}/{kind}");
+    }
+    assert_eq!((asked.load(Ordering::SeqCst), discovery.remembered()), (0, 4096));
+}

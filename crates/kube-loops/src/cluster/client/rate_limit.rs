@@ -4,7 +4,11 @@
 //! Leases are exempt on every client: a queue of other writes must not cost leadership. Whoever has to
 //! wait for a kind waits in line.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use governor::{
@@ -14,6 +18,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use http::{Request, Uri};
+use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
@@ -29,6 +34,10 @@ const DEFAULT_QPS: f32 = 5.0;
 const DEFAULT_BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const SLOWEST_SECONDS: f32 = 3600.0;
 const LARGEST_BURST: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
+/// Kinds with a bucket of their own; beyond, the one that was not asked for the longest time begins with a full one.
+const BUCKETS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Longest name of a kind, in bytes; all longer ones share a bucket.
+const LONGEST_KIND: usize = 253;
 
 /// The process's clock in governor's terms.
 #[derive(Debug, Clone)]
@@ -56,7 +65,8 @@ pub(super) struct RateLimit(Arc<Shared>);
 struct Shared {
     quota: Quota,
     clock: Monotonic,
-    buckets: Mutex<HashMap<String, Arc<Bucket>>>,
+    /// Some kinds are named by users, as targets of an autoscaler.
+    buckets: Mutex<LruCache<String, Arc<Bucket>>>,
 }
 
 impl RateLimit {
@@ -70,7 +80,8 @@ impl RateLimit {
         let period = Duration::from_secs_f32(qps.recip().min(SLOWEST_SECONDS));
         let burst = NonZeroU32::new(burst).unwrap_or(DEFAULT_BURST).min(LARGEST_BURST);
         let quota = Quota::with_period(period)?.allow_burst(burst);
-        Some(Self(Arc::new(Shared { quota, clock: Monotonic(clock), buckets: Mutex::default() })))
+        let buckets = Mutex::new(LruCache::new(BUCKETS));
+        Some(Self(Arc::new(Shared { quota, clock: Monotonic(clock), buckets })))
     }
 
     /// Resolves when a request to this address may go. Dropping it gives the place in line up.
@@ -95,7 +106,14 @@ impl RateLimit {
             let limiter = Limiter::direct_with_clock(shared.quota, shared.clock.clone());
             Arc::new(Bucket { limiter, line: Semaphore::new(1) })
         };
-        Arc::clone(shared.buckets.lock().entry(kind).or_insert_with(create))
+        let kind = if kind.len() > LONGEST_KIND { String::new() } else { kind };
+        Arc::clone(shared.buckets.lock().get_or_insert(kind, create))
+    }
+
+    /// Kinds that have a bucket.
+    #[cfg(test)]
+    pub(super) fn buckets(&self) -> usize {
+        self.0.buckets.lock().len()
     }
 }
 
