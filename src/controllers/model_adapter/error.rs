@@ -32,14 +32,6 @@ pub(super) enum Error {
 impl Failure for Error {
     fn retry(&self) -> Retry {
         let (Self::Status(error) | Self::Step { source: error, .. }) = self;
-        match error {
-            WriteError::NotLeading(_) => Retry::TermOver,
-            WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Retry::Soon,
-            // Refused for what it is: another spec, another role, another cluster may change that.
-            WriteError::Invalid { .. } | WriteError::NotFound { .. } | WriteError::Forbidden { .. } => {
-                Retry::After(REFUSED)
-            }
-            WriteError::Other { .. } => Retry::Backoff,
-        }
+        Retry::of_write(error, REFUSED)
     }
 }

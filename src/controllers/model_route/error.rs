@@ -34,14 +34,10 @@ impl Error {
 
 impl Failure for Error {
     fn retry(&self) -> Retry {
-        match &self.source {
-            WriteError::NotLeading(_) => Retry::TermOver,
-            // Somebody was faster: the store will show it.
-            WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Retry::Soon,
-            WriteError::NotFound { .. }
-            | WriteError::Forbidden { .. }
-            | WriteError::Invalid { .. }
-            | WriteError::Other { .. } => Retry::After(wait(self.before)),
+        let wait = wait(self.before);
+        match Retry::of_write(&self.source, wait) {
+            Retry::Backoff => Retry::After(wait),
+            other @ (Retry::Soon | Retry::After(_) | Retry::OnChange | Retry::TermOver) => other,
         }
     }
 }

@@ -55,21 +55,8 @@ impl Error {
 impl Failure for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::Status(error) | Self::Step { source: error, .. } => retry_of(error),
+            Self::Status(error) | Self::Step { source: error, .. } => Retry::of_write(error, REFUSED),
             Self::Trouble { cure, .. } => Retry::After(*cure),
         }
-    }
-}
-
-/// When a failed write is worth another try.
-fn retry_of(error: &WriteError) -> Retry {
-    match error {
-        WriteError::NotLeading(_) => Retry::TermOver,
-        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Retry::Soon,
-        // Refused for what it is: another spec, another role, another cluster may change that.
-        WriteError::Invalid { .. } | WriteError::NotFound { .. } | WriteError::Forbidden { .. } => {
-            Retry::After(REFUSED)
-        }
-        WriteError::Other { .. } => Retry::Backoff,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use crate::cluster::{events::Recorder, writer::Writer};
+use crate::cluster::{error::WriteError, events::Recorder, writer::Writer};
 use kube_fenced_election::clock::Timestamp;
 
 /// Key of an object in a queue. Sorted by namespace, then name.
@@ -66,6 +66,22 @@ pub enum Retry {
     OnChange,
     /// The term is over: dropped, not counted.
     TermOver,
+}
+
+impl Retry {
+    /// When a failed write is worth another try; `refused`: wait after one that was refused for what it is, which
+    /// another spec, another role or another cluster may change.
+    pub fn of_write(error: &WriteError, refused: Duration) -> Self {
+        match error {
+            WriteError::NotLeading(_) => Self::TermOver,
+            // Somebody was faster: the store will show it.
+            WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Self::Soon,
+            WriteError::Invalid { .. } | WriteError::NotFound { .. } | WriteError::Forbidden { .. } => {
+                Self::After(refused)
+            }
+            WriteError::Other { .. } => Self::Backoff,
+        }
+    }
 }
 
 /// An error of a pass that says by itself when to come back.
