@@ -17,7 +17,7 @@ use super::{controller::Term, watches::Read};
 const PERIOD: Duration = Duration::from_secs(5);
 /// How often the API server is asked whether it answers reads.
 const PROBE_PERIOD: Duration = Duration::from_secs(15);
-/// Each store is asked once in this many rounds; one that did not answer, in each.
+/// Each store is asked once in this many rounds; the first one, and one that did not answer, in each.
 const ROUNDS: usize = 4;
 
 /// The watch that has failed for the longest time without a break: since when, its kind and why. `None`: none
@@ -67,8 +67,7 @@ impl<'a> Health<'a> {
         loop {
             let asked = self.term.clock.instant();
             let due = self.reads.iter().enumerate().filter(|(place, _)| {
-                place % ROUNDS == round % ROUNDS.min(self.reads.len().max(1))
-                    || self.silent.lock().contains_key(place)
+                *place == 0 || place % ROUNDS == round % ROUNDS || self.silent.lock().contains_key(place)
             });
             futures::future::join_all(due.map(|(place, read)| self.ask(place, read, asked))).await;
             round = round.wrapping_add(1);
