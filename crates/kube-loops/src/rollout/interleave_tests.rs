@@ -198,7 +198,6 @@ impl Pair {
 proptest! {
     #![proptest_config(cases(500))]
 
-    // scenario: role-set-and-pod-set 73
     #[test]
     fn skew_holds_and_the_rollout_ends(
         first in 1_usize..=8, second in 1_usize..=8,

@@ -53,7 +53,6 @@ async fn finished_passes_are_proof_for_as_long_as_they_come() {
     assert_eq!(reason(&progress), None, "nothing waits");
 }
 
-// scenario: hardening 12
 #[tokio::test(start_paused = true)]
 async fn loop_that_works_hides_none_that_hangs() {
     let (progress, sets, _) = progress();

@@ -289,7 +289,6 @@ proptest! {
     }
 }
 
-// scenario: hardening 11
 #[test]
 fn list_after_a_restore_counts_although_it_is_older_and_so_do_the_events_that_follow() {
     let mut contents = Contents::new();
