@@ -26,7 +26,7 @@ use super::{
     placements::Placements,
     plan::{plan, plan_base, plan_mark},
     settings::{ModelAdapterSettings, SchedulerPolicy},
-    snapshot::{ChildSeen, ServiceContent, SliceContent, Snapshot},
+    snapshot::{ChildSeen, Listed, PodSeen, ServiceContent, SliceContent, Snapshot},
     source::Source,
     status::conclude,
     steps::{EventDraft, Plan, Step},
@@ -77,6 +77,10 @@ pub(super) struct World {
     /// Pods that could not be asked for their version of an adapter, which was another one, when the new one was
     /// recorded: a later term cannot tell.
     pub(super) untold: BTreeSet<String>,
+    /// Pods on which this term has loaded an adapter.
+    loaded: BTreeSet<String>,
+    /// Pods like those of `untold`, of which the present term still knows.
+    passed_over: BTreeSet<String>,
     /// Loads that slow engines hold.
     held: Vec<(u64, Arc<Order>)>,
 }
@@ -100,6 +104,8 @@ impl World {
             begin: SystemClock.instant(),
             passed: Duration::ZERO,
             untold: BTreeSet::new(),
+            loaded: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
             held: Vec::new(),
         }
     }
@@ -173,6 +179,8 @@ impl World {
     pub(super) fn take_over(&mut self) {
         (self.ledger, self.placements) = (Ledger::default(), Placements::default());
         self.held.clear();
+        self.loaded.clear();
+        self.untold.append(&mut self.passed_over);
         for stored in self.adapters.values_mut() {
             stored.memory = Memory::default();
         }
@@ -277,7 +285,7 @@ impl World {
             .collect();
         self.ledger.watch(&key, origins, self.instant());
         for step in plan.steps.clone() {
-            self.carry_out(name, step);
+            self.carry_out(name, &seen, step);
         }
         if !self.adapters.contains_key(name) {
             return plan;
@@ -294,7 +302,7 @@ impl World {
         plan
     }
 
-    fn carry_out(&mut self, name: &str, step: Step) {
+    fn carry_out(&mut self, name: &str, seen: &Snapshot, step: Step) {
         let stored = self.adapters.get_mut(name).unwrap();
         let ours = |uid: &str| Box::<str>::from(uid);
         match step {
@@ -302,10 +310,18 @@ impl World {
             Step::Unload { pod } => self.order(name, &pod, What::Unload),
             Step::RecordHash { hash } => {
                 let url = &stored.adapter.spec.artifact_url;
-                let is_other = |engine: &Engine| engine.models.get(name).is_some_and(|loaded| loaded != url);
-                let unasked =
-                    self.engines.iter().filter(|(_, engine)| engine.unreachable && is_other(engine));
-                self.untold.extend(unasked.map(|(pod, _)| pod.clone()));
+                let is_other = |pod: &str| {
+                    let loaded = self.engines.get(pod).and_then(|engine| engine.models.get(name));
+                    loaded.is_some_and(|loaded| loaded != url)
+                };
+                let said = |pod: &&PodSeen| matches!(pod.engine.listed, Listed::Known(_));
+                let asked: BTreeSet<&str> = seen.pods.iter().filter(said).map(PodSeen::name).collect();
+                let unasked = self.engines.keys().filter(|pod| !asked.contains(pod.as_str()));
+                for pod in unasked.filter(|pod| is_other(pod)) {
+                    // Of an engine that it loaded, a term knows the version without asking; the next one does not.
+                    let known = self.loaded.contains(pod);
+                    if known { &mut self.passed_over } else { &mut self.untold }.insert(pod.clone());
+                }
                 let annotations = stored.adapter.metadata.annotations.get_or_insert_default();
                 annotations.insert("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash.to_string());
                 self.writes += 1;
@@ -430,7 +446,7 @@ impl World {
                         self.calls.push((pod.clone(), "unload", String::new()));
                         engine.models.remove(&name);
                     }
-                    self.calls.push((pod, "load", source.url.clone()));
+                    self.calls.push((pod.clone(), "load", source.url.clone()));
                     match &engine.refuses {
                         Some((kind, text)) => refused(*kind, text, true),
                         None if engine.models.contains_key(&name) => {
@@ -439,6 +455,7 @@ impl World {
                         None if engine.lies => Ended::Well,
                         None => {
                             engine.models.insert(name, source.url.clone());
+                            self.loaded.insert(pod);
                             Ended::Well
                         }
                     }
