@@ -32,7 +32,7 @@ const WARN_FROM: u32 = 5;
 
 /// How a pass ended.
 #[derive(Debug)]
-pub(super) enum Ended<E> {
+pub(super) enum PassEnd<E> {
     /// With an answer.
     Answered(Result<Outcome, E>),
     /// By a panic with this message.
@@ -43,69 +43,71 @@ pub(super) enum Ended<E> {
 
 /// What happens to the key of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing; its back-off starts anew.
-    Rest,
-    /// It comes back after a delay; its back-off starts anew.
-    Again(Duration),
-    /// It comes back after a delay; its back-off stays as it is.
-    RetryAfter(Duration),
-    /// It comes back after its back-off.
-    BackOff,
-    /// Nothing at all.
-    Drop,
+pub(super) enum QueueAction {
+    /// Reset the back-off; wait for a trigger.
+    Forget,
+    /// Reset the back-off; queue the key after a delay.
+    ForgetAndAddAfter(Duration),
+    /// Keep the back-off; queue the key after a delay.
+    AddAfter(Duration),
+    /// Queue the key after its back-off.
+    AddRateLimited,
+    /// The term is over: do not queue the key.
+    DropPass,
 }
 
-/// How loudly a failure is told.
+/// At which level a failure is logged, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(super) enum LogPolicy {
     /// At debug level, each time.
-    Quietly,
+    Debug,
     /// At warn level, each time.
-    Loudly,
+    Warn,
     /// At warn level, once per change of cause.
-    OncePerCause,
+    WarnOnNewCause,
     /// At info level, once per change of cause.
-    AsAdvice,
-    /// At error level: a person must act.
-    AsDefect,
+    InfoOnNewCause,
+    /// At error level, each time: a defect.
+    Error,
 }
 
-/// What follows from the end of a pass; the table of outcomes in one place.
+/// What the worker does after a pass: one table for all outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) next: Next,
+pub(super) struct PassHandling {
+    pub(super) action: QueueAction,
     /// Label of the metrics; `None`: the pass is not counted.
     pub(super) result: Option<PassResult>,
-    pub(super) tell: Tell,
+    pub(super) log: LogPolicy,
     pub(super) terminal: bool,
 }
 
-/// Judges the end of a pass. `attempt`: failures in a row of the key before it.
-pub(super) fn judge<E: Failure>(ended: &Ended<E>, attempt: u32) -> Verdict {
-    let verdict = |next, result, tell| Verdict { next, result: Some(result), tell, terminal: false };
+/// What follows from the end of a pass. `attempt`: failures in a row of the key before it.
+pub(super) fn classify<E: Failure>(ended: &PassEnd<E>, attempt: u32) -> PassHandling {
+    use QueueAction::{AddAfter, AddRateLimited, DropPass, Forget, ForgetAndAddAfter};
+    let handling = |action, result, log| PassHandling { action, result: Some(result), log, terminal: false };
     match ended {
-        Ended::Answered(Ok(Outcome::Done)) => verdict(Next::Rest, PassResult::Success, Tell::Quietly),
-        Ended::Answered(Ok(Outcome::RequeueAfter(delay))) => {
-            verdict(Next::Again(*delay), PassResult::RequeueAfter, Tell::Quietly)
+        PassEnd::Answered(Ok(Outcome::Done)) => handling(Forget, PassResult::Success, LogPolicy::Debug),
+        PassEnd::Answered(Ok(Outcome::RequeueAfter(delay))) => {
+            handling(ForgetAndAddAfter(*delay), PassResult::RequeueAfter, LogPolicy::Debug)
         }
-        Ended::Answered(Err(error)) => match error.retry() {
+        PassEnd::Answered(Err(error)) => match error.retry() {
             Retry::Soon => {
                 let often = attempt.saturating_add(1) >= WARN_FROM;
-                let tell = if often { Tell::Loudly } else { Tell::Quietly };
-                verdict(Next::BackOff, PassResult::Requeue, tell)
+                let log = if often { LogPolicy::Warn } else { LogPolicy::Debug };
+                handling(AddRateLimited, PassResult::Requeue, log)
             }
-            Retry::Backoff => verdict(Next::BackOff, PassResult::Error, Tell::OncePerCause),
-            Retry::After(delay) => verdict(Next::RetryAfter(delay), PassResult::Error, Tell::OncePerCause),
-            Retry::OnChange => {
-                Verdict { terminal: true, ..verdict(Next::Rest, PassResult::Error, Tell::AsAdvice) }
-            }
+            Retry::Backoff => handling(AddRateLimited, PassResult::Error, LogPolicy::WarnOnNewCause),
+            Retry::After(delay) => handling(AddAfter(delay), PassResult::Error, LogPolicy::WarnOnNewCause),
+            Retry::OnChange => PassHandling {
+                terminal: true,
+                ..handling(Forget, PassResult::Error, LogPolicy::InfoOnNewCause)
+            },
             Retry::TermOver => {
-                Verdict { next: Next::Drop, result: None, tell: Tell::Quietly, terminal: false }
+                PassHandling { action: DropPass, result: None, log: LogPolicy::Debug, terminal: false }
             }
         },
-        Ended::Panicked(_) => verdict(Next::BackOff, PassResult::Error, Tell::AsDefect),
-        Ended::TimedOut => verdict(Next::BackOff, PassResult::Error, Tell::OncePerCause),
+        PassEnd::Panicked(_) => handling(AddRateLimited, PassResult::Error, LogPolicy::Error),
+        PassEnd::TimedOut => handling(AddRateLimited, PassResult::Error, LogPolicy::WarnOnNewCause),
     }
 }
 
@@ -122,25 +124,25 @@ pub(super) struct Worker<R> {
     pub(super) clock: SharedClock,
     pub(super) progress: LoopProgress,
     pub(super) metrics: LoopMetrics,
-    pub(super) failing: Mutex<HashMap<Key, Failing>>,
+    pub(super) failures: Mutex<HashMap<Key, FailureRecord>>,
 }
 
 /// What is remembered of a key that fails.
 #[derive(Debug, Default)]
-pub(super) struct Failing {
+pub(super) struct FailureRecord {
     attempts: u32,
     cause: String,
 }
 
 impl<R: Reconciler> Worker<R> {
-    /// Runs passes, at most `at_once` at a time, until `drain` is cancelled and those under way have
+    /// Runs passes, at most `max_concurrent` at a time, until `drain` is cancelled and those under way have
     /// ended.
-    pub(super) async fn run(&self, at_once: usize, drain: &CancellationToken) {
-        let at_once = at_once.max(1);
+    pub(super) async fn run(&self, max_concurrent: usize, drain: &CancellationToken) {
+        let max_concurrent = max_concurrent.max(1);
         info!(
             controller = self.controller,
             r#loop = self.spec.label,
-            worker_count = at_once,
+            worker_count = max_concurrent,
             "Starting workers"
         );
         let mut passes = FuturesUnordered::new();
@@ -151,7 +153,7 @@ impl<R: Reconciler> Worker<R> {
                 // Passes that never wait and come back at once must not keep the thread from what else runs
                 // on it, elections above all.
                 Some(()) = passes.next() => tokio::task::consume_budget().await,
-                taken = self.queue.take(), if passes.len() < at_once => match taken {
+                taken = self.queue.take(), if passes.len() < max_concurrent => match taken {
                     Some(taken) => passes.push(self.pass(taken)),
                     None => break,
                 },
@@ -183,31 +185,31 @@ impl<R: Reconciler> Worker<R> {
     async fn pass_in_span(&self, taken: Taken) {
         let active = self.metrics.active();
         let started = self.clock.instant();
-        let attempt = self.failing.lock().get(taken.key()).map_or(0, |failing| failing.attempts);
-        let ended = self.bounded(taken.key(), attempt).await;
+        let attempt = self.failures.lock().get(taken.key()).map_or(0, |failures| failures.attempts);
+        let ended = self.run_reconciler(taken.key(), attempt).await;
         drop(active);
         let took = self.clock.instant().saturating_duration_since(started);
-        let verdict = judge(&ended, attempt);
-        if let Some(result) = verdict.result {
+        let handling = classify(&ended, attempt);
+        if let Some(result) = handling.result {
             self.metrics.pass_ended(result, took);
         }
-        if verdict.terminal {
+        if handling.terminal {
             self.metrics.terminal();
         }
-        if matches!(ended, Ended::Panicked(_)) {
+        if matches!(ended, PassEnd::Panicked(_)) {
             self.metrics.panicked();
         }
-        self.tell(taken.key(), &ended, verdict, took);
+        self.log_end(taken.key(), &ended, handling, took);
         self.forget_if_gone(taken.key(), &ended);
-        self.requeue(taken.key(), verdict.next);
+        self.requeue(taken.key(), handling.action);
         drop(taken);
-        if !matches!(ended, Ended::TimedOut) {
+        if !matches!(ended, PassEnd::TimedOut) {
             self.progress.pass_finished();
         }
     }
 
     /// The reconciler's pass, bounded by the deadline, with its panics caught.
-    async fn bounded(&self, key: &Key, attempt: u32) -> Ended<R::Error> {
+    async fn run_reconciler(&self, key: &Key, attempt: u32) -> PassEnd<R::Error> {
         let pass = Pass {
             now: self.clock.now(),
             attempt,
@@ -217,29 +219,29 @@ impl<R: Reconciler> Worker<R> {
         // Inside an async block, so that a panic before the first await is caught, too.
         let work = AssertUnwindSafe(async { self.reconciler.reconcile(key, &pass).await }).catch_unwind();
         match tokio::time::timeout(self.spec.longest_pass(), work).await {
-            Ok(Ok(answer)) => Ended::Answered(answer),
-            Ok(Err(panic)) => Ended::Panicked(panic_message(panic.as_ref())),
-            Err(_elapsed) => Ended::TimedOut,
+            Ok(Ok(answer)) => PassEnd::Answered(answer),
+            Ok(Err(panic)) => PassEnd::Panicked(panic_message(panic.as_ref())),
+            Err(_elapsed) => PassEnd::TimedOut,
         }
     }
 
-    fn requeue(&self, key: &Key, next: Next) {
-        match next {
-            Next::Rest | Next::Drop => self.queue.forget(key),
-            Next::Again(delay) => {
+    fn requeue(&self, key: &Key, action: QueueAction) {
+        match action {
+            QueueAction::Forget | QueueAction::DropPass => self.queue.forget(key),
+            QueueAction::ForgetAndAddAfter(delay) => {
                 self.queue.forget(key);
                 self.queue.add_after(key.clone(), delay);
             }
-            Next::RetryAfter(delay) => self.queue.add_after(key.clone(), delay),
-            Next::BackOff => self.queue.add_rate_limited(key.clone()),
+            QueueAction::AddAfter(delay) => self.queue.add_after(key.clone(), delay),
+            QueueAction::AddRateLimited => self.queue.add_rate_limited(key.clone()),
         }
     }
 
-    fn tell(&self, key: &Key, ended: &Ended<R::Error>, verdict: Verdict, took: Duration) {
+    fn log_end(&self, key: &Key, ended: &PassEnd<R::Error>, handling: PassHandling, took: Duration) {
         let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let cause = match ended {
-            Ended::Answered(Ok(outcome)) => {
-                self.failing.lock().remove(key);
+            PassEnd::Answered(Ok(outcome)) => {
+                self.failures.lock().remove(key);
                 let requeue_after_s = match outcome {
                     Outcome::RequeueAfter(delay) => Some(delay.as_secs_f64()),
                     Outcome::Done => None,
@@ -247,41 +249,45 @@ impl<R: Reconciler> Worker<R> {
                 debug!(elapsed_ms, requeue_after_s, "Reconcile successful");
                 return;
             }
-            Ended::Answered(Err(error)) => Chain(error).to_string(),
-            Ended::Panicked(message) => format!("panic: {message} [recovered]"),
-            Ended::TimedOut => "deadline of the pass exceeded".to_owned(),
+            PassEnd::Answered(Err(error)) => Chain(error).to_string(),
+            PassEnd::Panicked(message) => format!("panic: {message} [recovered]"),
+            PassEnd::TimedOut => "deadline of the pass exceeded".to_owned(),
         };
-        if verdict.next == Next::Drop {
-            self.failing.lock().remove(key);
+        if handling.action == QueueAction::DropPass {
+            self.failures.lock().remove(key);
             debug!(elapsed_ms, error = cause, "term is over, pass dropped");
             return;
         }
-        let (attempt, news) = self.note(key, &cause);
-        match verdict.tell {
-            Tell::AsDefect => error!(elapsed_ms, attempt, error = cause, "Reconciler error"),
-            Tell::Loudly => warn!(elapsed_ms, attempt, error = cause, "Reconciler error"),
-            Tell::OncePerCause if news => warn!(elapsed_ms, attempt, error = cause, "Reconciler error"),
-            Tell::AsAdvice if news => info!(elapsed_ms, attempt, error = cause, "Reconciler error"),
-            Tell::OncePerCause | Tell::AsAdvice | Tell::Quietly => {
+        let (attempt, new_cause) = self.record_failure(key, &cause);
+        match handling.log {
+            LogPolicy::Error => error!(elapsed_ms, attempt, error = cause, "Reconciler error"),
+            LogPolicy::Warn => warn!(elapsed_ms, attempt, error = cause, "Reconciler error"),
+            LogPolicy::WarnOnNewCause if new_cause => {
+                warn!(elapsed_ms, attempt, error = cause, "Reconciler error")
+            }
+            LogPolicy::InfoOnNewCause if new_cause => {
+                info!(elapsed_ms, attempt, error = cause, "Reconciler error")
+            }
+            LogPolicy::WarnOnNewCause | LogPolicy::InfoOnNewCause | LogPolicy::Debug => {
                 debug!(elapsed_ms, attempt, error = cause, "Reconciler error");
             }
         }
     }
 
     /// Counts a failure of the key. Yields how many in a row, and whether the cause is a new one.
-    fn note(&self, key: &Key, cause: &str) -> (u32, bool) {
-        let mut failing = self.failing.lock();
-        let known = failing.entry(key.clone()).or_default();
+    fn record_failure(&self, key: &Key, cause: &str) -> (u32, bool) {
+        let mut failures = self.failures.lock();
+        let known = failures.entry(key.clone()).or_default();
         known.attempts = known.attempts.saturating_add(1);
-        let news = known.cause != cause;
-        if news {
+        let new_cause = known.cause != cause;
+        if new_cause {
             cause.clone_into(&mut known.cause);
         }
-        (known.attempts, news)
+        (known.attempts, new_cause)
     }
 
-    fn forget_if_gone(&self, key: &Key, ended: &Ended<R::Error>) {
-        if !matches!(ended, Ended::Answered(_)) || (self.exists)(key) {
+    fn forget_if_gone(&self, key: &Key, ended: &PassEnd<R::Error>) {
+        if !matches!(ended, PassEnd::Answered(_)) || (self.exists)(key) {
             return;
         }
         let forget = AssertUnwindSafe(|| self.reconciler.forget(key));
@@ -290,8 +296,8 @@ impl<R: Reconciler> Worker<R> {
             error!(error = format!("panic: {message} [recovered]"), "forgetting an object failed");
             self.metrics.panicked();
         }
-        if matches!(ended, Ended::Answered(Ok(_))) {
-            self.failing.lock().remove(key);
+        if matches!(ended, PassEnd::Answered(Ok(_))) {
+            self.failures.lock().remove(key);
         }
     }
 }

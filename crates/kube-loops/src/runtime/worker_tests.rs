@@ -21,7 +21,7 @@ use super::{
     progress::Progress,
     queue::Queue,
     reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
-    worker::{Ended, Next, Tell, Worker, judge},
+    worker::{LogPolicy, PassEnd, QueueAction, Worker, classify},
 };
 use kube_fenced_election::clock::{SharedClock, SystemClock};
 
@@ -136,7 +136,7 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
         writer: Writer::new(client),
         recorder,
         metrics: metrics.of(&CARD),
-        failing: Mutex::new(HashMap::new()),
+        failures: Mutex::new(HashMap::new()),
     };
     Bench { worker: Arc::new(worker), queue, log, registry, progress, drain: CancellationToken::new() }
 }
@@ -149,8 +149,8 @@ impl Bench {
     }
 
     /// Runs the workers for some time, then drops them as at the end of a term.
-    async fn run_for(&self, at_once: usize, time: Duration) {
-        tokio::time::timeout(time, self.worker.run(at_once, &self.drain)).await.unwrap_err();
+    async fn run_for(&self, max_concurrent: usize, time: Duration) {
+        tokio::time::timeout(time, self.worker.run(max_concurrent, &self.drain)).await.unwrap_err();
     }
 
     fn passes(&self) -> Vec<(String, u32)> {
@@ -169,46 +169,40 @@ impl Bench {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// End of a pass, failures before it, what follows, name of the row.
-type Row = (Ended<Scripted>, u32, Next, Option<PassResult>, Tell, bool, &'static str);
+type Row = (PassEnd<Scripted>, u32, QueueAction, Option<PassResult>, LogPolicy, bool, &'static str);
 
 #[test]
 fn every_end_of_a_pass_has_its_row() {
+    use LogPolicy as Log;
     use PassResult::{Error, Requeue, RequeueAfter, Success};
+    use QueueAction::{AddAfter, AddRateLimited, DropPass, Forget, ForgetAndAddAfter};
     let five = Duration::from_secs(5);
-    let failed = |retry| Ended::Answered(Err(Scripted(retry)));
+    let failed = |retry| PassEnd::Answered(Err(Scripted(retry)));
     let rows: [Row; 10] = [
-        (Ended::Answered(Ok(Outcome::Done)), 3, Next::Rest, Some(Success), Tell::Quietly, false, "done"),
+        (PassEnd::Answered(Ok(Outcome::Done)), 3, Forget, Some(Success), Log::Debug, false, "done"),
         (
-            Ended::Answered(Ok(Outcome::RequeueAfter(five))),
+            PassEnd::Answered(Ok(Outcome::RequeueAfter(five))),
             0,
-            Next::Again(five),
+            ForgetAndAddAfter(five),
             Some(RequeueAfter),
-            Tell::Quietly,
+            Log::Debug,
             false,
             "requeue after",
         ),
-        (failed(Retry::Soon), 0, Next::BackOff, Some(Requeue), Tell::Quietly, false, "conflict"),
-        (failed(Retry::Soon), 3, Next::BackOff, Some(Requeue), Tell::Quietly, false, "fourth conflict"),
-        (failed(Retry::Soon), 4, Next::BackOff, Some(Requeue), Tell::Loudly, false, "fifth conflict"),
-        (failed(Retry::Backoff), 0, Next::BackOff, Some(Error), Tell::OncePerCause, false, "trouble"),
-        (
-            failed(Retry::After(five)),
-            0,
-            Next::RetryAfter(five),
-            Some(Error),
-            Tell::OncePerCause,
-            false,
-            "paced",
-        ),
-        (failed(Retry::OnChange), 0, Next::Rest, Some(Error), Tell::AsAdvice, true, "wrong spec"),
-        (failed(Retry::TermOver), 0, Next::Drop, None, Tell::Quietly, false, "term over"),
-        (Ended::Panicked("x".into()), 0, Next::BackOff, Some(Error), Tell::AsDefect, false, "panic"),
+        (failed(Retry::Soon), 0, AddRateLimited, Some(Requeue), Log::Debug, false, "conflict"),
+        (failed(Retry::Soon), 3, AddRateLimited, Some(Requeue), Log::Debug, false, "fourth conflict"),
+        (failed(Retry::Soon), 4, AddRateLimited, Some(Requeue), Log::Warn, false, "fifth conflict"),
+        (failed(Retry::Backoff), 0, AddRateLimited, Some(Error), Log::WarnOnNewCause, false, "trouble"),
+        (failed(Retry::After(five)), 0, AddAfter(five), Some(Error), Log::WarnOnNewCause, false, "paced"),
+        (failed(Retry::OnChange), 0, Forget, Some(Error), Log::InfoOnNewCause, true, "wrong spec"),
+        (failed(Retry::TermOver), 0, DropPass, None, Log::Debug, false, "term over"),
+        (PassEnd::Panicked("x".into()), 0, AddRateLimited, Some(Error), Log::Error, false, "panic"),
     ];
-    for (ended, attempt, next, result, tell, terminal, row) in rows {
-        let verdict = judge(&ended, attempt);
+    for (ended, attempt, action, result, log, terminal, row) in rows {
+        let handling = classify(&ended, attempt);
         assert_eq!(
-            (verdict.next, verdict.result, verdict.tell, verdict.terminal),
-            (next, result, tell, terminal),
+            (handling.action, handling.result, handling.log, handling.terminal),
+            (action, result, log, terminal),
             "{row}"
         );
     }

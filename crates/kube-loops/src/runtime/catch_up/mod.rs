@@ -34,7 +34,7 @@ use self::{
 };
 use super::{
     reconciler::Key,
-    watches::{Contents, Inner, Page, Read, Source, Stored, version},
+    watches::{Cache, Inner, Page, Read, Source, Stored, version},
 };
 
 /// How long the watch may take to show what the list shows.
@@ -79,7 +79,7 @@ impl<S: Stored> Lists<S> {
 
     /// See [`super::watches::AnyStore::catch_up`].
     pub(super) async fn catch_up(&self, inner: &Arc<Inner<S>>, optional: bool) {
-        let before = inner.read(|contents| contents.observed().map(str::to_owned));
+        let before = inner.read(|cache| cache.observed().map(str::to_owned));
         let mut behind = loop {
             match self.versions.join(|| self.list_versions()).await {
                 Ok(listed) => {
@@ -87,7 +87,7 @@ impl<S: Stored> Lists<S> {
                     if before.is_some_and(|before| version::before(&listed.version, &before)) {
                         inner.forget_history();
                     }
-                    break inner.read(|contents| CatchUp::of(&listed, contents));
+                    break inner.read(|cache| CatchUp::of(&listed, cache));
                 }
                 Err(ListError::NotServed) if optional => return,
                 Err(error) => failed(inner, error).await,
@@ -98,7 +98,7 @@ impl<S: Stored> Lists<S> {
             let changed = inner.changed().notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            inner.read(|contents| behind.look_again(contents));
+            inner.read(|cache| behind.recheck(cache));
             if behind.is_done() {
                 return;
             }
@@ -174,7 +174,7 @@ impl<S: Stored> Lists<S> {
                 let Page { items, version, next } =
                     source.objects(&client, page).await.map_err(|error| list_error(&error))?;
                 for item in items {
-                    inner.take_in(item, Contents::relist_apply);
+                    inner.apply(item, Cache::relist_apply);
                 }
                 page = next;
                 if page.is_none() {
@@ -196,8 +196,8 @@ struct Relist<'a, S: Stored> {
 
 impl<'a, S: Stored> Relist<'a, S> {
     fn begin(inner: &'a Inner<S>) -> Self {
-        inner.change_all(|contents| {
-            contents.relist_begin();
+        inner.change_all(|cache| {
+            cache.relist_begin();
             Vec::new()
         });
         Self { inner, done: false }
@@ -205,15 +205,15 @@ impl<'a, S: Stored> Relist<'a, S> {
 
     fn done(mut self, version: &str) {
         self.done = true;
-        self.inner.change_all(|contents| contents.relist_done(version));
+        self.inner.change_all(|cache| cache.relist_done(version));
     }
 }
 
 impl<S: Stored> Drop for Relist<'_, S> {
     fn drop(&mut self) {
         if !self.done {
-            self.inner.change_all(|contents| {
-                contents.relist_failed();
+            self.inner.change_all(|cache| {
+                cache.relist_failed();
                 Vec::new()
             });
         }
@@ -236,16 +236,16 @@ fn list_error(error: &kube::Error) -> ListError {
     ListError::Failed(Chain(error).to_string())
 }
 
-impl<S: Stored> View for Contents<S> {
+impl<S: Stored> View for Cache<S> {
     fn version_of(&self, key: &Key) -> Option<&str> {
-        Contents::version_of(self, &key.namespace, &key.name)
+        Cache::version_of(self, &key.namespace, &key.name)
     }
 
     fn versions(&self) -> Box<dyn Iterator<Item = (&str, &str, &str)> + '_> {
-        Box::new(Contents::versions(self))
+        Box::new(Cache::versions(self))
     }
 
     fn observed(&self) -> Option<&str> {
-        Contents::observed(self)
+        Cache::observed(self)
     }
 }

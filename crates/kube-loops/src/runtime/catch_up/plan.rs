@@ -50,7 +50,7 @@ impl CatchUp {
     }
 
     /// Looks again at what was behind; the rest can only have moved forward.
-    pub fn look_again(&mut self, view: &dyn View) {
+    pub fn recheck(&mut self, view: &dyn View) {
         if self.passed(view) {
             self.older.clear();
             self.surplus.clear();

@@ -63,10 +63,10 @@ fn a_watch_that_has_passed_the_list_has_caught_up_whatever_is_missing() {
     let mut catch_up = CatchUp::of(&list, &view);
     assert_eq!(catch_up.behind(), 1);
     view.observed = Some("9".to_owned());
-    catch_up.look_again(&view);
+    catch_up.recheck(&view);
     assert!(!catch_up.is_done());
     view.observed = Some("12".to_owned()); // b came and went
-    catch_up.look_again(&view);
+    catch_up.recheck(&view);
     assert!(catch_up.is_done());
     assert!(CatchUp::of(&list, &view).is_done());
 }
@@ -78,9 +78,9 @@ fn looking_again_settles_what_has_arrived_or_gone() {
     let mut catch_up = CatchUp::of(&list, &view);
     assert_eq!(catch_up.behind(), 3);
     view.objects = objects(&[("a", "8"), ("old", "2")]);
-    catch_up.look_again(&view);
+    catch_up.recheck(&view);
     assert_eq!(catch_up.behind(), 2);
     view.objects = objects(&[("a", "8"), ("b", "15")]);
-    catch_up.look_again(&view);
+    catch_up.recheck(&view);
     assert!(catch_up.is_done());
 }

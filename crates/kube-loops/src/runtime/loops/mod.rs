@@ -199,7 +199,7 @@ impl<L: Loop> AnyLoop for L {
             clock: Arc::clone(&term.clock),
             progress,
             metrics,
-            failing: Mutex::new(HashMap::new()),
+            failures: Mutex::new(HashMap::new()),
         };
         BuiltLoop {
             spec,

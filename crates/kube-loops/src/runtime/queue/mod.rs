@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The queue of a loop for one term: the rules of [`core`] behind a lock, with a clock, a wake-up,
+//! The queue of a loop for one term: the rules of [`work_queue`] behind a lock, with a clock, a wake-up,
 //! the back-off of [`super::backoff`] and the metrics of a Go manager's queue.
 //!
 //! Deliberately absent: priorities, and any memory of what a key's passes did; the worker has that.
 
-pub mod core;
-#[cfg(test)]
-mod core_tests;
 #[cfg(test)]
 mod queue_tests;
+pub mod work_queue;
+#[cfg(test)]
+mod work_queue_tests;
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use kube_fenced_election::clock::SharedClock;
 
-use self::core::{Core, Take};
+use self::work_queue::{Take, WorkQueue};
 use super::{
     backoff::{Backoff, Bucket},
     controller::LoopSpec,
@@ -53,10 +53,10 @@ struct Shared {
 }
 
 struct State {
-    core: Core,
+    work_queue: WorkQueue,
     backoff: Backoff,
     bucket: Bucket,
-    /// What of `core` was told to the metrics and to `progress` already.
+    /// What of `work_queue` was told to the metrics and to `progress` already.
     adds: u64,
     held: usize,
 }
@@ -65,7 +65,8 @@ impl Queue {
     /// An empty queue. `progress` learns whether it holds keys.
     pub fn new(spec: &LoopSpec, clock: SharedClock, metrics: &LoopMetrics, progress: LoopProgress) -> Self {
         let backoff = Backoff::new(spec.backoff_cap);
-        let state = State { core: Core::default(), backoff, bucket: Bucket::default(), adds: 0, held: 0 };
+        let state =
+            State { work_queue: WorkQueue::default(), backoff, bucket: Bucket::default(), adds: 0, held: 0 };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             wake: Notify::new(),
@@ -81,14 +82,14 @@ impl Queue {
     /// The key is due now.
     pub fn add(&self, key: Key) {
         let now = self.0.clock.instant();
-        self.0.change_and_wake(|state| state.core.add(key, now));
+        self.0.change_and_wake(|state| state.work_queue.add(key, now));
     }
 
     /// The key is due after `delay`, or at an earlier moment that it has been given before.
     pub fn add_after(&self, key: Key, delay: Duration) {
         let now = self.0.clock.instant();
         self.0.metrics.retry();
-        self.0.change_and_wake(|state| state.core.add_at(key, now + delay, now));
+        self.0.change_and_wake(|state| state.work_queue.add_at(key, now + delay, now));
     }
 
     /// The key failed: it is due after its own back-off or the loop's bucket, whichever is longer.
@@ -97,7 +98,7 @@ impl Queue {
         self.0.metrics.retry();
         self.0.change_and_wake(|state| {
             let delay = state.backoff.fail(&key).max(state.bucket.reserve(now));
-            state.core.add_at(key, now + delay, now);
+            state.work_queue.add_at(key, now + delay, now);
         });
     }
 
@@ -114,7 +115,7 @@ impl Queue {
             tokio::pin!(woken);
             woken.as_mut().enable();
             let now = self.0.clock.instant();
-            let due = match self.0.change(|state| state.core.take(now)) {
+            let due = match self.0.change(|state| state.work_queue.take(now)) {
                 Take::Key { key, waited } => {
                     self.0.metrics.waited(waited);
                     return Some(Taken { key, queue: self.clone() });
@@ -135,12 +136,12 @@ impl Queue {
 
     /// No key is handed out from now on, and none is taken in.
     pub fn shut_down(&self) {
-        self.0.change_and_wake(|state| state.core.shut_down());
+        self.0.change_and_wake(|state| state.work_queue.shut_down());
     }
 
     /// Keys that wait for a pass; delayed ones do not count.
     pub fn depth(&self) -> usize {
-        self.0.state.lock().core.depth()
+        self.0.state.lock().work_queue.depth()
     }
 
     /// The side that only adds.
@@ -162,7 +163,7 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let result = change(&mut state);
-        let (adds, held) = (state.core.adds(), state.core.held());
+        let (adds, held) = (state.work_queue.adds(), state.work_queue.held());
         self.metrics.added(adds.saturating_sub(state.adds));
         if held != state.held {
             self.progress.holds(held);
@@ -177,9 +178,9 @@ impl SampledQueue for Shared {
         let now = self.clock.instant();
         // Keys whose delay is over count, though no taker was there to notice.
         self.change(|state| {
-            state.core.promote(now);
-            let (unfinished, longest) = state.core.unfinished(now);
-            QueueSample { depth: state.core.depth(), unfinished, longest }
+            state.work_queue.promote(now);
+            let (unfinished, longest) = state.work_queue.unfinished(now);
+            QueueSample { depth: state.work_queue.depth(), unfinished, longest }
         })
     }
 }
@@ -214,7 +215,7 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let shared = &self.queue.0;
         let now = shared.clock.instant();
-        if let Some(worked) = shared.change_and_wake(|state| state.core.done(&self.key, now)) {
+        if let Some(worked) = shared.change_and_wake(|state| state.work_queue.done(&self.key, now)) {
             shared.metrics.worked(worked);
         }
     }

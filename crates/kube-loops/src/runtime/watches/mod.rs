@@ -10,20 +10,20 @@
 //!
 //! Deliberately absent: knowledge of any kind, and writes.
 
-mod contents;
+mod cache;
 #[cfg(test)]
-mod contents_tests;
-mod feed;
+mod cache_tests;
+mod connection_monitor;
+mod deserialize_guard;
 #[cfg(test)]
-mod feed_tests;
-mod guarded;
-#[cfg(test)]
-mod guarded_tests;
+mod deserialize_guard_tests;
 pub mod interner;
 #[cfg(test)]
 mod interner_tests;
 mod metadata;
-mod sight;
+mod reflector;
+#[cfg(test)]
+mod reflector_tests;
 mod spec;
 mod state;
 mod store;
@@ -47,22 +47,22 @@ use serde::de::DeserializeOwned;
 use kube_fenced_election::clock::SharedClock;
 
 use self::{
-    feed::Streaming,
     interner::Interner,
+    reflector::Streaming,
     spec::{KubeSource, WatchId},
     store::Handle,
 };
 use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
 
 pub(crate) use self::{
-    contents::Contents,
+    cache::Cache,
     spec::{Page, Source},
     state::Inner,
     store::sync_in_time,
 };
 pub use self::{
-    contents::{Change, Stored},
-    guarded::Malformed,
+    cache::{Change, Stored},
+    deserialize_guard::Malformed,
     spec::WatchSpec,
     state::Subscription,
     store::{AnyStore, Read, Store},
@@ -81,11 +81,11 @@ struct Shared {
     warm: bool,
     streaming: Streaming,
     interner: Arc<Interner>,
-    stores: Mutex<HashMap<WatchId, Known>>,
+    stores: Mutex<HashMap<WatchId, StoreEntry>>,
 }
 
 /// A store with its type forgotten.
-struct Known {
+struct StoreEntry {
     /// A `Weak<Handle<S>>`.
     handle: Box<dyn Any + Send + Sync>,
     /// Keeps the watch going in a process with warm stores.
@@ -142,17 +142,17 @@ impl Watches {
         let (malformed, rewritten) = (shared.metrics.malformed(&kind), shared.metrics.rewritten(&kind));
         let inner = Arc::new(Inner::new(kind.clone(), Arc::clone(&shared.clock), malformed, rewritten));
         let watch = TaskSet::new();
-        let feeding = feed::supervised(
+        let reflecting = reflector::run(
             Arc::clone(&inner),
             Arc::clone(&source),
             shared.client.clone(),
             shared.streaming.clone(),
         );
-        watch.spawn(kind, feeding);
+        watch.spawn(kind, reflecting);
         let lists = Lists::new(source, shared.client.clone(), Arc::clone(&shared.clock));
         let store = Store::new(Arc::new(Handle { inner, lists, _watch: watch }));
         let warm = shared.warm.then(|| -> Box<dyn Any + Send + Sync> { Box::new(store.clone()) });
-        stores.insert(id, Known { handle: Box::new(store.downgrade()), _warm: warm });
+        stores.insert(id, StoreEntry { handle: Box::new(store.downgrade()), _warm: warm });
         store
     }
 }

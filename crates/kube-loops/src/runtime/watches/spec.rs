@@ -14,8 +14,8 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    contents::{Item, Stored},
-    guarded::{Guarded, Malformed, Unparsed},
+    cache::{Item, Stored},
+    deserialize_guard::{DeserializeGuard, InvalidObject, Malformed},
     interner::Interner,
     metadata,
 };
@@ -23,7 +23,7 @@ use super::{
 /// Objects in one page of a list.
 pub(super) const PAGE: u32 = 500;
 
-type MakeApi<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<Guarded<K>>;
+type MakeApi<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<DeserializeGuard<K>>;
 
 /// What to watch (`K`, as it comes over the wire) and what a store keeps of each object (`S`).
 pub struct WatchSpec<K: Resource, S = K> {
@@ -48,7 +48,15 @@ impl<K: Resource> WatchSpec<K> {
     /// Like [`Self::all`], for a Rust type that stands for several kinds.
     pub fn all_of(dyntype: K::DynamicType) -> Self {
         let api = |client: Client, _: Option<&str>, dyntype: &K::DynamicType| Api::all_with(client, dyntype);
-        Self { dyntype, namespace: None, labels: None, fields: None, metadata_only: false, api, keep: whole }
+        Self {
+            dyntype,
+            namespace: None,
+            labels: None,
+            fields: None,
+            metadata_only: false,
+            api,
+            keep: without_managed_fields,
+        }
     }
 
     /// The objects of one namespace, asked for in that namespace: needs no cluster-wide permission.
@@ -113,7 +121,7 @@ impl<K: Resource, S> WatchSpec<K, S> {
 }
 
 /// Every watch drops this: it is large, changes with every write, and nobody here reads it.
-fn whole<K: Resource>(mut object: K, _: &Interner) -> K {
+fn without_managed_fields<K: Resource>(mut object: K, _: &Interner) -> K {
     object.meta_mut().managed_fields = None;
     object
 }
@@ -191,7 +199,7 @@ impl<K: Resource, S> KubeSource<K, S> {
         Self { spec: Arc::new(spec), interner, malformed }
     }
 
-    fn api(&self, client: Client) -> Api<Guarded<K>> {
+    fn api(&self, client: Client) -> Api<DeserializeGuard<K>> {
         let client = if self.spec.metadata_only { metadata::asking(client) } else { client };
         (self.spec.api)(client, self.spec.namespace.as_deref(), &self.spec.dyntype)
     }
@@ -210,10 +218,10 @@ impl<K: Resource, S> KubeSource<K, S> {
         spec: &WatchSpec<K, S>,
         interner: &Interner,
         kind: &MalformedKind,
-        object: Guarded<K>,
+        object: DeserializeGuard<K>,
     ) -> Item<S> {
-        object.0.map(|object| (spec.keep)(object, interner)).map_err(|unparsed| {
-            let Unparsed { meta, error } = *unparsed;
+        object.0.map(|object| (spec.keep)(object, interner)).map_err(|invalid| {
+            let InvalidObject { meta, error } = *invalid;
             Box::new(Malformed {
                 api_version: Arc::clone(&kind.api_version),
                 kind: Arc::clone(&kind.kind),

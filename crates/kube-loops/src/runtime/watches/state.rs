@@ -12,15 +12,15 @@ use kube_fenced_election::clock::{Instant, SharedClock};
 
 use super::{
     super::{metrics::MalformedCount, tasks::panic_message},
-    contents::{AfterInit, Change, Contents, Item, Stored},
-    guarded::Malformed,
+    cache::{AfterInit, Cache, Change, Item, Stored},
+    deserialize_guard::Malformed,
 };
 
 /// State of a store, shared with its watch.
 pub(crate) struct Inner<S> {
     pub(super) kind: String,
     clock: SharedClock,
-    contents: RwLock<Contents<S>>,
+    cache: RwLock<Cache<S>>,
     /// Held while a change is made and told, so that everybody hears of changes in one order.
     order: Mutex<()>,
     listeners: Mutex<Listeners<S>>,
@@ -61,7 +61,7 @@ impl<S: Stored> Inner<S> {
         Self {
             kind,
             clock,
-            contents: RwLock::new(Contents::new()),
+            cache: RwLock::new(Cache::new()),
             order: Mutex::new(()),
             listeners: Mutex::new(listeners),
             state: watch::Sender::new(State { synced: false, served: None }),
@@ -118,7 +118,7 @@ impl<S: Stored> Inner<S> {
         let id = inner.listeners.lock().add(|listeners, id| {
             listeners.malformed.insert(id, Arc::clone(&listener));
         });
-        let known: Vec<Malformed> = inner.read(|contents| contents.malformed().cloned().collect());
+        let known: Vec<Malformed> = inner.read(|cache| cache.malformed().cloned().collect());
         for malformed in &known {
             inner.guarded(|| (*listener.lock())(malformed));
         }
@@ -131,41 +131,41 @@ impl<S: Stored> Inner<S> {
         &self.changed
     }
 
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&Contents<S>) -> T) -> T {
-        read(&self.contents.read())
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Cache<S>) -> T) -> T {
+        read(&self.cache.read())
     }
 
     /// The watch begins to list.
     pub(super) fn begin(&self) {
-        self.contents.write().begin();
+        self.cache.write().begin();
     }
 
     /// Takes in one object through `apply` and tells everybody.
-    pub(crate) fn take_in(
+    pub(crate) fn apply(
         &self,
         item: Item<S>,
-        apply: impl FnOnce(&mut Contents<S>, Item<S>) -> Option<Change<S>>,
+        apply: impl FnOnce(&mut Cache<S>, Item<S>) -> Option<Change<S>>,
     ) {
         let order = self.order.lock();
         let malformed = item.as_ref().err().cloned();
         let news = malformed.filter(|malformed| {
-            self.read(|contents| {
-                contents.version_of(&malformed.namespace, &malformed.name) != Some(&*malformed.version)
+            self.read(|cache| {
+                cache.version_of(&malformed.namespace, &malformed.name) != Some(&*malformed.version)
             })
         });
-        let change = apply(&mut self.contents.write(), item);
-        self.tell(change);
+        let change = apply(&mut self.cache.write(), item);
+        self.notify(change);
         if let Some(malformed) = news {
-            self.tell_malformed(&malformed);
+            self.notify_malformed(&malformed);
         }
         drop(order);
     }
 
     /// Makes many changes at once and tells everybody.
-    pub(crate) fn change_all(&self, change: impl FnOnce(&mut Contents<S>) -> Vec<Change<S>>) {
+    pub(crate) fn change_all(&self, change: impl FnOnce(&mut Cache<S>) -> Vec<Change<S>>) {
         let order = self.order.lock();
-        let changes = change(&mut self.contents.write());
-        self.tell(changes);
+        let changes = change(&mut self.cache.write());
+        self.notify(changes);
         drop(order);
     }
 
@@ -173,13 +173,13 @@ impl<S: Stored> Inner<S> {
     pub(super) fn init_done(&self) -> AfterInit {
         let mut after = AfterInit::Watch;
         let mut rewritten = false;
-        self.change_all(|contents| {
-            let (changes, then) = contents.init_done();
-            (after, rewritten) = (then, contents.was_rewritten());
+        self.change_all(|cache| {
+            let (changes, then) = cache.init_done();
+            (after, rewritten) = (then, cache.was_rewritten());
             changes
         });
         if rewritten {
-            self.tell_rewritten();
+            self.report_rewritten();
         }
         self.state.send_if_modified(|state| {
             let new = State { synced: true, served: Some(true) };
@@ -195,7 +195,7 @@ impl<S: Stored> Inner<S> {
             let new = State { synced: false, served: Some(false) };
             std::mem::replace(state, new) != new
         });
-        self.change_all(Contents::clear);
+        self.change_all(Cache::clear);
         self.healthy();
     }
 
@@ -216,13 +216,13 @@ impl<S: Stored> Inner<S> {
         *health = Some((since, cause));
     }
 
-    /// The server went back to an earlier state, and all that is held was dropped: see [`Contents::forget_history`].
+    /// The server went back to an earlier state, and all that is held was dropped: see [`Cache::forget_history`].
     pub(crate) fn forget_history(&self) {
-        self.change_all(Contents::forget_history);
-        self.tell_rewritten();
+        self.change_all(Cache::forget_history);
+        self.report_rewritten();
     }
 
-    fn tell_rewritten(&self) {
+    fn report_rewritten(&self) {
         self.rewritten.inc();
         warn!(
             kind = self.kind,
@@ -230,7 +230,7 @@ impl<S: Stored> Inner<S> {
         );
     }
 
-    fn tell(&self, changes: impl IntoIterator<Item = Change<S>>) {
+    fn notify(&self, changes: impl IntoIterator<Item = Change<S>>) {
         // Called without the lock on the list of listeners, so that one may end its subscription.
         let listeners: Vec<OnChange<S>> = self.listeners.lock().changes.values().cloned().collect();
         for change in changes {
@@ -241,7 +241,7 @@ impl<S: Stored> Inner<S> {
         self.changed.notify_waiters();
     }
 
-    fn tell_malformed(&self, malformed: &Malformed) {
+    fn notify_malformed(&self, malformed: &Malformed) {
         self.malformed.add();
         warn!(
             kind = self.kind,

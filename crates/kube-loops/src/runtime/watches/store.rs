@@ -13,8 +13,8 @@ use kube_fenced_election::clock::Instant;
 
 use super::{
     super::{catch_up::Lists, controller::RunError, reconciler::Key, tasks::TaskSet},
-    contents::{Change, Contents, Stored},
-    guarded::Malformed,
+    cache::{Cache, Change, Stored},
+    deserialize_guard::Malformed,
     state::{Inner, Subscription},
 };
 
@@ -44,7 +44,7 @@ impl<S: Stored> Store<S> {
 
     /// The object, if there is one.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<S>> {
-        self.inner().read(|contents| contents.get(namespace, name).cloned())
+        self.inner().read(|cache| cache.get(namespace, name).cloned())
     }
 
     /// The object with this key, if there is one.
@@ -54,33 +54,33 @@ impl<S: Stored> Store<S> {
 
     /// Whether there is an object with this key.
     pub fn contains(&self, key: &Key) -> bool {
-        self.inner().read(|contents| contents.get(&key.namespace, &key.name).is_some())
+        self.inner().read(|cache| cache.get(&key.namespace, &key.name).is_some())
     }
 
     /// All objects, sorted by namespace and name.
     pub fn list(&self) -> Vec<Arc<S>> {
-        self.inner().read(|contents| contents.iter().cloned().collect())
+        self.inner().read(|cache| cache.iter().cloned().collect())
     }
 
     /// The objects of one namespace, sorted by name.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<S>> {
-        self.inner().read(|contents| contents.iter_in(namespace).cloned().collect())
+        self.inner().read(|cache| cache.iter_in(namespace).cloned().collect())
     }
 
     /// The objects that a predicate picks, sorted by namespace and name. It must not use the store.
     pub fn list_where(&self, pick: impl Fn(&S) -> bool) -> Vec<Arc<S>> {
-        self.inner().read(|contents| contents.iter().filter(|object| pick(object)).cloned().collect())
+        self.inner().read(|cache| cache.iter().filter(|object| pick(object)).cloned().collect())
     }
 
     /// Keys of all objects, sorted.
     pub fn keys(&self) -> Vec<Key> {
         let key = |object: &Arc<S>| Key::new(object.namespace(), object.name());
-        self.inner().read(|contents| contents.iter().map(key).collect())
+        self.inner().read(|cache| cache.iter().map(key).collect())
     }
 
     /// Number of objects.
     pub fn len(&self) -> usize {
-        self.inner().read(Contents::len)
+        self.inner().read(Cache::len)
     }
 
     /// Whether there is no object. Says nothing before the store [is synced](Self::has_synced).
@@ -90,7 +90,7 @@ impl<S: Stored> Store<S> {
 
     /// Objects whose newest version could not be parsed. Their last good version, if any, is still held.
     pub fn malformed(&self) -> Vec<Malformed> {
-        self.inner().read(|contents| contents.malformed().cloned().collect())
+        self.inner().read(|cache| cache.malformed().cloned().collect())
     }
 
     /// Calls `on_change` for every difference from now on, in order, until the subscription is dropped.

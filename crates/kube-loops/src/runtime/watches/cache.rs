@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{super::reconciler::Key, guarded::Malformed, version};
+use super::{super::reconciler::Key, deserialize_guard::Malformed, version};
 
 /// What a store needs to know of an object. Implemented for every Kubernetes type; a type of one's own
 /// that keeps less implements it by hand.
@@ -83,7 +83,7 @@ pub(super) enum AfterInit {
     Restart,
 }
 
-pub(crate) struct Contents<S> {
+pub(crate) struct Cache<S> {
     namespaces: BTreeMap<Box<str>, BTreeMap<Box<str>, Entry<S>>>,
     objects: usize,
     /// Number of the watch's list that is under way or was the last.
@@ -92,16 +92,16 @@ pub(crate) struct Contents<S> {
     relist: u32,
     /// A list of the watch is under way.
     initialising: bool,
-    /// A full list was under way during the watch's list: which shows the later state is not known.
-    tainted: bool,
-    /// Version of the last full list: what the watch delivers up to here is old news.
-    floor: Option<String>,
+    /// A full list ran beside the watch's list: which of the two shows the later state is not known.
+    list_raced: bool,
+    /// Version of the last full list: watch events up to this version are ignored.
+    min_event_version: Option<String>,
     /// Version of the last watch event: everything up to here is in the store.
     observed: Option<String>,
     /// A list of the watch has shown that the server went back to an earlier state.
     rewritten: bool,
     /// Objects deleted by the watch while a full list is under way, with the version of the deletion.
-    buried: Option<HashMap<Key, String>>,
+    tombstones: Option<HashMap<Key, String>>,
 }
 
 struct Entry<S> {
@@ -127,7 +127,7 @@ impl<S: Stored> Entry<S> {
     }
 }
 
-impl<S: Stored> Contents<S> {
+impl<S: Stored> Cache<S> {
     pub(super) fn new() -> Self {
         Self {
             namespaces: BTreeMap::new(),
@@ -135,11 +135,11 @@ impl<S: Stored> Contents<S> {
             epoch: 0,
             relist: 0,
             initialising: false,
-            tainted: false,
-            floor: None,
+            list_raced: false,
+            min_event_version: None,
             observed: None,
             rewritten: false,
-            buried: None,
+            tombstones: None,
         }
     }
 
@@ -187,18 +187,18 @@ impl<S: Stored> Contents<S> {
     pub(super) fn begin(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.initialising = true;
-        self.tainted = self.buried.is_some();
+        self.list_raced = self.tombstones.is_some();
         self.rewritten = false;
     }
 
     /// An object of the watch's list.
     pub(super) fn init_apply(&mut self, item: Item<S>) -> Option<Change<S>> {
         let (namespace, name, incoming) = identity(&item);
-        if self.tainted && self.is_old(incoming) && self.version_of(namespace, name).is_none() {
+        if self.list_raced && self.is_old(incoming) && self.version_of(namespace, name).is_none() {
             return None; // deleted before the full list
         }
         // The list is consistent and began after everything that is held was delivered: it cannot be older.
-        if !self.tainted
+        if !self.list_raced
             && self.version_of(namespace, name).is_some_and(|held| version::before(incoming, held))
         {
             self.rewritten = true;
@@ -210,11 +210,11 @@ impl<S: Stored> Contents<S> {
     /// The watch's list is complete.
     pub(super) fn init_done(&mut self) -> (Vec<Change<S>>, AfterInit) {
         self.initialising = false;
-        if self.tainted {
+        if self.list_raced {
             return (Vec::new(), AfterInit::Restart);
         }
         // The list is later than all that came before: versions from before it say nothing about what follows.
-        (self.floor, self.observed) = (None, None);
+        (self.min_event_version, self.observed) = (None, None);
         let epoch = self.epoch;
         (self.sweep(|entry| entry.epoch == epoch), AfterInit::Watch)
     }
@@ -226,7 +226,7 @@ impl<S: Stored> Contents<S> {
 
     /// The server went back to an earlier state: nothing that is held counts any more.
     pub(crate) fn forget_history(&mut self) -> Vec<Change<S>> {
-        (self.floor, self.observed) = (None, None);
+        (self.min_event_version, self.observed) = (None, None);
         self.sweep(|_| false)
     }
 
@@ -244,8 +244,8 @@ impl<S: Stored> Contents<S> {
     pub(super) fn delete(&mut self, item: &Item<S>) -> Option<Change<S>> {
         let (namespace, name, incoming) = identity(item);
         self.observed = Some(incoming.to_owned());
-        if let Some(buried) = &mut self.buried {
-            buried.insert(Key::new(namespace, name), incoming.to_owned());
+        if let Some(tombstones) = &mut self.tombstones {
+            tombstones.insert(Key::new(namespace, name), incoming.to_owned());
         }
         let held = self.version_of(namespace, name)?;
         if self.is_old(incoming) || version::before(incoming, held) {
@@ -256,16 +256,17 @@ impl<S: Stored> Contents<S> {
 
     /// A full list apart from the watch begins.
     pub(crate) fn relist_begin(&mut self) {
-        self.buried = Some(HashMap::new());
+        self.tombstones = Some(HashMap::new());
         self.relist = self.relist.saturating_add(1);
-        self.tainted |= self.initialising;
+        self.list_raced |= self.initialising;
     }
 
     /// An object of the full list.
     pub(crate) fn relist_apply(&mut self, item: Item<S>) -> Option<Change<S>> {
         let (namespace, name, incoming) = identity(&item);
-        let buried = self.buried.as_ref().and_then(|buried| buried.get(&Key::new(namespace, name)));
-        if buried.is_some_and(|deleted| version::before(incoming, deleted)) {
+        let deleted =
+            self.tombstones.as_ref().and_then(|tombstones| tombstones.get(&Key::new(namespace, name)));
+        if deleted.is_some_and(|deleted| version::before(incoming, deleted)) {
             return None; // the watch has seen it go since the list was made
         }
         self.upsert(item, Via::Relist)
@@ -273,10 +274,10 @@ impl<S: Stored> Contents<S> {
 
     /// The full list is complete; it shows the state at `listed`.
     pub(crate) fn relist_done(&mut self, listed: &str) -> Vec<Change<S>> {
-        self.buried = None;
-        self.tainted |= self.initialising;
-        if self.floor.as_deref().is_none_or(|floor| version::before(floor, listed)) {
-            self.floor = Some(listed.to_owned());
+        self.tombstones = None;
+        self.list_raced |= self.initialising;
+        if self.min_event_version.as_deref().is_none_or(|earlier| version::before(earlier, listed)) {
+            self.min_event_version = Some(listed.to_owned());
         }
         let relist = self.relist;
         self.sweep(|entry| {
@@ -287,7 +288,7 @@ impl<S: Stored> Contents<S> {
 
     /// The full list failed half-way. What it brought stays, nothing is removed.
     pub(crate) fn relist_failed(&mut self) {
-        self.buried = None;
+        self.tombstones = None;
     }
 
     /// The kind is not served: there can be no object of it.
@@ -296,9 +297,9 @@ impl<S: Stored> Contents<S> {
     }
 
     fn is_old(&self, incoming: &str) -> bool {
-        self.floor
+        self.min_event_version
             .as_deref()
-            .is_some_and(|floor| version::compare(incoming, floor).is_some_and(Ordering::is_le))
+            .is_some_and(|min| version::compare(incoming, min).is_some_and(Ordering::is_le))
     }
 
     fn upsert(&mut self, item: Item<S>, via: Via) -> Option<Change<S>> {

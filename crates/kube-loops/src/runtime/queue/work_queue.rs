@@ -10,10 +10,10 @@ use kube_fenced_election::clock::Instant;
 
 use super::super::reconciler::Key;
 
-/// What [`Core::take`] found.
+/// What [`WorkQueue::take`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Take {
-    /// A key to work on. It belongs to the caller until [`Core::done`].
+    /// A key to work on. It belongs to the caller until [`WorkQueue::done`].
     Key {
         /// The key.
         key: Key,
@@ -34,7 +34,7 @@ pub enum Take {
 /// - Keys are handed out in the order in which they became due.
 /// - Of several delays of one key the earliest counts; an immediate add leaves a pending delay alone.
 #[derive(Debug, Default)]
-pub struct Core {
+pub struct WorkQueue {
     /// Keys that may be taken, first in, first out.
     ready: VecDeque<Key>,
     /// Keys that wait for a pass and since when: those in `ready` and those that were added while
@@ -51,7 +51,7 @@ pub struct Core {
     shut: bool,
 }
 
-impl Core {
+impl WorkQueue {
     /// The key is due now. Without effect if it waits already, or after shut down.
     pub fn add(&mut self, key: Key, now: Instant) {
         self.promote(now);

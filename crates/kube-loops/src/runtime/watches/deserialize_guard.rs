@@ -55,23 +55,22 @@ impl Malformed {
 /// text, directly from JSON; the API server writes `type` before `object` in its watch events, so serde
 /// has no reason to buffer it.
 #[derive(Clone)]
-pub(super) struct Guarded<K>(pub(super) Result<K, Box<Unparsed>>);
+pub(super) struct DeserializeGuard<K>(pub(super) Result<K, Box<InvalidObject>>);
 
 /// What is known of an object that could not be parsed.
 #[derive(Clone)]
-pub(super) struct Unparsed {
+pub(super) struct InvalidObject {
     pub(super) meta: ObjectMeta,
     pub(super) error: String,
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+impl<'de, K: DeserializeOwned> Deserialize<'de> for DeserializeGuard<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let parsed = serde_json::from_str(text.get());
-        Ok(Self(
-            parsed
-                .map_err(|error| Box::new(Unparsed { meta: identity(text.get()), error: error.to_string() })),
-        ))
+        Ok(Self(parsed.map_err(|error| {
+            Box::new(InvalidObject { meta: identity(text.get()), error: error.to_string() })
+        })))
     }
 }
 
@@ -94,7 +93,7 @@ fn identity(text: &str) -> ObjectMeta {
     }
 }
 
-impl<K: Resource> Resource for Guarded<K> {
+impl<K: Resource> Resource for DeserializeGuard<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
@@ -117,23 +116,23 @@ impl<K: Resource> Resource for Guarded<K> {
     fn meta(&self) -> &ObjectMeta {
         match &self.0 {
             Ok(object) => object.meta(),
-            Err(unparsed) => &unparsed.meta,
+            Err(invalid) => &invalid.meta,
         }
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         match &mut self.0 {
             Ok(object) => object.meta_mut(),
-            Err(unparsed) => &mut unparsed.meta,
+            Err(invalid) => &mut invalid.meta,
         }
     }
 }
 
-impl<K> fmt::Debug for Guarded<K> {
+impl<K> fmt::Debug for DeserializeGuard<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ok(_) => f.write_str("Guarded(object)"),
-            Err(unparsed) => f.debug_tuple("Guarded").field(&unparsed.error).finish(),
+            Ok(_) => f.write_str("DeserializeGuard(object)"),
+            Err(invalid) => f.debug_tuple("DeserializeGuard").field(&invalid.error).finish(),
         }
     }
 }

@@ -15,23 +15,23 @@ use kube_fenced_election::whole_errors::whole_errors;
 
 /// Seen on the wire by the client of one watch.
 #[derive(Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct ConnectionMonitor {
     /// Streaming lists that were asked for. The watcher starts one again without telling when its
     /// stream ends half-way.
-    lists: AtomicU64,
+    streaming_lists: AtomicU64,
     /// Status of the last answer; 0 while there is none to the last request.
-    status: AtomicU16,
+    last_status: AtomicU16,
 }
 
-impl Sight {
+impl ConnectionMonitor {
     /// How many streaming lists were asked for so far.
-    pub(super) fn lists(&self) -> u64 {
-        self.lists.load(Ordering::Acquire)
+    pub(super) fn streaming_lists(&self) -> u64 {
+        self.streaming_lists.load(Ordering::Acquire)
     }
 
     /// HTTP status of the answer to the last request; 0: none came.
-    pub(super) fn status(&self) -> u16 {
-        self.status.load(Ordering::Acquire)
+    pub(super) fn last_status(&self) -> u16 {
+        self.last_status.load(Ordering::Acquire)
     }
 }
 
@@ -41,26 +41,26 @@ impl Sight {
 ///
 /// It also makes streaming lists consistent. The watcher asks for version "0", which any cache however
 /// old may answer; unset means "not older than now", so that a list never takes a store back in time.
-pub(super) fn watching(
+pub(super) fn monitored(
     client: Client,
-    sight: Arc<Sight>,
+    monitor: Arc<ConnectionMonitor>,
     listing: impl Fn() + Clone + Send + Sync + 'static,
     answered: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Client {
     let namespace = client.default_namespace().to_owned();
     let client = whole_errors(client);
     let service = service_fn(move |mut request: Request<Body>| {
-        let (client, sight) = (client.clone(), Arc::clone(&sight));
+        let (client, monitor) = (client.clone(), Arc::clone(&monitor));
         let (listing, answered) = (listing.clone(), answered.clone());
         async move {
             if let Some(consistent) = consistent(request.uri()) {
                 *request.uri_mut() = consistent;
-                sight.lists.fetch_add(1, Ordering::AcqRel);
+                monitor.streaming_lists.fetch_add(1, Ordering::AcqRel);
                 listing();
             }
-            sight.status.store(0, Ordering::Release);
+            monitor.last_status.store(0, Ordering::Release);
             let answer = client.send(request).await?;
-            sight.status.store(answer.status().as_u16(), Ordering::Release);
+            monitor.last_status.store(answer.status().as_u16(), Ordering::Release);
             if answer.status().is_success() {
                 answered();
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The task of one watch: kube's watcher drives it, this decides what an error means.
+//! Keeps a store filled, as client-go's reflector does: kube's watcher drives it, this applies its events and decides what an error means.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -26,8 +26,8 @@ use kube_fenced_election::watch_backoff::WatchBackoff;
 
 use super::{
     super::tasks::panic_message,
-    contents::{AfterInit, Contents, Item, Stored},
-    sight::{self, Sight},
+    cache::{AfterInit, Cache, Item, Stored},
+    connection_monitor::{ConnectionMonitor, monitored},
     spec::Source,
     state::Inner,
 };
@@ -38,8 +38,8 @@ const NOT_SERVED_RETRY: Duration = Duration::from_secs(30);
 const STREAMING_PATIENCE: Duration = Duration::from_secs(30);
 /// Wait before a watch that panicked starts again.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
-/// Wait before a list is repeated because a full list crossed it.
-const CROSSED_RETRY: Duration = Duration::from_secs(1);
+/// Wait before a list is repeated because a full list ran beside it.
+const LIST_RACED_RETRY: Duration = Duration::from_secs(1);
 
 /// Whether the API server has streaming lists, shared by all watches of a process.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl Streaming {
 
 /// What to do after an error of the watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum Recovery {
     /// The kind is not served: ask again later, quietly.
     NotServed,
     /// No streaming lists here: begin anew in pages, at once.
@@ -75,30 +75,31 @@ pub(super) enum After {
 }
 
 /// Reads an error by the status of the last answer (0: none) and by how far the watch had come.
-pub(super) fn after(error: &watcher::Error, status: u16, streaming: bool, listed: bool) -> After {
+pub(super) fn recovery(error: &watcher::Error, status: u16, streaming: bool, listed: bool) -> Recovery {
     // 403, 404, 408, 410 and 429 say something about the kind or the moment, not about the way to list.
     let refuses_streaming = matches!(status, 400 | 405 | 406 | 415 | 422 | 501);
     let desynced = matches!(error, watcher::Error::WatchError(status) if status.code == 410);
     match status {
-        404 => After::NotServed,
-        _ if streaming && !listed && refuses_streaming => After::Pages,
-        410 => After::Relist,
-        _ if desynced || !listed => After::Relist,
-        _ => After::Resume,
+        404 => Recovery::NotServed,
+        _ if streaming && !listed && refuses_streaming => Recovery::Pages,
+        410 => Recovery::Relist,
+        _ if desynced || !listed => Recovery::Relist,
+        _ => Recovery::Resume,
     }
 }
 
 /// Keeps a store filled, for ever. A panic (a defect: in what keeps less of an object, say) is a failure
 /// of the watch like any other, not its silent end.
-pub(super) async fn supervised<S: Stored>(
+pub(super) async fn run<S: Stored>(
     inner: Arc<Inner<S>>,
     source: Arc<dyn Source<S>>,
     client: Client,
     streaming: Streaming,
 ) {
     loop {
-        let feeding = feed(Arc::clone(&inner), Arc::clone(&source), client.clone(), streaming.clone());
-        if let Err(panic) = AssertUnwindSafe(feeding).catch_unwind().await {
+        let reflecting =
+            list_and_watch(Arc::clone(&inner), Arc::clone(&source), client.clone(), streaming.clone());
+        if let Err(panic) = AssertUnwindSafe(reflecting).catch_unwind().await {
             inner.failed(format!("panic: {} [recovered]", panic_message(panic.as_ref())));
         }
         sleep(AFTER_PANIC).await;
@@ -106,27 +107,27 @@ pub(super) async fn supervised<S: Stored>(
 }
 
 /// Keeps a store filled, for ever.
-async fn feed<S: Stored>(
+async fn list_and_watch<S: Stored>(
     inner: Arc<Inner<S>>,
     source: Arc<dyn Source<S>>,
     client: Client,
     streaming: Streaming,
 ) {
-    let sight = Arc::new(Sight::default());
+    let connection = Arc::new(ConnectionMonitor::default());
     let (listing, answered) = (Arc::clone(&inner), Arc::clone(&inner));
     let (listing, answered) = (move || listing.begin(), move || answered.healthy());
-    let client = sight::watching(client, Arc::clone(&sight), listing, answered);
+    let client = monitored(client, Arc::clone(&connection), listing, answered);
     let mut backoff = WatchBackoff::default();
     let mut pages_only = false;
     loop {
         let stream = streaming.available() && !pages_only;
-        let ended = watch_once(&inner, &*source, &client, &sight, stream, &mut backoff).await;
+        let ended = watch_once(&inner, &*source, &client, &connection, stream, &mut backoff).await;
         debug!(kind = inner.kind(), reason = ?ended, "watch starts again");
         match ended {
             WatchEnded::NotServed => sleep(NOT_SERVED_RETRY).await,
             WatchEnded::StreamingRefused => streaming.refused(),
-            WatchEnded::StreamingSilent => pages_only = true,
-            WatchEnded::Crossed => sleep(CROSSED_RETRY).await,
+            WatchEnded::StreamingTimedOut => pages_only = true,
+            WatchEnded::ListRaced => sleep(LIST_RACED_RETRY).await,
             WatchEnded::Failed => {}
         }
     }
@@ -136,8 +137,8 @@ async fn feed<S: Stored>(
 enum WatchEnded {
     NotServed,
     StreamingRefused,
-    StreamingSilent,
-    Crossed,
+    StreamingTimedOut,
+    ListRaced,
     Failed,
 }
 
@@ -146,17 +147,17 @@ async fn watch_once<S: Stored>(
     inner: &Inner<S>,
     source: &dyn Source<S>,
     client: &Client,
-    sight: &Sight,
+    connection: &ConnectionMonitor,
     streaming: bool,
     backoff: &mut WatchBackoff,
 ) -> WatchEnded {
     let mut events = source.watch(client.clone(), streaming);
-    let mut lists = sight.lists();
+    let mut lists = connection.streaming_lists();
     let mut listed = false;
     loop {
         let next = if streaming && !listed {
             let Ok(next) = timeout(STREAMING_PATIENCE, events.next()).await else {
-                return WatchEnded::StreamingSilent;
+                return WatchEnded::StreamingTimedOut;
             };
             next
         } else {
@@ -165,32 +166,32 @@ async fn watch_once<S: Stored>(
         let error = match next {
             Some(Ok(event)) => {
                 backoff.reset();
-                if sight.lists() != lists {
+                if connection.streaming_lists() != lists {
                     // The watcher has begun its streaming list again, and says so nowhere else.
-                    (lists, listed) = (sight.lists(), false);
+                    (lists, listed) = (connection.streaming_lists(), false);
                 }
-                match take_in(inner, event) {
-                    Took::List => listed = true,
-                    Took::CrossedList => return WatchEnded::Crossed,
-                    Took::Begin => listed = false,
-                    Took::Object => {}
+                match apply_event(inner, event) {
+                    Applied::List => listed = true,
+                    Applied::ListRaced => return WatchEnded::ListRaced,
+                    Applied::Begin => listed = false,
+                    Applied::Object => {}
                 }
                 continue;
             }
             Some(Err(error)) => error,
             None => return WatchEnded::Failed,
         };
-        let then = after(&error, sight.status(), streaming, listed);
+        let then = recovery(&error, connection.last_status(), streaming, listed);
         match then {
-            After::NotServed => {
+            Recovery::NotServed => {
                 inner.not_served();
                 return WatchEnded::NotServed;
             }
-            After::Pages => return WatchEnded::StreamingRefused,
-            After::Relist | After::Resume => {
+            Recovery::Pages => return WatchEnded::StreamingRefused,
+            Recovery::Relist | Recovery::Resume => {
                 inner.failed(Chain(&error).to_string());
                 sleep(backoff.next().unwrap_or(NOT_SERVED_RETRY)).await;
-                if then == After::Relist {
+                if then == Recovery::Relist {
                     return WatchEnded::Failed;
                 }
             }
@@ -198,28 +199,28 @@ async fn watch_once<S: Stored>(
     }
 }
 
-enum Took {
+enum Applied {
     Begin,
     Object,
     List,
-    CrossedList,
+    ListRaced,
 }
 
-fn take_in<S: Stored>(inner: &Inner<S>, event: Event<Item<S>>) -> Took {
+fn apply_event<S: Stored>(inner: &Inner<S>, event: Event<Item<S>>) -> Applied {
     match event {
         Event::Init => {
             inner.begin();
-            return Took::Begin;
+            return Applied::Begin;
         }
-        Event::InitApply(item) => inner.take_in(item, Contents::init_apply),
-        Event::Apply(item) => inner.take_in(item, Contents::apply),
-        Event::Delete(item) => inner.change_all(|contents| contents.delete(&item).into_iter().collect()),
+        Event::InitApply(item) => inner.apply(item, Cache::init_apply),
+        Event::Apply(item) => inner.apply(item, Cache::apply),
+        Event::Delete(item) => inner.change_all(|cache| cache.delete(&item).into_iter().collect()),
         Event::InitDone => {
             return match inner.init_done() {
-                AfterInit::Watch => Took::List,
-                AfterInit::Restart => Took::CrossedList,
+                AfterInit::Watch => Applied::List,
+                AfterInit::Restart => Applied::ListRaced,
             };
         }
     }
-    Took::Object
+    Applied::Object
 }
