@@ -82,12 +82,6 @@ impl Deps {
     }
 }
 
-/// The cards of the controllers that this build contains, without making any.
-#[cfg(any(test, feature = "testkit"))]
-pub fn cards() -> Vec<&'static kube_loops::runtime::controller::Card> {
-    vec![&pod_autoscaler::CARD, &model_adapter::CARD, &model_route::CARD]
-}
-
 /// The controllers that this build contains.
 pub(crate) fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
     let Deps {

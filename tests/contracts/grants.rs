@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use kube_loops::runtime::controller::{Card, Rule};
+use kube_loops::runtime::controller::Permission;
 use serde_json::Value;
 
 /// One verb on one resource.
@@ -63,10 +63,10 @@ pub(crate) fn of_text(text: &str) -> Grants {
         .collect()
 }
 
-/// What the loops of these controllers declare that they need.
-pub(crate) fn of_cards<'a>(cards: impl IntoIterator<Item = &'a Card>) -> Grants {
-    let rules = cards.into_iter().flat_map(|card| card.loops).flat_map(|one| one.rules);
-    rules.flat_map(|rule: &Rule| product(&[rule.group], rule.resources, rule.verbs)).collect()
+/// What a controller must be allowed to do.
+pub(crate) fn of_permissions(permissions: &BTreeSet<Permission>) -> Grants {
+    let grants = permissions.iter().flat_map(|it| product(&[it.group.as_str()], &[&it.resource], &[it.verb]));
+    grants.collect()
 }
 
 /// Whether a grant, which may be one for all resources of its group, covers the need.
@@ -95,11 +95,7 @@ pub(crate) fn excess(granted: &Grants, needed: &Grants) -> Vec<String> {
 }
 
 mod tests {
-    use std::time::Duration;
-
-    use kube_loops::runtime::controller::{Card, LoopSpec, Rule};
-
-    use super::{excess, missing, of_cards, of_role, of_text};
+    use super::{excess, missing, of_role, of_text};
 
     #[test]
     fn a_verb_that_is_not_granted_is_missing_and_one_nobody_needs_is_excess() {
@@ -125,22 +121,5 @@ mod tests {
             {"apiGroups": ["", "apps"], "resources": ["a"], "verbs": ["get", "list"]}
         ]});
         assert_eq!(of_role(&role), of_text("core,apps a get,list\n\n# prose\n"));
-    }
-
-    #[test]
-    fn the_loops_of_a_card_are_added_up() {
-        const LOOP: LoopSpec = LoopSpec {
-            label: "a",
-            event_source: "a",
-            workers: 1,
-            period: None,
-            deadline: None,
-            backoff_cap: Duration::ZERO,
-            rules: &[Rule { group: "", resources: &["pods"], verbs: &["get"] }],
-        };
-        const OTHER: LoopSpec =
-            LoopSpec { rules: &[Rule { group: "apps", resources: &["a", "b"], verbs: &["list"] }], ..LOOP };
-        let card = Card { name: "x", required_kinds: &[], loops: &[LOOP, OTHER] };
-        assert_eq!(of_cards([&card]), of_text("core pods get\napps a,b list"));
     }
 }

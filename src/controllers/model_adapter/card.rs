@@ -36,24 +36,14 @@ pub(super) const LOOP: LoopSpec = LoopSpec {
 };
 
 const RULES: &[Rule] = &[
-    rule("model.aibrix.ai", &["modeladapters"], &["get", "list", "watch", "update", "patch"]),
-    rule("model.aibrix.ai", &["modeladapters/status"], &["get", "update", "patch"]),
+    Rule::new("model.aibrix.ai", &["modeladapters"], &["update", "patch"]),
+    Rule::new("model.aibrix.ai", &["modeladapters/status"], &["get", "update", "patch"]),
     // The owner references of Service and EndpointSlice block the deletion of their owner.
-    rule("model.aibrix.ai", &["modeladapters/finalizers"], &["update"]),
-    rule("", &["pods"], &["get", "list", "watch"]),
-    rule("", &["services"], CHILD),
-    rule("discovery.k8s.io", &["endpointslices"], CHILD),
+    Rule::new("model.aibrix.ai", &["modeladapters/finalizers"], &["update"]),
+    Rule::new("", &["services"], CHILD),
+    Rule::new("discovery.k8s.io", &["endpointslices"], CHILD),
     // Read by name when an adapter with credentials is loaded, in any namespace; never listed or watched.
-    rule("", &["secrets"], &["get"]),
-    rule("", &["events"], &["create", "patch", "update"]),
+    Rule::new("", &["secrets"], &["get"]),
 ];
 
-const CHILD: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
-
-const fn rule(
-    group: &'static str,
-    resources: &'static [&'static str],
-    verbs: &'static [&'static str],
-) -> Rule {
-    Rule { group, resources, verbs }
-}
+const CHILD: &[&str] = &["create", "update", "patch", "delete"];

@@ -31,18 +31,12 @@ pub(super) const LOOP: LoopSpec = LoopSpec {
     period: None,
     deadline: Some(Duration::from_secs(30)),
     backoff_cap: Duration::from_mins(5),
-    rules: &[
-        Rule { group: "apps", resources: &["deployments"], verbs: READ },
-        Rule { group: "model.aibrix.ai", resources: &["modeladapters"], verbs: READ },
-        Rule { group: "orchestration.aibrix.ai", resources: &["rayclusterfleets"], verbs: READ },
-        Rule { group: "leaderworkerset.x-k8s.io", resources: &["leaderworkersets"], verbs: READ },
-        Rule { group: GATEWAY_GROUP, resources: &["httproutes", "referencegrants"], verbs: OWN },
-        Rule { group: "", resources: &["events"], verbs: &["create", "patch", "update"] },
-    ],
+    rules: &[Rule::new(
+        GATEWAY_GROUP,
+        &["httproutes", "referencegrants"],
+        &["create", "update", "patch", "delete"],
+    )],
 };
-
-const READ: &[&str] = &["get", "list", "watch"];
-const OWN: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
 
 /// What the process is told about routes.
 #[derive(Debug, Clone, PartialEq, Eq)]

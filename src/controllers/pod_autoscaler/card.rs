@@ -36,30 +36,17 @@ pub(super) const LOOP: LoopSpec = LoopSpec {
 };
 
 const RULES: &[Rule] = &[
-    rule("autoscaling.aibrix.ai", &["podautoscalers"], &["get", "list", "watch"]),
-    rule("autoscaling.aibrix.ai", &["podautoscalers/status"], &["get", "update", "patch"]),
+    Rule::new("autoscaling.aibrix.ai", &["podautoscalers/status"], &["get", "update", "patch"]),
     // The HorizontalPodAutoscaler's owner reference blocks the deletion of its owner.
-    rule("autoscaling.aibrix.ai", &["podautoscalers/finalizers"], &["update"]),
-    rule(
-        "autoscaling",
-        &["horizontalpodautoscalers"],
-        &["get", "list", "watch", "create", "update", "patch", "delete"],
-    ),
-    rule("", &["pods"], &["get", "list", "watch"]),
-    rule("", &["events"], &["create", "patch", "update"]),
-    rule("apps", &["deployments", "statefulsets", "replicasets"], TARGET),
-    rule("orchestration.aibrix.ai", &["stormservices", "rayclusterfleets"], TARGET),
-    rule("metrics.k8s.io", &["pods"], &["get", "list"]),
-    rule("custom.metrics.k8s.io", &["*"], &["get", "list"]),
-    rule("external.metrics.k8s.io", &["*"], &["get", "list"]),
+    Rule::new("autoscaling.aibrix.ai", &["podautoscalers/finalizers"], &["update"]),
+    Rule::new("autoscaling", &["horizontalpodautoscalers"], &["create", "update", "patch", "delete"]),
+    Rule::new("apps", &["deployments", "statefulsets"], SCALE),
+    // Targets that are not watched: read when a pass needs them.
+    Rule::new("apps", &["replicasets"], &["get", "list", "watch", "update", "patch"]),
+    Rule::new("orchestration.aibrix.ai", &["stormservices", "rayclusterfleets"], SCALE),
+    Rule::new("metrics.k8s.io", &["pods"], &["get", "list"]),
+    Rule::new("custom.metrics.k8s.io", &["*"], &["get", "list"]),
+    Rule::new("external.metrics.k8s.io", &["*"], &["get", "list"]),
 ];
 
-const TARGET: &[&str] = &["get", "list", "watch", "update", "patch"];
-
-const fn rule(
-    group: &'static str,
-    resources: &'static [&'static str],
-    verbs: &'static [&'static str],
-) -> Rule {
-    Rule { group, resources, verbs }
-}
+const SCALE: &[&str] = &["update", "patch"];

@@ -54,11 +54,7 @@ impl std::fmt::Debug for ProbeDeps {
 
 /// The controller that stands in for the one of this name.
 pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
-    let rules: &'static [Rule] = &[Rule {
-        group: "",
-        resources: &["configmaps"],
-        verbs: &["get", "list", "watch", "create", "patch"],
-    }];
+    const RULES: &[Rule] = &[Rule::new("", &["configmaps"], &["create", "patch"])];
     let spec = |label| LoopSpec {
         label,
         event_source: name,
@@ -66,7 +62,7 @@ pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
         period: None,
         deadline: Some(Duration::from_secs(10)),
         backoff_cap: Duration::from_secs(1),
-        rules,
+        rules: RULES,
     };
     // One of seven for the life of a test process.
     let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the manager sees of a controller: its [`Card`], and a future for each [`Term`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub struct Kind {
     pub plural: &'static str,
 }
 
-/// One line of what a loop must be allowed to do; `tests/contracts.rs` compares it with the roles.
+/// Something that a loop must be allowed to do, beyond reading what it opens and sending events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// API group, empty for the core group.
@@ -36,6 +36,33 @@ pub struct Rule {
     /// Verbs.
     pub verbs: &'static [&'static str],
 }
+
+impl Rule {
+    /// A rule for these verbs on these resources of a group.
+    pub const fn new(
+        group: &'static str,
+        resources: &'static [&'static str],
+        verbs: &'static [&'static str],
+    ) -> Self {
+        Self { group, resources, verbs }
+    }
+}
+
+/// One verb on one resource that a controller must be allowed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// Resource, with a subresource after a slash.
+    pub resource: String,
+    /// Verb.
+    pub verb: &'static str,
+}
+
+/// What filling a store needs.
+const READ: &[&str] = &["get", "list", "watch"];
+/// What the recorder of a loop needs.
+const EVENTS: Rule = Rule::new("", &["events"], &["create", "patch", "update"]);
 
 /// Constants of one loop.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +79,7 @@ pub struct LoopSpec {
     pub deadline: Option<Duration>,
     /// Cap of the per-key back-off.
     pub backoff_cap: Duration,
-    /// Permissions.
+    /// Permissions beyond reading what [`super::loops::Loop::open`] opens and sending events.
     pub rules: &'static [Rule],
 }
 
@@ -136,6 +163,19 @@ pub trait Controller: Send + Sync + 'static {
     /// The stores that it reads. Starts their watches, so that a standby's are filled before it wins.
     /// Idempotent. Never writes.
     fn reads(&self) -> Vec<Read>;
+
+    /// What it must be allowed to do: to read what it [opens](Self::reads), kinds that may be absent included, to send
+    /// events, and what its loops [name](LoopSpec::rules).
+    fn permissions(&self) -> BTreeSet<Permission> {
+        let reads = self.reads();
+        let reads = reads.iter().map(Read::group_resource).map(|(group, resource)| (group, resource, READ));
+        let rules = self.card().loops.iter().flat_map(|each| each.rules).chain([&EVENTS]);
+        let rules = rules.flat_map(|rule| rule.resources.iter().map(|it| (rule.group, *it, rule.verbs)));
+        let permissions = reads.chain(rules).flat_map(|(group, resource, verbs)| {
+            verbs.iter().map(move |verb| Permission { group: group.into(), resource: resource.into(), verb })
+        });
+        permissions.collect()
+    }
 
     /// Works for one term: catches up, queues all keys once, runs passes. Ends with `Ok` after
     /// `term.drain` is cancelled and the passes under way have ended; ends at any await by being

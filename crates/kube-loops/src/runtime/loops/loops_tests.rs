@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -20,13 +23,13 @@ use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
 
 use super::{
     super::{
-        controller::{FencedClient, LoopSpec, RunError, Term},
+        controller::{Card, Controller as _, FencedClient, LoopSpec, Rule, RunError, Term},
         metrics::RuntimeMetrics,
         progress::Progress,
         reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
         watches::{Change, Store, WatchSpec, Watches},
     },
-    AnyLoop as _, BuiltLoop, Loop, LoopTerm, Sources, run_loops,
+    AnyLoop as _, BuiltLoop, Loop, LoopController, LoopTerm, Sources, run_loops,
 };
 use kube_fenced_election::{
     clock::{Clock, SharedClock, SystemClock},
@@ -198,6 +201,27 @@ fn api() -> ScriptedApi {
     api.put(MAPS, map("b"));
     api.serve(PODS);
     api
+}
+
+#[tokio::test]
+async fn a_controller_must_be_allowed_to_read_what_its_loops_open_to_send_events_and_what_they_name() {
+    const WRITES: LoopSpec = LoopSpec { rules: &[Rule::new("", &["pods/status"], &["patch"])], ..CARD };
+    static BOTH: Card = Card { name: NAME, required_kinds: &[], loops: &[CARD, WRITES] };
+    let bench = Bench::new(&api());
+    let one = |spec, open| TestLoop { spec, open, start: Box::new(|_| {}), passes: Recorder::default() };
+    let controller = LoopController::new(&BOTH, &bench.watches, &bench.metrics)
+        .with(one(&CARD, Box::new(|sources| drop(sources.primary(maps())))))
+        .with(one(
+            &WRITES,
+            Box::new(|sources| drop(sources.reads_if_served(WatchSpec::<Deployment>::all()))),
+        ));
+    let allowed = controller.permissions();
+    let allowed: Vec<_> =
+        allowed.iter().map(|it| format!("{}/{} {}", it.group, it.resource, it.verb)).collect();
+    let of_events = ["/events create", "/events patch", "/events update"];
+    let of_maps = ["/configmaps get", "/configmaps list", "/configmaps watch"];
+    let of_deployments = ["apps/deployments get", "apps/deployments list", "apps/deployments watch"];
+    assert_eq!(allowed, [&of_maps[..], &of_events, &["/pods/status patch"], &of_deployments].concat());
 }
 
 #[tokio::test(start_paused = true)]

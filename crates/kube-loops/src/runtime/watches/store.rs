@@ -153,6 +153,12 @@ impl Read {
     pub fn optional<S: Stored>(store: &Store<S>) -> Self {
         Self { store: Arc::new(store.clone()), optional: true }
     }
+
+    /// Group, empty for the core group, and plural of the kind. A plural contains no dot.
+    pub(crate) fn group_resource(&self) -> (&str, &str) {
+        let kind = self.store.kind();
+        kind.split_once('.').map_or(("", kind), |(plural, group)| (group, plural))
+    }
 }
 
 impl fmt::Debug for Read {
