@@ -10,7 +10,7 @@ use kube_loops::{
     testkit::scripted::ScriptedApi,
 };
 
-use crate::controllers::{Deps, all};
+use crate::controllers::{Deps, by_name};
 
 pub use crate::{
     api::crds,
@@ -21,6 +21,7 @@ pub use crate::{
         invocation::{Asked, interpret},
         settings::{Settings, Surroundings},
     },
+    controllers::NAMES,
     webhook::HOOKS,
 };
 
@@ -37,5 +38,6 @@ pub fn permissions() -> Vec<(&'static str, BTreeSet<Permission>)> {
     let of_loops = RuntimeMetrics::register(metrics.registry()).expect("a new registry");
     let watches = Watches::new(api.client(), Arc::new(SystemClock), of_loops.clone(), false);
     let deps = Deps::new(watches, of_loops, &metrics, "permissions").expect("a new registry");
-    all(&deps).iter().map(|it| (it.card().name, it.permissions())).collect()
+    let built = NAMES.into_iter().filter_map(|name| by_name(name, &deps).expect("a new registry"));
+    built.map(|it| (it.card().name, it.permissions())).collect()
 }

@@ -37,7 +37,7 @@ use kube_fenced_election::{
 use kube_loops::{
     chain::Chain,
     cluster::{client, client::Clients, discovery::Discovery},
-    metrics::Metrics,
+    metrics::{Metrics, MetricsError},
     runtime::{
         controller::{Controller, FencedClient},
         metrics::RuntimeMetrics,
@@ -192,15 +192,15 @@ impl Host {
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
-        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent)?;
-        deps.sync_period = settings.sync_period.unwrap_or(deps.sync_period);
-        deps.model_route = Arc::new(settings.model_route.clone());
-        deps.model_adapter = settings.model_adapter.clone();
-        let controllers = enabled_controllers(settings, &deps, &states);
+        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent)
+            .context("could not make the client towards engines")?;
+        deps.settings = settings.loops.clone();
+        let controllers = enabled_controllers(settings, &deps, &states)
+            .context("could not register the metrics of the controllers")?;
         for controller in &controllers {
-            for card in controller.card().loops {
-                let workers = workers_of(settings, controller.card().name).unwrap_or(card.workers);
-                deps.metrics.start_at_zero(card, workers);
+            let workers = workers_of(settings, controller.card().name);
+            for spec in controller.loops() {
+                deps.metrics.start_at_zero(spec, workers.unwrap_or(spec.workers));
             }
         }
         let election_metrics = ElectionMetrics::register(metrics.registry())?;
@@ -220,12 +220,15 @@ impl Host {
 }
 
 /// The enabled controllers that this build has; says of the others that it lacks them.
-fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec<Arc<dyn Controller>> {
-    let built = controllers::all(deps);
+fn enabled_controllers(
+    settings: &Settings,
+    deps: &Deps,
+    states: &States,
+) -> Result<Vec<Arc<dyn Controller>>, MetricsError> {
     let mut enabled = Vec::new();
     for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
-        let own = built.iter().find(|it| it.card().name == *name).map(Arc::clone);
-        if let Some(controller) = own.or_else(|| stand_in(settings, deps, name)) {
+        if let Some(controller) = controllers::by_name(name, deps)?.or_else(|| stand_in(settings, deps, name))
+        {
             enabled.push(controller);
         } else {
             tracing::warn!(
@@ -235,7 +238,7 @@ fn enabled_controllers(settings: &Settings, deps: &Deps, states: &States) -> Vec
             states.set(name, State::NotBuilt);
         }
     }
-    enabled
+    Ok(enabled)
 }
 
 /// With `--probe-loops`, in test builds: a loop that leaves marks an audit log can judge.

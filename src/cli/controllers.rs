@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The seven controllers by name and the grammar of `--controllers`, pure.
 
-/// Names of the seven controllers, in the order in which they are listed and logged.
-pub(crate) const NAMES: [&str; 7] = [
-    "pod-autoscaler-controller",
-    "distributed-inference-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "kv-cache-controller",
-    "model-claim-controller",
-    "stormservice-controller",
-];
+pub(crate) use crate::controllers::NAMES;
 
 /// An item of a list that names no controller. The name stands without its leading dash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -37,7 +37,7 @@ fn webhook<T: std::fmt::Debug>(
 }
 
 fn prometheus(it: &Settings) -> &super::consumers::PrometheusSettings {
-    it.model_adapter.metrics.prometheus.as_ref().expect("a server")
+    it.loops.model_adapter.metrics.prometheus.as_ref().expect("a server")
 }
 
 const IGNORED: &str = "logs go to stderr";
@@ -48,10 +48,10 @@ const FLAGS: &[(&str, Effect)] = &[
     ("add_dir_header=true", Said(IGNORED)),
     ("alsologtostderr=true", Said(IGNORED)),
     ("controllers=kv-cache-controller", Sets(|it| text(it.controllers.iter().filter(|it| it.enabled).count()), "1")),
-    ("debug-mode=true", Sets(|it| text(it.model_adapter.debug_mode), "true")),
+    ("debug-mode=true", Sets(|it| text(it.loops.model_adapter.debug_mode), "true")),
     ("disable-webhook=true", Sets(|it| text(it.webhook.is_some()), "false")),
     ("enable-http2=true", Sets(|it| webhook(it, |it| it.enable_http2) + &text(it.server.enable_http2), "truetrue")),
-    ("enable-runtime-sidecar=true", Sets(|it| text(it.model_adapter.runtime_sidecar), "true")),
+    ("enable-runtime-sidecar=true", Sets(|it| text(it.loops.model_adapter.runtime_sidecar), "true")),
     ("graceful-shutdown-timeout=9s", Sets(|it| text(it.shutdown.timeout), "9s")),
     ("health-probe-bind-address=:1", Sets(|it| text(&it.server.probes), "On(\":1\")")),
     ("kube-api-burst=7", Sets(|it| text(it.client.burst), "7")),
@@ -78,14 +78,14 @@ const FLAGS: &[(&str, Effect)] = &[
     ("max-concurrent-reconciles=kv-cache-controller=3", Sets(|it| text(it.controllers.iter().find_map(|it| it.workers)), "Some(3)")),
     ("metrics-bind-address=:1", Sets(|it| text(&it.server.metrics), "On(\":1\")")),
     ("metrics-secure=true", Sets(|it| text(it.server.metrics_secure), "true")),
-    ("model-adapter-scheduler-policy=random", Sets(|it| text(it.model_adapter.policy), "Random")),
+    ("model-adapter-scheduler-policy=random", Sets(|it| text(it.loops.model_adapter.policy), "Random")),
     ("mutating-webhook-configuration-name=m", Sets(|it| webhook(it, |it| it.mutating_configuration.clone()), "\"m\"")),
     ("one_output=true", Said(IGNORED)),
     ("probe-loops=true", Sets(|it| text(it.probe_loops), "true")),
     ("skip_headers=true", Sets(|it| text(it.log.skip_headers), "true")),
     ("skip_log_headers=true", Said(IGNORED)),
     ("stderrthreshold=1", Said(IGNORED)),
-    ("sync-period=1s", Sets(|it| text(it.sync_period), "Some(1s)")),
+    ("sync-period=1s", Sets(|it| text(it.loops.sync_period), "1s")),
     ("v=3", Sets(|it| text(it.log.verbosity), "3")),
     ("validating-webhook-configuration-name=v", Sets(|it| webhook(it, |it| it.validating_configuration.clone()), "\"v\"")),
     ("vmodule=a=1", Sets(|it| text(&it.log.vmodule), "\"a=1\"")),
@@ -98,11 +98,11 @@ const FLAGS: &[(&str, Effect)] = &[
 
 #[rustfmt::skip]
 const ENVIRONMENT: &[(&str, Effect)] = &[
-    ("AIBRIX_GATEWAY_NAME=g", Sets(|it| text(&it.model_route.gateway_name), "\"g\"")),
-    ("AIBRIX_GATEWAY_NAMESPACE=n", Sets(|it| text(&it.model_route.gateway_namespace), "\"n\"")),
-    ("AIBRIX_GATEWAY_TIMEOUT_SECONDS=7", Sets(|it| text(it.model_route.request_timeout), "7s")),
+    ("AIBRIX_GATEWAY_NAME=g", Sets(|it| text(&it.loops.model_route.gateway_name), "\"g\"")),
+    ("AIBRIX_GATEWAY_NAMESPACE=n", Sets(|it| text(&it.loops.model_route.gateway_namespace), "\"n\"")),
+    ("AIBRIX_GATEWAY_TIMEOUT_SECONDS=7", Sets(|it| text(it.loops.model_route.request_timeout), "7s")),
     ("AIBRIX_POD_DEPLOYMENT_LABEL=app", Said(GATEWAY)),
-    ("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS=7", Sets(|it| text(it.model_adapter.metrics.refresh_interval), "7ms")),
+    ("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS=7", Sets(|it| text(it.loops.model_adapter.metrics.refresh_interval), "7ms")),
     ("AIBRIX_POD_RAYCLUSTERFLEET_LABEL=fleet", Said(GATEWAY)),
     ("AIBRIX_PROMETHEUS_QUERY_INTERVAL_MS=7", Sets(|it| text(prometheus(it).query_interval), "7ms")),
     ("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS=7", Sets(|it| text(prometheus(it).query_timeout), "7ms")),

@@ -56,7 +56,7 @@ fn arguments_of_the_full_installs_run_all_on_leases_of_their_own() {
         assert_eq!(settings.election.namespace, namespace, "{name}");
         assert_eq!(settings.server.metrics, Bind::On(":8080".into()), "{name}");
         assert_eq!(settings.server.probes, Bind::On(":8081".into()), "{name}");
-        assert_eq!(settings.model_adapter.runtime_sidecar, line.contains("sidecar"), "{name}");
+        assert_eq!(settings.loops.model_adapter.runtime_sidecar, line.contains("sidecar"), "{name}");
         assert_eq!(settings.log.verbosity, if line.contains("-v=4") { 4 } else { 0 }, "{name}");
         assert!(settings.webhook.is_some(), "{name}");
         assert_eq!(settings.notices, [], "{name}");

@@ -20,7 +20,7 @@ use super::{
     problems::{InvalidSettings, Problem},
 };
 use crate::{
-    controllers::model_route::ModelRouteSettings,
+    controllers::LoopSettings,
     gocompat::{duration::format_duration, number::parse_int},
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
@@ -100,16 +100,12 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Webhooks and certificates; `None`: off.
     pub webhook: Option<WebhookSettings>,
-    /// The model-adapter controller.
-    pub model_adapter: ModelAdapterSettings,
-    /// The model-route controller.
-    pub model_route: ModelRouteSettings,
+    /// What controllers are told, one by one.
+    pub loops: LoopSettings,
     /// The orderly stop.
     pub shutdown: ShutdownSettings,
     /// Loops that only write markers, under controllers that this build does not contain (test builds).
     pub probe_loops: bool,
-    /// Time between two decisions of a PodAutoscaler, where it is not the usual one (test builds).
-    pub sync_period: Option<Duration>,
     /// What to log once logging is up.
     pub notices: Vec<Notice>,
 }
@@ -138,11 +134,15 @@ pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Sett
     let membership = (identity.clone(), namespace.clone());
     let election = election_settings::settings(given, elect, membership, ids.legacy, &mut problems);
 
-    let model_adapter = ModelAdapterSettings {
-        policy: policy(given, enabled.contains(&"model-adapter-controller"), &mut problems),
-        runtime_sidecar: given.get(&flags::ENABLE_RUNTIME_SIDECAR),
-        debug_mode: given.get(&flags::DEBUG_MODE),
-        metrics: environment.engine_metrics(),
+    let loops = LoopSettings {
+        sync_period: sync_period(given).unwrap_or(LoopSettings::default().sync_period),
+        model_adapter: ModelAdapterSettings {
+            policy: policy(given, enabled.contains(&"model-adapter-controller"), &mut problems),
+            runtime_sidecar: given.get(&flags::ENABLE_RUNTIME_SIDECAR),
+            debug_mode: given.get(&flags::DEBUG_MODE),
+            metrics: environment.engine_metrics(),
+        },
+        model_route: environment.model_route(),
     };
     let settings = Settings {
         controllers,
@@ -153,11 +153,9 @@ pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Sett
         log: log(given, &mut problems),
         server: server(given),
         webhook: webhook(given, namespace, &mut problems),
-        model_adapter,
-        model_route: environment.model_route(),
+        loops,
         shutdown: shutdown(given, &mut problems),
         probe_loops: probe_loops(given),
-        sync_period: sync_period(given),
         notices: [notices(given, elect), ids.notices, environment.notices].concat(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(InvalidSettings { problems }) }

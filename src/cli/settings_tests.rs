@@ -66,8 +66,10 @@ fn nothing_said_means_all_controllers_elected_on_leases_of_their_own() {
     assert_eq!(all.client.qps.to_bits(), 100.0_f32.to_bits());
     assert_eq!(all.client.burst, 100);
     assert_eq!(all.shutdown.timeout, Duration::from_secs(8));
-    assert_eq!(all.model_adapter.policy, SchedulerPolicy::LeastAdapters);
-    assert!(!all.model_adapter.runtime_sidecar && !all.model_adapter.debug_mode && !all.probe_loops);
+    assert_eq!(all.loops.model_adapter.policy, SchedulerPolicy::LeastAdapters);
+    assert!(
+        !all.loops.model_adapter.runtime_sidecar && !all.loops.model_adapter.debug_mode && !all.probe_loops
+    );
     let webhook = all.webhook.unwrap();
     assert_eq!(
         (webhook.port, webhook.manage_certs, webhook.namespace.as_str()),
@@ -269,7 +271,7 @@ fn scheduler_policy_is_checked_only_for_its_controller() {
     ];
     for (name, want) in names {
         let flag = format!("--model-adapter-scheduler-policy={name}");
-        assert_eq!(settings(&[&flag]).model_adapter.policy, want);
+        assert_eq!(settings(&[&flag]).loops.model_adapter.policy, want);
     }
     let got = texts(&["--model-adapter-scheduler-policy=best"]);
     assert!(got[0].starts_with("unknown scheduler policy"), "{got:?}");
@@ -387,6 +389,6 @@ fn everything_wrong_is_said_in_one_message() {
 #[test]
 fn test_loops_are_asked_for_by_a_hidden_flag() {
     assert!(settings(&["--probe-loops"]).probe_loops);
-    assert_eq!(settings(&[]).sync_period, None);
-    assert_eq!(settings(&["--sync-period=2s"]).sync_period, Some(Duration::from_secs(2)));
+    assert_eq!(settings(&[]).loops.sync_period, Duration::from_secs(10));
+    assert_eq!(settings(&["--sync-period=2s"]).loops.sync_period, Duration::from_secs(2));
 }

@@ -10,93 +10,96 @@ use std::{sync::Arc, time::Duration};
 use crate::engine::http::{BuildError, EngineClient, Limits};
 use kube_loops::{
     metrics::{Metrics, MetricsError},
-    runtime::{controller::Controller, metrics::RuntimeMetrics, watches::Watches},
+    runtime::{controller::Controller, loops::LoopController, metrics::RuntimeMetrics, watches::Watches},
 };
 
-use self::{
-    model_adapter::{ModelAdapterSettings, SourceFailures},
-    model_route::ModelRouteSettings,
-    pod_autoscaler::ScaleActions,
-};
+use self::{model_adapter::ModelAdapterSettings, model_route::ModelRouteSettings};
+
+/// Makes a controller.
+type Make = fn(&Deps) -> Result<LoopController, MetricsError>;
+
+/// All controllers by name, in the order in which they are listed and logged. `None`: this build lacks it.
+const REGISTRY: [(&str, Option<Make>); 7] = [
+    (pod_autoscaler::CARD.name, Some(pod_autoscaler::controller)),
+    ("distributed-inference-controller", None),
+    (model_adapter::CARD.name, Some(model_adapter::controller)),
+    (model_route::CARD.name, Some(|deps| Ok(model_route::controller(deps)))),
+    ("kv-cache-controller", None),
+    ("model-claim-controller", None),
+    ("stormservice-controller", None),
+];
+
+/// The names of the controllers, in that order.
+pub const NAMES: [&str; REGISTRY.len()] = names();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn names() -> [&'static str; REGISTRY.len()] {
+    let mut names = [""; REGISTRY.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = REGISTRY[n].0;
+        n += 1;
+    }
+    names
+}
+
+/// Makes the controller of this name; `None`: this build lacks it.
+///
+/// # Errors
+/// [`MetricsError`]: a family of metrics is registered already, which is a defect.
+pub(crate) fn by_name(name: &str, deps: &Deps) -> Result<Option<Arc<dyn Controller>>, MetricsError> {
+    let make = REGISTRY.into_iter().find(|(known, _)| *known == name).and_then(|(_, make)| make);
+    make.map(|make| make(deps).map(|it| -> Arc<dyn Controller> { Arc::new(it) })).transpose()
+}
+
+/// What controllers are told by flags and variables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoopSettings {
+    /// Time between two decisions of a PodAutoscaler; shorter in tests.
+    pub sync_period: Duration,
+    /// How ModelAdapters are placed and loaded.
+    pub model_adapter: ModelAdapterSettings,
+    /// Gateway and time-out of routes.
+    pub model_route: ModelRouteSettings,
+}
+
+impl Default for LoopSettings {
+    fn default() -> Self {
+        Self {
+            sync_period: pod_autoscaler::SYNC_PERIOD,
+            model_adapter: ModelAdapterSettings::default(),
+            model_route: ModelRouteSettings::default(),
+        }
+    }
+}
 
 /// What controllers need of their process.
-#[derive(Clone)]
 pub(crate) struct Deps {
     /// Watches shared by all controllers.
     pub watches: Watches,
     /// Metrics of loops and queues.
     pub metrics: RuntimeMetrics,
-    /// The gauge of the PodAutoscaler controller.
-    pub scale_actions: ScaleActions,
-    /// Measurements of the ModelAdapter controller that failed.
-    pub source_failures: SourceFailures,
+    /// Where a controller registers families of its own.
+    pub registry: Metrics,
     /// Client towards engines.
     pub engine: EngineClient,
-    /// Time between two decisions of a PodAutoscaler: [`pod_autoscaler::SYNC_PERIOD`] but in tests.
-    pub sync_period: Duration,
-    /// What the process is told about routes; AIBrix's constants by default.
-    pub model_route: Arc<ModelRouteSettings>,
-    /// How ModelAdapters are placed and loaded.
-    pub model_adapter: ModelAdapterSettings,
-}
-
-/// The needs of the controllers could not be met; a defect of the build.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DepsError {
-    /// A family of metrics is registered already.
-    #[error("could not register the metrics of the controllers")]
-    Metrics(#[source] MetricsError),
-    /// No client towards engines.
-    #[error("could not make the client towards engines")]
-    Engine(#[source] BuildError),
+    /// What they are told.
+    pub settings: LoopSettings,
 }
 
 impl Deps {
-    /// The needs of a process: registers the families of the controllers in `registry` and makes the
-    /// client towards engines, which names itself `user_agent`. `metrics`: those of loops and queues.
+    /// The needs of a process, with the default settings. `metrics`: those of loops and queues. The client towards
+    /// engines names itself `user_agent`.
     ///
     /// # Errors
-    /// [`DepsError`].
+    /// [`BuildError`]: no client towards engines.
     pub(crate) fn new(
         watches: Watches,
         metrics: RuntimeMetrics,
         registry: &Metrics,
         user_agent: &str,
-    ) -> Result<Self, DepsError> {
-        let scale_actions = ScaleActions::register(registry).map_err(DepsError::Metrics)?;
-        let source_failures = SourceFailures::register(registry).map_err(DepsError::Metrics)?;
-        let engine = EngineClient::new(Limits::default(), user_agent).map_err(DepsError::Engine)?;
-        let sync_period = pod_autoscaler::SYNC_PERIOD;
-        let model_route = Arc::default();
-        let model_adapter = ModelAdapterSettings::default();
-        Ok(Self {
-            watches,
-            metrics,
-            scale_actions,
-            source_failures,
-            engine,
-            sync_period,
-            model_route,
-            model_adapter,
-        })
+    ) -> Result<Self, BuildError> {
+        let engine = EngineClient::new(Limits::default(), user_agent)?;
+        Ok(Self { watches, metrics, registry: registry.clone(), engine, settings: LoopSettings::default() })
     }
-}
-
-/// The controllers that this build contains.
-pub(crate) fn all(deps: &Deps) -> Vec<Arc<dyn Controller>> {
-    let Deps {
-        watches,
-        metrics,
-        scale_actions,
-        source_failures,
-        engine,
-        sync_period,
-        model_route,
-        model_adapter,
-    } = deps.clone();
-    let autoscaler =
-        pod_autoscaler::controller(&watches, &metrics, scale_actions, engine.clone(), sync_period);
-    let adapter = model_adapter::controller(&watches, &metrics, engine, model_adapter, source_failures);
-    let route = model_route::controller(&watches, &metrics, model_route);
-    vec![Arc::new(autoscaler), Arc::new(adapter), Arc::new(route)]
 }

@@ -11,13 +11,13 @@ use kube_fenced_election::{
     without_election,
 };
 use kube_loops::runtime::{
-    controller::{Card, Controller, RunError, Term},
+    controller::{Card, Controller, LoopSpec, RunError, Term},
     watches::{AnyStore, Read},
 };
 
 use super::fitness::{Fitness, Standby};
 
-static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
+static CARD: Card = Card { name: "some-controller", required_kinds: &[] };
 
 /// A store of which only the health matters.
 #[derive(Default)]
@@ -72,6 +72,10 @@ struct Reading(Arc<Store>);
 impl Controller for Reading {
     fn card(&self) -> &'static Card {
         &CARD
+    }
+
+    fn loops(&self) -> Vec<&'static LoopSpec> {
+        Vec::new()
     }
 
     fn reads(&self) -> Vec<Read> {

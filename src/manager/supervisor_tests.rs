@@ -16,15 +16,15 @@ use kube_fenced_election::{
     without_election,
 };
 use kube_loops::runtime::{
-    controller::{Card, Controller, FencedClient, Kind, RunError, Term},
+    controller::{Card, Controller, FencedClient, Kind, LoopSpec, RunError, Term},
     watches::Read,
 };
 
 use super::{Fitness, KindProbe, Life, LifeDeps, Outlook, State, States};
 
 static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
-static CARD: Card = Card { name: "some-controller", required_kinds: &[], loops: &[] };
-static CARD_WITH_KIND: Card = Card { name: "some-controller", required_kinds: &KIND, loops: &[] };
+static CARD: Card = Card { name: "some-controller", required_kinds: &[] };
+static CARD_WITH_KIND: Card = Card { name: "some-controller", required_kinds: &KIND };
 
 /// What each term of the controller does; the last one for ever.
 #[derive(Clone, Copy)]
@@ -44,6 +44,10 @@ struct Scripted {
 impl Controller for Scripted {
     fn card(&self) -> &'static Card {
         self.card
+    }
+
+    fn loops(&self) -> Vec<&'static LoopSpec> {
+        Vec::new()
     }
 
     fn reads(&self) -> Vec<Read> {

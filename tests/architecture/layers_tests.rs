@@ -69,6 +69,7 @@ fn a_loop_that_names_another_is_found() {
         Source::new("src/controllers/storm/service/plan.rs", "use super::super::role_set::plan;"),
         Source::new("src/controllers/storm/mod.rs", "use self::{role_set::run, service::run as other};"),
         Source::new("src/controllers/cache/plan.rs", "\nuse crate::controllers::storm::x;"),
+        Source::new("src/controllers/cache/mod.rs", "use crate::controllers::Deps;"),
         Source::new(
             "src/controllers/mod.rs",
             "use self::storm::Storm; use crate::controllers::cache::Cache;",

@@ -232,15 +232,7 @@ pub(crate) const KINDS: &[&str] = &[
 ];
 
 /// Names of `--controllers`.
-pub(crate) const CONTROLLERS: &[&str] = &[
-    "pod-autoscaler-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+pub(crate) const CONTROLLERS: &[&str] = &aibrix_controller_manager::internals::NAMES;
 
 /// Types without which no change can be sent through `kube::Api`.
 pub(crate) const WRITE_PARAMETERS: &[&str] = &["PostParams", "PatchParams", "DeleteParams", "EvictParams"];

@@ -7,15 +7,7 @@ use crate::manifests::{
     KUSTOMIZATIONS, STANDALONE, args, deployment, object, prefixes, read, render, standalone,
 };
 
-const CONTROLLERS: &[&str] = &[
-    "pod-autoscaler-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+const CONTROLLERS: &[&str] = &aibrix_controller_manager::internals::NAMES;
 
 fn pod(kustomization: &str) -> Value {
     deployment(&render(kustomization))["spec"]["template"].clone()

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Roles: enough for every loop, nothing less than AIBrix's, nothing more than needed where we promise that.
 
+use std::collections::BTreeSet;
+
 use aibrix_controller_manager::internals::permissions;
 use serde_json::{Value, json};
 
 use crate::{
     grants::{Grants, excess, missing, of_permissions, of_role, of_text},
-    manifests::{STANDALONE, object, prefixes, read, render, standalone},
+    manifests::{KUSTOMIZATIONS, STANDALONE, object, prefixes, read, render, standalone},
 };
 
 const NONE: [String; 0] = [];
@@ -95,6 +97,15 @@ fn each_kind_has_a_role_for_editors_and_one_for_viewers() {
 fn the_combined_role_grants_what_every_loop_declares() {
     for (controller, declared) in permissions() {
         assert_eq!(missing(&combined(), &of_permissions(&declared)), NONE, "{controller}");
+    }
+}
+
+#[test]
+fn each_controller_of_this_build_has_a_kustomization_of_its_own() {
+    let built: BTreeSet<_> = permissions().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(STANDALONE.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>(), built);
+    for controller in built {
+        assert!(KUSTOMIZATIONS.contains(&standalone(controller).as_str()), "{controller}");
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    controllers::{Deps, all},
+    controllers::{Deps, by_name},
     testkit::fake_engine::{FakeEngine, lora::LoraEngine},
 };
 use kube_fenced_election::{
@@ -86,17 +86,16 @@ impl Led {
         let watches = Watches::new(self.api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
         self.metrics = Metrics::new();
         let mut deps = Deps::new(watches, runtime, &self.metrics, "test").unwrap();
-        deps.model_adapter = self.settings.clone();
+        deps.settings.model_adapter = self.settings.clone();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let client = FencedClient(self.api.client());
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
-        for controller in all(&deps).into_iter().filter(|it| it.card().name == CARD.name) {
-            drop(controller.reads());
-            running.spawn(controller.run(term.clone()));
-        }
+        let controller = by_name(CARD.name, &deps).unwrap().unwrap();
+        drop(controller.reads());
+        running.spawn(controller.run(term));
         self.term = Some(TermOf { drain, running, _right: right });
     }
 

@@ -17,8 +17,8 @@ use kube_fenced_election::clock::{Instant, Timestamp};
 use kube_loops::runtime::reconciler::Key;
 
 use super::{
+    PERIOD,
     calls::{Call, Ended, Job, Models, Order, Origin, What},
-    card::PERIOD,
     load_retry::{LoadFailure, delay_after},
     snapshot::{Change, EngineSeen, Failed, Listed},
 };

@@ -27,14 +27,14 @@ impl FailedSource {
 
 /// The family `aibrix_model_adapter_metric_source_failures_total` of the process.
 #[derive(Clone)]
-pub(crate) struct SourceFailures(Arc<dyn Fn(FailedSource) + Send + Sync>);
+pub(super) struct SourceFailures(Arc<dyn Fn(FailedSource) + Send + Sync>);
 
 impl SourceFailures {
     /// Registers the family, with a zero for each source.
     ///
     /// # Errors
     /// [`MetricsError`]: the name is taken, which is a defect.
-    pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+    pub(super) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         let help = "Measurements for the placement of ModelAdapters that failed, by source";
         let family =
             metrics.int_counter("aibrix_model_adapter_metric_source_failures_total", help, &["source"])?;

@@ -16,7 +16,6 @@
 
 mod apply;
 mod calls;
-mod card;
 mod dropped;
 mod error;
 mod events;
@@ -75,45 +74,82 @@ mod survey_tests;
 #[cfg(test)]
 mod triggers_tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::engine::http::EngineClient;
-use kube_loops::runtime::{
-    conductor::Conductor,
-    controller::LoopSpec,
-    loops::{Loop, LoopController, LoopTerm, Sources},
-    metrics::RuntimeMetrics,
-    watches::Watches,
+use crate::{api::model, controllers::Deps, engine::http::EngineClient};
+use kube_loops::{
+    metrics::MetricsError,
+    runtime::{
+        conductor::Conductor,
+        controller::{Card, Kind, LoopSpec, Rule},
+        loops::{Loop, LoopController, LoopTerm, Sources},
+    },
 };
 
 use self::{
     apply::Writes,
-    card::LOOP,
     fetch::{Reads, engines::Engines, meter::Meter, runner::Calls, scores::Scores, stores::Stores},
+    metrics::SourceFailures,
     reconcile::AdapterStages,
 };
 
-pub(crate) use self::{
-    card::CARD,
-    metrics::SourceFailures,
-    settings::{
-        EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
-        SchedulerPolicy,
-    },
+pub(crate) use self::settings::{
+    EngineMetricsSettings, ModelAdapterSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL,
+    SchedulerPolicy,
 };
 
-/// The controller, with a client towards engines, how pods are chosen and called, and a counter of measurements that
-/// failed.
-pub(crate) fn controller(
-    watches: &Watches,
-    metrics: &RuntimeMetrics,
-    engine: EngineClient,
-    settings: ModelAdapterSettings,
-    failures: SourceFailures,
-) -> LoopController {
-    LoopController::new(&CARD, watches, metrics).with(ModelAdapterLoop { engine, settings, failures })
+/// Time between two looks at what an engine has loaded, and between two passes without a cause.
+const PERIOD: Duration = Duration::from_secs(10);
+
+const NAME: &str = "model-adapter-controller";
+
+/// Constants of the controller.
+pub(super) const CARD: Card = Card {
+    name: NAME,
+    required_kinds: &[Kind {
+        group: model::GROUP,
+        version: model::VERSION,
+        kind: model::MODEL_ADAPTER,
+        plural: "modeladapters",
+    }],
+};
+
+/// Constants of its only loop. Passes never wait for engines, only for the API server.
+const LOOP: LoopSpec = LoopSpec {
+    label: NAME,
+    event_source: NAME,
+    workers: 8,
+    period: Some(PERIOD),
+    deadline: Some(Duration::from_secs(30)),
+    backoff_cap: Duration::from_secs(1000),
+    rules: RULES,
+};
+
+const RULES: &[Rule] = &[
+    Rule::new("model.aibrix.ai", &["modeladapters"], &["update", "patch"]),
+    Rule::new("model.aibrix.ai", &["modeladapters/status"], &["get", "update", "patch"]),
+    // The owner references of Service and EndpointSlice block the deletion of their owner.
+    Rule::new("model.aibrix.ai", &["modeladapters/finalizers"], &["update"]),
+    Rule::new("", &["services"], CHILD),
+    Rule::new("discovery.k8s.io", &["endpointslices"], CHILD),
+    // Read by name when an adapter with credentials is loaded, in any namespace; never listed or watched.
+    Rule::new("", &["secrets"], &["get"]),
+];
+
+const CHILD: &[&str] = &["create", "update", "patch", "delete"];
+
+/// The controller.
+///
+/// # Errors
+/// [`MetricsError`]: a family is registered already, which is a defect.
+pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
+    Ok(LoopController::new(&CARD, &deps.watches, &deps.metrics).with(ModelAdapterLoop {
+        engine: deps.engine.clone(),
+        settings: deps.settings.model_adapter.clone(),
+        failures: SourceFailures::register(&deps.registry)?,
+    }))
 }
 
 struct ModelAdapterLoop {

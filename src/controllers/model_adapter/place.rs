@@ -9,7 +9,7 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 use kube_fenced_election::clock::Timestamp;
 
 use super::{
-    card::PERIOD,
+    PERIOD,
     placement::{self, CAPACITY, Candidate, Measured},
     plan::find,
     settings::SchedulerPolicy,

@@ -9,10 +9,7 @@ use kube_loops::cluster::{
     writer::{Target, Writer},
 };
 
-use super::{
-    card::{http_routes, reference_grants},
-    plan::Step,
-};
+use super::{http_routes, plan::Step, reference_grants};
 
 /// How the steps went.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    card::ModelRouteSettings,
+    ModelRouteSettings,
     routes::{GrantFacts, RouteFacts},
     snapshot::RouteSnapshot,
     sources::{Source, SourceFacts, SourceKind},

@@ -13,7 +13,7 @@ use kube_loops::runtime::{
 };
 
 use super::{
-    card::{ModelRouteSettings, http_routes, reference_grants, resource_of},
+    ModelRouteSettings, http_routes, reference_grants, resource_of,
     routes::{GrantFacts, RouteFacts},
     snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
     sources::{Source, SourceFacts, SourceKind},

@@ -18,7 +18,6 @@
 //! Without the Gateway API the controller waits, and takes no Lease.
 
 mod apply;
-mod card;
 mod error;
 mod fetch;
 mod fit;
@@ -52,31 +51,99 @@ mod triggers_tests;
 
 use std::{sync::Arc, time::Duration};
 
+use kube::core::ApiResource;
 use tokio::time::sleep;
 
+use crate::{
+    api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE},
+    controllers::Deps,
+};
 use kube_loops::runtime::{
     conductor::Conductor,
-    controller::LoopSpec,
+    controller::{Card, Kind, LoopSpec, Rule},
     loops::{Loop, LoopController, LoopTerm, Sources},
-    metrics::RuntimeMetrics,
     queue::Enqueue,
-    watches::Watches,
 };
 
-use self::{card::LOOP, fetch::Stores, reconcile::RouteStages};
+use self::{fetch::Stores, reconcile::RouteStages};
 
-pub(crate) use self::card::{CARD, ModelRouteSettings};
+const NAME: &str = "model-route-controller";
+
+/// Group of the Gateway API.
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+const HTTP_ROUTE: Kind =
+    Kind { group: GATEWAY_GROUP, version: "v1", kind: "HTTPRoute", plural: "httproutes" };
+/// In the version that every release of the Gateway API serves.
+const REFERENCE_GRANT: Kind =
+    Kind { group: GATEWAY_GROUP, version: "v1beta1", kind: "ReferenceGrant", plural: "referencegrants" };
+
+/// Constants of the controller.
+pub(super) const CARD: Card = Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT] };
+
+/// Constants of its only loop.
+const LOOP: LoopSpec = LoopSpec {
+    label: NAME,
+    event_source: NAME,
+    workers: 4,
+    period: None,
+    deadline: Some(Duration::from_secs(30)),
+    backoff_cap: Duration::from_mins(5),
+    rules: &[Rule::new(
+        GATEWAY_GROUP,
+        &["httproutes", "referencegrants"],
+        &["create", "update", "patch", "delete"],
+    )],
+};
+
+/// What the process is told about routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRouteSettings {
+    /// Request time-out of routes.
+    pub request_timeout: Duration,
+    /// Gateway that routes attach to.
+    pub gateway_name: String,
+    /// Namespace of the Gateway and of the routes.
+    pub gateway_namespace: String,
+}
+
+impl Default for ModelRouteSettings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_mins(2),
+            gateway_name: GATEWAY_NAME.to_owned(),
+            gateway_namespace: GATEWAY_NAMESPACE.to_owned(),
+        }
+    }
+}
+
+/// How HTTPRoutes are reached.
+fn http_routes() -> ApiResource {
+    resource_of(&HTTP_ROUTE)
+}
+
+/// How objects of kind ReferenceGrant are reached.
+fn reference_grants() -> ApiResource {
+    resource_of(&REFERENCE_GRANT)
+}
+
+/// How a kind is reached.
+fn resource_of(kind: &Kind) -> ApiResource {
+    ApiResource {
+        group: kind.group.to_owned(),
+        version: kind.version.to_owned(),
+        api_version: format!("{}/{}", kind.group, kind.version),
+        kind: kind.kind.to_owned(),
+        plural: kind.plural.to_owned(),
+    }
+}
 
 /// How often it is looked whether a kind of workloads has come into sight.
 const REDISCOVERY_PERIOD: Duration = Duration::from_secs(5);
 
-/// The controller, with what the process is told about routes.
-pub(crate) fn controller(
-    watches: &Watches,
-    metrics: &RuntimeMetrics,
-    settings: Arc<ModelRouteSettings>,
-) -> LoopController {
-    LoopController::new(&CARD, watches, metrics).with(ModelRouteLoop { settings })
+/// The controller.
+pub(super) fn controller(deps: &Deps) -> LoopController {
+    let settings = Arc::new(deps.settings.model_route.clone());
+    LoopController::new(&CARD, &deps.watches, &deps.metrics).with(ModelRouteLoop { settings })
 }
 
 struct ModelRouteLoop {

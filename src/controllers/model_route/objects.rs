@@ -21,8 +21,9 @@ use crate::{
 use kube_loops::runtime::watches::Stored;
 
 use super::{
-    card::{GATEWAY_GROUP, ModelRouteSettings, http_routes, reference_grants},
+    GATEWAY_GROUP, ModelRouteSettings, http_routes,
     paths::{Paths, paths_for},
+    reference_grants,
     sources::{Served, Source},
     status,
 };

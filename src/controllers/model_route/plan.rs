@@ -15,7 +15,7 @@ use crate::api::keys::{MANAGED_BY_LABEL, model_route};
 use kube_loops::{cluster::events::EventDraft, runtime::watches::Stored};
 
 use super::{
-    card::ModelRouteSettings,
+    ModelRouteSettings,
     fit::{fitted_spec, patch_between},
     objects::{Wanted, build_grant},
     routes::RouteFacts,

@@ -11,8 +11,8 @@ use kube_loops::runtime::{
 };
 
 use super::{
+    ModelRouteSettings,
     apply::{Report, apply},
-    card::ModelRouteSettings,
     error::Error,
     fetch::Stores,
     plan::{Plan, plan_grant, plan_route},

@@ -12,7 +12,7 @@ use crate::{
 };
 use kube_loops::runtime::watches::{Stored, interner::Interner};
 
-use super::{card::ModelRouteSettings, sources::SourceKind};
+use super::{ModelRouteSettings, sources::SourceKind};
 
 /// What a store keeps of an HTTPRoute, whoever made it.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    controllers::{Deps, all},
+    controllers::{Deps, by_name},
     testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page},
 };
 use kube_fenced_election::{
@@ -36,6 +36,8 @@ use kube_loops::{
     },
     testkit::scripted::ScriptedApi,
 };
+
+use super::CARD;
 
 const AUTOSCALERS: &str = "/apis/autoscaling.aibrix.ai/v1alpha1/podautoscalers";
 const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
@@ -189,17 +191,16 @@ impl Led {
         let watches = Watches::new(api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
         let metrics = Metrics::new();
         let mut deps = Deps::new(watches, runtime, &metrics, "test").unwrap();
-        deps.sync_period = PERIOD;
+        deps.settings.sync_period = PERIOD;
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let client = FencedClient(api.client());
         let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
         let mut running = JoinSet::new();
-        for controller in all(&deps).into_iter().filter(|it| it.card().name == "pod-autoscaler-controller") {
-            drop(controller.reads());
-            running.spawn(controller.run(term.clone()));
-        }
+        let controller = by_name(CARD.name, &deps).unwrap().unwrap();
+        drop(controller.reads());
+        running.spawn(controller.run(term));
         Self { api, engine, drain, running, metrics, _right: right }
     }
 

@@ -18,14 +18,14 @@ type Handle = Box<dyn Any + Send + Sync>;
 
 /// The family `aibrix_autoscaler_scale_action` of the process.
 #[derive(Clone)]
-pub(crate) struct ScaleActions(Arc<Show>);
+pub(super) struct ScaleActions(Arc<Show>);
 
 impl ScaleActions {
     /// Registers the family.
     ///
     /// # Errors
     /// [`MetricsError`]: the name is taken, which is a defect.
-    pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+    pub(super) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         let help = "Desired replicas of the last decision of an autoscaler";
         let labels = ["namespace", "name", "algorithm", "reason"];
         let family = SeriesFamily::new(metrics.int_gauge("aibrix_autoscaler_scale_action", help, &labels)?);

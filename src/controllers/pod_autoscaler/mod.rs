@@ -17,7 +17,6 @@ mod algorithm;
 mod annotations;
 mod apply;
 mod bounds;
-mod card;
 mod claims;
 mod decide;
 mod error;
@@ -65,47 +64,79 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::engine::http::EngineClient;
-use kube_loops::runtime::{
-    conductor::Conductor,
-    controller::LoopSpec,
-    loops::{Loop, LoopController, LoopTerm, Sources},
-    metrics::RuntimeMetrics,
-    watches::Watches,
+use crate::{api::autoscaling, controllers::Deps, engine::http::EngineClient};
+use kube_loops::{
+    metrics::MetricsError,
+    runtime::{
+        conductor::Conductor,
+        controller::{Card, Kind, LoopSpec, Rule},
+        loops::{Loop, LoopController, LoopTerm, Sources},
+    },
 };
 
 use self::{
     apply::Writes,
-    card::LOOP,
     fetch::{
         Reads,
         live::Live,
         samples::{Board, Sources as Engines},
         stores::Stores,
     },
-    metrics::TermGauge,
+    metrics::{ScaleActions, TermGauge},
     reconcile::AutoscalerStages,
 };
 
-pub(crate) use self::{
-    card::{CARD, SYNC_PERIOD},
-    metrics::ScaleActions,
+/// Time between two decisions of an autoscaler, and between two rounds of measurements, unless a setting says otherwise.
+pub(super) const SYNC_PERIOD: Duration = Duration::from_secs(10);
+
+/// Constants of the controller.
+pub(super) const CARD: Card = Card {
+    name: "pod-autoscaler-controller",
+    required_kinds: &[Kind {
+        group: autoscaling::GROUP,
+        version: autoscaling::VERSION,
+        kind: autoscaling::POD_AUTOSCALER,
+        plural: "podautoscalers",
+    }],
 };
 
-/// The controller, with the gauge of decisions, a client towards engines, and the time between two decisions of an
-/// autoscaler: [`SYNC_PERIOD`] but in tests.
-pub(crate) fn controller(
-    watches: &Watches,
-    metrics: &RuntimeMetrics,
-    scale_actions: ScaleActions,
-    engine: EngineClient,
-    sync_period: Duration,
-) -> LoopController {
-    LoopController::new(&CARD, watches, metrics).with(PodAutoscalerLoop {
-        scale_actions,
-        engine,
-        sync_period,
-    })
+/// Constants of its only loop.
+const LOOP: LoopSpec = LoopSpec {
+    label: "podautoscaler",
+    event_source: "PodAutoscaler",
+    workers: 4,
+    period: Some(SYNC_PERIOD),
+    deadline: Some(Duration::from_secs(10)),
+    backoff_cap: Duration::from_secs(1000),
+    rules: RULES,
+};
+
+const RULES: &[Rule] = &[
+    Rule::new("autoscaling.aibrix.ai", &["podautoscalers/status"], &["get", "update", "patch"]),
+    // The HorizontalPodAutoscaler's owner reference blocks the deletion of its owner.
+    Rule::new("autoscaling.aibrix.ai", &["podautoscalers/finalizers"], &["update"]),
+    Rule::new("autoscaling", &["horizontalpodautoscalers"], &["create", "update", "patch", "delete"]),
+    Rule::new("apps", &["deployments", "statefulsets"], SCALE),
+    // Targets that are not watched: read when a pass needs them.
+    Rule::new("apps", &["replicasets"], &["get", "list", "watch", "update", "patch"]),
+    Rule::new("orchestration.aibrix.ai", &["stormservices", "rayclusterfleets"], SCALE),
+    Rule::new("metrics.k8s.io", &["pods"], &["get", "list"]),
+    Rule::new("custom.metrics.k8s.io", &["*"], &["get", "list"]),
+    Rule::new("external.metrics.k8s.io", &["*"], &["get", "list"]),
+];
+
+const SCALE: &[&str] = &["update", "patch"];
+
+/// The controller.
+///
+/// # Errors
+/// [`MetricsError`]: a family is registered already, which is a defect.
+pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
+    Ok(LoopController::new(&CARD, &deps.watches, &deps.metrics).with(PodAutoscalerLoop {
+        scale_actions: ScaleActions::register(&deps.registry)?,
+        engine: deps.engine.clone(),
+        sync_period: deps.settings.sync_period,
+    }))
 }
 
 struct PodAutoscalerLoop {

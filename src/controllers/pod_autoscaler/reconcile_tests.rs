@@ -27,8 +27,8 @@ use kube_loops::{
 };
 
 use super::{
+    LOOP,
     apply::Writes,
-    card::LOOP,
     fetch::{Reads, live::Live, samples::Board, stores::Stores},
     metrics::{ScaleActions, TermGauge},
     reconcile::AutoscalerStages,

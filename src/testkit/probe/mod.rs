@@ -55,8 +55,8 @@ impl std::fmt::Debug for ProbeDeps {
 /// The controller that stands in for the one of this name.
 pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
     const RULES: &[Rule] = &[Rule::new("", &["configmaps"], &["create", "patch"])];
-    let spec = |label| LoopSpec {
-        label,
+    let spec = LoopSpec {
+        label: name,
         event_source: name,
         workers: 1,
         period: None,
@@ -66,10 +66,9 @@ pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
     };
     // One of seven for the life of a test process.
     let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());
-    let loops: &'static [LoopSpec; 2] =
-        Box::leak(Box::new([spec(name), LoopSpec { deadline: None, ..spec(children) }]));
-    let card = Box::leak(Box::new(Card { name, required_kinds: &[], loops }));
-    let [counting, making] = loops;
+    let counting = Box::leak(Box::new(spec));
+    let making = Box::leak(Box::new(LoopSpec { label: children, deadline: None, ..spec }));
+    let card = Box::leak(Box::new(Card { name, required_kinds: &[] }));
     let count = CountLoop { spec: counting, controller: name, deps: deps.clone() };
     let make = ChildrenLoop { spec: making, controller: name, namespace: deps.namespace.clone() };
     Arc::new(LoopController::new(card, &deps.watches, &deps.metrics).with(count).with(make))

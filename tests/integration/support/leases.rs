@@ -84,15 +84,7 @@ pub(crate) struct Verdict {
 }
 
 /// The controllers: whatever else a process names in its `User-Agent` needs no Lease.
-const CONTROLLERS: [&str; 7] = [
-    "pod-autoscaler-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+const CONTROLLERS: [&str; 7] = aibrix_controller_manager::internals::NAMES;
 
 /// How long the holder of a Lease that lasts `duration` may go on when a stranger has robbed it: its watch has to
 /// bring the news, or, where that is broken, its next renewal, a third of the duration later; and requests under

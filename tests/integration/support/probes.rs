@@ -8,15 +8,7 @@ use serde_json::json;
 use super::{ControlPlane, install::NAMESPACE, objects};
 
 /// The seven names of `--controllers`.
-pub(crate) const CONTROLLERS: [&str; 7] = [
-    "pod-autoscaler-controller",
-    "model-adapter-controller",
-    "model-route-controller",
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+pub(crate) const CONTROLLERS: [&str; 7] = aibrix_controller_manager::internals::NAMES;
 
 /// Those that probe loops play.
 pub(crate) const UNBUILT: [&str; 4] = [

@@ -97,8 +97,6 @@ pub struct Card {
     pub name: &'static str,
     /// Kinds without which it waits, not contending for its Lease.
     pub required_kinds: &'static [Kind],
-    /// Its loops: they share the Lease and start and stop together.
-    pub loops: &'static [LoopSpec],
 }
 
 /// Everything that a controller may use between winning and losing its Lease.
@@ -160,6 +158,9 @@ pub trait Controller: Send + Sync + 'static {
     /// Its constants.
     fn card(&self) -> &'static Card;
 
+    /// The constants of its loops: they share the Lease and start and stop together.
+    fn loops(&self) -> Vec<&'static LoopSpec>;
+
     /// The stores that it reads. Starts their watches, so that a standby's are filled before it wins.
     /// Idempotent. Never writes.
     fn reads(&self) -> Vec<Read>;
@@ -169,7 +170,7 @@ pub trait Controller: Send + Sync + 'static {
     fn permissions(&self) -> BTreeSet<Permission> {
         let reads = self.reads();
         let reads = reads.iter().map(Read::group_resource).map(|(group, resource)| (group, resource, READ));
-        let rules = self.card().loops.iter().flat_map(|each| each.rules).chain([&EVENTS]);
+        let rules = self.loops().into_iter().flat_map(|each| each.rules).chain([&EVENTS]);
         let rules = rules.flat_map(|rule| rule.resources.iter().map(|it| (rule.group, *it, rule.verbs)));
         let permissions = reads.chain(rules).flat_map(|(group, resource, verbs)| {
             verbs.iter().map(move |verb| Permission { group: group.into(), resource: resource.into(), verb })

@@ -206,7 +206,7 @@ fn api() -> ScriptedApi {
 #[tokio::test]
 async fn a_controller_must_be_allowed_to_read_what_its_loops_open_to_send_events_and_what_they_name() {
     const WRITES: LoopSpec = LoopSpec { rules: &[Rule::new("", &["pods/status"], &["patch"])], ..CARD };
-    static BOTH: Card = Card { name: NAME, required_kinds: &[], loops: &[CARD, WRITES] };
+    static BOTH: Card = Card { name: NAME, required_kinds: &[] };
     let bench = Bench::new(&api());
     let one = |spec, open| TestLoop { spec, open, start: Box::new(|_| {}), passes: Recorder::default() };
     let controller = LoopController::new(&BOTH, &bench.watches, &bench.metrics)

@@ -127,6 +127,10 @@ impl Controller for LoopController {
         self.card
     }
 
+    fn loops(&self) -> Vec<&'static LoopSpec> {
+        self.loops.iter().map(|one| one.spec()).collect()
+    }
+
     fn reads(&self) -> Vec<Read> {
         self.loops.iter().flat_map(|one| one.reads(&self.watches)).collect()
     }
@@ -247,7 +251,7 @@ impl<R: Reconciler> Work for Worker<R> {
 
 impl fmt::Debug for LoopController {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loops: Vec<_> = self.loops.iter().map(|one| one.spec().label).collect();
+        let loops: Vec<_> = self.loops().into_iter().map(|spec| spec.label).collect();
         f.debug_struct("LoopController")
             .field("name", &self.card.name)
             .field("loops", &loops)
