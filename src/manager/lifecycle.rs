@@ -64,7 +64,7 @@ impl State {
 /// How a term's work ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// Told to drain, and all tasks have ended.
+    /// Told to drain, and all its work has ended.
     Drained,
     /// Told to drain because of a shutdown, and tasks may still run.
     Unfinished,

@@ -3,11 +3,11 @@
 //!
 //! # Guarantees
 //! - A controller works only between winning and losing its Lease: its future is made from a term's
-//!   fenced client and dropped when the fence closes.
+//!   fenced client and dropped when the fence closes, which aborts its tasks.
 //! - No state of one controller (lost Lease, missing CRD, forbidden watch, panic) stops another or ends
 //!   the process.
-//! - A Lease is released only after the controller's work has ended; what may still run keeps it until it
-//!   expires.
+//! - A Lease is released only after the last task of the controller has ended; what may still run keeps it until
+//!   it expires.
 //!
 //! # Absent on purpose
 //! Names of controllers and kinds: this layer sees `dyn Controller` and its `Card` only.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use kube_fenced_election::{
     ElectionHandle, Leadership, TermEnd,
@@ -183,8 +183,30 @@ impl Life {
         }
     }
 
-    /// Works for one term and says how it ended.
+    /// Works for one term, and says how it ended once nothing of it runs any more.
     async fn term(&mut self, won: Leadership) -> Ended {
+        let tasks = TaskTracker::new();
+        let ended = self.work(won, tasks.clone()).await;
+        if matches!(ended, Ended::Unfinished) {
+            return ended;
+        }
+        self.enter(State::Stopping);
+        tasks.close();
+        let (shutdown, budget) = (&self.deps.shutdown, self.deps.drain_budget);
+        // A task that was aborted ends at its next await: until then it keeps the Lease, as long as the process lives.
+        tokio::select! {
+            biased;
+            () = tasks.wait() => ended,
+            () = async { shutdown.cancelled().await; tokio::time::sleep(budget).await } => {
+                tracing::error!(controller = self.name(), ?budget,
+                    "tasks did not end in time, the lease is left to expire");
+                Ended::Unfinished
+            }
+        }
+    }
+
+    /// Works until the term ends. What works is dropped then; tasks of it may still be about to end.
+    async fn work(&mut self, won: Leadership, tasks: TaskTracker) -> Ended {
         let name = self.name();
         let clock = Arc::clone(&self.deps.clock);
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));
@@ -194,6 +216,7 @@ impl Life {
             fence: won.fence.clone(),
             clock,
             drain: drain.clone(),
+            tasks,
             progress: Arc::clone(&progress),
             workers: self.workers,
         };
@@ -246,7 +269,6 @@ impl Life {
     /// Tells the elector, and the log, how the term ended.
     async fn leave(&mut self, ended: &Ended, started: Instant) {
         let controller = self.name();
-        self.enter(State::Stopping);
         match ended {
             Ended::Failed(error) => tracing::error!(controller, error = %error, "controller ended by itself"),
             Ended::Stuck(Stuck { reason, what }) => {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Opts};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use kube_fenced_election::{
     clock::{Clock, SharedClock, SystemClock},
@@ -33,12 +34,16 @@ enum Does {
     Fails,
     WorksUntilDrained,
     NeverEnds,
+    /// Fails while one of its tasks has not ended yet.
+    LeavesATask,
 }
 
 struct Scripted {
     card: &'static Card,
     script: Vec<Does>,
     terms: Arc<AtomicUsize>,
+    /// The tasks that were left.
+    left: Arc<Mutex<Vec<TaskTrackerToken>>>,
 }
 
 impl Controller for Scripted {
@@ -57,6 +62,7 @@ impl Controller for Scripted {
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
         let turn = self.terms.fetch_add(1, Ordering::SeqCst);
         let does = self.script[turn.min(self.script.len() - 1)];
+        let left = Arc::clone(&self.left);
         async move {
             match does {
                 Does::Panics => panic!("as scripted"),
@@ -66,6 +72,10 @@ impl Controller for Scripted {
                     Ok(())
                 }
                 Does::NeverEnds => std::future::pending().await,
+                Does::LeavesATask => {
+                    left.lock().push(term.tasks.token());
+                    Err(RunError::Ended { part: "loop" })
+                }
             }
         }
         .boxed()
@@ -77,6 +87,7 @@ struct Stage {
     handles: Vec<kube_fenced_election::Task>,
     states: Arc<States>,
     terms: Arc<AtomicUsize>,
+    left: Arc<Mutex<Vec<TaskTrackerToken>>>,
     shutdown: CancellationToken,
 }
 
@@ -106,9 +117,11 @@ fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage
         fitness: Fitness::default(),
     };
     let terms = Arc::new(AtomicUsize::new(0));
-    let controller = Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms) };
+    let left = Arc::default();
+    let controller =
+        Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
     let life = Life::new(Arc::new(controller), handles.remove(0), None, deps);
-    Stage { life, handles: tasks, states, terms, shutdown }
+    Stage { life, handles: tasks, states, terms, left, shutdown }
 }
 
 /// Lets the life run; asks it to stop after `lived`, and answers how and when it ended.
@@ -155,6 +168,29 @@ async fn work_that_never_ends_is_unfinished_after_the_budget() {
     let stage = stage(&CARD, &[Does::NeverEnds], Ok(true));
     let (outlook, after) = play(stage, Duration::from_secs(5)).await;
     assert_eq!(outlook, Outlook::Unfinished);
+    assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_term_begins_only_after_the_last_task_of_the_one_before_has_ended() {
+    let stage = stage(&CARD, &[Does::LeavesATask, Does::WorksUntilDrained], Ok(true));
+    let (terms, left, states) =
+        (Arc::clone(&stage.terms), Arc::clone(&stage.left), Arc::clone(&stage.states));
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!((states.get(CARD.name), terms.load(Ordering::SeqCst)), (Some(State::Stopping), 1));
+        left.lock().clear();
+    };
+    let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(110)), ending);
+    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_end_leaves_the_term_unfinished_after_the_budget() {
+    let stage = stage(&CARD, &[Does::LeavesATask], Ok(true));
+    let left = Arc::clone(&stage.left);
+    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!((outlook, left.lock().len()), (Outlook::Unfinished, 1));
     assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
 }
 

@@ -4,7 +4,7 @@
 //! # Guarantees
 //! - The status tells what engines report, not what was intended.
 //! - Passes never wait for engines: lists and changes are made beside them (`ledger.rs`, `fetch/runner.rs`),
-//!   within the term's own future, and each change under its fence.
+//!   within the task of the loop, and each change under the fence of its term.
 //! - A new leader asks before it acts: nothing is unloaded, moved or loaded twice by a takeover.
 //! - Nothing is written while nothing changes, and each engine is asked once per period for all its adapters.
 //!

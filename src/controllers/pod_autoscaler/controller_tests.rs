@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     controllers::{Deps, by_name},
@@ -196,7 +196,8 @@ impl Led {
         let drain = CancellationToken::new();
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));
         let client = FencedClient(api.client());
-        let term = Term { fence, client, clock, drain: drain.clone(), progress, workers: None };
+        let tasks = TaskTracker::new();
+        let term = Term { fence, client, clock, drain: drain.clone(), tasks, progress, workers: None };
         let mut running = JoinSet::new();
         let controller = by_name(CARD.name, &deps).unwrap().unwrap();
         drop(controller.reads());

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use kube_fenced_election::{clock::SharedClock, fence::Fence};
 
@@ -110,6 +110,9 @@ pub struct Term {
     pub clock: SharedClock,
     /// Cancelled when the controller has to finish: no new pass, passes under way may end.
     pub drain: CancellationToken,
+    /// Counts the tasks of the term. They are aborted when the future of the run is dropped, and then end at their next
+    /// await: the term is over once there is none.
+    pub tasks: TaskTracker,
     /// Proof of work for the rule "no work, no Lease".
     pub progress: Arc<Progress>,
     /// Passes at a time by loop; `None`: the loop's own number.
@@ -180,6 +183,7 @@ pub trait Controller: Send + Sync + 'static {
 
     /// Works for one term: catches up, queues all keys once, runs passes. Ends with `Ok` after
     /// `term.drain` is cancelled and the passes under way have ended; ends at any await by being
-    /// dropped when the fence closes. Nothing of a term is kept for the next one.
+    /// dropped when the fence closes. Then, and when it ends with an error, [`Term::tasks`] tells when the last task
+    /// has ended. Nothing of a term is kept for the next one.
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>>;
 }

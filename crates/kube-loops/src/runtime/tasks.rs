@@ -68,6 +68,12 @@ impl<T: Send + 'static> TaskSet<T> {
         self.inner.lock().tasks.abort_all();
     }
 
+    /// Aborts all tasks and waits until the last one has ended.
+    pub async fn shutdown(&self) {
+        self.abort_all();
+        while self.join_next().await.is_some() {}
+    }
+
     /// Tasks that run or whose end was not asked for yet.
     pub fn len(&self) -> usize {
         self.inner.lock().tasks.len()

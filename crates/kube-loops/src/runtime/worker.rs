@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Takes keys, runs passes, and decides what their ends mean.
 //!
-//! Passes are futures inside the term's own future, not tasks: when the term is dropped, none of them is
+//! Passes are futures inside the task of their loop, not tasks of their own: once that task has ended, none of them is
 //! polled again, so none can act after the Lease has gone.
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ledger with its calls carried out, all of them within the term's own future: none outlives the term.
+//! The ledger with its calls carried out, all of them within the task of the loop: none outlives the term.
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 

@@ -4,6 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
 
@@ -63,6 +64,7 @@ impl Failure for Infallible {
 struct Recorder {
     log: Arc<Mutex<Vec<String>>>,
     takes: Duration,
+    in_each: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Reconciler for Recorder {
@@ -70,6 +72,9 @@ impl Reconciler for Recorder {
 
     async fn reconcile(&self, key: &Key, _: &Pass) -> Result<Outcome, Infallible> {
         sleep(self.takes).await;
+        if let Some(in_each) = &self.in_each {
+            in_each();
+        }
         self.log.lock().push(key.name.clone());
         Ok(Outcome::Done)
     }
@@ -99,6 +104,7 @@ impl Bench {
             client: FencedClient(api.client()),
             clock: Arc::clone(&clock),
             drain: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             progress: Arc::new(Progress::new(clock)),
             workers: None,
         };
@@ -364,6 +370,42 @@ async fn a_dropped_term_runs_nothing_any_more_and_the_next_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn loops_of_a_dropped_term_have_ended_once_no_task_is_counted() {
+    let api = api();
+    let mut bench = Bench::new(&api);
+    bench.recorder.takes = 5 * SECOND;
+    bench.run_for(SECOND, vec![bench.with_pods(), bench.alone(&PERIODIC)]).await;
+    // Aborted, but nothing has run since that could have ended them.
+    assert_eq!(bench.term.tasks.len(), 2);
+    bench.term.tasks.close();
+    bench.term.tasks.wait().await;
+    sleep(100 * SECOND).await;
+    assert!(bench.passes().is_empty());
+}
+
+/// Each pass of a loop blocks its thread until the other loop is in a pass, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_that_blocks_its_thread_keeps_no_other_loop_of_its_controller_from_passing() {
+    let api = api();
+    let mut bench = Bench::new(&api);
+    let (met, mut has_met) = tokio::sync::mpsc::unbounded_channel();
+    let mut meeting = |spec, here: mpsc::Sender<()>, there: mpsc::Receiver<()>| {
+        let (met, there) = (met.clone(), Mutex::new(there));
+        bench.recorder.in_each = Some(Arc::new(move || {
+            let came = here.send(()).is_ok() && there.lock().recv_timeout(60 * SECOND).is_ok();
+            drop(met.send(came));
+        }));
+        bench.alone(spec)
+    };
+    let ((from_one, to_other), (from_other, to_one)) = (mpsc::channel(), mpsc::channel());
+    let loops = vec![meeting(&CARD, from_one, to_one), meeting(&PERIODIC, from_other, to_other)];
+    tokio::select! {
+        ended = run_loops(&bench.term, loops) => panic!("{ended:?}"),
+        came = has_met.recv() => assert_eq!(came, Some(true)),
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_not_filled_in_two_minutes_ends_the_run_and_is_named() {
     let api = api();
     api.stop_serving(PODS);
@@ -474,6 +516,7 @@ async fn a_part_that_ends_or_panics_by_itself_ends_the_run_and_is_named() {
     let ended = bench.run_for(SECOND, vec![panics, bench.with_pods()]).await;
     let Some(Err(RunError::Panicked { part: "scraper", message })) = ended else { panic!("{ended:?}") };
     assert_eq!(message, "boom");
+    assert!(bench.term.tasks.is_empty(), "the other loop has ended, too");
 }
 
 #[tokio::test(start_paused = true)]

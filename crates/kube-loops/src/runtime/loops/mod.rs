@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Order: first lists of all stores → catch up → triggers → all keys once → workers. All loops wait for
-//! all stores, start together and stop together. Everything belongs to the future of the term and ends with it.
+//! all stores, start together and stop together. Each loop is a task, so that one whose pass computes for long delays no
+//! other. The future of the term owns them: it waits for them before it ends, and aborts them when it is dropped.
 //! Events of a loop are sent in its own name, the last ones before the term ends.
 
 #[cfg(test)]

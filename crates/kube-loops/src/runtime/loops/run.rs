@@ -23,7 +23,7 @@ use super::{
         controller::{RunError, Term},
         health::Health,
         queue::Queue,
-        tasks::panic_message,
+        tasks::{Ended, TaskSet, panic_message},
         watches::{Read, Subscription, sync_in_time},
     },
     Background, BuiltLoop,
@@ -46,8 +46,8 @@ const FLUSH_BUDGET: Duration = Duration::from_secs(1);
 
 /// Runs the loops of one controller for one term: see the page of this module.
 ///
-/// Ends with `Ok` after `term.drain` is cancelled and the passes under way have ended. May be dropped
-/// at any time: nothing of it goes on.
+/// Ends with `Ok` after `term.drain` is cancelled and the passes under way have ended. When it ends, no task of it runs
+/// any more. May be dropped at any time: its tasks are aborted, and `term.tasks` tells when they have ended.
 ///
 /// # Errors
 /// [`RunError::CacheSync`] when a store is not filled or does not catch up within two minutes, or when a
@@ -58,12 +58,15 @@ pub(super) async fn run_loops(term: &Term, loops: Vec<BuiltLoop>) -> Result<(), 
     let reads = all_reads(&loops);
     let filled = AtomicBool::new(false);
     let health = Health::new(&reads, term);
-    tokio::select! {
+    let tasks = TaskSet::new();
+    let ended = tokio::select! {
         biased;
-        ended = run_together(term, loops, &reads, &filled) => ended,
+        ended = run_together(term, loops, &reads, &filled, &tasks) => ended,
         gone = vanished(&reads, &filled, term) => Err(gone),
         () = health.watch() => Err(RunError::Ended { part: "health" }),
-    }
+    };
+    tasks.shutdown().await;
+    ended
 }
 
 async fn run_together(
@@ -71,6 +74,7 @@ async fn run_together(
     loops: Vec<BuiltLoop>,
     reads: &[Read],
     filled: &AtomicBool,
+    tasks: &TaskSet<Result<(), RunError>>,
 ) -> Result<(), RunError> {
     let controller = loops.first().map_or("", |each| each.controller);
     for each in &loops {
@@ -96,16 +100,19 @@ async fn run_together(
     }
     filled.store(true, Ordering::Release);
     let mut subscriptions: Vec<Subscription> = Vec::new();
-    let mut running = FuturesUnordered::new();
     for mut each in loops {
         // Subscribed before listing, so that no object falls between the two.
         let enqueue = each.queue.enqueue();
         subscriptions.extend(each.triggers.drain(..).map(|subscribe| subscribe(&enqueue, &each.recorder)));
         add_all(&each.keys, &each.queue);
-        running.push(run_loop(each, &term.drain));
+        tasks.spawn(each.spec.label, term.tasks.track_future(run_loop(each, term.drain.clone())));
     }
-    while let Some(ended) = running.next().await {
-        ended?;
+    while let Some((_, ended)) = tasks.join_next().await {
+        match ended {
+            Ended::Finished(ended) => ended?,
+            Ended::Panicked(message) => return Err(RunError::Panicked { part: "loop", message }),
+            Ended::Aborted => return Err(RunError::Ended { part: "loop" }),
+        }
     }
     drop(subscriptions);
     Ok(())
@@ -143,10 +150,10 @@ async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
 
 /// One loop: its workers, its clockwork, what runs beside them, and the sending of its events, of which the last are
 /// sent before it ends. Ends with `Ok` after a drain only.
-async fn run_loop(each: BuiltLoop, drain: &CancellationToken) -> Result<(), RunError> {
+async fn run_loop(each: BuiltLoop, drain: CancellationToken) -> Result<(), RunError> {
     let BuiltLoop { spec, period, queue, keys, worker, background, at_once, recorder, sending, .. } = each;
     let workers = async {
-        worker.run(at_once, drain).await;
+        worker.run(at_once, &drain).await;
         if drain.is_cancelled() { Ok(()) } else { Err(RunError::Ended { part: spec.label }) }
     };
     let clockwork = async {
