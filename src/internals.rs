@@ -39,5 +39,5 @@ pub fn permissions() -> Vec<(&'static str, BTreeSet<Permission>)> {
     let watches = Watches::new(api.client(), Arc::new(SystemClock), of_loops.clone(), false);
     let deps = Deps::new(watches, of_loops, &metrics, "permissions").expect("a new registry");
     let built = NAMES.into_iter().filter_map(|name| by_name(name, &deps).expect("a new registry"));
-    built.map(|it| (it.card().name, it.permissions())).collect()
+    built.map(|it| (it.spec().name, it.permissions())).collect()
 }

@@ -19,7 +19,7 @@
 //! | 1 pure | `k8s` `validation` | async, clients, clocks, logging, randomness, locks |
 //! | 2 I/O | `engine` | decisions about our kinds |
 //! | 3 features | `controllers` `webhook` `certs` `server` | each other |
-//! | 4 host | `manager` | concrete controllers: it sees `dyn Controller` and `Card` |
+//! | 4 host | `manager` | concrete controllers: it sees `dyn Controller` and `ControllerSpec` |
 //! | 5 wiring | `app` `cli` | logic |
 //!
 //! Everything is private to the package but [`run`]; with the feature `testkit` also what tests of the

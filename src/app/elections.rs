@@ -42,7 +42,7 @@ impl Elections {
         let (recorder, sending) =
             Recorder::new(host.clients.process(), identity.clone(), Arc::clone(&host.clock));
         senders.spawn("events on leases", sending.run());
-        let names: Vec<_> = host.controllers.iter().map(|it| it.card().name).collect();
+        let names: Vec<_> = host.controllers.iter().map(|it| it.spec().name).collect();
         let (handles, statuses) = if settings.elect {
             let election = Election::new(&setup(settings, host, recorder.clone()));
             let leases =
@@ -70,7 +70,7 @@ impl Elections {
         let workers = |name: &str| settings.controllers.iter().find(|it| it.name == name)?.workers;
         let lives = host.controllers.iter().map(Arc::clone).zip(handles);
         let lives = lives.map(|(controller, handle)| {
-            let workers = workers(controller.card().name);
+            let workers = workers(controller.spec().name);
             (controller, handle, workers)
         });
         Ok(Self {
@@ -86,7 +86,7 @@ impl Elections {
 
 fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
     let candidates = host.controllers.iter().map(|controller| {
-        let name = controller.card().name;
+        let name = controller.spec().name;
         let lease = settings.controllers.iter().find(|it| it.name == name).map(|it| it.lease.clone());
         Candidate {
             controller: name.to_owned(),

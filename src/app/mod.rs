@@ -198,7 +198,7 @@ impl Host {
         let controllers = enabled_controllers(settings, &deps, &states)
             .context("could not register the metrics of the controllers")?;
         for controller in &controllers {
-            let workers = workers_of(settings, controller.card().name);
+            let workers = workers_of(settings, controller.spec().name);
             for spec in controller.loops() {
                 deps.metrics.start_at_zero(spec, workers.unwrap_or(spec.workers));
             }

@@ -20,10 +20,10 @@ type Make = fn(&Deps) -> Result<LoopController, MetricsError>;
 
 /// All controllers by name, in the order in which they are listed and logged. `None`: this build lacks it.
 const REGISTRY: [(&str, Option<Make>); 7] = [
-    (pod_autoscaler::CARD.name, Some(pod_autoscaler::controller)),
+    (pod_autoscaler::SPEC.name, Some(pod_autoscaler::controller)),
     ("distributed-inference-controller", None),
-    (model_adapter::CARD.name, Some(model_adapter::controller)),
-    (model_route::CARD.name, Some(|deps| Ok(model_route::controller(deps)))),
+    (model_adapter::SPEC.name, Some(model_adapter::controller)),
+    (model_route::SPEC.name, Some(|deps| Ok(model_route::controller(deps)))),
     ("kv-cache-controller", None),
     ("model-claim-controller", None),
     ("stormservice-controller", None),

@@ -64,7 +64,7 @@ impl Standby {
             loop {
                 self.recover(&reads).await;
                 self.candidacy.set_eligible(true);
-                self.fitness.regained(self.controller.card().name);
+                self.fitness.regained(self.controller.spec().name);
                 tokio::time::sleep(WHILE_IN_DOUBT).await;
                 if !self.fitness.is_in_doubt() {
                     break;
@@ -75,7 +75,7 @@ impl Standby {
 
     /// Resolves when the controller could work: at once, or after having said that it could not.
     async fn recover(&self, reads: &[Read]) {
-        let controller = self.controller.card().name;
+        let controller = self.controller.spec().name;
         let Err(cause) = could_work(reads).await else { return };
         self.candidacy.set_eligible(false);
         tracing::warn!(

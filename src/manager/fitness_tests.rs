@@ -11,13 +11,13 @@ use kube_fenced_election::{
     without_election,
 };
 use kube_loops::runtime::{
-    controller::{Card, Controller, LoopSpec, RunError, Term},
+    controller::{Controller, ControllerSpec, LoopSpec, RunError, Term},
     watches::{AnyStore, Read},
 };
 
 use super::fitness::{Fitness, Standby};
 
-static CARD: Card = Card { name: "some-controller", required_kinds: &[] };
+static SPEC: ControllerSpec = ControllerSpec { name: "some-controller", required_kinds: &[] };
 
 /// A store of which only the health matters.
 #[derive(Default)]
@@ -70,8 +70,8 @@ impl AnyStore for Store {
 struct Reading(Arc<Store>);
 
 impl Controller for Reading {
-    fn card(&self) -> &'static Card {
-        &CARD
+    fn spec(&self) -> &'static ControllerSpec {
+        &SPEC
     }
 
     fn loops(&self) -> Vec<&'static LoopSpec> {
@@ -96,7 +96,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let (mut handles, _) = without_election(&[CARD.name], "pod_1", &clock, &CancellationToken::new());
+        let (mut handles, _) = without_election(&[SPEC.name], "pod_1", &clock, &CancellationToken::new());
         Self { store: Arc::default(), fitness: Fitness::default(), handle: handles.remove(0) }
     }
 
@@ -136,7 +136,7 @@ async fn whoever_could_not_work_is_unfit_until_a_read_is_answered_and_no_watch_f
     let stage = Stage::new();
     *stage.store.silent.lock() = true;
     *stage.store.failing.lock() = Some(SystemClock.instant());
-    stage.fitness.lost(CARD.name);
+    stage.fitness.lost(SPEC.name);
     stage
         .play(async {
             pass(1).await;

@@ -10,7 +10,7 @@
 //!   it expires.
 //!
 //! # Absent on purpose
-//! Names of controllers and kinds: this layer sees `dyn Controller` and its `Card` only.
+//! Names of controllers and kinds: this layer sees `dyn Controller` and its `ControllerSpec` only.
 
 mod fitness;
 mod kind_gate;

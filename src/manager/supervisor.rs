@@ -79,7 +79,7 @@ pub(crate) struct Life {
 
 impl fmt::Debug for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Life").field("controller", &self.controller.card().name).finish_non_exhaustive()
+        f.debug_struct("Life").field("controller", &self.controller.spec().name).finish_non_exhaustive()
     }
 }
 
@@ -95,7 +95,7 @@ impl Life {
     }
 
     fn name(&self) -> &'static str {
-        self.controller.card().name
+        self.controller.spec().name
     }
 
     fn enter(&self, state: State) {
@@ -166,7 +166,7 @@ impl Life {
     fn contend(&self) -> impl Future<Output = Infallible> + Send + use<> {
         let name = self.name();
         let gate =
-            KindGate { required: self.controller.card().required_kinds, probe: Arc::clone(&self.deps.probe) };
+            KindGate { required: self.controller.spec().required_kinds, probe: Arc::clone(&self.deps.probe) };
         let states = Arc::clone(&self.deps.states);
         let warm = self.deps.warm_standby.then(|| Arc::clone(&self.controller));
         let candidacy = self.handle.candidacy();

@@ -17,15 +17,15 @@ use kube_fenced_election::{
     without_election,
 };
 use kube_loops::runtime::{
-    controller::{Card, Controller, FencedClient, Kind, LoopSpec, RunError, Term},
+    controller::{Controller, ControllerSpec, FencedClient, Kind, LoopSpec, RunError, Term},
     watches::Read,
 };
 
 use super::{Fitness, KindProbe, Life, LifeDeps, Outlook, State, States};
 
 static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
-static CARD: Card = Card { name: "some-controller", required_kinds: &[] };
-static CARD_WITH_KIND: Card = Card { name: "some-controller", required_kinds: &KIND };
+static SPEC: ControllerSpec = ControllerSpec { name: "some-controller", required_kinds: &[] };
+static SPEC_WITH_KIND: ControllerSpec = ControllerSpec { name: "some-controller", required_kinds: &KIND };
 
 /// What each term of the controller does; the last one for ever.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ enum Does {
 }
 
 struct Scripted {
-    card: &'static Card,
+    spec: &'static ControllerSpec,
     script: Vec<Does>,
     terms: Arc<AtomicUsize>,
     /// The tasks that were left.
@@ -47,8 +47,8 @@ struct Scripted {
 }
 
 impl Controller for Scripted {
-    fn card(&self) -> &'static Card {
-        self.card
+    fn spec(&self) -> &'static ControllerSpec {
+        self.spec
     }
 
     fn loops(&self) -> Vec<&'static LoopSpec> {
@@ -91,14 +91,14 @@ struct Stage {
     shutdown: CancellationToken,
 }
 
-fn stage(card: &'static Card, script: &[Does], served: Result<bool, &'static str>) -> Stage {
-    stage_asking(card, script, Arc::new(move |_| async move { served.map_err(str::to_owned) }.boxed()))
+fn stage(spec: &'static ControllerSpec, script: &[Does], served: Result<bool, &'static str>) -> Stage {
+    stage_asking(spec, script, Arc::new(move |_| async move { served.map_err(str::to_owned) }.boxed()))
 }
 
-fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage {
+fn stage_asking(spec: &'static ControllerSpec, script: &[Does], probe: KindProbe) -> Stage {
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = CancellationToken::new();
-    let (mut handles, tasks) = without_election(&[card.name], "pod_1", &clock, &shutdown);
+    let (mut handles, tasks) = without_election(&[spec.name], "pod_1", &clock, &shutdown);
     let gauge = IntGaugeVec::new(Opts::new("state", "help"), &["controller", "state"]).expect("a family");
     let states = Arc::new(States::new(gauge));
     let deps = LifeDeps {
@@ -119,7 +119,7 @@ fn stage_asking(card: &'static Card, script: &[Does], probe: KindProbe) -> Stage
     let terms = Arc::new(AtomicUsize::new(0));
     let left = Arc::default();
     let controller =
-        Scripted { card, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
+        Scripted { spec, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
     let life = Life::new(Arc::new(controller), handles.remove(0), None, deps);
     Stage { life, handles: tasks, states, terms, left, shutdown }
 }
@@ -139,7 +139,7 @@ async fn play(stage: Stage, lived: Duration) -> (Outlook, Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_panics_is_started_again_after_its_back_off() {
-    let stage = stage(&CARD, &[Does::Panics, Does::Panics, Does::WorksUntilDrained], Ok(true));
+    let stage = stage(&SPEC, &[Does::Panics, Does::Panics, Does::WorksUntilDrained], Ok(true));
     let terms = Arc::clone(&stage.terms);
     let (outlook, _) = play(stage, Duration::from_secs(10)).await;
     assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 3));
@@ -147,7 +147,7 @@ async fn a_controller_that_panics_is_started_again_after_its_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn caches_that_do_not_fill_keep_a_controller_out_for_ten_seconds() {
-    let stage = stage(&CARD, &[Does::Fails, Does::WorksUntilDrained], Ok(true));
+    let stage = stage(&SPEC, &[Does::Fails, Does::WorksUntilDrained], Ok(true));
     let terms = Arc::clone(&stage.terms);
     let (_, _) = play(stage, Duration::from_secs(9)).await;
     assert_eq!(terms.load(Ordering::SeqCst), 1);
@@ -155,17 +155,17 @@ async fn caches_that_do_not_fill_keep_a_controller_out_for_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn work_that_ends_when_drained_ends_the_life_at_once_and_orderly() {
-    let stage = stage(&CARD, &[Does::WorksUntilDrained], Ok(true));
+    let stage = stage(&SPEC, &[Does::WorksUntilDrained], Ok(true));
     let states = Arc::clone(&stage.states);
     let (outlook, after) = play(stage, Duration::from_secs(5)).await;
     assert_eq!(outlook, Outlook::Orderly);
     assert!(after < Duration::from_millis(5100), "{after:?}");
-    assert_eq!(states.get(CARD.name), Some(State::Stopped));
+    assert_eq!(states.get(SPEC.name), Some(State::Stopped));
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_that_never_ends_is_unfinished_after_the_budget() {
-    let stage = stage(&CARD, &[Does::NeverEnds], Ok(true));
+    let stage = stage(&SPEC, &[Does::NeverEnds], Ok(true));
     let (outlook, after) = play(stage, Duration::from_secs(5)).await;
     assert_eq!(outlook, Outlook::Unfinished);
     assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
@@ -173,12 +173,12 @@ async fn work_that_never_ends_is_unfinished_after_the_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_term_begins_only_after_the_last_task_of_the_one_before_has_ended() {
-    let stage = stage(&CARD, &[Does::LeavesATask, Does::WorksUntilDrained], Ok(true));
+    let stage = stage(&SPEC, &[Does::LeavesATask, Does::WorksUntilDrained], Ok(true));
     let (terms, left, states) =
         (Arc::clone(&stage.terms), Arc::clone(&stage.left), Arc::clone(&stage.states));
     let ending = async {
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!((states.get(CARD.name), terms.load(Ordering::SeqCst)), (Some(State::Stopping), 1));
+        assert_eq!((states.get(SPEC.name), terms.load(Ordering::SeqCst)), (Some(State::Stopping), 1));
         left.lock().clear();
     };
     let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(110)), ending);
@@ -187,7 +187,7 @@ async fn the_next_term_begins_only_after_the_last_task_of_the_one_before_has_end
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_does_not_end_leaves_the_term_unfinished_after_the_budget() {
-    let stage = stage(&CARD, &[Does::LeavesATask], Ok(true));
+    let stage = stage(&SPEC, &[Does::LeavesATask], Ok(true));
     let left = Arc::clone(&stage.left);
     let (outlook, after) = play(stage, Duration::from_secs(5)).await;
     assert_eq!((outlook, left.lock().len()), (Outlook::Unfinished, 1));
@@ -196,12 +196,12 @@ async fn a_task_that_does_not_end_leaves_the_term_unfinished_after_the_budget() 
 
 #[tokio::test(start_paused = true)]
 async fn a_controller_whose_kind_is_missing_waits_and_never_works() {
-    let stage = stage(&CARD_WITH_KIND, &[Does::WorksUntilDrained], Ok(false));
+    let stage = stage(&SPEC_WITH_KIND, &[Does::WorksUntilDrained], Ok(false));
     let (states, terms) = (Arc::clone(&stage.states), Arc::clone(&stage.terms));
     let shutdown = stage.shutdown.clone();
     let watching = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(states.get(CARD_WITH_KIND.name), Some(State::WaitingForCrd));
+        assert_eq!(states.get(SPEC_WITH_KIND.name), Some(State::WaitingForCrd));
         shutdown.cancel();
     };
     let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(100)), watching);
@@ -216,9 +216,9 @@ async fn lease_won_while_discovery_hangs_is_worked_under() {
         let first = looks.fetch_add(1, Ordering::SeqCst) == 0;
         async move { if first { Ok(true) } else { std::future::pending().await } }.boxed()
     });
-    let stage = stage_asking(&CARD_WITH_KIND, &[Does::Fails, Does::WorksUntilDrained], first_only);
+    let stage = stage_asking(&SPEC_WITH_KIND, &[Does::Fails, Does::WorksUntilDrained], first_only);
     let (terms, states) = (Arc::clone(&stage.terms), Arc::clone(&stage.states));
     let (outlook, _) = play(stage, Duration::from_secs(30)).await;
     assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 2));
-    assert_eq!(states.get(CARD.name), Some(State::Stopped));
+    assert_eq!(states.get(SPEC.name), Some(State::Stopped));
 }

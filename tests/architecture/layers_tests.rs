@@ -46,7 +46,10 @@ fn arrows_that_point_sideways_or_up_are_found() {
 #[test]
 fn arrows_that_point_down_are_fine() {
     for (path, text) in [
-        ("src/manager/kind_gate.rs", "use kube_loops::{cluster::discovery, runtime::controller::Card};"),
+        (
+            "src/manager/kind_gate.rs",
+            "use kube_loops::{cluster::discovery, runtime::controller::ControllerSpec};",
+        ),
         ("src/manager/supervisor.rs", "use kube_fenced_election::Won;"),
         (
             "crates/kube-loops/src/runtime/worker.rs",

@@ -52,7 +52,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("webhook", FEATURES),
     ("certs", FEATURES),
     ("server", FEATURES),
-    // 4 host: sees `dyn Controller` and `Card`, never a concrete controller
+    // 4 host: sees `dyn Controller` and `ControllerSpec`, never a concrete controller
     (
         "manager",
         &[

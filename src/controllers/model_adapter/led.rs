@@ -34,7 +34,7 @@ use kube_loops::{
     testkit::stored_api::StoredApi,
 };
 
-use super::{CARD, ModelAdapterSettings};
+use super::{ModelAdapterSettings, SPEC};
 
 pub(super) const ADAPTERS: &str = "/apis/model.aibrix.ai/v1alpha1/modeladapters";
 pub(super) const PODS: &str = "/api/v1/pods";
@@ -94,7 +94,7 @@ impl Led {
         let tasks = TaskTracker::new();
         let term = Term { fence, client, clock, drain: drain.clone(), tasks, progress, workers: None };
         let mut running = JoinSet::new();
-        let controller = by_name(CARD.name, &deps).unwrap().unwrap();
+        let controller = by_name(SPEC.name, &deps).unwrap().unwrap();
         drop(controller.reads());
         running.spawn(controller.run(term));
         self.term = Some(TermOf { drain, running, _right: right });

@@ -83,7 +83,7 @@ use kube_loops::{
     metrics::MetricsError,
     runtime::{
         conductor::Conductor,
-        controller::{Card, Kind, LoopSpec, Rule},
+        controller::{ControllerSpec, Kind, LoopSpec, Rule},
         loops::{Loop, LoopController, LoopTerm, Sources},
     },
 };
@@ -106,7 +106,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 const NAME: &str = "model-adapter-controller";
 
 /// Constants of the controller.
-pub(super) const CARD: Card = Card {
+pub(super) const SPEC: ControllerSpec = ControllerSpec {
     name: NAME,
     required_kinds: &[Kind {
         group: model::GROUP,
@@ -145,7 +145,7 @@ const CHILD: &[&str] = &["create", "update", "patch", "delete"];
 /// # Errors
 /// [`MetricsError`]: a family is registered already, which is a defect.
 pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
-    Ok(LoopController::new(&CARD, &deps.watches, &deps.metrics).with(ModelAdapterLoop {
+    Ok(LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(ModelAdapterLoop {
         engine: deps.engine.clone(),
         settings: deps.settings.model_adapter.clone(),
         failures: SourceFailures::register(&deps.registry)?,

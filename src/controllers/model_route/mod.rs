@@ -60,7 +60,7 @@ use crate::{
 };
 use kube_loops::runtime::{
     conductor::Conductor,
-    controller::{Card, Kind, LoopSpec, Rule},
+    controller::{ControllerSpec, Kind, LoopSpec, Rule},
     loops::{Loop, LoopController, LoopTerm, Sources},
     queue::Enqueue,
 };
@@ -78,7 +78,8 @@ const REFERENCE_GRANT: Kind =
     Kind { group: GATEWAY_GROUP, version: "v1beta1", kind: "ReferenceGrant", plural: "referencegrants" };
 
 /// Constants of the controller.
-pub(super) const CARD: Card = Card { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT] };
+pub(super) const SPEC: ControllerSpec =
+    ControllerSpec { name: NAME, required_kinds: &[HTTP_ROUTE, REFERENCE_GRANT] };
 
 /// Constants of its only loop.
 const LOOP: LoopSpec = LoopSpec {
@@ -143,7 +144,7 @@ const REDISCOVERY_PERIOD: Duration = Duration::from_secs(5);
 /// The controller.
 pub(super) fn controller(deps: &Deps) -> LoopController {
     let settings = Arc::new(deps.settings.model_route.clone());
-    LoopController::new(&CARD, &deps.watches, &deps.metrics).with(ModelRouteLoop { settings })
+    LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(ModelRouteLoop { settings })
 }
 
 struct ModelRouteLoop {

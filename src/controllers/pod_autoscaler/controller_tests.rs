@@ -37,7 +37,7 @@ use kube_loops::{
     testkit::scripted::ScriptedApi,
 };
 
-use super::CARD;
+use super::SPEC;
 
 const AUTOSCALERS: &str = "/apis/autoscaling.aibrix.ai/v1alpha1/podautoscalers";
 const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
@@ -199,7 +199,7 @@ impl Led {
         let tasks = TaskTracker::new();
         let term = Term { fence, client, clock, drain: drain.clone(), tasks, progress, workers: None };
         let mut running = JoinSet::new();
-        let controller = by_name(CARD.name, &deps).unwrap().unwrap();
+        let controller = by_name(SPEC.name, &deps).unwrap().unwrap();
         drop(controller.reads());
         running.spawn(controller.run(term));
         Self { api, engine, drain, running, metrics, _right: right }

@@ -69,7 +69,7 @@ use kube_loops::{
     metrics::MetricsError,
     runtime::{
         conductor::Conductor,
-        controller::{Card, Kind, LoopSpec, Rule},
+        controller::{ControllerSpec, Kind, LoopSpec, Rule},
         loops::{Loop, LoopController, LoopTerm, Sources},
     },
 };
@@ -90,7 +90,7 @@ use self::{
 pub(super) const SYNC_PERIOD: Duration = Duration::from_secs(10);
 
 /// Constants of the controller.
-pub(super) const CARD: Card = Card {
+pub(super) const SPEC: ControllerSpec = ControllerSpec {
     name: "pod-autoscaler-controller",
     required_kinds: &[Kind {
         group: autoscaling::GROUP,
@@ -132,7 +132,7 @@ const SCALE: &[&str] = &["update", "patch"];
 /// # Errors
 /// [`MetricsError`]: a family is registered already, which is a defect.
 pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
-    Ok(LoopController::new(&CARD, &deps.watches, &deps.metrics).with(PodAutoscalerLoop {
+    Ok(LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(PodAutoscalerLoop {
         scale_actions: ScaleActions::register(&deps.registry)?,
         engine: deps.engine.clone(),
         sync_period: deps.settings.sync_period,

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::Notify;
 
 use kube_loops::runtime::{
-    controller::{Card, Controller, LoopSpec, Rule},
+    controller::{Controller, ControllerSpec, LoopSpec, Rule},
     loops::{Loop, LoopController, LoopTerm, Sources},
     metrics::RuntimeMetrics,
     reconciler::Key,
@@ -68,10 +68,10 @@ pub fn controller(name: &'static str, deps: &ProbeDeps) -> Arc<dyn Controller> {
     let children: &'static str = Box::leak(format!("{name}-children").into_boxed_str());
     let counting = Box::leak(Box::new(spec));
     let making = Box::leak(Box::new(LoopSpec { label: children, deadline: None, ..spec }));
-    let card = Box::leak(Box::new(Card { name, required_kinds: &[] }));
+    let spec = Box::leak(Box::new(ControllerSpec { name, required_kinds: &[] }));
     let count = CountLoop { spec: counting, controller: name, deps: deps.clone() };
     let make = ChildrenLoop { spec: making, controller: name, namespace: deps.namespace.clone() };
-    Arc::new(LoopController::new(card, &deps.watches, &deps.metrics).with(count).with(make))
+    Arc::new(LoopController::new(spec, &deps.watches, &deps.metrics).with(count).with(make))
 }
 
 /// Counts up in one ConfigMap.

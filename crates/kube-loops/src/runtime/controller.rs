@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the manager sees of a controller: its [`Card`], and a future for each [`Term`].
+//! What the manager sees of a controller: its [`ControllerSpec`], and a future for each [`Term`].
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use kube_fenced_election::{clock::SharedClock, fence::Fence};
 
 use super::{progress::Progress, watches::Read};
 
-/// Longest pass of a loop whose card names no deadline.
+/// Longest pass of a loop whose spec names no deadline.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// A kind served by the API server.
@@ -92,7 +92,7 @@ impl LoopSpec {
 
 /// Constants of one controller.
 #[derive(Debug, Clone, Copy)]
-pub struct Card {
+pub struct ControllerSpec {
     /// Name in `--controllers`.
     pub name: &'static str,
     /// Kinds without which it waits, not contending for its Lease.
@@ -159,7 +159,7 @@ pub enum RunError {
 /// One of the seven controllers, as the manager sees it.
 pub trait Controller: Send + Sync + 'static {
     /// Its constants.
-    fn card(&self) -> &'static Card;
+    fn spec(&self) -> &'static ControllerSpec;
 
     /// The constants of its loops: they share the Lease and start and stop together.
     fn loops(&self) -> Vec<&'static LoopSpec>;

@@ -211,17 +211,17 @@ impl RuntimeMetrics {
 
     /// Makes every series of a loop exist, at zero. For every enabled loop at the start of the process,
     /// leader or not. `workers`: passes at a time.
-    pub fn start_at_zero(&self, card: &LoopSpec, workers: usize) {
-        let series = self.of(card);
+    pub fn start_at_zero(&self, spec: &LoopSpec, workers: usize) {
+        let series = self.of(spec);
         self.0.gauges.touch(series.label);
         let workers = i64::try_from(workers).unwrap_or(i64::MAX);
-        self.0.workers.with_label_values(&[card.label]).set(workers);
+        self.0.workers.with_label_values(&[spec.label]).set(workers);
     }
 
     /// The series of a loop.
-    pub fn of(&self, card: &LoopSpec) -> LoopMetrics {
+    pub fn of(&self, spec: &LoopSpec) -> LoopMetrics {
         let families = &self.0;
-        let label = card.label;
+        let label = spec.label;
         let passes = |result: &str| families.passes.with_label_values(&[label, result]);
         LoopMetrics {
             label,

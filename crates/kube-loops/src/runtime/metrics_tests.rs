@@ -8,7 +8,7 @@ use super::{
     metrics::{PassResult, RuntimeMetrics},
 };
 
-const CARD: LoopSpec = LoopSpec {
+const SPEC: LoopSpec = LoopSpec {
     label: "roleset-controller",
     event_source: "roleset-controller",
     workers: 1,
@@ -27,7 +27,7 @@ fn text(registry: &Registry) -> String {
 #[test]
 fn every_series_of_a_loop_exists_at_zero_before_its_first_pass() {
     let registry = Registry::new();
-    RuntimeMetrics::register(&registry).unwrap().start_at_zero(&CARD, 3);
+    RuntimeMetrics::register(&registry).unwrap().start_at_zero(&SPEC, 3);
     let text = text(&registry);
     let one = r#"controller="roleset-controller""#;
     let both = r#"controller="roleset-controller",name="roleset-controller""#;
@@ -57,7 +57,7 @@ fn every_series_of_a_loop_exists_at_zero_before_its_first_pass() {
 #[test]
 fn buckets_are_those_of_a_go_manager() {
     let registry = Registry::new();
-    RuntimeMetrics::register(&registry).unwrap().start_at_zero(&CARD, 1);
+    RuntimeMetrics::register(&registry).unwrap().start_at_zero(&SPEC, 1);
     let text = text(&registry);
     let buckets = |family: &str| -> Vec<String> {
         let of_family = text.lines().filter(|line| line.starts_with(&format!("{family}_bucket")));
@@ -77,7 +77,7 @@ fn buckets_are_those_of_a_go_manager() {
 #[test]
 fn an_error_is_counted_twice_and_a_requeue_once() {
     let registry = Registry::new();
-    let metrics = RuntimeMetrics::register(&registry).unwrap().of(&CARD);
+    let metrics = RuntimeMetrics::register(&registry).unwrap().of(&SPEC);
     metrics.pass_ended(PassResult::Error, Duration::from_millis(3));
     metrics.pass_ended(PassResult::Requeue, Duration::from_millis(3));
     let text = text(&registry);

@@ -95,7 +95,7 @@ impl Reconciler for Actor {
     }
 }
 
-const CARD: LoopSpec = LoopSpec {
+const SPEC: LoopSpec = LoopSpec {
     label: "thing",
     event_source: "thing",
     workers: 1,
@@ -119,15 +119,15 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
     let progress = Arc::new(Progress::new(Arc::clone(&clock)));
-    let of_loop = progress.of_loop(CARD.label, CARD.longest_pass());
-    let queue = Queue::new(&CARD, Arc::clone(&clock), &metrics.of(&CARD), of_loop.clone());
+    let of_loop = progress.of_loop(SPEC.label, SPEC.longest_pass());
+    let queue = Queue::new(&SPEC, Arc::clone(&clock), &metrics.of(&SPEC), of_loop.clone());
     let client = ScriptedApi::new(|_| Answer::not_found()).client();
     let (recorder, _) = Recorder::new(client.clone(), "thing", Arc::clone(&clock));
     let log = Arc::new(Mutex::new(Log::default()));
     let present: HashSet<String> = present.iter().map(|name| (*name).to_owned()).collect();
     let worker = Worker {
         controller: "thing-controller",
-        spec: &CARD,
+        spec: &SPEC,
         reconciler: Actor { acts: acts.iter().copied().collect(), log: Arc::clone(&log) },
         queue: queue.clone(),
         exists: Arc::new(move |key: &Key| present.contains(&key.name)),
@@ -135,7 +135,7 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
         progress: of_loop,
         writer: Writer::new(client),
         recorder,
-        metrics: metrics.of(&CARD),
+        metrics: metrics.of(&SPEC),
         failures: Mutex::new(HashMap::new()),
     };
     Bench { worker: Arc::new(worker), queue, log, registry, progress, drain: CancellationToken::new() }

@@ -24,7 +24,7 @@ use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
 
 use super::{
     super::{
-        controller::{Card, Controller as _, FencedClient, LoopSpec, Rule, RunError, Term},
+        controller::{Controller as _, ControllerSpec, FencedClient, LoopSpec, Rule, RunError, Term},
         metrics::RuntimeMetrics,
         progress::Progress,
         reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
@@ -42,7 +42,7 @@ const MAPS: &str = "/api/v1/configmaps";
 const NAME: &str = "map-controller";
 const SECOND: Duration = Duration::from_secs(1);
 
-const CARD: LoopSpec = LoopSpec {
+const SPEC: LoopSpec = LoopSpec {
     label: "map",
     event_source: "map",
     workers: 1,
@@ -51,7 +51,7 @@ const CARD: LoopSpec = LoopSpec {
     backoff_cap: Duration::from_secs(1000),
     rules: &[],
 };
-const PERIODIC: LoopSpec = LoopSpec { label: "periodic", period: Some(Duration::from_secs(10)), ..CARD };
+const PERIODIC: LoopSpec = LoopSpec { label: "periodic", period: Some(Duration::from_secs(10)), ..SPEC };
 
 impl Failure for Infallible {
     fn retry(&self) -> Retry {
@@ -137,7 +137,7 @@ impl Bench {
     /// Pods queue the map of their name's first letter.
     fn with_pods(&self) -> BuiltLoop {
         self.built(
-            &CARD,
+            &SPEC,
             |sources| {
                 sources.primary(maps());
                 sources.trigger(pods(), pod_to_map);
@@ -211,12 +211,12 @@ fn api() -> ScriptedApi {
 
 #[tokio::test]
 async fn a_controller_must_be_allowed_to_read_what_its_loops_open_to_send_events_and_what_they_name() {
-    const WRITES: LoopSpec = LoopSpec { rules: &[Rule::new("", &["pods/status"], &["patch"])], ..CARD };
-    static BOTH: Card = Card { name: NAME, required_kinds: &[] };
+    const WRITES: LoopSpec = LoopSpec { rules: &[Rule::new("", &["pods/status"], &["patch"])], ..SPEC };
+    static BOTH: ControllerSpec = ControllerSpec { name: NAME, required_kinds: &[] };
     let bench = Bench::new(&api());
     let one = |spec, open| TestLoop { spec, open, start: Box::new(|_| {}), passes: Recorder::default() };
     let controller = LoopController::new(&BOTH, &bench.watches, &bench.metrics)
-        .with(one(&CARD, Box::new(|sources| drop(sources.primary(maps())))))
+        .with(one(&SPEC, Box::new(|sources| drop(sources.primary(maps())))))
         .with(one(
             &WRITES,
             Box::new(|sources| drop(sources.reads_if_served(WatchSpec::<Deployment>::all()))),
@@ -265,7 +265,7 @@ async fn updates_that_are_not_worth_a_pass_queue_nothing() {
     let bench = Bench::new(&api);
     let generation = |map: &ConfigMap| map.metadata.generation;
     let built = bench.built(
-        &CARD,
+        &SPEC,
         move |sources| drop(sources.primary_when(maps(), move |old, new| generation(old) != generation(new))),
         |_| {},
     );
@@ -295,9 +295,9 @@ async fn all_keys_come_each_period_and_about_every_ten_hours() {
     bench.run_for(35 * SECOND, vec![bench.alone(&PERIODIC)]).await;
     assert_eq!(bench.passes(), ["a", "b", "a", "b", "a", "b", "a", "b"]);
 
-    bench.run_for(9 * 3600 * SECOND, vec![bench.alone(&CARD)]).await;
+    bench.run_for(9 * 3600 * SECOND, vec![bench.alone(&SPEC)]).await;
     assert_eq!(bench.passes(), ["a", "b"]);
-    bench.run_for(11 * 3600 * SECOND, vec![bench.alone(&CARD)]).await;
+    bench.run_for(11 * 3600 * SECOND, vec![bench.alone(&SPEC)]).await;
     assert_eq!(bench.passes(), ["a", "b", "a", "b"]);
 }
 
@@ -312,7 +312,7 @@ async fn the_first_pass_waits_until_all_stores_have_caught_up() {
     let seen = Arc::new(AtomicBool::new(false));
     let witness = Arc::clone(&seen);
     let built = bench.built(
-        &CARD,
+        &SPEC,
         |sources| {
             sources.primary(maps());
             sources.reads(self::pods());
@@ -398,7 +398,7 @@ async fn a_loop_that_blocks_its_thread_keeps_no_other_loop_of_its_controller_fro
         bench.alone(spec)
     };
     let ((from_one, to_other), (from_other, to_one)) = (mpsc::channel(), mpsc::channel());
-    let loops = vec![meeting(&CARD, from_one, to_one), meeting(&PERIODIC, from_other, to_other)];
+    let loops = vec![meeting(&SPEC, from_one, to_one), meeting(&PERIODIC, from_other, to_other)];
     tokio::select! {
         ended = run_loops(&bench.term, loops) => panic!("{ended:?}"),
         came = has_met.recv() => assert_eq!(came, Some(true)),
@@ -422,7 +422,7 @@ async fn a_kind_that_may_be_absent_is_not_waited_for() {
     api.stop_serving(PODS);
     let bench = Bench::new(&api);
     let built = bench.built(
-        &CARD,
+        &SPEC,
         |sources| {
             sources.primary(maps());
             sources.trigger_if_served(pods(), pod_to_map);
@@ -451,7 +451,7 @@ async fn a_required_kind_that_vanishes_ends_the_run_and_an_optional_one_does_not
             bench.with_pods()
         } else {
             bench.built(
-                &CARD,
+                &SPEC,
                 |sources| {
                     sources.primary(maps());
                     sources.trigger_if_served(pods(), pod_to_map);
@@ -507,7 +507,7 @@ async fn a_part_that_ends_or_panics_by_itself_ends_the_run_and_is_named() {
     let bench = Bench::new(&api);
     let with = |work: fn() -> BoxFuture<'static, ()>| {
         let open = |sources: &mut Sources<'_>| drop(sources.primary(maps()));
-        bench.built(&CARD, open, move |term| term.run_beside("scraper", work()))
+        bench.built(&SPEC, open, move |term| term.run_beside("scraper", work()))
     };
     let ends = with(|| async {}.boxed());
     let ended = bench.run_for(SECOND, vec![bench.with_pods(), ends]).await;
@@ -524,7 +524,7 @@ async fn background_work_queues_keys_through_the_loops_handle() {
     let api = api();
     let bench = Bench::new(&api);
     let built = bench.built(
-        &CARD,
+        &SPEC,
         |sources| drop(sources.primary(maps())),
         |term| {
             let enqueue = term.enqueue.clone();

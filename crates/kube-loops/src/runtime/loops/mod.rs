@@ -10,7 +10,7 @@
 //!     }
 //!     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<SetStages> { /* … */ }
 //! }
-//! LoopController::new(&CARD, &watches, &metrics).with(SetLoop)
+//! LoopController::new(&SPEC, &watches, &metrics).with(SetLoop)
 //! ```
 //!
 //! Order: first lists of all stores → catch up → triggers → all keys once → workers. All loops wait for
@@ -37,7 +37,7 @@ use crate::cluster::{
 use kube_fenced_election::{clock::SharedClock, fence::Fence};
 
 use super::{
-    controller::{Card, Controller, LoopSpec, RunError, Term},
+    controller::{Controller, ControllerSpec, LoopSpec, RunError, Term},
     metrics::{LoopMetrics, RuntimeMetrics},
     queue::{Enqueue, Queue},
     reconciler::Reconciler,
@@ -103,7 +103,7 @@ struct Background {
 
 /// The loops of one controller.
 pub struct LoopController {
-    card: &'static Card,
+    spec: &'static ControllerSpec,
     loops: Vec<Box<dyn AnyLoop>>,
     watches: Watches,
     metrics: RuntimeMetrics,
@@ -111,8 +111,8 @@ pub struct LoopController {
 
 impl LoopController {
     /// A controller without loops yet.
-    pub fn new(card: &'static Card, watches: &Watches, metrics: &RuntimeMetrics) -> Self {
-        Self { card, loops: Vec::new(), watches: watches.clone(), metrics: metrics.clone() }
+    pub fn new(spec: &'static ControllerSpec, watches: &Watches, metrics: &RuntimeMetrics) -> Self {
+        Self { spec, loops: Vec::new(), watches: watches.clone(), metrics: metrics.clone() }
     }
 
     /// Adds a loop.
@@ -124,8 +124,8 @@ impl LoopController {
 }
 
 impl Controller for LoopController {
-    fn card(&self) -> &'static Card {
-        self.card
+    fn spec(&self) -> &'static ControllerSpec {
+        self.spec
     }
 
     fn loops(&self) -> Vec<&'static LoopSpec> {
@@ -137,7 +137,7 @@ impl Controller for LoopController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let build = |one: &dyn AnyLoop| one.build(self.card.name, &self.watches, &self.metrics, &term);
+        let build = |one: &dyn AnyLoop| one.build(self.spec.name, &self.watches, &self.metrics, &term);
         let loops = self.loops.iter().map(|one| build(one.as_ref())).collect();
         async move { run_loops(&term, loops).await }.boxed()
     }
@@ -254,7 +254,7 @@ impl fmt::Debug for LoopController {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let loops: Vec<_> = self.loops().into_iter().map(|spec| spec.label).collect();
         f.debug_struct("LoopController")
-            .field("name", &self.card.name)
+            .field("name", &self.spec.name)
             .field("loops", &loops)
             .finish_non_exhaustive()
     }

@@ -4,16 +4,13 @@
 
 use std::{fmt, sync::Arc};
 
-use kube::Resource;
-use serde::de::DeserializeOwned;
-
 use crate::cluster::events::Recorder;
 use kube_fenced_election::clock::SharedClock;
 
 use super::super::{
     queue::Enqueue,
     reconciler::Key,
-    watches::{Change, Read, Store, Stored, Subscription, WatchSpec, Watches},
+    watches::{Change, Read, Store, Stored, Subscription, WatchSpec, Watched, Watches},
 };
 
 /// The stores of a loop. Each call opens one and says what its changes mean; the watch is shared with everybody who
@@ -58,25 +55,17 @@ impl<'a> Sources<'a> {
 
     /// The objects that the loop is about: every change of one queues its key, and so do the start of the term, each
     /// period, and about every ten hours. One that cannot be read gets an event that says so.
-    pub fn primary<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    pub fn primary<K: Watched, S: Stored>(&mut self, spec: WatchSpec<K, S>) -> Store<S> {
         self.primary_when(spec, |_, _| true)
     }
 
     /// Like [`Self::primary`], but an update (old, new) queues its key only if it is worth a pass. Objects that appear
     /// or go always are.
-    pub fn primary_when<K, S>(
+    pub fn primary_when<K: Watched, S: Stored>(
         &mut self,
         spec: WatchSpec<K, S>,
         worth_a_pass: impl Fn(&S, &S) -> bool + Send + Sync + 'static,
-    ) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    ) -> Store<S> {
         let store = self.trigger(spec, move |change| match (&change.old, &change.new) {
             (Some(old), Some(new)) if !worth_a_pass(old, new) => Vec::new(),
             _ => vec![change.key()],
@@ -103,22 +92,14 @@ impl<'a> Sources<'a> {
     }
 
     /// A store that passes read, whose changes queue nothing.
-    pub fn reads<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    pub fn reads<K: Watched, S: Stored>(&mut self, spec: WatchSpec<K, S>) -> Store<S> {
         let store = self.watches.store(spec);
         self.declared.reads.push(Read::required(&store));
         store
     }
 
     /// Like [`Self::reads`], of a kind that may be absent from the cluster: the store is empty then.
-    pub fn reads_if_served<K, S>(&mut self, spec: WatchSpec<K, S>) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    pub fn reads_if_served<K: Watched, S: Stored>(&mut self, spec: WatchSpec<K, S>) -> Store<S> {
         let store = self.watches.store(spec);
         self.declared.reads.push(Read::optional(&store));
         store
@@ -126,30 +107,22 @@ impl<'a> Sources<'a> {
 
     /// A store of which every change queues the keys that `keys` yields for it, and which passes read. `keys` runs in
     /// the watch's task: it must be quick.
-    pub fn trigger<K, S>(
+    pub fn trigger<K: Watched, S: Stored>(
         &mut self,
         spec: WatchSpec<K, S>,
         keys: impl Fn(&Change<S>) -> Vec<Key> + Send + 'static,
-    ) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    ) -> Store<S> {
         let store = self.reads(spec);
         self.triggered(&store, keys);
         store
     }
 
     /// Like [`Self::trigger`], of a kind that may be absent from the cluster.
-    pub fn trigger_if_served<K, S>(
+    pub fn trigger_if_served<K: Watched, S: Stored>(
         &mut self,
         spec: WatchSpec<K, S>,
         keys: impl Fn(&Change<S>) -> Vec<Key> + Send + 'static,
-    ) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    ) -> Store<S> {
         let store = self.reads_if_served(spec);
         self.triggered(&store, keys);
         store

@@ -16,7 +16,7 @@ use super::{
 };
 use kube_fenced_election::clock::{Clock, SharedClock, SystemClock};
 
-const CARD: LoopSpec = LoopSpec {
+const SPEC: LoopSpec = LoopSpec {
     label: "thing",
     event_source: "thing",
     workers: 1,
@@ -35,8 +35,8 @@ fn queue() -> (Queue, Arc<Progress>, LoopProgress, Registry) {
     let metrics = RuntimeMetrics::register(&registry).unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
     let progress = Arc::new(Progress::new(Arc::clone(&clock)));
-    let of_loop = progress.of_loop(CARD.label, Duration::from_mins(2));
-    let queue = Queue::new(&CARD, clock, &metrics.of(&CARD), of_loop.clone());
+    let of_loop = progress.of_loop(SPEC.label, Duration::from_mins(2));
+    let queue = Queue::new(&SPEC, clock, &metrics.of(&SPEC), of_loop.clone());
     (queue, progress, of_loop, registry)
 }
 

@@ -40,9 +40,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use kube::{Client, Resource};
+use kube::Client;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 
 use kube_fenced_election::clock::SharedClock;
 
@@ -63,7 +62,7 @@ pub(crate) use self::{
 pub use self::{
     cache::{Change, Stored},
     deserialize_guard::Malformed,
-    spec::WatchSpec,
+    spec::{WatchSpec, Watched},
     state::Subscription,
     store::{AnyStore, Read, Store},
 };
@@ -111,11 +110,7 @@ impl Watches {
 
     /// The store of a watch, which is started if nobody has asked for it before. Does not wait.
     /// To be called within the async runtime.
-    pub fn store<K, S>(&self, spec: WatchSpec<K, S>) -> Store<S>
-    where
-        K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-        S: Stored,
-    {
+    pub fn store<K: Watched, S: Stored>(&self, spec: WatchSpec<K, S>) -> Store<S> {
         let source = KubeSource::new(spec, Arc::clone(&self.shared.interner));
         self.store_of(Arc::new(source))
     }

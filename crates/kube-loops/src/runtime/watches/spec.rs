@@ -23,6 +23,11 @@ use super::{
 /// Objects in one page of a list.
 pub(super) const PAGE: u32 = 500;
 
+/// A type that objects can be watched as. Nothing needs to be implemented for it.
+pub trait Watched: Resource + Clone + DeserializeOwned + Send + Sync + 'static {}
+
+impl<K: Resource + Clone + DeserializeOwned + Send + Sync + 'static> Watched for K {}
+
 type MakeApi<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<DeserializeGuard<K>>;
 
 /// What to watch (`K`, as it comes over the wire) and what a store keeps of each object (`S`).
@@ -235,11 +240,7 @@ impl<K: Resource, S> KubeSource<K, S> {
     }
 }
 
-impl<K, S> Source<S> for KubeSource<K, S>
-where
-    K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
-    S: Stored,
-{
+impl<K: Watched, S: Stored> Source<S> for KubeSource<K, S> {
     fn id(&self) -> WatchId {
         let path = K::url_path(&self.spec.dyntype, self.spec.namespace.as_deref());
         let selectors = (self.spec.labels.clone(), self.spec.fields.clone());
