@@ -7,7 +7,7 @@ use kube_fenced_election::fence::NotLeading;
 
 use super::client::Silence;
 
-const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
+pub(super) const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
 
 /// The object or objects of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`client`] | clients from layers: user agent, rate limit, fence, time limit, counting |
 //! | [`writer`] | the verbs of a loop; the only callers of create, patch, replace and delete |
+//! | [`dry_run`] | what a writer notes instead of sending it |
 //! | [`finalizers`] | adding and removing one finalizer |
 //! | [`status`] | whether a status has to be written |
 //! | [`events`] | events of the core group |
@@ -15,6 +16,7 @@
 
 pub mod client;
 pub mod discovery;
+pub mod dry_run;
 pub mod error;
 pub mod events;
 pub mod finalizers;
@@ -23,6 +25,8 @@ pub mod writer;
 
 #[cfg(test)]
 mod discovery_tests;
+#[cfg(test)]
+mod dry_run_tests;
 #[cfg(test)]
 mod error_tests;
 #[cfg(test)]

@@ -12,6 +12,8 @@
 //! | element of a list | [`Writer::json_patch`] | its `test` operations |
 //! | delete | [`Writer::delete`] | uid, required |
 //!
+//! In a dry run ([`Writer::dry_run`]) they are noted instead.
+//!
 //! Objects are sent as they serialise, byte for byte: raw JSON in them survives.
 
 use std::fmt::Debug;
@@ -25,7 +27,10 @@ use kube::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::error::{Thing, WriteError};
+use super::{
+    dry_run::{NotedStep, Notes},
+    error::{Thing, WriteError},
+};
 
 /// Recorded as the writer of everything but applies and Leases, so that ownership continues from a Go manager.
 const FIELD_MANAGER: &str = "manager";
@@ -34,6 +39,8 @@ const FIELD_MANAGER: &str = "manager";
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
+    /// Of a dry run: takes the writes in place of the API server.
+    notes: Option<Notes>,
 }
 
 impl Debug for Writer {
@@ -109,7 +116,7 @@ impl Target {
         }
     }
 
-    fn request(&self) -> request::Request {
+    pub(super) fn request(&self) -> request::Request {
         let namespace = self.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         request::Request::new(DynamicObject::url_path(&self.resource, namespace))
     }
@@ -132,7 +139,22 @@ impl Target {
 impl Writer {
     /// A writer for the term of this fenced client.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, notes: None }
+    }
+
+    /// A writer that notes each write instead of sending it, and answers it as if it had been made. `client` reads.
+    pub fn dry_run(client: Client) -> Self {
+        Self { client, notes: Some(Notes::default()) }
+    }
+
+    /// The steps that were noted since the last call; none unless this is a dry run.
+    pub fn take_noted(&self) -> Vec<NotedStep> {
+        self.notes.as_ref().map(Notes::take).unwrap_or_default()
+    }
+
+    /// To be asked before an effect outside the API server: in a dry run it is noted, and must not be made.
+    pub fn notes_instead(&self, step: impl FnOnce() -> NotedStep) -> bool {
+        self.notes.as_ref().inspect(|notes| notes.note(step())).is_some()
     }
 
     /// Creates an object: POST.
@@ -346,7 +368,10 @@ impl Writer {
         request: Built,
     ) -> Result<String, WriteError> {
         let request = request.map_err(|error| target.unsound(&format!("cannot be asked for: {error}")))?;
-        let answer = self.client.request_text(request).await;
+        let answer = match &self.notes {
+            None => self.client.request_text(request).await,
+            Some(notes) => notes.answer(&self.client, verb, target, request).await,
+        };
         answer.map_err(|error| WriteError::new(target.thing(), verb, &error))
     }
 }

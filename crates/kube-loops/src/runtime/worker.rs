@@ -41,6 +41,18 @@ pub(super) enum PassEnd<E> {
     TimedOut,
 }
 
+impl<E: Failure> PassEnd<E> {
+    /// Why it did not go well; `None`: it did.
+    pub(super) fn cause(&self) -> Option<String> {
+        match self {
+            Self::Answered(Ok(_)) => None,
+            Self::Answered(Err(error)) => Some(Chain(error).to_string()),
+            Self::Panicked(message) => Some(format!("panic: {message} [recovered]")),
+            Self::TimedOut => Some("deadline of the pass exceeded".to_owned()),
+        }
+    }
+}
+
 /// What happens to the key of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum QueueAction {
@@ -209,7 +221,7 @@ impl<R: Reconciler> Worker<R> {
     }
 
     /// The reconciler's pass, bounded by the deadline, with its panics caught.
-    async fn run_reconciler(&self, key: &Key, attempt: u32) -> PassEnd<R::Error> {
+    pub(super) async fn run_reconciler(&self, key: &Key, attempt: u32) -> PassEnd<R::Error> {
         let pass = Pass {
             now: self.clock.now(),
             attempt,
@@ -239,19 +251,15 @@ impl<R: Reconciler> Worker<R> {
 
     fn log_end(&self, key: &Key, ended: &PassEnd<R::Error>, handling: PassHandling, took: Duration) {
         let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let cause = match ended {
-            PassEnd::Answered(Ok(outcome)) => {
-                self.failures.lock().remove(key);
-                let requeue_after_s = match outcome {
-                    Outcome::RequeueAfter(delay) => Some(delay.as_secs_f64()),
-                    Outcome::Done => None,
-                };
-                debug!(elapsed_ms, requeue_after_s, "Reconcile successful");
-                return;
-            }
-            PassEnd::Answered(Err(error)) => Chain(error).to_string(),
-            PassEnd::Panicked(message) => format!("panic: {message} [recovered]"),
-            PassEnd::TimedOut => "deadline of the pass exceeded".to_owned(),
+        let Some(cause) = ended.cause() else {
+            self.failures.lock().remove(key);
+            let requeue_after_s = if let QueueAction::ForgetAndAddAfter(delay) = handling.action {
+                Some(delay.as_secs_f64())
+            } else {
+                None
+            };
+            debug!(elapsed_ms, requeue_after_s, "Reconcile successful");
+            return;
         };
         if handling.action == QueueAction::DropPass {
             self.failures.lock().remove(key);

@@ -119,6 +119,12 @@ struct Waiting {
 }
 
 impl RecorderTask {
+    /// Takes the events that wait to be sent: they are not sent any more.
+    pub fn take(&mut self) -> Vec<EventDraft> {
+        let orders = std::iter::from_fn(|| self.orders.try_recv().ok());
+        orders.filter_map(|order| if let Order::Send(draft) = order { Some(*draft) } else { None }).collect()
+    }
+
     /// Sends until all recorders are gone. An event in trouble waits for its next try beside the queue, not in front
     /// of it: others are sent meanwhile.
     pub async fn run(mut self) {

@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
+use crate::{
+    cluster::writer::Writer,
+    testkit::scripted::{Ask, ScriptedApi, Trouble},
+};
 
 use super::{
     super::{
@@ -127,7 +130,8 @@ impl Bench {
     ) -> BuiltLoop {
         let one =
             TestLoop { spec, open: Box::new(open), start: Box::new(start), passes: self.recorder.clone() };
-        one.build(NAME, &self.watches, &self.metrics, &self.term)
+        let writer = Writer::new(self.term.client.0.clone());
+        one.build(NAME, &self.watches, &self.metrics, &self.term, writer)
     }
 
     fn alone(&self, spec: &'static LoopSpec) -> BuiltLoop {
@@ -393,7 +397,7 @@ async fn a_loop_that_blocks_its_thread_keeps_no_other_loop_of_its_controller_fro
         let (met, there) = (met.clone(), Mutex::new(there));
         bench.recorder.in_each = Some(Arc::new(move || {
             let came = here.send(()).is_ok() && there.lock().recv_timeout(60 * SECOND).is_ok();
-            drop(met.send(came));
+            met.send(came).ok();
         }));
         bench.alone(spec)
     };

@@ -17,7 +17,12 @@
 //! all stores, start together and stop together. Each loop is a task, so that one whose pass computes for long delays no
 //! other. The future of the term owns them: it waits for them before it ends, and aborts them when it is dropped.
 //! Events of a loop are sent in its own name, the last ones before the term ends.
+//!
+//! [`LoopController::dry_run`] runs the same passes without a term, and tells what they would do.
 
+mod dry_run;
+#[cfg(test)]
+mod dry_run_tests;
 #[cfg(test)]
 mod loops_tests;
 mod run;
@@ -31,6 +36,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{
+    dry_run::NotedStep,
     events::{Recorder, RecorderTask},
     writer::Writer,
 };
@@ -40,12 +46,12 @@ use super::{
     controller::{Controller, ControllerSpec, LoopSpec, RunError, Term},
     metrics::{LoopMetrics, RuntimeMetrics},
     queue::{Enqueue, Queue},
-    reconciler::Reconciler,
+    reconciler::{Key, Reconciler},
     watches::{Read, Watches},
     worker::Worker,
 };
 
-pub use self::sources::Sources;
+pub use self::{dry_run::DryRun, sources::Sources};
 use self::{
     run::run_loops,
     sources::{AllKeys, Declared, Trigger},
@@ -121,6 +127,12 @@ impl LoopController {
         self.loops.push(Box::new(one));
         self
     }
+
+    fn build(&self, term: &Term, writer: impl Fn() -> Writer) -> Vec<BuiltLoop> {
+        let build =
+            |one: &dyn AnyLoop| one.build(self.spec.name, &self.watches, &self.metrics, term, writer());
+        self.loops.iter().map(|one| build(one.as_ref())).collect()
+    }
 }
 
 impl Controller for LoopController {
@@ -137,8 +149,7 @@ impl Controller for LoopController {
     }
 
     fn run(&self, term: Term) -> BoxFuture<'static, Result<(), RunError>> {
-        let build = |one: &dyn AnyLoop| one.build(self.spec.name, &self.watches, &self.metrics, &term);
-        let loops = self.loops.iter().map(|one| build(one.as_ref())).collect();
+        let loops = self.build(&term, || Writer::new(term.client.0.clone()));
         async move { run_loops(&term, loops).await }.boxed()
     }
 }
@@ -153,6 +164,7 @@ trait AnyLoop: Send + Sync {
         watches: &Watches,
         metrics: &RuntimeMetrics,
         term: &Term,
+        writer: Writer,
     ) -> BuiltLoop;
 }
 
@@ -173,6 +185,7 @@ impl<L: Loop> AnyLoop for L {
         watches: &Watches,
         metrics: &RuntimeMetrics,
         term: &Term,
+        writer: Writer,
     ) -> BuiltLoop {
         let spec = Loop::spec(self);
         let metrics: LoopMetrics = metrics.of(spec);
@@ -185,7 +198,7 @@ impl<L: Loop> AnyLoop for L {
         let mut declared: Declared = sources.declared();
         let mut for_loop = LoopTerm {
             fence: term.fence.clone(),
-            client: client.clone(),
+            client,
             clock: Arc::clone(&term.clock),
             enqueue: queue.enqueue(),
             background: Vec::new(),
@@ -197,7 +210,7 @@ impl<L: Loop> AnyLoop for L {
             controller,
             spec,
             reconciler,
-            writer: Writer::new(client),
+            writer,
             recorder: recorder.clone(),
             queue: queue.clone(),
             exists,
@@ -242,11 +255,21 @@ struct BuiltLoop {
 /// A worker with the type of its reconciler forgotten.
 trait Work: Send + Sync {
     fn run<'a>(&'a self, at_once: usize, drain: &'a CancellationToken) -> BoxFuture<'a, ()>;
+    /// One pass: what its writer has noted, and why it did not go well.
+    fn dry_run<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, (Vec<NotedStep>, Option<String>)>;
 }
 
 impl<R: Reconciler> Work for Worker<R> {
     fn run<'a>(&'a self, at_once: usize, drain: &'a CancellationToken) -> BoxFuture<'a, ()> {
         Worker::run(self, at_once, drain).boxed()
+    }
+
+    fn dry_run<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, (Vec<NotedStep>, Option<String>)> {
+        async move {
+            let ended = self.run_reconciler(key, 0).await;
+            (self.writer.take_noted(), ended.cause())
+        }
+        .boxed()
     }
 }
 

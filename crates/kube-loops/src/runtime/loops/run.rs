@@ -119,7 +119,7 @@ async fn run_together(
 }
 
 /// Every store once; required if any loop requires it.
-fn all_reads(loops: &[BuiltLoop]) -> Vec<Read> {
+pub(super) fn all_reads(loops: &[BuiltLoop]) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
     let mut places: HashMap<usize, usize> = HashMap::new();
     for read in loops.iter().flat_map(|each| &each.reads) {
@@ -134,7 +134,7 @@ fn all_reads(loops: &[BuiltLoop]) -> Vec<Read> {
     reads
 }
 
-async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
+pub(super) async fn get_ready(reads: &[Read]) -> Result<(), RunError> {
     let syncs = reads.iter().map(|read| sync_in_time(read, SYNC_TIMEOUT));
     futures::future::try_join_all(syncs).await?;
     timeout(SYNC_TIMEOUT, catch_up(reads)).await.map_err(|_elapsed| {
@@ -176,7 +176,7 @@ async fn run_loop(each: BuiltLoop, drain: CancellationToken) -> Result<(), RunEr
 }
 
 /// Waits for what runs beside the workers; for ever if nothing does.
-async fn first_to_end(background: Vec<Background>) -> Result<(), RunError> {
+pub(super) async fn first_to_end(background: Vec<Background>) -> Result<(), RunError> {
     let parts = background.into_iter().map(|Background { part, work }| {
         let work = work.map(move |()| Err(RunError::Ended { part }));
         caught(part, work.boxed())
