@@ -23,7 +23,7 @@ use crate::{
     },
     validation::pod_autoscaler::target_value,
 };
-use kube_loops::k8s::quantity;
+use kube_loops::{k8s::quantity, rollout::template::quantity::are_equal};
 
 use super::{annotations::Parameters, bounds::Bounds};
 
@@ -220,9 +220,7 @@ fn is_covered(want: &Value, have: &Value, field: &str) -> bool {
             want.len() == have.len()
                 && want.iter().zip(have).all(|(want, have)| is_covered(want, have, field))
         }
-        (Value::String(want), Value::String(have)) if field == "averageValue" => {
-            quantity::are_equal(want, have)
-        }
+        (Value::String(want), Value::String(have)) if field == "averageValue" => are_equal(want, have),
         (want, have) => want == have,
     }
 }

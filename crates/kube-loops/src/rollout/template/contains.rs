@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::{
     canonical::quantity_text,
     layout::{Field, Layout, Shape},
-    quantity::decimal,
+    quantity::are_equal,
 };
 
 /// What is not compared.
@@ -176,8 +176,7 @@ fn joined(path: &str, name: &str) -> String {
 }
 
 fn same_quantity(wanted: &Value, live: &Value) -> bool {
-    let number = |value: &Value| quantity_text(value).and_then(|text| decimal(&text));
-    number(wanted).is_some() && number(wanted) == number(live)
+    matches!((quantity_text(wanted), quantity_text(live)), (Some(wanted), Some(live)) if are_equal(&wanted, &live))
 }
 
 fn text_of(value: &Value) -> Option<String> {

@@ -41,6 +41,11 @@ pub fn decimal(text: &str) -> Option<String> {
     GoQuantity::parse(text).map(|quantity| quantity.decimal())
 }
 
+/// Whether two texts are the same quantity. Text that is no quantity equals only itself.
+pub fn are_equal(a: &str, b: &str) -> bool {
+    a == b || decimal(a).is_some_and(|value| decimal(b) == Some(value))
+}
+
 impl GoQuantity {
     /// Reads a quantity, rounding as Go does (away from zero at nine decimal places). `None` for text that
     /// is no quantity (Go also takes a bare suffix for 0, which no schema lets through), or one of more
