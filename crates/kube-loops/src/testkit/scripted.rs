@@ -161,6 +161,26 @@ impl ScriptedApi {
         self.change(path, |version, collection| collection.compacted = version);
     }
 
+    /// Goes back to the state at this version, as a server does whose database was restored. Open watches notice
+    /// nothing.
+    pub fn restore(&self, version: &str) {
+        let mut world = self.0.world.lock();
+        let back = version.parse().unwrap_or_default();
+        world.version = back;
+        for Collection { objects, log, .. } in world.collections.values_mut() {
+            log.retain(|(at, ..)| *at <= back);
+            objects.clear();
+            for (_, event, object) in &*log {
+                let key = (text(object, "namespace"), text(object, "name"));
+                if *event == "DELETED" {
+                    objects.remove(&key);
+                } else {
+                    objects.insert(key, Arc::clone(object));
+                }
+            }
+        }
+    }
+
     /// From now on the collection fails in this way, until [`Self::heal`].
     pub fn fail(&self, ask: Ask, path: &str, trouble: Trouble) {
         self.0.world.lock().troubles.push((ask, path.to_owned(), trouble));

@@ -129,6 +129,25 @@ async fn a_watch_that_is_held_back_is_overtaken_by_a_full_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_forgets_what_a_server_that_went_back_to_an_earlier_state_does_not_have() {
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("changed-later"));
+    let backup = api.put(PODS, pod("deleted-later"));
+    let store = store(&api).await;
+    let changed = api.put(PODS, pod("changed-later"));
+    api.delete(PODS, "ns", "deleted-later");
+    api.put(PODS, pod("created-later"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(names(&store), ["changed-later", "created-later"]);
+    api.restore(&backup);
+    catch_up(&one(&store)).await;
+    assert_eq!(names(&store), ["changed-later", "deleted-later"]);
+    let version = |name| store.get("ns", name).unwrap().metadata.resource_version.clone().unwrap();
+    assert_ne!(version("changed-later"), changed);
+    assert_eq!(version("deleted-later"), backup);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_came_after_the_list_does_not_count_as_surplus() {
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));
