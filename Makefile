@@ -13,6 +13,8 @@ TEST_TIMEOUT ?= 60m
 T            ?=
 # make soak: rounds; T restricts it, too
 N            ?= 3
+# make properties: times the usual number of cases
+FACTOR       ?= 20
 # make mutants
 BASE         ?= main
 SHARD        ?= 0
@@ -29,8 +31,8 @@ MANAGER      ?=
 ONLY         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools cluster demo test soak soak-reset coverage mutants mutants-reset check bench faults nightly races \
-	timeline fmt build-tests
+.PHONY: help tools cluster demo test soak soak-reset properties coverage mutants mutants-reset check bench faults \
+	nightly races timeline fmt build-tests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +54,12 @@ build-tests: tools
 test: build-tests ## all tests, on a real control plane: unit, architecture, contracts, integration
 	@TEST_TIMEOUT=$(TEST_TIMEOUT) RUST_TEST_THREADS=$(TEST_THREADS) dev/test.sh $(T)
 
-soak: build-tests ## the integration tests again and again, in random order, half of the time beside a busy loop: N=3 T=election
-	@RUST_TEST_THREADS=$(TEST_THREADS) $(SANDBOX) dev/soak.py $(N) $(T)
+soak: build-tests ## property tests with a new seed; integration tests again and again, in random order, half beside a busy loop: N=3 T=election
+	@code=0; test -n "$(T)" || CARGO=$(CARGO) FACTOR=$(FACTOR) dev/properties.sh || code=$$?; \
+	RUST_TEST_THREADS=$(TEST_THREADS) $(SANDBOX) dev/soak.py $(N) $(T) || code=$$?; exit $$code
+
+properties: build-tests ## property tests with a new seed and many more cases: FACTOR=20 PROPTEST_RNG_SEED=n
+	@CARGO=$(CARGO) FACTOR=$(FACTOR) dev/properties.sh
 
 soak-reset: ## forget what soak has run; its log stays
 	rm -rf target/soak/state
@@ -83,7 +89,8 @@ faults: tools ## kill, freeze, cut and slow managers at random: FAULTS=200 SEED=
 	FAULTS=$(FAULTS) SEED=$(SEED) PLANES=$(PLANES) LEASE=$(LEASE) \
 		$(SANDBOX) $(CARGO) test --offline --release --test faults -- --ignored --nocapture
 
-nightly: ## what takes too long for each change, before a release: 1,000 faults
+nightly: ## what takes too long for each change, before a release: property tests with FACTOR=50, 1,000 faults
+	@$(MAKE) properties FACTOR=50
 	@$(MAKE) faults FAULTS=1000 PLANES=4
 
 races: tools ## processes that race for expired Leases, with and without the guard: RACES=10000

@@ -389,7 +389,7 @@ fn lives() -> impl Strategy<Value = (Duration, [i64; 3])> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     // scenario: manager-and-deployment 34
     #[test]

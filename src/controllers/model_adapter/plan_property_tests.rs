@@ -168,7 +168,7 @@ fn no_version_is_recorded_while_another_one_may_be_loaded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn when_the_world_heals_the_adapter_serves_and_nothing_more_is_done(

@@ -6,9 +6,11 @@ use proptest::prelude::*;
 
 use super::replica::{Life, Replica, Revision};
 
-/// So many cases, and no file of failures: a case that failed becomes a test.
+/// So many cases, and no file of failures: a case that failed becomes a test. `PROPTEST_CASES` is how many there are
+/// where 256 are asked for.
 pub(super) fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases * cases / 256, failure_persistence: None, ..config }
 }
 
 /// An active, ready, updated replica that was made `second` seconds after the epoch.
