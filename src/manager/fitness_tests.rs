@@ -40,10 +40,6 @@ impl AnyStore for Store {
         true
     }
 
-    fn is_served(&self) -> bool {
-        true
-    }
-
     fn is_absent(&self) -> bool {
         false
     }

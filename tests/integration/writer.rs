@@ -43,12 +43,11 @@ async fn guards_of_the_writer_hold_on_a_real_api_server() {
 
     let stale = made.clone();
     writer.merge_patch(&target, &json!({"data": {"k": "w"}}), None).await.expect("unguarded");
-    let outdated = writer.replace(&stale).await.expect_err("changed meanwhile");
-    assert!(matches!(outdated, WriteError::Conflict { .. }), "{outdated:?}");
     let version = stale.resource_version();
     let outdated = writer.merge_patch(&target, &json!({"data": {"k": "x"}}), version.as_deref()).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
-    let outdated = finalizers::add(&writer, &target, &stale.metadata, OURS).await;
+    let addition = finalizers::addition(&stale.metadata, OURS).expect("it is not there");
+    let outdated = writer.json_patch(&target, addition).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
 
     let namesake = Guard { uid: Some("00000000-0000-0000-0000-000000000000"), version: None };
@@ -81,7 +80,8 @@ async fn finalizers_come_and_go_without_touching_others() {
     let (target, made) = config_map(&writer, &ns).await;
     let maps: Api<ConfigMap> = Api::namespaced(client, &ns);
 
-    finalizers::add(&writer, &target, &made.metadata, OURS).await.expect("add").expect("it was not there");
+    let addition = finalizers::addition(&made.metadata, OURS).expect("it is not there");
+    writer.json_patch(&target, addition).await.expect("add");
     let others = json!({"metadata": {"finalizers": ["a.io/x", OURS, "b.io/y"]}});
     maps.patch("a", &PatchParams::default(), &Patch::Merge(&others)).await.expect("patch");
     let live = maps.get("a").await.expect("get");

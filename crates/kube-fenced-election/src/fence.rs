@@ -93,11 +93,6 @@ impl Fence {
         right.check(self.clock.instant())
     }
 
-    /// Until when the right lasts as known now; `None` when it has ended or has no bound.
-    pub fn valid_until(&self) -> Option<Instant> {
-        self.check().ok().flatten()
-    }
-
     /// Resolves when the right has ended: revoked, keeper gone, or its moment passed unrenewed.
     pub async fn expired(&self) {
         let mut right = self.right.clone();

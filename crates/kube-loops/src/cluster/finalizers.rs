@@ -12,27 +12,11 @@ use super::{
     writer::{Target, Writer},
 };
 
-/// Adds `finalizer` to the target, which `meta` was read from. `None`: it has it already, nothing was sent.
-///
-/// # Errors
-/// [`WriteError::Conflict`]: the object has changed since. Others: see [`WriteError`].
-pub async fn add(
-    writer: &Writer,
-    target: &Target,
-    meta: &ObjectMeta,
-    finalizer: &str,
-) -> Result<Option<DynamicObject>, WriteError> {
-    match addition(meta, finalizer) {
-        Some(patch) => writer.json_patch(target, patch).await.map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Removes `finalizer` from the target, which `meta` was read from. `None`: it is not there, or the object
 /// is gone.
 ///
 /// # Errors
-/// As [`add`].
+/// [`WriteError::Conflict`]: the object has changed since. Others: see [`WriteError`].
 pub async fn remove(
     writer: &Writer,
     target: &Target,
@@ -47,7 +31,7 @@ pub async fn remove(
     }
 }
 
-/// The patch of [`add`]; `None`: the finalizer is there.
+/// The patch that adds `finalizer` to the object which `meta` was read from; `None`: it has it already.
 pub fn addition(meta: &ObjectMeta, finalizer: &str) -> Option<Patch> {
     let present = meta.finalizers.as_deref().unwrap_or_default();
     if present.iter().any(|it| it == finalizer) {

@@ -6,7 +6,7 @@
 //! | Purpose | Call | Guard |
 //! |---|---|---|
 //! | create a child | [`Writer::create`], [`Writer::create_dynamic`] | its name |
-//! | whole object, whole status | [`Writer::replace`], [`Writer::replace_status`] … | `resourceVersion`, required |
+//! | whole object, whole status | [`Writer::replace_dynamic`], [`Writer::replace_status`] | `resourceVersion`, required |
 //! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | [`Guard`], optional |
 //! | element of a list, by its key | [`Change::Strategic`] | [`Guard`], optional |
 //! | element of a list | [`Writer::json_patch`] | its `test` operations |
@@ -177,22 +177,10 @@ impl Writer {
         self.post(resource.clone(), object).await
     }
 
-    /// Replaces an object as a whole: PUT with the `resourceVersion` that it carries.
+    /// Replaces an object of a kind known at run time only as a whole: PUT with the `resourceVersion` that it carries.
     ///
     /// # Errors
     /// [`WriteError::Conflict`]: read it again and decide anew.
-    pub async fn replace<K>(&self, object: &K) -> Result<K, WriteError>
-    where
-        K: Resource + Serialize + DeserializeOwned,
-        K::DynamicType: Default,
-    {
-        self.put(resource_of::<K>(), "", object).await
-    }
-
-    /// Replaces an object of a kind known at run time only. Otherwise as [`Writer::replace`].
-    ///
-    /// # Errors
-    /// As [`Writer::replace`].
     pub async fn replace_dynamic(&self, resource: &ApiResource, object: &Value) -> Result<Value, WriteError> {
         self.put(resource.clone(), "", object).await
     }

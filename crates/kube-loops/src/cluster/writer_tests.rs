@@ -67,26 +67,20 @@ async fn create_of_what_was_read_is_refused_unsent() {
 }
 
 #[tokio::test]
-async fn replace_puts_the_whole_object_with_its_resource_version() {
+async fn replace_status_puts_the_object_with_its_resource_version_on_the_subresource() {
     let api = ScriptedApi::echo();
-    Writer::new(api.client()).replace(&read_pod()).await.unwrap();
+    Writer::new(api.client()).replace_status(&read_pod()).await.unwrap();
     let seen = only(&api);
-    assert_eq!(seen.on(), ("PUT", "/api/v1/namespaces/ns/pods/a"));
+    assert_eq!(seen.on(), ("PUT", "/api/v1/namespaces/ns/pods/a/status"));
     assert_eq!(seen.body["metadata"]["resourceVersion"], "7");
     assert!(seen.query.contains("fieldManager=manager"), "{}", seen.query);
 }
 
 #[tokio::test]
-async fn replace_status_goes_to_the_subresource() {
-    let api = ScriptedApi::echo();
-    Writer::new(api.client()).replace_status(&read_pod()).await.unwrap();
-    assert_eq!(only(&api).on(), ("PUT", "/api/v1/namespaces/ns/pods/a/status"));
-}
-
-#[tokio::test]
 async fn replace_without_a_resource_version_is_refused_unsent() {
     let api = ScriptedApi::echo();
-    let result = Writer::new(api.client()).replace(&pod(&json!({"name": "a", "namespace": "ns"}))).await;
+    let unread = pod(&json!({"name": "a", "namespace": "ns"}));
+    let result = Writer::new(api.client()).replace_status(&unread).await;
     let error = result.unwrap_err();
     assert!(matches!(error, WriteError::Invalid { .. }), "{error}");
     assert!(error.to_string().contains("resourceVersion"), "{error}");
@@ -260,7 +254,7 @@ async fn failures_are_sorted() {
     ];
     for (answer, want) in table {
         let api = ScriptedApi::in_turn([answer]);
-        let error = Writer::new(api.client()).replace(&read_pod()).await.unwrap_err();
+        let error = Writer::new(api.client()).replace_status(&read_pod()).await.unwrap_err();
         assert!(format!("{error:?}").starts_with(want), "{error:?}");
         assert!(error.to_string().contains("Pod ns/a"), "{error}");
     }

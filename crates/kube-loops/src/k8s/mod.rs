@@ -4,7 +4,6 @@
 pub mod conditions;
 pub mod names;
 pub mod owner;
-pub mod pods;
 pub mod quantity;
 pub mod selector;
 pub mod text;
@@ -15,8 +14,6 @@ mod conditions_tests;
 mod names_tests;
 #[cfg(test)]
 mod owner_tests;
-#[cfg(test)]
-mod pods_tests;
 #[cfg(test)]
 mod quantity_tests;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::{Metrics, exponential_buckets};
+use super::Metrics;
 
 fn lines(metrics: &Metrics, start: &str) -> Vec<String> {
     metrics.render().lines().filter(|line| line.contains(start)).map(str::to_owned).collect()
@@ -9,8 +9,8 @@ fn lines(metrics: &Metrics, start: &str) -> Vec<String> {
 #[test]
 fn bounds_of_the_work_queue_are_printed_as_in_go() {
     let metrics = Metrics::new();
-    let family =
-        metrics.histogram("q_seconds", "Help.", &["name"], &exponential_buckets(1e-8, 10.0, 12)).unwrap();
+    let bounds: Vec<f64> = std::iter::successors(Some(1e-8), |bound| Some(bound * 10.0)).take(12).collect();
+    let family = metrics.histogram("q_seconds", "Help.", &["name"], &bounds).unwrap();
     family.with_label_values(&["a"]).observe(0.5);
     let want = [
         "# HELP q_seconds Help.",

@@ -13,5 +13,5 @@ mod registry_tests;
 #[cfg(test)]
 mod series_tests;
 
-pub use registry::{Metrics, MetricsError, exponential_buckets};
+pub use registry::{Metrics, MetricsError};
 pub use series::{Series, SeriesFamily};

@@ -209,9 +209,3 @@ impl fmt::Debug for Metrics {
         f.write_str("Metrics")
     }
 }
-
-/// `start × factorᵏ` for k = 0 … count − 1, multiplied step by step: the rounding of each step is part
-/// of the bounds that Go's client publishes.
-pub fn exponential_buckets(start: f64, factor: f64, count: usize) -> Vec<f64> {
-    std::iter::successors(Some(start), |bound| Some(bound * factor)).take(count).collect()
-}

@@ -46,11 +46,6 @@ impl Backoff {
     pub fn forget(&mut self, key: &Key) {
         self.failures.remove(key);
     }
-
-    /// Failures in a row of a key; 0 when it is well.
-    pub fn failures(&self, key: &Key) -> u32 {
-        self.failures.get(key).copied().unwrap_or(0)
-    }
 }
 
 /// A token bucket that hands out moments instead of refusals: 10 per second, 100 at once.

@@ -20,7 +20,6 @@ fn delay_doubles_from_five_milliseconds_to_the_cap() {
         let want = Duration::from_millis(5 * 2_u64.pow(u32::try_from(n).unwrap()));
         assert_eq!(*delay, want.min(Duration::from_secs(1000)), "failure {n}");
     }
-    assert_eq!(backoff.failures(&key), 20);
 }
 
 #[test]
@@ -39,7 +38,6 @@ fn keys_do_not_share_their_failures_and_forgetting_starts_anew() {
     backoff.fail(&a);
     assert_eq!(backoff.fail(&b), Duration::from_millis(5));
     backoff.forget(&a);
-    assert_eq!(backoff.failures(&a), 0);
     assert_eq!(backoff.fail(&a), Duration::from_millis(5));
 }
 

@@ -6,7 +6,7 @@
 //! | [`controller`] [`reconciler`] [`progress`] | the contracts: what the manager sees, what a worker sees, proof of work |
 //! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
-//! | [`health`] [`expectations`] [`term_cache`] [`tasks`] [`fan_out`] | building blocks for loops |
+//! | [`health`] [`expectations`] [`term_cache`] [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
 //! Deliberately absent: names of kinds, controllers or Leases, and every write.
@@ -22,9 +22,6 @@ pub mod controller;
 pub mod expectations;
 #[cfg(test)]
 mod expectations_tests;
-pub mod fan_out;
-#[cfg(test)]
-mod fan_out_tests;
 pub mod health;
 pub mod loops;
 pub mod metrics;

@@ -33,11 +33,6 @@ impl<K: Stored + Resource> OwnObjects<K> {
         Self { store, written: Mutex::default() }
     }
 
-    /// The store behind it.
-    pub fn store(&self) -> &Store<K> {
-        &self.store
-    }
-
     /// The object, as the store shows it or as we wrote it last, whichever is newer. `None`: the store has none.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         let Some(shown) = self.store.get_key(key) else {

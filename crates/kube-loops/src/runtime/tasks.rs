@@ -14,7 +14,7 @@ pub enum Ended<T> {
     Finished(T),
     /// By a panic with this message. A defect: log it.
     Panicked(String),
-    /// By [`TaskSet::abort_all`].
+    /// Its owner or the async runtime ended it.
     Aborted,
 }
 
@@ -72,16 +72,6 @@ impl<T: Send + 'static> TaskSet<T> {
     pub async fn shutdown(&self) {
         self.abort_all();
         while self.join_next().await.is_some() {}
-    }
-
-    /// Tasks that run or whose end was not asked for yet.
-    pub fn len(&self) -> usize {
-        self.inner.lock().tasks.len()
-    }
-
-    /// Whether there is no such task.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

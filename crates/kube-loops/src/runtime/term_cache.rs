@@ -69,13 +69,6 @@ impl<V> TermCache<V> {
         Some(entry.value)
     }
 
-    /// All values, sorted by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
-        let mut all: Vec<_> = self.entries.iter().map(|(key, entry)| (key, &entry.value)).collect();
-        all.sort_unstable_by_key(|(key, _)| *key);
-        all.into_iter()
-    }
-
     /// Objects remembered.
     pub fn len(&self) -> usize {
         self.entries.len()

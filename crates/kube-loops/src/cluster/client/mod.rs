@@ -177,11 +177,6 @@ impl Clients {
         &self.shared.source
     }
 
-    /// `host:port` of the API server.
-    pub fn host(&self) -> &str {
-        &self.shared.host
-    }
-
     /// For watches, lists and discovery of the process: refuses to change anything, with [`ReadOnly`].
     pub fn reader(&self) -> Client {
         self.reader.clone()

@@ -88,11 +88,6 @@ impl<S: Stored> Store<S> {
         self.len() == 0
     }
 
-    /// Objects whose newest version could not be parsed. Their last good version, if any, is still held.
-    pub fn malformed(&self) -> Vec<Malformed> {
-        self.inner().read(|cache| cache.malformed().cloned().collect())
-    }
-
     /// Calls `on_change` for every difference from now on, in order, until the subscription is dropped.
     /// It runs in the watch's task: it must be quick, must not wait, and may read stores.
     pub fn subscribe(&self, on_change: impl FnMut(Change<S>) + Send + 'static) -> Subscription {
@@ -176,8 +171,6 @@ pub trait AnyStore: Send + Sync {
     fn id(&self) -> usize;
     /// See [`Store::has_synced`].
     fn has_synced(&self) -> bool;
-    /// See [`Store::is_served`].
-    fn is_served(&self) -> bool;
     /// Whether the API server said that it does not serve the kind.
     fn is_absent(&self) -> bool;
     /// See [`Store::failing_since`].
@@ -203,10 +196,6 @@ impl<S: Stored> AnyStore for Store<S> {
 
     fn has_synced(&self) -> bool {
         Self::has_synced(self)
-    }
-
-    fn is_served(&self) -> bool {
-        Self::is_served(self)
     }
 
     fn is_absent(&self) -> bool {
