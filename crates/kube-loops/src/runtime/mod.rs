@@ -28,6 +28,8 @@ pub mod metrics;
 #[cfg(test)]
 mod metrics_tests;
 pub mod own_objects;
+#[cfg(test)]
+mod own_objects_tests;
 pub mod progress;
 #[cfg(test)]
 mod progress_tests;

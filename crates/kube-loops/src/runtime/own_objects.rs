@@ -4,12 +4,13 @@
 //! A store shows a write a moment after it was answered. A pass that follows at once and starts from less would be
 //! refused, or do the same thing twice.
 
-use std::{collections::HashMap, fmt::Debug, sync::Arc};
+use std::{fmt::Debug, num::NonZeroUsize, sync::Arc};
 
 use kube::{
     Resource,
     core::{NamespaceResourceScope, object::HasStatus},
 };
+use lru::LruCache;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -20,23 +21,29 @@ use super::{
     watches::{Store, Stored, version},
 };
 
+/// Most own writes that are kept. One that is gone before the store shows it costs a pass that is refused.
+pub(super) const WRITES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
 /// A store with the own writes that it does not show yet. Kept for one term.
 #[derive(Debug)]
 pub struct OwnObjects<K> {
     store: Store<K>,
-    written: Mutex<HashMap<Key, Arc<K>>>,
+    written: Mutex<LruCache<Key, Arc<K>>>,
 }
 
 impl<K: Stored + Resource> OwnObjects<K> {
     /// Nothing has been written yet.
     pub fn new(store: Store<K>) -> Self {
-        Self { store, written: Mutex::default() }
+        // Made with its bound, the cache would have room for all of them from the beginning.
+        let mut written = LruCache::unbounded();
+        written.resize(WRITES);
+        Self { store, written: Mutex::new(written) }
     }
 
     /// The object, as the store shows it or as we wrote it last, whichever is newer. `None`: the store has none.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         let Some(shown) = self.store.get_key(key) else {
-            self.written.lock().remove(key);
+            self.written.lock().pop(key);
             return None;
         };
         Some(newest(&mut self.written.lock(), key, shown))
@@ -60,22 +67,22 @@ impl<K: Stored + Resource> OwnObjects<K> {
     pub fn wrote(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
         let key = Key::new(object.namespace(), object.name());
-        self.written.lock().insert(key, Arc::clone(&object));
+        self.written.lock().put(key, Arc::clone(&object));
         object
     }
 
     /// The key stands for nothing any more.
     pub fn forget(&self, key: &Key) {
-        self.written.lock().remove(key);
+        self.written.lock().pop(key);
     }
 }
 
-fn newest<K: Stored + Resource>(written: &mut HashMap<Key, Arc<K>>, key: &Key, shown: Arc<K>) -> Arc<K> {
-    let Some(ours) = written.get(key) else { return shown };
+fn newest<K: Stored + Resource>(written: &mut LruCache<Key, Arc<K>>, key: &Key, shown: Arc<K>) -> Arc<K> {
+    let Some(ours) = written.peek(key) else { return shown };
     if ours.meta().uid == shown.meta().uid && version::before(shown.version(), ours.version()) {
         return Arc::clone(ours);
     }
-    written.remove(key);
+    written.pop(key);
     shown
 }
 

@@ -3,7 +3,9 @@
 //!
 //! Only for what may be lost: a restart or a takeover starts empty.
 
-use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
 
 use super::reconciler::Key;
 
@@ -11,24 +13,17 @@ use super::reconciler::Key;
 /// time goes. A namesake with another uid never sees its predecessor's value.
 #[derive(Debug)]
 pub struct TermCache<V> {
-    entries: HashMap<Key, Entry<V>>,
-    /// Keys by their last use.
-    uses: BTreeMap<u64, Key>,
-    tick: u64,
-    bound: usize,
-}
-
-#[derive(Debug)]
-struct Entry<V> {
-    uid: String,
-    value: V,
-    used: u64,
+    /// The uid beside each value.
+    entries: LruCache<Key, (String, V)>,
 }
 
 impl<V> TermCache<V> {
     /// Remembers nothing. `bound`: most objects to remember, at least 1.
     pub fn new(bound: usize) -> Self {
-        Self { entries: HashMap::new(), uses: BTreeMap::new(), tick: 0, bound: bound.max(1) }
+        // Made with its bound, the cache would have room for all of them from the beginning.
+        let mut entries = LruCache::unbounded();
+        entries.resize(NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN));
+        Self { entries }
     }
 
     /// What is remembered of the object with this uid. `None`: nothing.
@@ -38,35 +33,21 @@ impl<V> TermCache<V> {
 
     /// Like [`Self::get`], to change it in place.
     pub fn get_mut(&mut self, key: &Key, uid: &str) -> Option<&mut V> {
-        if self.entries.get(key)?.uid != uid {
+        if self.entries.peek(key)?.0 != uid {
             self.forget(key);
             return None;
         }
-        let used = self.next_tick();
-        let entry = self.entries.get_mut(key)?;
-        self.uses.remove(&entry.used);
-        self.uses.insert(used, key.clone());
-        entry.used = used;
-        Some(&mut entry.value)
+        self.entries.get_mut(key).map(|(_, value)| value)
     }
 
     /// Remembers a value in place of the former one.
     pub fn put(&mut self, key: &Key, uid: &str, value: V) {
-        self.forget(key);
-        while self.entries.len() >= self.bound {
-            let Some((_, oldest)) = self.uses.pop_first() else { break };
-            self.entries.remove(&oldest);
-        }
-        let used = self.next_tick();
-        self.uses.insert(used, key.clone());
-        self.entries.insert(key.clone(), Entry { uid: uid.to_owned(), value, used });
+        self.entries.put(key.clone(), (uid.to_owned(), value));
     }
 
     /// Remembers nothing of the object any more. Yields what it was.
     pub fn forget(&mut self, key: &Key) -> Option<V> {
-        let entry = self.entries.remove(key)?;
-        self.uses.remove(&entry.used);
-        Some(entry.value)
+        self.entries.pop(key).map(|(_, value)| value)
     }
 
     /// Objects remembered.
@@ -77,10 +58,5 @@ impl<V> TermCache<V> {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    fn next_tick(&mut self) -> u64 {
-        self.tick = self.tick.saturating_add(1);
-        self.tick
     }
 }
