@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use kube_fenced_election::clock::Instant;
+use kube_loops::runtime::backoff::exponential;
 
 const FIRST: Duration = Duration::from_millis(10);
 /// Longest wait between two tries.
@@ -14,8 +15,7 @@ const WINDOW: Duration = Duration::from_mins(2);
 
 /// Wait after this many failures in a row: 10 ms, doubled each time, 30 s at most.
 pub(super) fn after_failures(failures: u32) -> Duration {
-    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST.saturating_mul(doubled).min(LONGEST)
+    exponential(FIRST, failures.saturating_sub(1), LONGEST)
 }
 
 /// Remembers when we wrote: another manager or a deployment tool may undo each of our writes.
@@ -37,7 +37,6 @@ impl Pace {
             self.writes.pop_front();
         }
         let Some(excess) = self.writes.len().checked_sub(FREE) else { return Duration::ZERO };
-        let doubled = u32::try_from(excess).ok().and_then(|excess| 1_u32.checked_shl(excess));
-        (FIRST * 10).saturating_mul(doubled.unwrap_or(u32::MAX)).min(LONGEST)
+        exponential(FIRST * 10, u32::try_from(excess).unwrap_or(u32::MAX), LONGEST)
     }
 }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use kube_fenced_election::{TermEnd, clock::Instant};
-use kube_loops::runtime::{controller::RunError, progress::Stuck};
+use kube_loops::runtime::{backoff::exponential, controller::RunError, progress::Stuck};
 
 /// Where a controller's life stands; label `state` of `aibrix_controller_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,9 +111,9 @@ impl Failures {
                     RunError::CacheSync { .. } => (SYNC_FIRST, SYNC_CAP),
                     RunError::Ended { .. } | RunError::Panicked { .. } => (CRASH_FIRST, CRASH_CAP),
                 };
-                let doubled = first.saturating_mul(2_u32.saturating_pow(self.in_a_row.min(16)));
+                let back_off = exponential(first, self.in_a_row, cap);
                 self.in_a_row = self.in_a_row.saturating_add(1);
-                TermEnd::Failed { back_off: doubled.min(cap).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 5.0) }
+                TermEnd::Failed { back_off: back_off.mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 5.0) }
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use kube_loops::runtime::backoff::exponential;
+
 const BASE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
 /// Pace of the first attempts when waiting may help.
@@ -27,9 +29,6 @@ pub(crate) enum LoadFailure {
 pub(crate) fn delay_after(failure: LoadFailure, failures: u32) -> Duration {
     match failure {
         LoadFailure::Transient if failures <= STEADY_FAILURES => STEADY,
-        LoadFailure::Transient | LoadFailure::Lasting => {
-            let factor = 2_u32.checked_pow(failures).unwrap_or(u32::MAX);
-            BASE.saturating_mul(factor).min(LONGEST)
-        }
+        LoadFailure::Transient | LoadFailure::Lasting => exponential(BASE, failures, LONGEST),
     }
 }

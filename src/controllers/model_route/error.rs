@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use kube_loops::{
     cluster::error::WriteError,
-    runtime::reconciler::{Failure, Retry},
+    runtime::{
+        backoff::exponential,
+        reconciler::{Failure, Retry},
+    },
 };
 
 /// Wait after the first failure; doubles up to [`LONGEST`].
@@ -34,15 +37,10 @@ impl Error {
 
 impl Failure for Error {
     fn retry(&self) -> Retry {
-        let wait = wait(self.before);
+        let wait = exponential(FIRST, self.before, LONGEST);
         match Retry::of_write(&self.source, wait) {
             Retry::Backoff => Retry::After(wait),
             other @ (Retry::Soon | Retry::After(_) | Retry::OnChange | Retry::TermOver) => other,
         }
     }
-}
-
-/// 1 s · 2ⁿ after n failures, at most 5 minutes.
-fn wait(before: u32) -> Duration {
-    FIRST.saturating_mul(2_u32.saturating_pow(before.min(16))).min(LONGEST)
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use parking_lot::Mutex;
 
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::runtime::reconciler::Key;
+use kube_loops::runtime::{backoff::exponential, reconciler::Key};
 
 /// First wait between two repairs of one route; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -77,8 +77,7 @@ impl State {
         if since >= CALM {
             return None;
         }
-        let factor = 2_u32.saturating_pow(repairs.in_a_row.saturating_sub(1).min(16));
-        let wait = FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT);
+        let wait = exponential(FIRST_WAIT, repairs.in_a_row.saturating_sub(1), LONGEST_WAIT);
         (since < wait).then(|| wait.saturating_sub(since))
     }
 

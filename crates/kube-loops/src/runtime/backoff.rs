@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How long a failed key waits. Pure.
+//! How long what failed waits. Pure.
 //!
-//! Two bounds, of which the longer counts: `5 ms · 2ⁿ` for each key, n being its failures in a row,
+//! For a key there are two bounds, of which the longer counts: `5 ms · 2ⁿ` for each key, n being its failures in a row,
 //! and one bucket for all keys of a loop, so that many failing keys together do not hammer the API.
 
 use std::{collections::HashMap, time::Duration};
@@ -16,6 +16,11 @@ pub const BASE: Duration = Duration::from_millis(5);
 const REFILL: Duration = Duration::from_millis(100);
 /// Retries that the loop's bucket lets through at once.
 const BURST: u32 = 100;
+
+/// `first · 2ⁿ`, at most `cap`, where n is how often it had failed before.
+pub fn exponential(first: Duration, before: u32, cap: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(before)).min(cap)
+}
 
 /// Per-key exponential back-off.
 #[derive(Debug)]
@@ -33,13 +38,10 @@ impl Backoff {
     /// Counts one more failure of the key and yields the delay `min(5 ms · 2ⁿ, cap)`, where n is how
     /// often it had failed before.
     pub fn fail(&mut self, key: &Key) -> Duration {
-        let Some(failures) = self.failures.get_mut(key) else {
-            self.failures.insert(key.clone(), 1);
-            return BASE.min(self.cap);
-        };
-        let factor = 2_u32.checked_pow(*failures);
+        let failures = self.failures.entry(key.clone()).or_default();
+        let delay = exponential(BASE, *failures, self.cap);
         *failures = failures.saturating_add(1);
-        factor.and_then(|factor| BASE.checked_mul(factor)).unwrap_or(self.cap).min(self.cap)
+        delay
     }
 
     /// The key is well again: its next failure is its first.
