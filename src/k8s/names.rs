@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names that several programs derive alike.
 
-use kube_loops::k8s::names::{LONGEST_NAME, is_dns1123_subdomain};
-use ring::digest;
+use kube_loops::{
+    k8s::names::{LONGEST_NAME, is_dns1123_subdomain},
+    rollout::template::hashes::sha256_prefix,
+};
 
 const ROUTE_SUFFIX: &str = "-router";
 /// Hexadecimal digits of a hash in a derived name.
@@ -19,7 +21,7 @@ pub(crate) fn route_name_for(model: &str) -> String {
     let room = LONGEST_NAME - "-".len() - HASH_DIGITS - ROUTE_SUFFIX.len();
     let base = readable.get(..room).map_or(readable.as_str(), |cut| cut.trim_matches('-'));
     let base = if base.is_empty() { "model" } else { base };
-    format!("{base}-{}{ROUTE_SUFFIX}", short_hash(model))
+    format!("{base}-{}{ROUTE_SUFFIX}", sha256_prefix(model, HASH_DIGITS))
 }
 
 /// Name of the ReferenceGrant that lets the gateway's routes lead to the Services of a namespace.
@@ -42,12 +44,4 @@ fn readable(text: &str) -> String {
         readable.pop();
     }
     readable
-}
-
-/// The first [`HASH_DIGITS`] of the SHA-256.
-fn short_hash(text: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let start = hash.as_ref().iter().take(HASH_DIGITS / 2);
-    let number = start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-    format!("{number:0HASH_DIGITS$x}")
 }

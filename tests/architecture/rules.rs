@@ -29,7 +29,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     // A log line carries the time.
     ("telemetry", &["kube_fenced_election::clock", "kube_loops::chain", "kube_loops::metrics"]),
     // 1 pure
-    ("k8s", &["api", "gocompat", "kube_loops::k8s", "kube_loops::runtime::watches"]),
+    ("k8s", &["api", "gocompat", "kube_loops::k8s", "kube_loops::rollout", "kube_loops::runtime::watches"]),
     ("validation", &["api", "gocompat", "k8s", "kube_loops::k8s"]),
     // 2 I/O
     (

@@ -3,16 +3,16 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use ring::digest;
 use serde_json::json;
 
 use crate::{
     api::{keys::model_adapter::API_KEY, model::ModelAdapter},
     engine::endpoint::{Token, TokenError},
 };
+use kube_loops::rollout::template::hashes::sha256_prefix;
 
-/// Bytes of the hash that are kept: enough to tell any two versions of a spec apart.
-const HASH_BYTES: usize = 12;
+/// Hexadecimal digits of the hash that are kept: enough to tell any two versions of a spec apart.
+const HASH_DIGITS: usize = 24;
 
 /// What an engine is asked to load. Printed without URL and settings.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,7 +67,5 @@ fn hash_of(adapter: &ModelAdapter) -> Arc<str> {
     let spec = &adapter.spec;
     let secret = spec.credentials_secret_ref.as_ref().map(|secret| &secret.name);
     let text = json!([spec.artifact_url, secret, spec.additional_config]).to_string();
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let digits = hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}"));
-    digits.collect::<String>().into()
+    sha256_prefix(&text, HASH_DIGITS).into()
 }

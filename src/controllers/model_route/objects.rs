@@ -11,14 +11,13 @@ use gateway_api::{
     },
     referencegrants::{ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo},
 };
-use ring::digest;
 use serde_json::{Map, Value, json};
 
 use crate::{
     api::keys::{MANAGED_BY_LABEL, model_route},
     k8s::names::reference_grant_name_for,
 };
-use kube_loops::runtime::watches::Stored;
+use kube_loops::{rollout::template::hashes::sha256_prefix, runtime::watches::Stored};
 
 use super::{
     GATEWAY_GROUP, ModelRouteSettings, http_routes,
@@ -30,8 +29,8 @@ use super::{
 
 /// Longest time-out that a route can say: its number has at most five digits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(99_999);
-/// Bytes of the hash in a marker: as many as a number has.
-const HASH_BYTES: usize = 8;
+/// Hexadecimal digits of the hash in a marker.
+const HASH_DIGITS: usize = 16;
 
 /// The HTTPRoute of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +66,11 @@ impl Wanted {
             hashed.push('\n');
             hashed.push_str(part);
         }
-        let marker =
-            format!("{}.{}", hash(&format!("{hashed}\n{}", served.console)), source.kind.kind().kind);
+        let marker = format!(
+            "{}.{}",
+            sha256_prefix(&format!("{hashed}\n{}", served.console), HASH_DIGITS),
+            source.kind.kind().kind
+        );
         Some(Self {
             name: served.route.clone(),
             namespace: settings.gateway_namespace.clone(),
@@ -164,12 +166,4 @@ fn build_match(path: &str, model: &str) -> HttpRouteRulesMatches {
         }]),
         ..HttpRouteRulesMatches::default()
     }
-}
-
-/// The first [`HASH_BYTES`] of the SHA-256 as hexadecimal digits.
-fn hash(text: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let start = hash.as_ref().iter().take(HASH_BYTES);
-    let number = start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-    format!("{number:016x}")
 }
