@@ -5,6 +5,8 @@ use std::fmt;
 
 use kube_fenced_election::fence::NotLeading;
 
+use crate::chain::Chain;
+
 use super::client::Silence;
 
 pub(super) const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
@@ -60,7 +62,7 @@ impl Cause {
             return Self::Silence(*silence);
         }
         let inner = if let kube::Error::Service(inner) = error { inner.as_ref() } else { error };
-        Self::Transport(chain(inner))
+        Self::Transport(Chain(inner).to_string())
     }
 
     /// Whether the API server kept silent: no answer, or no way to it.
@@ -199,18 +201,4 @@ fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 
         next = error.source();
     }
     None
-}
-
-/// The texts of a chain of causes, without repetitions.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
 }

@@ -3,8 +3,7 @@
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-/// Longest message of an event, in bytes; the API server allows 1 kB.
-const MESSAGE_LIMIT: usize = 1024;
+use crate::k8s::text::{EVENT_MESSAGE_BYTES, cut};
 
 /// Type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,12 +51,9 @@ pub fn regarding(api_version: &str, kind: &str, metadata: &ObjectMeta) -> Object
 }
 
 impl EventDraft {
-    /// The same with a message that the API server takes: cut on a character boundary.
+    /// The same with a message that the API server takes.
     pub(super) fn fitting(mut self) -> Self {
-        if self.message.len() > MESSAGE_LIMIT {
-            let end = (0..=MESSAGE_LIMIT).rev().find(|&at| self.message.is_char_boundary(at)).unwrap_or(0);
-            self.message.truncate(end);
-        }
+        self.message = cut(&self.message, EVENT_MESSAGE_BYTES);
         self
     }
 
