@@ -64,9 +64,9 @@ impl Stages for AdapterStages {
         key: &Key,
         adapter: Arc<ModelAdapter>,
         state: &Memory,
-        _: &Pass,
+        pass: &Pass,
     ) -> Result<Snapshot, Error> {
-        Ok(self.reads.observe(key, adapter, state, &self.placements.lock()))
+        Ok(self.reads.observe(key, adapter, state, &self.placements.lock(), pass.draw))
     }
 
     fn plan(&self, key: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {

@@ -89,7 +89,8 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     let (recorder, task) = Recorder::new(api.client(), "test", Arc::clone(&clock));
     let mut sending = JoinSet::new();
     sending.spawn(task.run());
-    let pass = Pass { now: SystemClock.now(), attempt: 0, writer: Writer::new(api.client()), recorder };
+    let pass =
+        Pass { now: SystemClock.now(), draw: 0, attempt: 0, writer: Writer::new(api.client()), recorder };
     let conductor = Conductor::new(AdapterStages {
         writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
         reads: Arc::clone(&reads),

@@ -77,7 +77,7 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
         period: PATIENCE,
     });
     let (writer, recorder) = (Writer::new(api.client()), Recorder::new(api.client(), "test", clock).0);
-    (conductor, Pass { now: SystemClock.now(), attempt: 0, writer, recorder })
+    (conductor, Pass { now: SystemClock.now(), draw: 0, attempt: 0, writer, recorder })
 }
 
 fn autoscaler() -> Value {

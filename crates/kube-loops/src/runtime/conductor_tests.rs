@@ -149,7 +149,8 @@ impl Bench {
         let (recorder, task) = Recorder::new(api.client(), "counting", Arc::new(SystemClock));
         let mut sending = tokio::task::JoinSet::new();
         sending.spawn(task.run());
-        let pass = Pass { now: SystemClock.now(), attempt: 0, writer: Writer::new(api.client()), recorder };
+        let pass =
+            Pass { now: SystemClock.now(), draw: 0, attempt: 0, writer: Writer::new(api.client()), recorder };
         Self { conductor: Conductor::new(Arc::clone(&stages)), stages, api, pass, sending }
     }
 

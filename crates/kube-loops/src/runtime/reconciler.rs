@@ -36,6 +36,8 @@ impl fmt::Display for Key {
 pub struct Pass {
     /// Wall time at the start of the pass: the `now` of its plan.
     pub now: Timestamp,
+    /// Randomness of the pass: another number for each.
+    pub draw: u64,
     /// How often this key failed in a row before this pass.
     pub attempt: u32,
     /// Makes changes, under the term's fence.

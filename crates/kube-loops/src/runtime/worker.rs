@@ -224,6 +224,7 @@ impl<R: Reconciler> Worker<R> {
     pub(super) async fn run_reconciler(&self, key: &Key, attempt: u32) -> PassEnd<R::Error> {
         let pass = Pass {
             now: self.clock.now(),
+            draw: rand::random(),
             attempt,
             writer: self.writer.clone(),
             recorder: self.recorder.clone(),

@@ -68,6 +68,7 @@ impl Reads {
         adapter: Arc<ModelAdapter>,
         memory: &Memory,
         placements: &Placements,
+        draw: u64,
     ) -> Snapshot {
         let now = self.clock.instant();
         let near = self.stores.pods.list_in(&key.namespace);
@@ -97,7 +98,7 @@ impl Reads {
             chosen: placements.chosen(key, now).map(Box::from),
             placements: placements.changes(),
             source_trouble: self.readings.trouble(),
-            draw: rand::random(),
+            draw,
             service: service.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
             slice: slice.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
             caught_up,
