@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    api::{
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -23,6 +26,7 @@ use crate::api::{
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::{
+        dry_run::NotedStep,
         error::{Thing, WriteError},
         finalizers,
         writer::{Change, Guard, Target, Writer},
@@ -153,12 +157,12 @@ impl Writes {
             Step::Load { pod, source, reload } => {
                 info!(step = "load", pod = %pod.facts.name, reload, "Loading adapter");
                 let what = What::Load { source: Arc::clone(source), reload: *reload };
-                self.order(key, adapter, pod, what);
+                self.order(writer, key, adapter, pod, what);
                 Ok(())
             }
             Step::Unload { pod } => {
                 info!(step = "unload", pod = %pod.facts.name, "Unloading adapter");
-                self.order(key, adapter, pod, What::Unload);
+                self.order(writer, key, adapter, pod, What::Unload);
                 Ok(())
             }
             Step::RecordHash { hash } => {
@@ -201,7 +205,10 @@ impl Writes {
         }
     }
 
-    fn order(&self, key: &Key, adapter: &ModelAdapter, pod: &PodTarget, what: What) {
+    fn order(&self, writer: &Writer, key: &Key, adapter: &ModelAdapter, pod: &PodTarget, what: What) {
+        if writer.notes_instead(|| noted(key, pod, &what)) {
+            return;
+        }
         self.reads.calls.order(Order {
             key: key.clone(),
             uid: adapter.metadata.uid.as_deref().unwrap_or_default().into(),
@@ -288,6 +295,20 @@ fn target_of(adapter: &ModelAdapter) -> Target {
         namespace: adapter.metadata.namespace.clone(),
         name: adapter.metadata.name.clone().unwrap_or_default(),
     }
+}
+
+/// A call to an engine as a dry run tells it.
+fn noted(key: &Key, pod: &PodTarget, what: &What) -> NotedStep {
+    let resource = ApiResource::erase::<Pod>(&());
+    let target =
+        Target { resource, namespace: Some(key.namespace.clone()), name: pod.facts.name.to_string() };
+    let (verb, content) = match what {
+        What::Load { source, reload } => {
+            ("load", json!({"model": key.name, "artifactURL": source.url, "reload": reload}))
+        }
+        What::Unload => ("unload", json!({"model": key.name})),
+    };
+    NotedStep { verb, target, content }
 }
 
 fn annotation(meta: &ObjectMeta, hash: &str) -> PatchOperation {

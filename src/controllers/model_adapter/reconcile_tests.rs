@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Passes that are dropped before their end.
+//! Passes that are dropped before their end, and those of a dry run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +8,13 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::timeout};
 
+use crate::api::model::ModelAdapter;
 use kube_fenced_election::clock::{Clock, SharedClock, SystemClock};
 use kube_loops::{
-    cluster::{events::Recorder, writer::Writer},
+    cluster::{
+        events::Recorder,
+        writer::{Target, Writer},
+    },
     runtime::{
         conductor::Conductor,
         loops::Sources,
@@ -156,4 +160,32 @@ async fn an_event_whose_status_write_hangs_until_the_pass_is_dropped_is_sent_by_
         term.conductor.reconcile(&key, &term.pass).await.unwrap();
         assert_eq!(reasons().await, ["Scheduled"]);
     }
+}
+
+#[tokio::test]
+async fn calls_to_engines_of_a_dry_run_are_noted_and_not_ordered() {
+    let (api, watched) = (ScriptedApi::in_turn([]), scripted::ScriptedApi::new());
+    let (mut term, key) = (term(&api, &watched).await, Key::new("ns", "sql"));
+    let mut leaving = adapter();
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    leaving["status"]["instances"] = json!(["web-0"]);
+    watched.put(ADAPTERS, leaving);
+    let is_leaving = |it: Arc<ModelAdapter>| it.metadata.deletion_timestamp.is_some();
+    let shown = async {
+        while !term.reads.stores.adapters.get_key(&key).is_some_and(is_leaving) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, shown).await.expect("the store shows the deletion");
+    term.pass.writer = Writer::dry_run(api.client());
+    term.conductor.reconcile(&key, &term.pass).await.unwrap();
+    let noted = term.pass.writer.take_noted();
+    let [step] = noted.as_slice() else { panic!("{noted:?}") };
+    let Target { resource, namespace, name } = &step.target;
+    assert_eq!(
+        (step.verb, &*resource.kind, namespace.as_deref(), &**name),
+        ("unload", "Pod", Some("ns"), "web-0")
+    );
+    assert_eq!(step.content, json!({"model": "sql"}));
+    assert!(api.log().is_empty(), "{api:?}");
 }

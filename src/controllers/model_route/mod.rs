@@ -35,6 +35,8 @@ mod triggers;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod dry_run_tests;
+#[cfg(test)]
 mod fit_tests;
 #[cfg(test)]
 mod objects_tests;
