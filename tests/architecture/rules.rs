@@ -22,7 +22,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
             "kube_fenced_election::whole_errors",
         ],
     ),
-    ("kube_loops::testkit", &["kube_loops"]),
+    ("kube_loops::testkit", &["kube_loops", "kube_fenced_election::clock"]),
     // 0 ground
     ("api", &[]),
     ("gocompat", &[]),

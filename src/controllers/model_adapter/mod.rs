@@ -68,6 +68,8 @@ mod reconcile_tests;
 #[cfg(test)]
 mod simulated;
 #[cfg(test)]
+mod simulated_passes;
+#[cfg(test)]
 mod source_tests;
 #[cfg(test)]
 mod survey_tests;

@@ -28,6 +28,8 @@ enum Happens {
     Slow(usize, bool),
     /// The loads that slow engines hold come to their end.
     Released,
+    /// Statuses that are sent get no answer, or do again.
+    Mute(bool),
     /// The spec asks for one or for all.
     Replicas(bool),
     /// Another artifact.
@@ -55,6 +57,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         (pod.clone(), any::<bool>()).prop_map(|(pod, is)| Happens::Unreachable(pod, is)),
         (pod, any::<bool>()).prop_map(|(pod, is)| Happens::Slow(pod, is)),
         Just(Happens::Released),
+        any::<bool>().prop_map(Happens::Mute),
         any::<bool>().prop_map(Happens::Replicas),
         any::<u8>().prop_map(Happens::Artifact),
         Just(Happens::TakeOver),
@@ -85,6 +88,7 @@ fn apply(world: &mut World, happens: &Happens) {
         Happens::Unreachable(pod, is) => world.engine(PODS[*pod]).unreachable = *is,
         Happens::Slow(pod, is) => world.engine(PODS[*pod]).slow = *is,
         Happens::Released => drop(world.release_held()),
+        Happens::Mute(is) => world.mute = *is,
         Happens::Replicas(one) => world.edit("sql", |adapter| adapter.spec.replicas = one.then_some(1)),
         Happens::Artifact(number) => {
             world.edit("sql", |adapter| adapter.spec.artifact_url = format!("s3://loras/{number}"));
@@ -120,6 +124,7 @@ fn serves_after(history: &[Happens], fills: bool) -> Result<(), TestCaseError> {
         let engine = world.engine(pod);
         (engine.refuses, engine.unreachable, engine.slow) = (None, false, false);
     }
+    world.mute = false;
     world.release_held();
     world.run(320);
     let status = world.status("sql");
@@ -188,7 +193,7 @@ proptest! {
             apply(&mut back, happens);
         }
         let (now, one, another) = (ahead.now(), ahead.look("sql"), back.look("sql"));
-        let memory = ahead.adapters["sql"].memory.clone();
+        let memory = ahead.memory("sql");
         prop_assert_eq!(plan(&one, &memory, now), plan(&another, &memory, now));
     }
 

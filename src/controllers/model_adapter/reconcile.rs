@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::api::model::{ModelAdapter, ModelAdapterStatus};
-use kube_fenced_election::clock::SharedClock;
+use kube_fenced_election::clock::{Instant, SharedClock, Timestamp};
 use kube_loops::runtime::{
     conductor::{Conclusion, Next, Round, Stages},
     reconciler::{Key, Outcome, Pass},
@@ -70,17 +70,12 @@ impl Stages for AdapterStages {
     }
 
     fn plan(&self, key: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
-        let plan = plan(seen, state, pass.now);
-        let mut placements = self.placements.lock();
-        if let Some(chosen) = &plan.reserve {
-            if placements.changes() != seen.placements {
-                // Another adapter was placed since this one looked: look again, and see it.
-                return Plan { remember: state.clone(), again: true, ..Plan::default() };
-            }
-            placements.reserve(key, &chosen.pod, &chosen.uid, self.clock.instant());
+        let now = (pass.now, self.clock.instant());
+        let plan = plan_and_reserve(key, seen, state, &mut self.placements.lock(), now);
+        // The next round follows at once, and says whose.
+        if !plan.again {
+            self.reads.watch(key, seen, &plan.watch);
         }
-        drop(placements);
-        self.reads.watch(key, seen, &plan.watch);
         plan
     }
 
@@ -94,25 +89,7 @@ impl Stages for AdapterStages {
         round: Round<'_, Self>,
         pass: &Pass,
     ) -> Conclusion<ModelAdapterStatus, Memory, Error> {
-        let Round { seen, plan, report, state } = round;
-        let mut plan = plan.clone();
-        refuse(&mut plan, seen, report.refused, pass.now);
-        let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
-        let serves = plan.serves && report.error.is_none();
-        let status = plan.status.take().filter(|_| !report.released);
-        let status = status.map(|status| conclude(adapter, status, serves, report.failed.take(), pass.now));
-        let events = state.with_untold(std::mem::take(&mut plan.events));
-        // While all were lost, every status has to say so until one is stored.
-        let recovering = state.recovering || plan.remember.recovering;
-        let untold = Memory { untold: events.clone(), recovering, ..plan.remember.clone() };
-        let told = Memory { untold: Vec::new(), ..plan.remember };
-        let next = match (report.error.take(), plan.again) {
-            (Some(error), _) => Next::Fail(error),
-            (None, true) => Next::Again,
-            (None, false) => Next::End(plan.requeue.map_or(Outcome::Done, Outcome::RequeueAfter)),
-        };
-        let events = events.into_iter().map(|draft| events::about(adapter, draft));
-        Conclusion { status, untold, events: Vec::new(), events_with_status: events.collect(), told, next }
+        conclude_round(round, pass.now)
     }
 
     async fn publish(
@@ -136,4 +113,52 @@ impl Stages for AdapterStages {
         self.reads.forget(key);
         self.placements.lock().forget(key);
     }
+}
+
+/// Plans, and reserves the pod that is chosen.
+pub(super) fn plan_and_reserve(
+    key: &Key,
+    seen: &Snapshot,
+    state: &Memory,
+    placements: &mut Placements,
+    (now, instant): (Timestamp, Instant),
+) -> Plan {
+    let plan = plan(seen, state, now);
+    if let Some(chosen) = &plan.reserve {
+        if placements.changes() != seen.placements {
+            // Another adapter was placed since this one looked: look again, and see it.
+            return Plan { remember: state.clone(), again: true, ..Plan::default() };
+        }
+        placements.reserve(key, &chosen.pod, &chosen.uid, instant);
+    }
+    plan
+}
+
+/// What follows from a round.
+pub(super) fn conclude_round<S>(
+    round: Round<'_, S>,
+    now: Timestamp,
+) -> Conclusion<ModelAdapterStatus, Memory, Error>
+where
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = Memory>,
+{
+    let Round { seen, plan, report, state } = round;
+    let mut plan = plan.clone();
+    refuse(&mut plan, seen, report.refused, now);
+    let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
+    let serves = plan.serves && report.error.is_none();
+    let status = plan.status.take().filter(|_| !report.released);
+    let status = status.map(|status| conclude(adapter, status, serves, report.failed.take(), now));
+    let events = state.with_untold(std::mem::take(&mut plan.events));
+    // While all were lost, every status has to say so until one is stored.
+    let recovering = state.recovering || plan.remember.recovering;
+    let untold = Memory { untold: events.clone(), recovering, ..plan.remember.clone() };
+    let told = Memory { untold: Vec::new(), ..plan.remember };
+    let next = match (report.error.take(), plan.again) {
+        (Some(error), _) => Next::Fail(error),
+        (None, true) => Next::Again,
+        (None, false) => Next::End(plan.requeue.map_or(Outcome::Done, Outcome::RequeueAfter)),
+    };
+    let events = events.into_iter().map(|draft| events::about(adapter, draft));
+    Conclusion { status, untold, events: Vec::new(), events_with_status: events.collect(), told, next }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A world for planner tests: adapters, pods, engines and children that do what plans say, in simulated time.
+//! The cluster of planner tests: adapters, pods, engines and children that do what plans say, in simulated time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -15,23 +15,25 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::{Clock, Instant, SystemClock, Timestamp};
-use kube_loops::{cluster, runtime::reconciler::Key};
+use kube_loops::{cluster::events::EventDraft, runtime::reconciler::Key};
 
 use super::{
+    apply::Report,
     calls::{Call, Ended, Models, Order, Origin, What},
     ledger::Ledger,
     load_retry::LoadFailure,
     memory::Memory,
     placement::Measured,
     placements::Placements,
-    plan::{plan, plan_base, plan_mark},
-    settings::{ModelAdapterSettings, SchedulerPolicy},
+    plan::{plan_base, plan_mark},
+    settings::ModelAdapterSettings,
     snapshot::{ChildSeen, Listed, PodSeen, ServiceContent, SliceContent, Snapshot},
     source::Source,
-    status::conclude,
-    steps::{EventDraft, Plan, Step},
+    steps::{Plan, Step},
     survey::{About, count_models, survey},
 };
+
+pub(super) use super::simulated_passes::World;
 
 /// What an engine does.
 #[derive(Debug, Clone, Default)]
@@ -47,18 +49,19 @@ pub(super) struct Engine {
     pub(super) lies: bool,
 }
 
-/// One adapter, as stored and as remembered.
+/// One adapter, as stored.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) adapter: ModelAdapter,
-    pub(super) memory: Memory,
     pub(super) service: ChildSeen<ServiceContent>,
     pub(super) slice: ChildSeen<SliceContent>,
     /// Statuses in the order in which they were written.
     pub(super) history: Vec<ModelAdapterStatus>,
 }
 
-pub(super) struct World {
+/// All but what passes remember. [`World`] runs passes over it.
+#[derive(Default)]
+pub(super) struct Cluster {
     pub(super) adapters: BTreeMap<String, Stored>,
     pub(super) pods: Vec<PodFacts>,
     pub(super) engines: HashMap<String, Engine>,
@@ -72,8 +75,7 @@ pub(super) struct World {
     /// Status and metadata writes.
     pub(super) writes: usize,
     pub(super) draw: u64,
-    begin: Instant,
-    passed: Duration,
+    pub(super) passed: Duration,
     /// Pods that could not be asked for their version of an adapter, which was another one, when the new one was
     /// recorded: a later term cannot tell.
     pub(super) untold: BTreeSet<String>,
@@ -83,46 +85,23 @@ pub(super) struct World {
     passed_over: BTreeSet<String>,
     /// Loads that slow engines hold.
     held: Vec<(u64, Arc<Order>)>,
+    /// A status that is sent gets no answer.
+    pub(super) mute: bool,
+    /// The plan of the last round.
+    pub(super) planned: Plan,
 }
 
+static BEGIN: LazyLock<Instant> = LazyLock::new(|| SystemClock.instant());
 pub(super) const START: &str = "2026-06-01T12:00:00Z";
 
-impl World {
-    pub(super) fn new() -> Self {
-        Self {
-            adapters: BTreeMap::new(),
-            pods: Vec::new(),
-            engines: HashMap::new(),
-            measured: HashMap::new(),
-            settings: ModelAdapterSettings::default(),
-            ledger: Ledger::default(),
-            placements: Placements::default(),
-            events: Vec::new(),
-            calls: Vec::new(),
-            writes: 0,
-            draw: 0,
-            begin: SystemClock.instant(),
-            passed: Duration::ZERO,
-            untold: BTreeSet::new(),
-            loaded: BTreeSet::new(),
-            passed_over: BTreeSet::new(),
-            held: Vec::new(),
-        }
-    }
-
-    pub(super) fn with_policy(policy: SchedulerPolicy) -> Self {
-        let mut world = Self::new();
-        world.settings.policy = policy;
-        world
-    }
-
+impl Cluster {
     pub(super) fn now(&self) -> Timestamp {
         let start: Timestamp = START.parse().unwrap();
         start + SignedDuration::try_from(self.passed).unwrap()
     }
 
-    fn instant(&self) -> Instant {
-        self.begin + self.passed
+    pub(super) fn instant(&self) -> Instant {
+        *BEGIN + self.passed
     }
 
     /// A pod that has been ready for this many seconds, with an engine of its own.
@@ -161,7 +140,6 @@ impl World {
         json_patch::merge(&mut object["spec"], spec);
         let stored = Stored {
             adapter: serde_json::from_value(object).unwrap(),
-            memory: Memory::default(),
             service: ChildSeen::Absent,
             slice: ChildSeen::Absent,
             history: Vec::new(),
@@ -175,15 +153,12 @@ impl World {
         adapter.metadata.generation = adapter.metadata.generation.map(|it| it + 1);
     }
 
-    /// Begins a new term: nothing is remembered, and what is under way is lost.
+    /// Begins a new term: what is under way is lost.
     pub(super) fn take_over(&mut self) {
         (self.ledger, self.placements) = (Ledger::default(), Placements::default());
         self.held.clear();
         self.loaded.clear();
         self.untold.append(&mut self.passed_over);
-        for stored in self.adapters.values_mut() {
-            stored.memory = Memory::default();
-        }
     }
 
     pub(super) fn status(&self, name: &str) -> ModelAdapterStatus {
@@ -204,17 +179,16 @@ impl World {
     }
 
     pub(super) fn reasons(&self) -> Vec<&str> {
-        self.events.iter().map(|event| event.reason).collect()
+        self.events.iter().map(|event| event.reason.as_str()).collect()
     }
 
-    /// What a pass for the adapter would see now.
-    pub(super) fn look(&mut self, name: &str) -> Snapshot {
+    /// What a pass that remembers this would see now.
+    pub(super) fn look(&mut self, name: &str, memory: &Memory) -> Snapshot {
         let key = Key::new("ns", name);
         let now = self.instant();
         let stored = self.adapters[name].clone();
         let near: Vec<Arc<PodFacts>> = self.pods.iter().cloned().map(Arc::new).collect();
-        let about =
-            About { key: &key, adapter: &stored.adapter, memory: &stored.memory, settings: &self.settings };
+        let about = About { key: &key, adapter: &stored.adapter, memory, settings: &self.settings };
         let (mut pods, outside) = survey(about, &near, &mut self.ledger, now);
         let others: Vec<Arc<ModelAdapter>> =
             self.adapters.values().map(|stored| Arc::new(stored.adapter.clone())).collect();
@@ -237,30 +211,23 @@ impl World {
         }
     }
 
-    /// One pass. Returns its last plan.
-    pub(super) fn pass(&mut self, name: &str) -> Plan {
-        let (adapter, now) = (self.adapters[name].adapter.clone(), self.now());
-        if let Some(mark) = plan_mark(&adapter, &Source::of(&adapter).hash) {
-            let meta = &mut self.adapters.get_mut(name).unwrap().adapter.metadata;
+    pub(super) fn prepare(&mut self, name: &str, now: Timestamp) -> Option<Arc<ModelAdapter>> {
+        let adapter = &mut self.adapters.get_mut(name)?.adapter;
+        if let Some(mark) = plan_mark(adapter, &Source::of(adapter).hash) {
+            let meta = &mut adapter.metadata;
             meta.finalizers.get_or_insert_default().push("adapter.model.aibrix.ai/finalizer".into());
             let annotations = meta.annotations.get_or_insert_default();
             annotations
                 .extend(mark.hash.map(|hash| ("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash)));
             self.writes += 1;
         }
-        if let Some(status) = plan_base(&adapter, now) {
-            self.write(name, status);
+        if let Some(status) = plan_base(adapter, now) {
+            self.store(name, status);
         }
-        for _ in 0..6 {
-            let plan = self.round(name);
-            if !plan.again {
-                return plan;
-            }
-        }
-        panic!("plans follow plans without end: {:#?}", self.look(name));
+        Some(Arc::new(self.adapters[name].adapter.clone()))
     }
 
-    fn write(&mut self, name: &str, status: ModelAdapterStatus) {
+    pub(super) fn store(&mut self, name: &str, status: ModelAdapterStatus) {
         let stored = self.adapters.get_mut(name).unwrap();
         stored.history.push(status.clone());
         self.placements.stored(&Key::new("ns", name), &status);
@@ -268,41 +235,7 @@ impl World {
         self.writes += 1;
     }
 
-    fn round(&mut self, name: &str) -> Plan {
-        let seen = self.look(name);
-        let memory = self.adapters[name].memory.clone();
-        let mut plan = plan(&seen, &memory, self.now());
-        let key = Key::new("ns", name);
-        if let Some(chosen) = &plan.reserve {
-            self.placements.reserve(&key, &chosen.pod, &chosen.uid, self.instant());
-        }
-        let origins: Vec<Origin> = seen
-            .pods
-            .iter()
-            .filter(|pod| plan.watch.contains(&pod.facts.uid))
-            .filter_map(|pod| Some((pod.facts.uid.clone(), pod.endpoint.clone().ok()?)))
-            .map(|(pod, endpoint)| Origin { pod, endpoint })
-            .collect();
-        self.ledger.watch(&key, origins, self.instant());
-        for step in plan.steps.clone() {
-            self.carry_out(name, &seen, step);
-        }
-        if !self.adapters.contains_key(name) {
-            return plan;
-        }
-        self.adapters.get_mut(name).unwrap().memory = plan.remember.clone();
-        self.events.append(&mut plan.events);
-        if let Some(status) = plan.status.take() {
-            let adapter = self.adapters[name].adapter.clone();
-            let status = conclude(&adapter, status, plan.serves, None, self.now());
-            if !cluster::status::same(&adapter.status.unwrap_or_default(), &status) {
-                self.write(name, status);
-            }
-        }
-        plan
-    }
-
-    fn carry_out(&mut self, name: &str, seen: &Snapshot, step: Step) {
+    pub(super) fn carry_out(&mut self, name: &str, seen: &Snapshot, step: Step, report: &mut Report) {
         let stored = self.adapters.get_mut(name).unwrap();
         let ours = |uid: &str| Box::<str>::from(uid);
         match step {
@@ -324,6 +257,7 @@ impl World {
                 }
                 let annotations = stored.adapter.metadata.annotations.get_or_insert_default();
                 annotations.insert("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash.to_string());
+                report.adapter = Some(Arc::new(stored.adapter.clone()));
                 self.writes += 1;
             }
             Step::CreateService(service) => {
@@ -366,6 +300,7 @@ impl World {
                 self.adapters.remove(name);
                 self.ledger.forget(&Key::new("ns", name));
                 self.placements.forget(&Key::new("ns", name));
+                report.released = true;
             }
         }
     }
@@ -463,31 +398,6 @@ impl World {
             },
         };
         self.ledger.changed(number, order, &ended, self.instant())
-    }
-
-    /// Passes and calls until nothing is left to do at this moment.
-    pub(super) fn settle(&mut self) {
-        let mut due: BTreeSet<String> = self.adapters.keys().cloned().collect();
-        for _ in 0..100 {
-            for name in std::mem::take(&mut due) {
-                if self.adapters.contains_key(&name) {
-                    self.pass(&name);
-                }
-            }
-            due.extend(self.call_engines());
-            if due.is_empty() {
-                return;
-            }
-        }
-        panic!("it does not settle: {due:?} {:#?}", self.calls);
-    }
-
-    /// Lets time pass, second by second, with a pass each.
-    pub(super) fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.passed += Duration::from_secs(1);
-            self.settle();
-        }
     }
 
     /// Lets time pass in which nobody does anything.

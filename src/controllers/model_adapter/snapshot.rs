@@ -14,7 +14,7 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 
-use super::{placement::Measured, settings::SchedulerPolicy};
+use super::{calls::Origin, placement::Measured, settings::SchedulerPolicy};
 
 /// Built once per pass, never refreshed half-way.
 #[derive(Debug, Clone)]
@@ -164,6 +164,14 @@ impl Snapshot {
     /// Whether the spec asks for one pod, instead of all.
     pub(super) fn is_single(&self) -> bool {
         self.adapter.spec.replicas.is_some()
+    }
+
+    /// Where the pods with these uids are asked for their models.
+    pub(super) fn origins(&self, wanted: &[Box<str>]) -> Vec<Origin> {
+        let wanted = self.pods.iter().filter(|pod| wanted.contains(&pod.facts.uid));
+        let origin =
+            |pod: &PodSeen| Some(Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().ok()? });
+        wanted.filter_map(origin).collect()
     }
 
     /// Whether it is being deleted.

@@ -25,7 +25,6 @@ use self::{
     stores::{Child, SERVICE, SLICE, Stores},
 };
 use super::{
-    calls::Origin,
     memory::Memory,
     place::measures,
     placements::Placements,
@@ -117,11 +116,7 @@ impl Reads {
 
     /// From now on the lists of exactly these pods are kept fresh for the adapter.
     pub(super) fn watch(&self, key: &Key, seen: &Snapshot, wanted: &[Box<str>]) {
-        let is_wanted = |pod: &&PodSeen| wanted.contains(&pod.facts.uid);
-        let origin =
-            |pod: &PodSeen| Some(Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().ok()? });
-        let origins: Vec<Origin> = seen.pods.iter().filter(is_wanted).filter_map(origin).collect();
-        self.calls.ledger.lock().watch(key, origins, self.clock.instant());
+        self.calls.ledger.lock().watch(key, seen.origins(wanted), self.clock.instant());
         self.calls.look();
     }
 

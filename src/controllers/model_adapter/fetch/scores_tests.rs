@@ -51,7 +51,7 @@ async fn placed(scores: &Scores, world: &mut World) -> (u64, String) {
     let key = Key::new("ns", "sql");
     for second in 0..=15 {
         world.measured.clear();
-        for pod in &world.pods {
+        for pod in world.pods.clone() {
             if let Some(measured) = scores.ask(&key, &Arc::new(pod.clone())) {
                 world.measured.insert(pod.name.to_string(), measured);
             }
