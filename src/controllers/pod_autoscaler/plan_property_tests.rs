@@ -55,11 +55,11 @@ proptest! {
         prop_assert!((min..=max).contains(&at_rest), "{at_rest} of {min}..={max}");
         for _ in 0..40 {
             let taken = at(world.second);
-            let (plan, conclusion) = world.round(readings.clone());
+            let (plan, told) = world.round(readings.clone());
             prop_assert_eq!(plan.remember.decided, Some(taken), "each round is decided");
             prop_assert_eq!(plan.steps, []);
-            prop_assert_eq!(conclusion.events, []);
-            prop_assert_eq!(&conclusion.status, &status);
+            prop_assert_eq!(told.events, []);
+            prop_assert_eq!(&told.status, &status);
         }
     }
 

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::info;
 
 use crate::api::autoscaling::PodAutoscalerStatus;
+use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::{
     conductor::{Conclusion, Next, Round, Stages},
     queue::Enqueue,
@@ -79,29 +80,7 @@ impl Stages for AutoscalerStages {
         round: Round<'_, Self>,
         pass: &Pass,
     ) -> Conclusion<PodAutoscalerStatus, Memory, Error> {
-        let Round { seen, plan, report, state } = round;
-        if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != state.note) {
-            info!(%until, "scaling down is withheld until a whole window was observed");
-        }
-        let concluded = conclude(plan, &report.failures, pass.now);
-        let next = match (report.error.take(), &plan.trouble, plan.requeue) {
-            (Some(error), ..) => Next::Fail(error),
-            (None, Some(trouble), _) => {
-                Next::Fail(Error::Trouble { trouble: trouble.clone(), cure: self.period })
-            }
-            (None, None, Some(delay)) => Next::End(Outcome::RequeueAfter(delay)),
-            (None, None, None) => Next::End(Outcome::Done),
-        };
-        let events = concluded.events.into_iter().map(|draft| events::about(&seen.pa, draft));
-        Conclusion {
-            status: concluded.status,
-            // The target is scaled already, so the next pass decides nothing: it has to tell this.
-            untold: Memory { untold: concluded.untold, ..concluded.remember.clone() },
-            told: concluded.remember,
-            events: events.collect(),
-            events_with_status: Vec::new(),
-            next,
-        }
+        conclude_round(round, self.period, pass.now)
     }
 
     async fn publish(
@@ -118,5 +97,37 @@ impl Stages for AutoscalerStages {
     fn forget(&self, key: &Key) {
         self.reads.forget(key);
         self.gauge.remove(key);
+    }
+}
+
+/// What follows from a round. `period`: time between two rounds of measurements.
+pub(super) fn conclude_round<S>(
+    round: Round<'_, S>,
+    period: Duration,
+    now: Timestamp,
+) -> Conclusion<PodAutoscalerStatus, Memory, Error>
+where
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = Memory>,
+{
+    let Round { seen, plan, report, state } = round;
+    if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != state.note) {
+        info!(%until, "scaling down is withheld until a whole window was observed");
+    }
+    let concluded = conclude(plan, &report.failures, now);
+    let next = match (report.error.take(), &plan.trouble, plan.requeue) {
+        (Some(error), ..) => Next::Fail(error),
+        (None, Some(trouble), _) => Next::Fail(Error::Trouble { trouble: trouble.clone(), cure: period }),
+        (None, None, Some(delay)) => Next::End(Outcome::RequeueAfter(delay)),
+        (None, None, None) => Next::End(Outcome::Done),
+    };
+    let events = concluded.events.into_iter().map(|draft| events::about(&seen.pa, draft));
+    Conclusion {
+        status: concluded.status,
+        // The target is scaled already, so the next pass decides nothing: it has to tell this.
+        untold: Memory { untold: concluded.untold, ..concluded.remember.clone() },
+        told: concluded.remember,
+        events: events.collect(),
+        events_with_status: Vec::new(),
+        next,
     }
 }
