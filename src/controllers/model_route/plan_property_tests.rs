@@ -1,20 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Histories of workloads, with a controller that may be restarted after every step, in a cluster in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
+use jiff::SignedDuration;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
+    apply::Report,
     cases::{defaulted, of_kind, seen_grant, seen_route, settings, workload},
-    plan::{Step, plan_grant, plan_route},
+    error::Error,
+    plan::{Plan, Step, plan_route},
+    reconcile::{conclude_round, plan_for},
     routes::RouteFacts,
-    snapshot::{GrantSnapshot, RouteSnapshot},
+    snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
     sources::{Source, SourceKind},
+    state::{Losses, State},
+    triggers::{grant_key, of_source},
 };
 use crate::k8s::names::route_name_for;
-use kube_loops::runtime::watches::Stored;
+use kube_fenced_election::clock::Timestamp;
+use kube_loops::{
+    runtime::{
+        conductor::{Conclusion, Round, Stages},
+        reconciler::{Key, Outcome, Pass},
+        watches::{Change, Stored},
+    },
+    testkit::simulation::Simulation,
+};
 
 const GATEWAY: &str = "aibrix-system";
 const NAMESPACES: [&str; 3] = ["a", "b", GATEWAY];
@@ -49,20 +68,139 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-#[derive(Debug, Clone, Default)]
+/// A cluster in which the controller leads.
 struct World {
+    cluster: Cluster,
+    passes: Simulation<Cluster, Simulated>,
+    now: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Cluster {
     workloads: BTreeMap<usize, Source>,
     routes: BTreeMap<String, Value>,
     grants: BTreeSet<String>,
     fleets_hidden: bool,
     version: u64,
-    /// What the controller remembers, until it restarts.
-    lost: BTreeSet<String>,
+    /// What watches have seen, until the controller restarts.
+    losses: Losses,
     writes: usize,
+    /// Steps until the controller stops.
+    steps: usize,
     reversed: bool,
 }
 
+/// The stages of the controller over that cluster.
+struct Simulated(Arc<Mutex<Cluster>>);
+
+impl Stages for Simulated {
+    type Object = ();
+    type Snapshot = Snapshot;
+    type Plan = Plan;
+    type Report = Report;
+    type State = State;
+    type Status = ();
+    type Error = Error;
+
+    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, Error> {
+        Ok(Some(()))
+    }
+
+    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, Error> {
+        Ok(self.0.lock().snapshot(key))
+    }
+
+    fn plan(&self, key: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
+        plan_for(key, seen, state, &settings(), pass.now)
+    }
+
+    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, _: &Pass) {
+        for step in &plan.steps {
+            if !self.0.lock().carry_out(step) {
+                std::future::pending::<()>().await;
+            }
+            report.done += 1;
+        }
+    }
+
+    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, Error> {
+        conclude_round(key, round, &self.0.lock().losses, pass)
+    }
+}
+
+impl Deref for World {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+}
+
 impl World {
+    fn new() -> Self {
+        let now = "2026-06-01T12:00:00Z".parse().unwrap();
+        Self { cluster: Cluster::default(), passes: Simulation::new(Simulated), now }
+    }
+
+    /// Passes over everything; until nothing is done, or `steps` are.
+    fn work(&mut self, steps: usize) {
+        self.steps = steps;
+        loop {
+            let (before, mut waits) = (self.writes, false);
+            let routes = self.route_names().into_iter().map(|name| Key::new(GATEWAY, name));
+            let grants = NAMESPACES.iter().filter_map(|ns| grant_key(ns, GATEWAY));
+            for key in routes.chain(grants).collect::<Vec<_>>() {
+                match self.passes.pass(&mut self.cluster, &key, self.now) {
+                    None => return,
+                    Some(Ok(Outcome::RequeueAfter(delay))) => {
+                        self.now += SignedDuration::try_from(delay).unwrap();
+                        waits = true;
+                    }
+                    Some(ended) => assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}"),
+                }
+            }
+            if self.writes == before && !waits {
+                return;
+            }
+            assert!(self.writes < 10_000, "it never comes to rest");
+        }
+    }
+
+    fn restart(&mut self) {
+        self.losses = Losses::default();
+        self.passes.take_over();
+    }
+
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::Serve { workload: place, model, bad } => self.serve(*place, *model, *bad),
+            Act::Edit { model, marker } => {
+                let Some(route) = self.routes.get_mut(&route_name_for(MODELS[*model])) else { return };
+                if *marker {
+                    route["metadata"]["annotations"]["model.aibrix.ai/route-spec-hash"] =
+                        json!("x.Deployment");
+                } else {
+                    route["spec"]["rules"][0]["backendRefs"][0]["port"] = json!(1);
+                }
+            }
+            Act::Delete { model } => drop(self.routes.remove(&route_name_for(MODELS[*model]))),
+            Act::Sight(seen) => self.fleets_hidden = !seen,
+            Act::Work { steps } => {
+                self.work(*steps);
+                self.restart();
+            }
+            Act::Settle => self.work(usize::MAX),
+        }
+    }
+}
+
+impl Cluster {
     fn sources(&self) -> Vec<Source> {
         let seen = self.workloads.values().filter(|it| !(self.fleets_hidden && is_fleet(it)));
         let mut seen: Vec<Source> = seen.cloned().collect();
@@ -82,9 +220,19 @@ impl World {
         self.sources().iter().any(|it| it.facts.namespace() == ns && it.served().is_some())
     }
 
-    fn route_snapshot(&self, name: &str) -> RouteSnapshot {
+    fn snapshot(&self, key: &Key) -> Snapshot {
+        let loss = self.losses.of(key);
+        let subject = if key.namespace == GATEWAY {
+            Subject::Route(self.route_snapshot(&key.name, loss.is_some()))
+        } else {
+            Subject::Grant(self.grant_snapshot(&key.namespace, loss.is_some()))
+        };
+        Snapshot { subject, loss }
+    }
+
+    fn route_snapshot(&self, name: &str, source_lost: bool) -> RouteSnapshot {
         let route = self.routes.get(name).map(seen_route);
-        let last_use_of = route.as_ref().and_then(|route: &std::sync::Arc<RouteFacts>| {
+        let last_use_of = route.as_ref().and_then(|route: &Arc<RouteFacts>| {
             let (ns, _) = route.backend()?;
             let others = self.ours_to(ns).iter().any(|it| it != name);
             let last = ns != GATEWAY && !others && !self.serves(ns) && self.grants.contains(ns);
@@ -94,18 +242,18 @@ impl World {
         RouteSnapshot {
             sources: self.sources().into_iter().filter(|it| it.facts.route() == Some(name)).collect(),
             origin_in_sight: !(self.fleets_hidden && fleet),
-            source_lost: self.lost.contains(name),
+            source_lost,
             last_use_of,
             route,
         }
     }
 
-    fn grant_snapshot(&self, ns: &str) -> GrantSnapshot {
+    fn grant_snapshot(&self, ns: &str, source_lost: bool) -> GrantSnapshot {
         GrantSnapshot {
             namespace: ns.to_owned(),
             needed: self.serves(ns),
             used: !self.ours_to(ns).is_empty(),
-            source_lost: self.lost.contains(ns),
+            source_lost,
             grant: self.grants.contains(ns).then(|| seen_grant(ns)),
         }
     }
@@ -114,47 +262,12 @@ impl World {
         MODELS.iter().map(|model| route_name_for(model)).chain(self.routes.keys().cloned()).collect()
     }
 
-    /// Passes over everything; false once nothing is done, or `steps` are.
-    fn work(&mut self, mut steps: usize) {
-        loop {
-            let before = self.writes;
-            for name in self.route_names() {
-                let seen = self.route_snapshot(&name);
-                let plan = plan_route(&name, &seen, &settings());
-                for step in &plan.steps {
-                    if steps == 0 {
-                        return;
-                    }
-                    steps -= 1;
-                    self.apply(step);
-                }
-                self.lost.remove(&name);
-            }
-            for ns in NAMESPACES.into_iter().filter(|ns| *ns != GATEWAY) {
-                let seen = self.grant_snapshot(ns);
-                for step in plan_grant(&seen, &settings()).steps {
-                    if steps == 0 {
-                        return;
-                    }
-                    steps -= 1;
-                    self.apply(&step);
-                }
-                if seen.needed || !seen.used {
-                    self.lost.remove(ns);
-                }
-            }
-            if self.writes == before {
-                return;
-            }
-            assert!(self.writes < 10_000, "it never comes to rest");
+    /// False: the controller stops before this step.
+    fn carry_out(&mut self, step: &Step) -> bool {
+        if self.steps == 0 {
+            return false;
         }
-    }
-
-    fn restart(&mut self) {
-        self.lost.clear();
-    }
-
-    fn apply(&mut self, step: &Step) {
+        self.steps -= 1;
         self.writes += 1;
         self.version += 1;
         let version = json!(self.version.to_string());
@@ -186,46 +299,25 @@ impl World {
             }
             Step::DeleteGrant { namespace, .. } => assert!(self.grants.remove(namespace)),
         }
-    }
-
-    fn act(&mut self, act: &Act) {
-        match act {
-            Act::Serve { workload: place, model, bad } => self.serve(*place, *model, *bad),
-            Act::Edit { model, marker } => {
-                let Some(route) = self.routes.get_mut(&route_name_for(MODELS[*model])) else { return };
-                if *marker {
-                    route["metadata"]["annotations"]["model.aibrix.ai/route-spec-hash"] =
-                        json!("x.Deployment");
-                } else {
-                    route["spec"]["rules"][0]["backendRefs"][0]["port"] = json!(1);
-                }
-            }
-            Act::Delete { model } => drop(self.routes.remove(&route_name_for(MODELS[*model]))),
-            Act::Sight(seen) => self.fleets_hidden = !seen,
-            Act::Work { steps } => {
-                self.work(*steps);
-                self.restart();
-            }
-            Act::Settle => self.work(usize::MAX),
-        }
+        true
     }
 
     fn serve(&mut self, place: usize, model: Option<usize>, bad: bool) {
         let ns = NAMESPACES[place % NAMESPACES.len()];
         let kind = if place.is_multiple_of(2) { SourceKind::Deployment } else { SourceKind::RayClusterFleet };
-        let before = self.workloads.remove(&place);
-        if let Some(model) = model {
+        let old = self.workloads.remove(&place);
+        let new = model.map(|model| {
             let age = u32::try_from(place * 7 % 5).unwrap();
             let mut object = workload(ns, &format!("w{place}"), MODELS[model], age);
             if bad {
                 object["metadata"]["labels"]["model.aibrix.ai/port"] = json!("bad");
             }
-            self.workloads.insert(place, of_kind(kind, &object));
-        }
-        let seen = |it: &Option<Source>| it.as_ref().is_some_and(|it| !(self.fleets_hidden && is_fleet(it)));
-        if seen(&before) {
-            self.lost.extend(before.and_then(|it| it.facts.route().map(str::to_owned)));
-            self.lost.insert(ns.to_owned());
+            of_kind(kind, &object)
+        });
+        self.workloads.extend(new.clone().map(|new| (place, new)));
+        if !(self.fleets_hidden && kind == SourceKind::RayClusterFleet) {
+            let change = Change { old: old.map(|it| it.facts), new: new.map(|it| it.facts) };
+            of_source(&change, GATEWAY).lost.into_iter().for_each(|key| self.losses.add(key));
         }
     }
 
@@ -258,7 +350,7 @@ fn is_fleet(source: &Source) -> bool {
 proptest! {
     #[test]
     fn every_history_ends_as_wanted_and_at_rest(acts in proptest::collection::vec(act(), 1..40)) {
-        let mut world = World::default();
+        let mut world = World::new();
         for act in &acts {
             let hidden: Vec<(String, Value)> = if matches!(act, Act::Settle | Act::Work { .. }) && world.fleets_hidden {
                 let fleet = |it: &Value| seen_route(it).origin() == Some(SourceKind::RayClusterFleet);
@@ -284,7 +376,7 @@ proptest! {
 
     #[test]
     fn without_a_restart_no_grant_outlives_its_workloads(acts in proptest::collection::vec(act(), 1..40)) {
-        let mut world = World::default();
+        let mut world = World::new();
         for act in acts.iter().filter(|it| !matches!(it, Act::Work { .. } | Act::Sight(_) | Act::Edit { marker: true, .. })) {
             world.act(act);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::{
     conductor::{Conclusion, Next, Round, Stages},
     reconciler::{Key, Outcome, Pass},
@@ -17,7 +18,7 @@ use super::{
     fetch::Stores,
     plan::{Plan, plan_grant, plan_route},
     snapshot::{Snapshot, Subject},
-    state::State,
+    state::{Losses, State},
     status,
 };
 
@@ -36,10 +37,6 @@ impl Stages for RouteStages {
     type Status = ();
     type Error = Error;
 
-    fn uid((): &()) -> &'static str {
-        ""
-    }
-
     async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, Error> {
         Ok(Some(()))
     }
@@ -49,12 +46,7 @@ impl Stages for RouteStages {
     }
 
     fn plan(&self, key: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
-        let plan = match &seen.subject {
-            Subject::Route(route) => plan_route(&key.name, route, &self.settings),
-            Subject::Grant(grant) => plan_grant(grant, &self.settings),
-        };
-        let wait = state.wait_to_repair(pass.now).filter(|_| plan.repair);
-        wait.map(|wait| Plan { wait: Some(wait), ..Plan::default() }).unwrap_or(plan)
+        plan_for(key, seen, state, &self.settings, pass.now)
     }
 
     async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
@@ -62,43 +54,68 @@ impl Stages for RouteStages {
     }
 
     fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, Error> {
-        let Round { seen, plan, report, state } = round;
-        let mut state = state.clone();
-        if plan.left_alone.is_some() && plan.left_alone != state.left_alone {
-            info!(reason = plan.left_alone, "route is left alone");
-        }
-        state.left_alone = plan.left_alone;
-        let failed =
-            report.failed.take().map(|(attempt, source)| Error { attempt, source, before: pass.attempt });
-        let (mut events, mut next) = (Vec::new(), Next::End(Outcome::Done));
-        if let Some(wait) = plan.wait {
-            next = Next::End(Outcome::RequeueAfter(wait));
-        } else if let Some(error) = failed {
-            let refusal = error.refusal().map(str::to_owned);
-            let news = refusal.as_ref().filter(|refusal| state.refusal.as_ref() != Some(refusal));
-            if let (Some(refusal), Some(primary)) = (news, &plan.primary) {
-                events.push(status::event(primary, &[status::refusal(refusal)]));
-            }
-            state.refusal = refusal;
-            next = Next::Fail(error);
-        } else if report.done == plan.steps.len() {
-            state.refusal = None;
-            if plan.repair {
-                state.repaired(pass.now);
-            }
-            if !seen.waits_for_loss() {
-                self.stores.losses.settle(key, seen.loss);
-            }
-            events.clone_from(&plan.events);
-        }
-        Conclusion { events, ..Conclusion::quiet(state, next) }
-    }
-
-    async fn publish(&self, _: &Key, _: &Snapshot, _: &Report, (): (), _: &Pass) -> Result<(), Error> {
-        Ok(())
+        conclude_round(key, round, &self.stores.losses, pass)
     }
 
     fn forget(&self, key: &Key) {
         self.stores.losses.forget(key);
     }
+}
+
+/// Plans for a route or a grant. A repair waits for its turn.
+pub(super) fn plan_for(
+    key: &Key,
+    seen: &Snapshot,
+    state: &State,
+    settings: &ModelRouteSettings,
+    now: Timestamp,
+) -> Plan {
+    let plan = match &seen.subject {
+        Subject::Route(route) => plan_route(&key.name, route, settings),
+        Subject::Grant(grant) => plan_grant(grant, settings),
+    };
+    let wait = state.wait_to_repair(now).filter(|_| plan.repair);
+    wait.map(|wait| Plan { wait: Some(wait), ..Plan::default() }).unwrap_or(plan)
+}
+
+/// What follows from a round. What was lost is dealt with once all is done.
+pub(super) fn conclude_round<S>(
+    key: &Key,
+    round: Round<'_, S>,
+    losses: &Losses,
+    pass: &Pass,
+) -> Conclusion<(), State, Error>
+where
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
+{
+    let Round { seen, plan, report, state } = round;
+    let mut state = state.clone();
+    if plan.left_alone.is_some() && plan.left_alone != state.left_alone {
+        info!(reason = plan.left_alone, "route is left alone");
+    }
+    state.left_alone = plan.left_alone;
+    let failed =
+        report.failed.take().map(|(attempt, source)| Error { attempt, source, before: pass.attempt });
+    let (mut events, mut next) = (Vec::new(), Next::End(Outcome::Done));
+    if let Some(wait) = plan.wait {
+        next = Next::End(Outcome::RequeueAfter(wait));
+    } else if let Some(error) = failed {
+        let refusal = error.refusal().map(str::to_owned);
+        let news = refusal.as_ref().filter(|refusal| state.refusal.as_ref() != Some(refusal));
+        if let (Some(refusal), Some(primary)) = (news, &plan.primary) {
+            events.push(status::event(primary, &[status::refusal(refusal)]));
+        }
+        state.refusal = refusal;
+        next = Next::Fail(error);
+    } else if report.done == plan.steps.len() {
+        state.refusal = None;
+        if plan.repair {
+            state.repaired(pass.now);
+        }
+        if !seen.waits_for_loss() {
+            losses.settle(key, seen.loss);
+        }
+        events.clone_from(&plan.events);
+    }
+    Conclusion { events, ..Conclusion::quiet(state, next) }
 }
