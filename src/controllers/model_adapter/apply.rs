@@ -114,7 +114,7 @@ impl Writes {
             let Err((attempt, source)) = self.step(writer, key, adapter, step, report).await else {
                 continue;
             };
-            let news = is_news(&source);
+            let news = source.is_news();
             let mut refused = false;
             match step {
                 Step::CreateService(_) | Step::PatchService { .. } => {
@@ -275,17 +275,6 @@ impl Writes {
         self.reads.stores.expected.lock().wrote(owner, uid, version, self.clock.instant());
         info!(child_kind = target.resource.kind, child = target.name, "patched");
         Ok(())
-    }
-}
-
-/// Whether the status has to tell it. When somebody else was faster, the store will show what is so.
-fn is_news(error: &WriteError) -> bool {
-    match error {
-        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } | WriteError::NotLeading(_) => false,
-        WriteError::NotFound { .. }
-        | WriteError::Forbidden { .. }
-        | WriteError::Invalid { .. }
-        | WriteError::Other { .. } => true,
     }
 }
 

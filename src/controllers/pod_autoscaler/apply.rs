@@ -74,7 +74,7 @@ impl Writes {
                 }
             };
             let error = result.err();
-            report.failures.push(error.as_ref().filter(|error| is_news(error)).map(ToString::to_string));
+            report.failures.push(error.as_ref().filter(|error| error.is_news()).map(ToString::to_string));
             if let Some(source) = error {
                 let error = Error::Step { attempt, source };
                 if report.error.as_ref().is_none_or(|first| error.comes_back_before(first)) {
@@ -195,17 +195,6 @@ impl Writes {
             // It is where the test did not find it: something else was wrong.
             Ok(_) | Err(_) => Err(error),
         }
-    }
-}
-
-/// Whether the status has to tell it. When somebody else was faster, the store will show what is so.
-fn is_news(error: &WriteError) -> bool {
-    match error {
-        WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } | WriteError::NotLeading(_) => false,
-        WriteError::NotFound { .. }
-        | WriteError::Forbidden { .. }
-        | WriteError::Invalid { .. }
-        | WriteError::Other { .. } => true,
     }
 }
 

@@ -173,6 +173,11 @@ impl WriteError {
         }
     }
 
+    /// Whether people have to be told. When somebody else was faster, the store will show what is so.
+    pub fn is_news(&self) -> bool {
+        !matches!(self, Self::Conflict { .. } | Self::AlreadyExists { .. } | Self::NotLeading(_))
+    }
+
     /// Whether the API server kept silent.
     pub fn is_silence(&self) -> bool {
         matches!(self, Self::Other { cause, .. } if cause.is_silence())
