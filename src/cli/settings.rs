@@ -135,7 +135,7 @@ pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Sett
     let election = election_settings::settings(given, elect, membership, ids.legacy, &mut problems);
 
     let loops = LoopSettings {
-        sync_period: sync_period(given).unwrap_or(LoopSettings::default().sync_period),
+        sync_period: sync_period(given).unwrap_or_else(|| LoopSettings::default().sync_period),
         model_adapter: ModelAdapterSettings {
             policy: policy(given, enabled.contains(&"model-adapter-controller"), &mut problems),
             runtime_sidecar: given.get(&flags::ENABLE_RUNTIME_SIDECAR),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use kube_fenced_election::{
     clock::{SharedClock, SystemClock},
     fence::Fence,
 };
 use kube_loops::{
+    metrics::Metrics,
     runtime::{
         controller::{Controller as _, FencedClient, Term},
         loops::LoopController,
@@ -22,7 +23,7 @@ use kube_loops::{
     testkit::stored_api::StoredApi,
 };
 
-use super::{ModelRouteSettings, cases::workload, controller};
+use super::{super::Deps, cases::workload, controller};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
@@ -37,8 +38,9 @@ fn clock() -> SharedClock {
 fn over(api: &StoredApi) -> LoopController {
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(api.watched.client(), clock(), metrics.clone(), true);
-    let settings = ModelRouteSettings { gateway_namespace: "ns".to_owned(), ..ModelRouteSettings::default() };
-    controller(&watches, &metrics, Arc::new(settings))
+    let mut deps = Deps::new(watches, metrics, &Metrics::new(), "test").unwrap();
+    deps.settings.model_route.gateway_namespace = "ns".to_owned();
+    controller(&deps)
 }
 
 /// Without what the API server adds.
@@ -75,6 +77,7 @@ async fn dry_run_tells_what_a_term_then_does_and_sends_nothing() {
         drain: CancellationToken::new(),
         progress: Arc::new(Progress::new(clock())),
         workers: None,
+        tasks: TaskTracker::new(),
     };
     let both = api.wait("both routes", |api| Some(api.list(ROUTES)).filter(|routes| routes.len() == 2));
     let done = tokio::select! {

@@ -53,7 +53,7 @@ impl Notes {
         client: &Client,
         verb: &'static str,
         target: &Target,
-        request: Request<Vec<u8>>,
+        request: &Request<Vec<u8>>,
     ) -> Result<String, kube::Error> {
         let sent: Value = serde_json::from_slice(request.body()).map_err(kube::Error::SerdeError)?;
         self.note(NotedStep { verb, target: target.clone(), content: sent.clone() });

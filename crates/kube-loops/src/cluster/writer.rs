@@ -358,7 +358,7 @@ impl Writer {
         let request = request.map_err(|error| target.unsound(&format!("cannot be asked for: {error}")))?;
         let answer = match &self.notes {
             None => self.client.request_text(request).await,
-            Some(notes) => notes.answer(&self.client, verb, target, request).await,
+            Some(notes) => notes.answer(&self.client, verb, target, &request).await,
         };
         answer.map_err(|error| WriteError::new(target.thing(), verb, &error))
     }

@@ -272,10 +272,10 @@ impl<R: Reconciler> Worker<R> {
             LogPolicy::Error => error!(elapsed_ms, attempt, error = cause, "Reconciler error"),
             LogPolicy::Warn => warn!(elapsed_ms, attempt, error = cause, "Reconciler error"),
             LogPolicy::WarnOnNewCause if new_cause => {
-                warn!(elapsed_ms, attempt, error = cause, "Reconciler error")
+                warn!(elapsed_ms, attempt, error = cause, "Reconciler error");
             }
             LogPolicy::InfoOnNewCause if new_cause => {
-                info!(elapsed_ms, attempt, error = cause, "Reconciler error")
+                info!(elapsed_ms, attempt, error = cause, "Reconciler error");
             }
             LogPolicy::WarnOnNewCause | LogPolicy::InfoOnNewCause | LogPolicy::Debug => {
                 debug!(elapsed_ms, attempt, error = cause, "Reconciler error");

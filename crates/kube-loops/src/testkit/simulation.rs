@@ -58,7 +58,7 @@ impl<W: Default, S: Stages> Simulation<W, S> {
     /// as by its deadline.
     pub fn pass(&mut self, world: &mut W, key: &Key, now: Timestamp) -> Option<Result<Outcome, S::Error>> {
         let (writer, recorder) = (self.writer.clone(), self.recorder.clone());
-        let pass = Pass { now, attempt: 0, writer, recorder };
+        let pass = Pass { now, draw: 0, attempt: 0, writer, recorder };
         swap(world, &mut self.lent.lock());
         let ended = self.conductor.reconcile(key, &pass).now_or_never();
         swap(world, &mut self.lent.lock());

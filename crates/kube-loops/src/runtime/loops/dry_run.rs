@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::try_join_all;
 use kube::Client;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::cluster::{
@@ -17,7 +17,10 @@ use crate::cluster::{
     events::{EventDraft, RecorderTask},
     writer::Writer,
 };
-use kube_fenced_election::{clock::SharedClock, fence::Fence};
+use kube_fenced_election::{
+    clock::{Instant, SharedClock},
+    fence::Fence,
+};
 
 use super::{
     super::{
@@ -67,19 +70,19 @@ impl LoopController {
             client: FencedClient(reader.clone()),
             clock: Arc::clone(&clock),
             drain: CancellationToken::new(),
-            progress: Arc::new(Progress::new(clock)),
+            progress: Arc::new(Progress::new(Arc::clone(&clock))),
             workers: None,
             tasks: TaskTracker::new(),
         };
         let loops = self.build(&term, || Writer::dry_run(reader.clone()));
         get_ready(&all_reads(&loops)).await?;
-        let until = Instant::now() + patience;
-        Ok(try_join_all(loops.into_iter().map(|each| passes(each, until))).await?.concat())
+        let until = clock.instant() + patience;
+        Ok(try_join_all(loops.into_iter().map(|each| passes(each, &clock, until))).await?.concat())
     }
 }
 
 /// The passes of one loop.
-async fn passes(each: BuiltLoop, until: Instant) -> Result<Vec<DryRun>, RunError> {
+async fn passes(each: BuiltLoop, clock: &SharedClock, until: Instant) -> Result<Vec<DryRun>, RunError> {
     let BuiltLoop { spec, keys, worker, background, queue, mut sending, .. } = each;
     let mut runs = BTreeMap::new();
     let passes = async {
@@ -87,7 +90,7 @@ async fn passes(each: BuiltLoop, until: Instant) -> Result<Vec<DryRun>, RunError
             let run = DryRun::new(spec.label, key.clone());
             runs.entry(key).or_insert(run).pass(&*worker, &mut sending).await;
         }
-        while Instant::now() < until
+        while clock.instant() < until
             && let Ok(Some(taken)) = timeout_at(until, queue.take()).await
         {
             let key = taken.key().clone();

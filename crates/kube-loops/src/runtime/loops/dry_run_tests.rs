@@ -47,7 +47,7 @@ const MARKER: LoopSpec = LoopSpec {
 struct Marks {
     maps: Store<ConfigMap>,
     fence: Fence,
-    rung: Arc<Mutex<Vec<String>>>,
+    bells: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ impl Reconciler for Marks {
         let marked = pass.writer.patch(&target(&key.name), "", patch, guard).await.map_err(Unmarked)?;
         assert_eq!(marked.data["data"]["marked"], "yes", "answered as if it had been made");
         if !pass.writer.notes_instead(|| ring(&key.name)) {
-            self.rung.lock().push(key.name.clone());
+            self.bells.lock().push(key.name.clone());
         }
         assert!(self.fence.check().is_err(), "nothing may be changed outside the API server");
         let regarding = regarding("v1", "ConfigMap", &map.metadata);
@@ -114,13 +114,13 @@ impl Loop for MarkerLoop {
             tokio::time::sleep(Duration::from_secs(5)).await;
             enqueue.add(Key::new("ns", "a"));
             enqueue.add(Key::new("ns", "gone"));
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
-        Marks { maps, fence: term.fence.clone(), rung: Arc::clone(&self.0) }
+        Marks { maps, fence: term.fence.clone(), bells: Arc::clone(&self.0) }
     }
 }
 
-/// Runs a dry run over these maps. Yields it, what was asked of the API server, and what was rung.
+/// Runs a dry run over these maps. Yields it, what was asked of the API server, and which bells were rung.
 async fn dry_run(names: &[&str], patience: Duration) -> (Vec<DryRun>, Vec<String>, Vec<String>) {
     let api = StoredApi::default();
     api.watched.serve(MAPS);
@@ -133,16 +133,17 @@ async fn dry_run(names: &[&str], patience: Duration) -> (Vec<DryRun>, Vec<String
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(api.watched.client(), Arc::clone(&clock), metrics.clone(), true);
-    let rung = Arc::<Mutex<Vec<String>>>::default();
-    let controller = LoopController::new(&CONTROLLER, &watches, &metrics).with(MarkerLoop(Arc::clone(&rung)));
+    let bells = Arc::<Mutex<Vec<String>>>::default();
+    let controller =
+        LoopController::new(&CONTROLLER, &watches, &metrics).with(MarkerLoop(Arc::clone(&bells)));
     let runs = controller.dry_run(api.client(), clock, patience).await.unwrap();
-    let rung = rung.lock().clone();
-    (runs, api.asked(), rung)
+    let bells = bells.lock().clone();
+    (runs, api.asked(), bells)
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_key_is_passed_once_and_all_is_noted_and_nothing_sent() {
-    let (runs, asked, rung) = dry_run(&["b", "a"], Duration::ZERO).await;
+    let (runs, asked, bells) = dry_run(&["b", "a"], Duration::ZERO).await;
     let keys: Vec<&str> = runs.iter().map(|run| run.key.name.as_str()).collect();
     assert_eq!(keys, ["a", "b"]);
     for run in runs {
@@ -155,7 +156,7 @@ async fn every_key_is_passed_once_and_all_is_noted_and_nothing_sent() {
         assert_eq!((events, run.failure), (vec![("Marked", name)], None));
     }
     assert_eq!(asked, ["GET /api/v1/namespaces/ns/configmaps/a", "GET /api/v1/namespaces/ns/configmaps/b"]);
-    assert!(rung.is_empty());
+    assert!(bells.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
