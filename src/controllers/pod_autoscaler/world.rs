@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
 use kube_loops::{
-    cluster::{events::EventDraft, status::same},
+    cluster::events::EventDraft,
     runtime::{
         conductor::{self, Round, Stages},
         reconciler::{Key, Pass},
@@ -127,7 +127,7 @@ impl Stages for Simulated {
     async fn publish(
         &self,
         _: &Key,
-        seen: &Snapshot,
+        _: &Snapshot,
         _: &Report,
         status: PodAutoscalerStatus,
         _: &Pass,
@@ -135,10 +135,8 @@ impl Stages for Simulated {
         if self.0.lock().mute {
             std::future::pending::<()>().await;
         }
-        if !same(&seen.pa.status.as_ref(), &Some(&status)) {
-            let mut cluster = self.0.lock();
-            Arc::make_mut(cluster.pa.as_mut().unwrap()).status = Some(status);
-        }
+        let mut cluster = self.0.lock();
+        Arc::make_mut(cluster.pa.as_mut().unwrap()).status = Some(status);
         Ok(())
     }
 }
