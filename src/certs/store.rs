@@ -17,7 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use kube_loops::cluster::{
-    error::{Cause, ReadError, Thing, WriteError},
+    error::{Cause, ReadError, ObjectRef, WriteError},
     writer::Writer,
 };
 
@@ -37,8 +37,8 @@ impl Named {
         Self { resource: ApiResource::erase::<K>(&()), namespace, name: name.to_owned() }
     }
 
-    fn thing(&self) -> Thing {
-        Thing {
+    fn object_ref(&self) -> ObjectRef {
+        ObjectRef {
             kind: self.resource.kind.clone(),
             namespace: self.namespace.clone().unwrap_or_default(),
             name: self.name.clone(),
@@ -74,7 +74,7 @@ impl Store {
 
     /// Kind, namespace and name of the Secret, for people.
     pub(super) fn secret_title(&self) -> String {
-        self.secret.thing().to_string()
+        self.secret.object_ref().to_string()
     }
 
     /// Reads all of them from the API server.
@@ -93,7 +93,7 @@ impl Store {
             Ok(request) => self.client.request::<Value>(request).await,
             Err(error) => return Seen::Unknown(error.to_string()),
         };
-        match answer.map_err(|error| ReadError::new(object.thing(), &error)) {
+        match answer.map_err(|error| ReadError::new(object.object_ref(), &error)) {
             Ok(object) => Seen::There(object),
             Err(ReadError { cause: Cause::Answer { code: 404, .. }, .. }) => Seen::Absent,
             Err(error) => Seen::Unknown(error.to_string()),
@@ -140,7 +140,7 @@ fn insert(object: &mut Value, key: &str, value: Value) {
 }
 
 fn title(object: &Named) -> String {
-    object.thing().to_string()
+    object.object_ref().to_string()
 }
 
 /// A configuration that is being deleted counts as gone.

@@ -27,7 +27,7 @@ use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::{
         dry_run::NotedStep,
-        error::{Thing, WriteError},
+        error::{ObjectRef, WriteError},
         finalizers,
         writer::{Change, Guard, Target, Writer},
     },
@@ -314,7 +314,7 @@ fn parse(adapter: &ModelAdapter, object: DynamicObject) -> Result<ModelAdapter, 
         let target = target_of(adapter);
         let (kind, namespace) = (target.resource.kind, target.namespace.unwrap_or_default());
         WriteError::Invalid {
-            thing: Thing { kind, namespace, name: target.name },
+            object: ObjectRef { kind, namespace, name: target.name },
             message: error.to_string(),
         }
     })

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::api::autoscaling::PodAutoscaler;
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::cluster::{
-    error::{Thing, WriteError},
+    error::{ObjectRef, WriteError},
     writer::{Target, Writer},
 };
 
@@ -207,6 +207,6 @@ fn hpa(namespace: &str, name: &str) -> Target {
 fn unreadable(scaled: &ScaleTarget, error: &serde_json::Error) -> WriteError {
     debug_assert!(false, "{error}");
     let (kind, namespace) = (scaled.resource.kind.clone(), scaled.namespace.clone());
-    let thing = Thing { kind, namespace, name: scaled.name.clone() };
-    WriteError::Invalid { thing, message: error.to_string() }
+    let object = ObjectRef { kind, namespace, name: scaled.name.clone() };
+    WriteError::Invalid { object, message: error.to_string() }
 }

@@ -37,7 +37,7 @@ pub enum DiscoveryError {
     },
     /// No answer in time.
     #[error("the API server did not say within {} s which kinds it serves in {path}", REQUEST.as_secs())]
-    Silence {
+    Timeout {
         /// Path of the discovery document.
         path: String,
     },
@@ -82,7 +82,7 @@ impl Discovery {
     /// Whether the API server serves the resource `plural` of `group/version` now; asks each time.
     ///
     /// # Errors
-    /// [`DiscoveryError`]: it cannot be told; ask again later.
+    /// [`DiscoveryError`]: not known now; ask again later.
     pub async fn is_served(&self, group: &str, version: &str, plural: &str) -> Result<bool, DiscoveryError> {
         let list: Option<APIResourceList> = self.get(&path_of(group, Some(version))).await?;
         Ok(list.is_some_and(|list| list.resources.iter().any(|it| it.name == plural)))
@@ -92,7 +92,7 @@ impl Discovery {
     /// Empty: the API server has no such kind. Remembered for 5 minutes, a missing kind for 10 s.
     ///
     /// # Errors
-    /// [`DiscoveryError`]: it cannot be told; ask again later.
+    /// [`DiscoveryError`]: not known now; ask again later.
     pub async fn mappings(&self, group: &str, kind: &str) -> Result<Vec<Mapping>, DiscoveryError> {
         if !may_exist(group, kind) {
             return Ok(Vec::new());
@@ -145,7 +145,7 @@ impl Discovery {
         let request =
             Request::get(path).body(Vec::new()).map_err(|error| ask(kube::Error::HttpError(error)))?;
         match tokio::time::timeout(REQUEST, self.client.0.request::<T>(request)).await {
-            Err(_) => Err(DiscoveryError::Silence { path: path.to_owned() }),
+            Err(_) => Err(DiscoveryError::Timeout { path: path.to_owned() }),
             Ok(Ok(document)) => Ok(Some(document)),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
             Ok(Err(error)) => Err(ask(error)),

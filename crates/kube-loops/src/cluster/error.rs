@@ -7,13 +7,13 @@ use kube_fenced_election::fence::NotLeading;
 
 use crate::chain::Chain;
 
-use super::client::Silence;
+use super::client::RequestTimeout;
 
 pub(super) const PATCH_DID_NOT_APPLY: &str = "the server rejected our request due to an error in our request";
 
 /// The object or objects of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thing {
+pub struct ObjectRef {
     /// Kind, such as `Deployment`.
     pub kind: String,
     /// Namespace; empty for cluster-scoped objects and for all namespaces.
@@ -22,7 +22,7 @@ pub struct Thing {
     pub name: String,
 }
 
-impl fmt::Display for Thing {
+impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name } = self;
         match (namespace.is_empty(), name.is_empty()) {
@@ -34,7 +34,7 @@ impl fmt::Display for Thing {
     }
 }
 
-/// What the API server, or the way to it, said.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// An answer with an error.
@@ -47,7 +47,7 @@ pub enum Cause {
     },
     /// No answer in time.
     #[error(transparent)]
-    Silence(Silence),
+    Timeout(RequestTimeout),
     /// No connection, a broken one, or an answer that cannot be understood.
     #[error("{0}")]
     Transport(String),
@@ -58,34 +58,29 @@ impl Cause {
         if let kube::Error::Api(status) = error {
             return Self::Answer { code: status.code, message: status.message.clone() };
         }
-        if let Some(silence) = find::<Silence>(error) {
-            return Self::Silence(*silence);
+        if let Some(timeout) = find::<RequestTimeout>(error) {
+            return Self::Timeout(*timeout);
         }
         let inner = if let kube::Error::Service(inner) = error { inner.as_ref() } else { error };
         Self::Transport(Chain(inner).to_string())
-    }
-
-    /// Whether the API server kept silent: no answer, or no way to it.
-    pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Silence(_) | Self::Transport(_))
     }
 }
 
 /// A read failed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read {thing}: {cause}")]
+#[error("failed to read {object}: {cause}")]
 pub struct ReadError {
     /// What was to be read.
-    pub thing: Thing,
+    pub object: ObjectRef,
     /// Why it failed.
     #[source]
     pub cause: Cause,
 }
 
 impl ReadError {
-    /// A failed read of `thing`.
-    pub fn new(thing: Thing, error: &kube::Error) -> Self {
-        Self { thing, cause: Cause::of(error) }
+    /// A failed read of `object`.
+    pub fn new(object: ObjectRef, error: &kube::Error) -> Self {
+        Self { object, cause: Cause::of(error) }
     }
 }
 
@@ -96,32 +91,32 @@ pub enum WriteError {
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
     /// Somebody else changed the object since it was read: read it again and decide anew.
-    #[error("{thing} was changed by somebody else since it was read: {message}")]
+    #[error("{object} was changed by somebody else since it was read: {message}")]
     Conflict {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
         /// The server's words.
         message: String,
     },
     /// An object of that name exists: read it, and see whose it is.
-    #[error("{thing} exists already")]
+    #[error("{object} exists already")]
     AlreadyExists {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
     },
     /// The object, or the namespace or kind that it needs, is gone.
-    #[error("{thing} not found: {message}")]
+    #[error("{object} not found: {message}")]
     NotFound {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
         /// The server's words.
         message: String,
     },
     /// A role lacks a rule, or an admission plugin or quota refused.
-    #[error("not allowed to {verb} {thing}{}: {message}", advice(message))]
+    #[error("not allowed to {verb} {object}{}: {message}", advice(message))]
     Forbidden {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
         /// What was tried.
         verb: &'static str,
         /// The server's words: they name verb, resource and namespace.
@@ -131,15 +126,15 @@ pub enum WriteError {
     #[error("{message}")]
     Invalid {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
         /// The server's words.
         message: String,
     },
-    /// Trouble that may pass.
-    #[error("failed to {verb} {thing}: {cause}")]
+    /// A failure that may pass.
+    #[error("failed to {verb} {object}: {cause}")]
     Other {
         /// The object.
-        thing: Thing,
+        object: ObjectRef,
         /// What was tried.
         verb: &'static str,
         /// Why it failed.
@@ -149,38 +144,33 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// Sorts an error of a request that was to `verb` this thing.
-    pub(super) fn new(thing: Thing, verb: &'static str, error: &kube::Error) -> Self {
+    /// Sorts an error of a request that was to `verb` this object.
+    pub(super) fn new(object: ObjectRef, verb: &'static str, error: &kube::Error) -> Self {
         if find::<NotLeading>(error).is_some() {
             return Self::NotLeading(NotLeading);
         }
         let kube::Error::Api(status) = error else {
-            return Self::Other { thing, verb, cause: Cause::of(error) };
+            return Self::Other { object, verb, cause: Cause::of(error) };
         };
         let message = status.message.clone();
         match (status.code, status.reason.as_str()) {
-            (409, "AlreadyExists") => Self::AlreadyExists { thing },
-            (409, _) => Self::Conflict { thing, message },
-            (404, _) => Self::NotFound { thing, message },
+            (409, "AlreadyExists") => Self::AlreadyExists { object },
+            (409, _) => Self::Conflict { object, message },
+            (404, _) => Self::NotFound { object, message },
             // Not a matter of permissions: whatever is created there would go with it.
-            (403, _) if has_cause(status, "NamespaceTerminating") => Self::NotFound { thing, message },
-            (403, _) => Self::Forbidden { thing, verb, message },
+            (403, _) if has_cause(status, "NamespaceTerminating") => Self::NotFound { object, message },
+            (403, _) => Self::Forbidden { object, verb, message },
             // A JSON patch whose `test` failed or whose path is gone comes as 422, as does an object that is
             // wrong. The API server keeps the cause for itself: only this phrase tells them apart.
-            (422, _) if message.starts_with(PATCH_DID_NOT_APPLY) => Self::Conflict { thing, message },
-            (400 | 405 | 413 | 422, _) => Self::Invalid { thing, message },
-            _ => Self::Other { thing, verb, cause: Cause::of(error) },
+            (422, _) if message.starts_with(PATCH_DID_NOT_APPLY) => Self::Conflict { object, message },
+            (400 | 405 | 413 | 422, _) => Self::Invalid { object, message },
+            _ => Self::Other { object, verb, cause: Cause::of(error) },
         }
     }
 
     /// Whether people have to be told. When somebody else was faster, the store will show what is so.
     pub fn is_news(&self) -> bool {
         !matches!(self, Self::Conflict { .. } | Self::AlreadyExists { .. } | Self::NotLeading(_))
-    }
-
-    /// Whether the API server kept silent.
-    pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Other { cause, .. } if cause.is_silence())
     }
 }
 

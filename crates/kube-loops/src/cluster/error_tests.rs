@@ -3,10 +3,10 @@
 use kube::core::Status;
 use serde_json::json;
 
-use super::error::{Cause, ReadError, Thing, WriteError};
+use super::error::{Cause, ObjectRef, ReadError, WriteError};
 
-fn thing() -> Thing {
-    Thing { kind: "Pod".into(), namespace: "ns".into(), name: "web".into() }
+fn object() -> ObjectRef {
+    ObjectRef { kind: "Pod".into(), namespace: "ns".into(), name: "web".into() }
 }
 
 fn api_error(code: u16, reason: &str, message: &str) -> kube::Error {
@@ -14,19 +14,19 @@ fn api_error(code: u16, reason: &str, message: &str) -> kube::Error {
 }
 
 fn write_error(code: u16, reason: &str, message: &str) -> WriteError {
-    WriteError::new(thing(), "create", &api_error(code, reason, message))
+    WriteError::new(object(), "create", &api_error(code, reason, message))
 }
 
 #[test]
 fn things_read_like_names() {
     let table = [
-        (thing(), "Pod ns/web"),
-        (Thing { name: String::new(), ..thing() }, "Pod in namespace ns"),
-        (Thing { namespace: String::new(), ..thing() }, "Pod web"),
-        (Thing { namespace: String::new(), name: String::new(), ..thing() }, "Pod"),
+        (object(), "Pod ns/web"),
+        (ObjectRef { name: String::new(), ..object() }, "Pod in namespace ns"),
+        (ObjectRef { namespace: String::new(), ..object() }, "Pod web"),
+        (ObjectRef { namespace: String::new(), name: String::new(), ..object() }, "Pod"),
     ];
-    for (thing, want) in table {
-        assert_eq!(thing.to_string(), want);
+    for (object, want) in table {
+        assert_eq!(object.to_string(), want);
     }
 }
 
@@ -71,7 +71,7 @@ fn a_namespace_that_goes_away_counts_as_gone() {
         "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]},
     }))
     .unwrap();
-    let error = WriteError::new(thing(), "create", &kube::Error::Api(status.boxed()));
+    let error = WriteError::new(object(), "create", &kube::Error::Api(status.boxed()));
     assert!(matches!(error, WriteError::NotFound { .. }), "{error:?}");
 }
 
@@ -85,6 +85,6 @@ fn a_patch_that_did_not_apply_is_a_conflict() {
 #[test]
 fn answers_that_cannot_be_understood_are_trouble() {
     let malformed = kube::Error::SerdeError(serde_json::from_str::<u8>("x").unwrap_err());
-    let error = ReadError::new(thing(), &malformed);
+    let error = ReadError::new(object(), &malformed);
     assert!(matches!(error.cause, Cause::Transport(_)), "{error:?}");
 }

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::{
     dry_run::{NotedStep, Notes},
-    error::{Thing, WriteError},
+    error::{ObjectRef, WriteError},
 };
 
 /// Recorded as the writer of everything but applies and Leases, so that ownership continues from a Go manager.
@@ -89,7 +89,7 @@ pub struct Deletion {
     pub version: Option<String>,
 }
 
-/// What of an object says where it goes.
+/// The metadata that addresses an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Head {
@@ -108,8 +108,8 @@ struct HeadMeta {
 type Built = Result<Request<Vec<u8>>, request::Error>;
 
 impl Target {
-    fn thing(&self) -> Thing {
-        Thing {
+    fn object_ref(&self) -> ObjectRef {
+        ObjectRef {
             kind: self.resource.kind.clone(),
             namespace: self.namespace.clone().unwrap_or_default(),
             name: self.name.clone(),
@@ -131,8 +131,8 @@ impl Target {
     }
 
     fn unsound(&self, why: &str) -> WriteError {
-        let thing = self.thing();
-        WriteError::Invalid { message: format!("{thing} {why}"), thing }
+        let object = self.object_ref();
+        WriteError::Invalid { message: format!("{object} {why}"), object }
     }
 }
 
@@ -232,10 +232,10 @@ impl Writer {
         };
         match self.send_patch(target, subresource, &patch).await {
             // The API server takes another uid for an attempt to change it.
-            Err(WriteError::Invalid { thing, message })
+            Err(WriteError::Invalid { object, message })
                 if guard.uid.is_some() && message.contains("metadata.uid") =>
             {
-                Err(WriteError::Conflict { thing, message })
+                Err(WriteError::Conflict { object, message })
             }
             result => result,
         }
@@ -346,7 +346,7 @@ impl Writer {
     ) -> Result<A, WriteError> {
         let answer = self.exchange(target, verb, request).await?;
         serde_json::from_str(&answer)
-            .map_err(|error| WriteError::new(target.thing(), verb, &kube::Error::SerdeError(error)))
+            .map_err(|error| WriteError::new(target.object_ref(), verb, &kube::Error::SerdeError(error)))
     }
 
     async fn exchange(
@@ -360,7 +360,7 @@ impl Writer {
             None => self.client.request_text(request).await,
             Some(notes) => notes.answer(&self.client, verb, target, &request).await,
         };
-        answer.map_err(|error| WriteError::new(target.thing(), verb, &error))
+        answer.map_err(|error| WriteError::new(target.object_ref(), verb, &error))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 use kube_fenced_election::fence::Fence;
-use kube_loops::cluster::error::{Cause, ReadError, Thing};
+use kube_loops::cluster::error::{Cause, ObjectRef, ReadError};
 
 use super::runner::CallEngines;
 
@@ -91,18 +91,21 @@ impl Engines {
     async fn credentials(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, String>, Ended> {
         let failed = |kind, error: String| Ended::Badly { kind, error, answered: true };
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let thing =
-            || Thing { kind: "Secret".to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
+        let object = || ObjectRef {
+            kind: "Secret".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
         let secret = match tokio::time::timeout(SECRET_TIME, secrets.get(name)).await {
             Ok(Ok(secret)) => secret,
             Ok(Err(error)) => {
-                let error = ReadError::new(thing(), &error);
+                let error = ReadError::new(object(), &error);
                 let missing = matches!(error.cause, Cause::Answer { code: 404, .. });
                 let kind = if missing { LoadFailure::Lasting } else { LoadFailure::Transient };
                 return Err(failed(kind, error.to_string()));
             }
             Err(_) => {
-                let error = format!("failed to read {}: no answer in time", thing());
+                let error = format!("failed to read {}: no answer in time", object());
                 return Err(failed(LoadFailure::Transient, error));
             }
         };

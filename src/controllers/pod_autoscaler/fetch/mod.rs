@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::api::autoscaling::PodAutoscaler;
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
-    cluster::error::{Cause, ReadError, Thing},
+    cluster::error::{Cause, ObjectRef, ReadError},
     k8s::owner::{group_of, is_controlled_by},
     runtime::{expectations::Seen, own_objects::OwnObjects, reconciler::Key, watches::Stored},
 };
@@ -168,11 +168,14 @@ impl Reads {
 
 /// What the API server said to a failed read, for statuses and events: stable, without what was asked.
 fn said(error: &kube::Error) -> String {
-    match ReadError::new(Thing { kind: String::new(), namespace: String::new(), name: String::new() }, error)
-        .cause
+    match ReadError::new(
+        ObjectRef { kind: String::new(), namespace: String::new(), name: String::new() },
+        error,
+    )
+    .cause
     {
         Cause::Answer { message, .. } => message,
-        cause @ (Cause::Silence(_) | Cause::Transport(_)) => cause.to_string(),
+        cause @ (Cause::Timeout(_) | Cause::Transport(_)) => cause.to_string(),
     }
 }
 

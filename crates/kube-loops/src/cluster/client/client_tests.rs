@@ -10,7 +10,7 @@ use tower::util::BoxCloneSyncService;
 
 use crate::{
     cluster::{
-        error::{Cause, ReadError, Thing, WriteError},
+        error::{Cause, ObjectRef, ReadError, WriteError},
         writer::{Target, Writer},
     },
     metrics::Metrics,
@@ -99,9 +99,9 @@ async fn a_hung_answer_is_recognised_as_time_out() {
     let clients = clients(&api, &Metrics::new());
     for _ in 0..2 {
         let error = pods(clients.process()).get("a").await.unwrap_err();
-        let thing = Thing { kind: "Pod".into(), namespace: "ns".into(), name: "a".into() };
-        let error = ReadError::new(thing, &error);
-        assert!(matches!(error.cause, Cause::Silence(_)), "{error:?}");
+        let object = ObjectRef { kind: "Pod".into(), namespace: "ns".into(), name: "a".into() };
+        let error = ReadError::new(object, &error);
+        assert!(matches!(error.cause, Cause::Timeout(_)), "{error:?}");
     }
 }
 

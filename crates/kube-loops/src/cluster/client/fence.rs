@@ -28,7 +28,7 @@ use kube_fenced_election::{
 };
 
 use super::{
-    Refused, path,
+    Refused, request_info,
     transport::{AnswerBody, SentBody},
 };
 
@@ -82,7 +82,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         match &self.gate {
-            Gate::ReadOnly | Gate::Term { .. } if !path::changes(request.method()) => {
+            Gate::ReadOnly | Gate::Term { .. } if !request_info::is_write(request.method()) => {
                 self.inner.call(request).boxed()
             }
             Gate::Open => self.inner.call(request).boxed(),

@@ -12,13 +12,13 @@
 //!   closed while the request waited for its turn, for a token or for a connection, and when the process was
 //!   frozen meanwhile; what is admitted is bounded by the fence's end.
 //! - No request but a watch takes longer than 30 s; nothing is retried behind a caller's back.
-//! - Every request tells in its user agent which controller of which process made it.
+//! - The user agent of every request names the controller and the process.
 
 mod config;
 mod counting;
 mod fence;
-mod path;
 mod rate_limit;
+mod request_info;
 mod time_limit;
 mod transport;
 mod user_agent;
@@ -32,9 +32,9 @@ mod counting_tests;
 #[cfg(test)]
 mod fence_tests;
 #[cfg(test)]
-mod path_tests;
-#[cfg(test)]
 mod rate_limit_tests;
+#[cfg(test)]
+mod request_info_tests;
 #[cfg(test)]
 mod time_limit_tests;
 #[cfg(test)]
@@ -69,7 +69,7 @@ use self::{
 pub use self::{
     config::{ConfigError, Source},
     fence::ReadOnly,
-    time_limit::Silence,
+    time_limit::RequestTimeout,
 };
 
 /// How to reach the API server.

@@ -25,9 +25,9 @@ use tower::{BoxError, Layer, Service};
 
 use kube_fenced_election::clock::SharedClock;
 
-use super::path;
+use super::request_info;
 
-/// As [`path::kind_of`] names them.
+/// As [`request_info::resource_of`] names them.
 const LEASES: &str = "coordination.k8s.io/v1/leases";
 /// What client-go takes 0 for.
 const DEFAULT_QPS: f32 = 5.0;
@@ -86,7 +86,7 @@ impl RateLimit {
 
     /// Resolves when a request to this address may go. Dropping it gives the place in line up.
     async fn wait(&self, uri: &Uri) {
-        let kind = path::kind_of(uri);
+        let kind = request_info::resource_of(uri);
         if kind == LEASES {
             return;
         }

@@ -17,14 +17,14 @@ use http_body_util::BodyExt as _;
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
 
-use super::{path, transport::AnswerBody};
+use super::{request_info, transport::AnswerBody};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// No answer within the client's bound; the request's effect is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer from the API server within {} s", LIMIT.as_secs())]
-pub struct Silence;
+pub struct RequestTimeout;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeLimit;
@@ -54,13 +54,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let watch = path::watches(request.uri());
+        let watch = request_info::is_watch(request.uri());
         let sent = self.0.call(request);
         async move {
             let mut over = Box::pin(tokio::time::sleep(LIMIT));
             let answer = tokio::select! {
                 answer = sent => answer?,
-                () = &mut over => return Err(Silence.into()),
+                () = &mut over => return Err(RequestTimeout.into()),
             };
             Ok(if watch { answer } else { answer.map(|body| InTime { body, over }.boxed_unsync()) })
         }
@@ -84,7 +84,7 @@ impl Body for InTime {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        self.over.as_mut().poll(context).map(|()| Some(Err(Silence.into())))
+        self.over.as_mut().poll(context).map(|()| Some(Err(RequestTimeout.into())))
     }
 
     fn is_end_stream(&self) -> bool {

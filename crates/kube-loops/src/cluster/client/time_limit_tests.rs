@@ -11,7 +11,7 @@ use tower::{BoxError, Layer as _, Service as _};
 use crate::testkit::scripted_api::{Answer, ScriptedApi};
 use kube_fenced_election::clock::{Clock as _, SystemClock};
 
-use super::time_limit::{Silence, TimeLimit};
+use super::time_limit::{RequestTimeout, TimeLimit};
 
 async fn read(answer: Answer, uri: &str) -> Result<usize, BoxError> {
     let mut service = TimeLimit.layer(ScriptedApi::in_turn([answer]));
@@ -28,7 +28,7 @@ async fn a_request_without_answer_ends_after_thirty_seconds() {
     let start = start();
     for uri in ["/api/v1/pods", "/api/v1/pods?watch=true"] {
         let error = read(Answer::Hang, uri).await.unwrap_err();
-        assert!(error.is::<Silence>(), "{error}");
+        assert!(error.is::<RequestTimeout>(), "{error}");
     }
     assert_eq!(SystemClock.instant() - start, Duration::from_mins(1));
 }
@@ -37,7 +37,7 @@ async fn a_request_without_answer_ends_after_thirty_seconds() {
 async fn a_body_that_does_not_come_ends_after_thirty_seconds() {
     let start = start();
     let error = read(Answer::HangInBody, "/api/v1/pods?limit=500&watch=false").await.unwrap_err();
-    assert!(error.is::<Silence>(), "{error}");
+    assert!(error.is::<RequestTimeout>(), "{error}");
     assert_eq!(SystemClock.instant() - start, Duration::from_secs(30));
 }
 

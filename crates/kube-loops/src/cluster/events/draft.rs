@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a loop wants to tell about an object.
+//! An event before it is sent.
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pure: what a request to the API server is about, from its path.
+//! Resource and verb of a request to the API server, from method and path. Pure.
 
 use http::{Method, Uri};
 
 /// `group/version/resource` of a request, the group empty for the core group; the whole path for what is
 /// no resource.
-pub(super) fn kind_of(uri: &Uri) -> String {
+pub(super) fn resource_of(uri: &Uri) -> String {
     let path = uri.path();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let (group, version, rest) = match parts.as_slice() {
@@ -22,12 +22,12 @@ pub(super) fn kind_of(uri: &Uri) -> String {
 }
 
 /// Whether the request may change something. Everything but reads may.
-pub(super) fn changes(method: &Method) -> bool {
+pub(super) fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Whether the request opens a watch.
-pub(super) fn watches(uri: &Uri) -> bool {
+pub(super) fn is_watch(uri: &Uri) -> bool {
     let truthy = |value: &str| matches!(value, "true" | "1" | "");
     let pairs = uri.query().unwrap_or_default().split('&');
     pairs.filter_map(|pair| pair.split_once('=')).any(|(key, value)| key == "watch" && truthy(value))

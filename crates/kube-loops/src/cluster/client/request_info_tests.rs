@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use http::Method;
 
-use super::path::{changes, kind_of, watches};
+use super::request_info::{is_watch, is_write, resource_of};
 
 #[test]
 fn a_request_is_counted_with_its_kind_whatever_the_namespace_or_subresource() {
@@ -15,21 +15,21 @@ fn a_request_is_counted_with_its_kind_whatever_the_namespace_or_subresource() {
         ("/apis/apps/v1", "/apis/apps/v1"),
         ("/version", "/version"),
     ] {
-        assert_eq!(kind_of(&path.parse().expect("a path")), kind, "{path}");
+        assert_eq!(resource_of(&path.parse().expect("a path")), kind, "{path}");
     }
 }
 
 #[test]
 fn only_reads_change_nothing() {
-    assert!(!changes(&Method::GET) && !changes(&Method::HEAD));
+    assert!(!is_write(&Method::GET) && !is_write(&Method::HEAD));
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-        assert!(changes(&method), "{method}");
+        assert!(is_write(&method), "{method}");
     }
 }
 
 #[test]
 fn a_watch_is_told_from_a_list() {
-    let is_watch = |text: &str| watches(&text.parse().expect("a path"));
+    let is_watch = |text: &str| is_watch(&text.parse().expect("a path"));
     assert!(is_watch("/api/v1/pods?&watch=true&timeoutSeconds=290"));
     assert!(is_watch("/api/v1/pods?watch=1"));
     assert!(!is_watch("/api/v1/pods?watch=false"));
