@@ -25,7 +25,7 @@ const PASS_BUCKETS: [f64; 40] = [
 ];
 const QUEUE_BUCKETS: [f64; 12] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0];
 
-/// How a pass ended, as the label `result` says it.
+/// How a pass ended: label `result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassResult {
     /// `success`.

@@ -14,18 +14,18 @@ use kube_fenced_election::clock::{Instant, SharedClock};
 pub struct Progress {
     clock: SharedClock,
     started: Instant,
-    facts: Mutex<Facts>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Debug, Default)]
-struct Facts {
-    loops: Vec<LoopFacts>,
+struct ProgressState {
+    loops: Vec<LoopState>,
     /// Since when a watch of the controller has failed without a break, and which.
     watch_failing: Option<(Instant, String)>,
 }
 
 #[derive(Debug)]
-struct LoopFacts {
+struct LoopState {
     label: &'static str,
     longest_pass: Duration,
     /// Keys that wait or are worked on.
@@ -46,44 +46,44 @@ pub struct Stuck {
 impl Progress {
     /// Starts a term, without loops yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self { started: clock.instant(), clock, facts: Mutex::default() }
+        Self { started: clock.instant(), clock, state: Mutex::default() }
     }
 
     /// A loop of the term, whose passes may take as long as `longest_pass`.
     pub fn of_loop(self: &Arc<Self>, label: &'static str, longest_pass: Duration) -> LoopProgress {
-        let mut facts = self.facts.lock();
-        facts.loops.push(LoopFacts { label, longest_pass, held: 0, busy_since: None });
-        LoopProgress { place: facts.loops.len() - 1, term: Arc::clone(self) }
+        let mut state = self.state.lock();
+        state.loops.push(LoopState { label, longest_pass, held: 0, busy_since: None });
+        LoopProgress { index: state.loops.len() - 1, term: Arc::clone(self) }
     }
 
     /// The watches' health changed: the one that has failed for the longest time and since when, or `None`.
     pub fn watch_health(&self, failing: Option<(Instant, String)>) {
-        self.facts.lock().watch_failing = failing;
+        self.state.lock().watch_failing = failing;
     }
 
     /// Why the controller should give its Lease away, if it should: keys of a loop wait and none of its passes has
     /// finished for its longest pass + `patience`, or a watch has failed for `patience`.
     pub fn stuck(&self, patience: Duration) -> Option<Stuck> {
         let now = self.clock.instant();
-        let facts = self.facts.lock();
+        let state = self.state.lock();
         let over = |since: Instant, bound: Duration| now.saturating_duration_since(since) >= bound;
         let hangs =
-            |it: &&LoopFacts| it.busy_since.is_some_and(|since| over(since, it.longest_pass + patience));
-        if let Some(hanging) = facts.loops.iter().find(hangs) {
+            |it: &&LoopState| it.busy_since.is_some_and(|since| over(since, it.longest_pass + patience));
+        if let Some(hanging) = state.loops.iter().find(hangs) {
             return Some(Stuck { reason: "NoPassFinished", what: hanging.label.to_owned() });
         }
-        // A watch that failed before the term began gets its patience anew: the leader that gives way at once wins at
-        // once again, where nobody else is there.
+        // For a watch that failed before the term began, patience counts from the start of the term: otherwise a
+        // leader without rivals would step down and win again, over and over.
         let fails = |since: Instant| over(since.max(self.started), patience);
-        let (_, watch) = facts.watch_failing.as_ref().filter(|(since, _)| fails(*since))?;
+        let (_, watch) = state.watch_failing.as_ref().filter(|(since, _)| fails(*since))?;
         Some(Stuck { reason: "WatchFailing", what: watch.clone() })
     }
 }
 
-/// What one loop tells.
+/// Through which one loop reports its progress.
 #[derive(Debug, Clone)]
 pub struct LoopProgress {
-    place: usize,
+    index: usize,
     term: Arc<Progress>,
 }
 
@@ -106,9 +106,9 @@ impl LoopProgress {
         self.change(|it, now| it.busy_since = (it.held > 0).then_some(now));
     }
 
-    fn change(&self, change: impl FnOnce(&mut LoopFacts, Instant)) {
+    fn change(&self, change: impl FnOnce(&mut LoopState, Instant)) {
         let now = self.term.clock.instant();
-        if let Some(it) = self.term.facts.lock().loops.get_mut(self.place) {
+        if let Some(it) = self.term.state.lock().loops.get_mut(self.index) {
             change(it, now);
         }
     }

@@ -86,7 +86,7 @@ impl Retry {
     }
 }
 
-/// An error of a pass that says by itself when to come back.
+/// An error of a pass, with the time of its retry.
 pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// When to come back.
     fn retry(&self) -> Retry;

@@ -39,7 +39,7 @@ pub enum Ask {
 
 /// How the server fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Fault {
     /// It answers with this status.
     Status(u16),
     /// It does not answer at all.
@@ -70,7 +70,7 @@ struct World {
     version: u64,
     collections: BTreeMap<String, Collection>,
     asked: Vec<Asked>,
-    troubles: Vec<(Ask, String, Trouble)>,
+    faults: Vec<(Ask, String, Fault)>,
 }
 
 #[derive(Default)]
@@ -182,13 +182,13 @@ impl ScriptedApi {
     }
 
     /// From now on the collection fails in this way, until [`Self::heal`].
-    pub fn fail(&self, ask: Ask, path: &str, trouble: Trouble) {
-        self.0.world.lock().troubles.push((ask, path.to_owned(), trouble));
+    pub fn fail(&self, ask: Ask, path: &str, trouble: Fault) {
+        self.0.world.lock().faults.push((ask, path.to_owned(), trouble));
     }
 
     /// Ends all troubles. What hangs goes on.
     pub fn heal(&self) {
-        self.0.world.lock().troubles.clear();
+        self.0.world.lock().faults.clear();
         self.0.changed.notify_waiters();
     }
 
@@ -222,8 +222,8 @@ impl ScriptedApi {
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.trouble(&asked) {
-                Some(Trouble::Status(code)) => return status(code),
-                Some(Trouble::Hang) => changed.await,
+                Some(Fault::Status(code)) => return status(code),
+                Some(Fault::Hang) => changed.await,
                 None => break,
             }
         }
@@ -233,11 +233,11 @@ impl ScriptedApi {
         }
     }
 
-    fn trouble(&self, asked: &Asked) -> Option<Trouble> {
+    fn trouble(&self, asked: &Asked) -> Option<Fault> {
         let world = self.0.world.lock();
-        let trouble = world.troubles.iter().find(|(ask, path, _)| *ask == asked.ask && *path == asked.path);
+        let trouble = world.faults.iter().find(|(ask, path, _)| *ask == asked.ask && *path == asked.path);
         let served = world.collections.get(&asked.path).is_some_and(|collection| collection.served);
-        trouble.map(|(.., trouble)| *trouble).or_else(|| (!served).then_some(Trouble::Status(404)))
+        trouble.map(|(.., trouble)| *trouble).or_else(|| (!served).then_some(Fault::Status(404)))
     }
 
     fn list(&self, asked: &Asked) -> Response<Chunks> {

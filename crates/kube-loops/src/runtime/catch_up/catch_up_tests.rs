@@ -7,7 +7,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::testkit::scripted::{Ask, Asked, ScriptedApi, Trouble};
+use crate::testkit::scripted::{Ask, Asked, Fault, ScriptedApi};
 
 use super::{
     super::{
@@ -152,7 +152,7 @@ async fn an_object_that_came_after_the_list_does_not_count_as_surplus() {
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));
     let store = store(&api).await;
-    api.fail(Ask::List, PODS, Trouble::Hang);
+    api.fail(Ask::List, PODS, Fault::Hang);
     let stores = one(&store);
     let meanwhile = async {
         sleep(Duration::from_secs(1)).await;
@@ -169,7 +169,7 @@ async fn controllers_that_win_at_the_same_time_share_a_list_and_later_ones_do_no
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));
     let store = store(&api).await;
-    api.fail(Ask::List, PODS, Trouble::Hang);
+    api.fail(Ask::List, PODS, Fault::Hang);
     let stores = one(&store);
     let later = async {
         sleep(Duration::from_secs(1)).await;
@@ -188,7 +188,7 @@ async fn a_failing_list_is_tried_again() {
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));
     let store = store(&api).await;
-    api.fail(Ask::List, PODS, Trouble::Status(500));
+    api.fail(Ask::List, PODS, Fault::Status(500));
     let stores = one(&store);
     timeout(Duration::from_secs(10), catch_up(&stores)).await.unwrap_err();
     api.heal();

@@ -56,7 +56,7 @@ struct State {
     work_queue: WorkQueue,
     backoff: Backoff,
     bucket: Bucket,
-    /// What of `work_queue` was told to the metrics and to `progress` already.
+    /// The figures of `work_queue` that metrics and `progress` have already.
     adds: u64,
     held: usize,
 }
@@ -102,7 +102,7 @@ impl Queue {
         });
     }
 
-    /// The key is well: its back-off starts anew.
+    /// The key succeeded: resets its back-off.
     pub fn forget(&self, key: &Key) {
         self.0.state.lock().backoff.forget(key);
     }
@@ -151,14 +151,14 @@ impl Queue {
 }
 
 impl Shared {
-    /// Changes the state, then tells metrics, progress and takers what has become of it.
+    /// Changes the state, then updates metrics and progress and wakes takers.
     fn change_and_wake<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = self.change(change);
         self.wake.notify_waiters();
         result
     }
 
-    /// Changes the state, then tells metrics and progress what has become of it. For takers, who would
+    /// Changes the state, then updates metrics and progress. For takers, who would
     /// otherwise wake themselves.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a watch cannot see through kube's watcher: whether its requests are answered, and when it
-//! starts to list anew. A layer on the client of one watch.
+//! Observes the requests of one watch: whether they are answered, and when a list begins again, which kube's
+//! watcher does not report. A layer on the client of the watch.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tower::service_fn;
 
 use kube_fenced_election::whole_errors::whole_errors;
 
-/// Seen on the wire by the client of one watch.
+/// What the client of one watch has observed.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionMonitor {
     /// Streaming lists that were asked for. The watcher starts one again without telling when its
@@ -35,9 +35,9 @@ impl ConnectionMonitor {
     }
 }
 
-/// A client that notes what it sees, and says it: `answered` for every good answer, since the watcher stays silent
-/// about a watch that is up again and has nothing to say; `listing` right before a streaming list is asked for,
-/// since whatever the store learns from then on may be newer than that list.
+/// A client that records its requests and calls back: `answered` for every successful answer, since the watcher
+/// reports no recovery of a watch without events; `listing` right before a streaming list is asked for, since what
+/// the store learns from then on may be newer than that list.
 ///
 /// It also makes streaming lists consistent. The watcher asks for version "0", which any cache however
 /// old may answer; unset means "not older than now", so that a list never takes a store back in time.

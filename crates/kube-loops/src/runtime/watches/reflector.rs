@@ -34,7 +34,7 @@ use super::{
 
 /// How often a kind that is not served is asked for again.
 const NOT_SERVED_RETRY: Duration = Duration::from_secs(30);
-/// How long a streaming list may say nothing before pages are tried instead.
+/// How long a streaming list may deliver nothing before pages are tried instead.
 const STREAMING_PATIENCE: Duration = Duration::from_secs(30);
 /// Wait before a watch that panicked starts again.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub(super) enum Recovery {
 
 /// Reads an error by the status of the last answer (0: none) and by how far the watch had come.
 pub(super) fn recovery(error: &watcher::Error, status: u16, streaming: bool, listed: bool) -> Recovery {
-    // 403, 404, 408, 410 and 429 say something about the kind or the moment, not about the way to list.
+    // 403, 404, 408, 410 and 429 are not refusals of streaming lists.
     let refuses_streaming = matches!(status, 400 | 405 | 406 | 415 | 422 | 501);
     let desynced = matches!(error, watcher::Error::WatchError(status) if status.code == 410);
     match status {
@@ -88,8 +88,8 @@ pub(super) fn recovery(error: &watcher::Error, status: u16, streaming: bool, lis
     }
 }
 
-/// Keeps a store filled, for ever. A panic (a defect: in what keeps less of an object, say) is a failure
-/// of the watch like any other, not its silent end.
+/// Keeps a store filled, for ever. A panic (a defect, for instance in a `keeping` function) is a failure of the watch
+/// like any other: it starts again.
 pub(super) async fn run<S: Stored>(
     inner: Arc<Inner<S>>,
     source: Arc<dyn Source<S>>,
@@ -167,7 +167,7 @@ async fn watch_once<S: Stored>(
             Some(Ok(event)) => {
                 backoff.reset();
                 if connection.streaming_lists() != lists {
-                    // The watcher has begun its streaming list again, and says so nowhere else.
+                    // The watcher has begun its streaming list again, without an event for it.
                     (lists, listed) = (connection.streaming_lists(), false);
                 }
                 match apply_event(inner, event) {

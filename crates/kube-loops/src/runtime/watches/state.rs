@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! State of a store: what its watch writes and its handles read, and who is told of changes.
+//! State of a store: written by its watch, read by its handles, with the listeners for changes.
 
 use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -21,7 +21,7 @@ pub(crate) struct Inner<S> {
     pub(super) kind: String,
     clock: SharedClock,
     cache: RwLock<Cache<S>>,
-    /// Held while a change is made and told, so that everybody hears of changes in one order.
+    /// Held while a change is made and delivered, so that all listeners get changes in one order.
     order: Mutex<()>,
     listeners: Mutex<Listeners<S>>,
     state: watch::Sender<State>,
@@ -140,7 +140,7 @@ impl<S: Stored> Inner<S> {
         self.cache.write().begin();
     }
 
-    /// Takes in one object through `apply` and tells everybody.
+    /// Applies one object and notifies all listeners.
     pub(crate) fn apply(
         &self,
         item: Item<S>,
@@ -161,7 +161,7 @@ impl<S: Stored> Inner<S> {
         drop(order);
     }
 
-    /// Makes many changes at once and tells everybody.
+    /// Makes many changes at once and notifies all listeners.
     pub(crate) fn change_all(&self, change: impl FnOnce(&mut Cache<S>) -> Vec<Change<S>>) {
         let order = self.order.lock();
         let changes = change(&mut self.cache.write());
@@ -190,7 +190,7 @@ impl<S: Stored> Inner<S> {
 
     /// The kind is not served: there are no objects, and waiting is no failure.
     pub(super) fn not_served(&self) {
-        // First, so that whoever is told of a vanished object can see why it has vanished.
+        // First, so that a listener for a vanished object can read that the kind is not served.
         self.state.send_if_modified(|state| {
             let new = State { synced: false, served: Some(false) };
             std::mem::replace(state, new) != new

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::testkit::scripted::{Ask, ScriptedApi, Trouble};
+use crate::testkit::scripted::{Ask, Fault, ScriptedApi};
 
 use super::{
     super::{controller::RunError, metrics::RuntimeMetrics},
@@ -270,7 +270,7 @@ async fn without_streaming_lists_pages_are_used_from_then_on() {
         api.put(PODS, pod(&format!("pod-{n:04}")));
     }
     api.put(MAPS, pod("a"));
-    api.fail(Ask::StreamingList, PODS, Trouble::Status(422));
+    api.fail(Ask::StreamingList, PODS, Fault::Status(422));
     let watches = watches(&api, true);
     let store = watches.store(WatchSpec::<Pod>::all());
     store.synced(MINUTES).await.unwrap();
@@ -289,7 +289,7 @@ async fn without_streaming_lists_pages_are_used_from_then_on() {
 async fn a_streaming_list_that_says_nothing_gives_way_to_pages() {
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));
-    api.fail(Ask::StreamingList, PODS, Trouble::Hang);
+    api.fail(Ask::StreamingList, PODS, Fault::Hang);
     let store = watches(&api, true).store(WatchSpec::<Pod>::all());
     store.synced(Duration::from_secs(31)).await.unwrap();
     assert_eq!(names(&store), ["a"]);
@@ -360,8 +360,8 @@ async fn a_kind_that_is_not_served_is_waited_for_quietly() {
 async fn a_watch_that_may_not_list_names_kind_and_cause() {
     let api = ScriptedApi::new();
     api.serve(PODS);
-    api.fail(Ask::StreamingList, PODS, Trouble::Status(403));
-    api.fail(Ask::List, PODS, Trouble::Status(403));
+    api.fail(Ask::StreamingList, PODS, Fault::Status(403));
+    api.fail(Ask::List, PODS, Fault::Status(403));
     let store = watches(&api, true).store(WatchSpec::<Pod>::all());
     let error = store.synced(MINUTES).await.unwrap_err();
     let RunError::CacheSync { kind, cause } = error else { panic!("{error}") };
@@ -379,7 +379,7 @@ async fn a_quiet_watch_that_is_up_again_is_healthy() {
     api.put(PODS, pod("a"));
     let store = watches(&api, true).store(WatchSpec::<Pod>::all());
     store.synced(MINUTES).await.unwrap();
-    api.fail(Ask::Watch, PODS, Trouble::Status(500));
+    api.fail(Ask::Watch, PODS, Fault::Status(500));
     api.cut_watches(PODS);
     sleep(Duration::from_secs(90)).await;
     let (since, _) = store.failing_since().unwrap();
@@ -396,7 +396,7 @@ async fn a_watch_that_is_refused_on_many_lines_is_up_again_at_its_next_try() {
     api.put(PODS, pod("a"));
     let store = watches(&api, true).store(WatchSpec::<Pod>::all());
     store.synced(MINUTES).await.unwrap();
-    api.fail(Ask::Watch, PODS, Trouble::Status(429));
+    api.fail(Ask::Watch, PODS, Fault::Status(429));
     api.cut_watches(PODS);
     sleep(Duration::from_secs(20)).await;
     let (_, cause) = store.failing_since().unwrap();

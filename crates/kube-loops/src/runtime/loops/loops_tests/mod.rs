@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     cluster::writer::Writer,
-    testkit::scripted::{Ask, ScriptedApi, Trouble},
+    testkit::scripted::{Ask, Fault, ScriptedApi},
 };
 
 use super::{
@@ -458,7 +458,7 @@ async fn a_kind_that_is_unknown_for_a_moment_only_ends_nothing() {
 #[tokio::test(start_paused = true)]
 async fn loops_of_a_controller_start_together() {
     let api = api();
-    api.fail(Ask::StreamingList, PODS, Trouble::Status(500));
+    api.fail(Ask::StreamingList, PODS, Fault::Status(500));
     let bench = Bench::new(&api);
     let other = bench.alone(&PERIODIC);
     let heal = async {
@@ -519,7 +519,7 @@ async fn reads_that_hang_silently_show_in_the_progress_of_the_term() {
         for path in [MAPS, PODS] {
             api.hold_watches(path, true);
             for ask in [Ask::List, Ask::Watch, Ask::StreamingList] {
-                api.fail(ask, path, Trouble::Hang);
+                api.fail(ask, path, Fault::Hang);
             }
         }
         let start = SystemClock.instant();
@@ -544,7 +544,7 @@ async fn a_watch_that_fails_shows_in_the_progress_of_the_term() {
     let bench = Bench::new(&api);
     let check = async {
         sleep(10 * SECOND).await;
-        api.fail(Ask::Watch, PODS, Trouble::Status(500));
+        api.fail(Ask::Watch, PODS, Fault::Status(500));
         api.cut_watches(PODS);
         sleep(50 * SECOND).await;
         assert_eq!(bench.term.progress.stuck(60 * SECOND), None);
