@@ -27,7 +27,7 @@ use kube_fenced_election::{
     clock::{Clock, SystemClock},
     testkit::{
         names,
-        parts::{AttemptEnd, Guarded, LeaseSnapshot, Lock, Observation, Source, Timing},
+        parts::{AttemptEnd, GuardedLease, LeaseSnapshot, Lock, Observation, Source, Timing},
     },
 };
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
@@ -196,7 +196,7 @@ async fn guarded(
     me: &str,
     lines: &mut Lines<BufReader<Stdin>>,
 ) -> Result<String> {
-    let guarded = Guarded::new(&names(), NS, name, me, &Timing::default());
+    let guarded = GuardedLease::new(&names(), NS, name, me, &Timing::default());
     let clients = LeaseClients { first: client.clone(), second: client.clone() };
     let lock = Lock::new(&clients, guarded, TTL, Arc::new(SystemClock));
     let leases: Api<Lease> = Api::namespaced(client.clone(), NS);

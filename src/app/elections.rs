@@ -109,10 +109,10 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
 /// What this product writes into Leases: other replicas and people know it by these.
 fn names() -> Names {
     Names {
-        application: "aibrix".to_owned(),
-        manager: "aibrix-controller-manager".to_owned(),
-        annotation_domain: "leaders.aibrix.ai".to_owned(),
         own_lease_advice: |controller| format!("--leader-election-id={controller}=aibrix-{controller}"),
+        other_lease_advice: |controller| format!("--leader-election-id={controller}=<another id>"),
+        guard_off_advice: "--legacy-leader-election-id=",
+        ..Names::new("aibrix", "aibrix-controller-manager", "leaders.aibrix.ai")
     }
 }
 

@@ -8,20 +8,20 @@ use kube::Api;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::whole_errors::whole_errors;
 
 use super::{
     Settings,
     decision::{ElectorState, Permit, Timing},
     elector::{self, Elector},
-    events::{EventRecorder, LeaseRef},
-    guard::Guarded,
+    events::{EventRecorder, LeaseRef, NoEvents},
+    guard::GuardedLease,
     handle::ElectionHandle,
     legacy::{self, GuardState, LegacyGuard},
     lock::{LeaseClients, Lock},
     log::ElectionLog,
-    metrics::Metrics,
+    metrics::{Metrics, NoMetrics},
     names::Names,
     presence::Presence,
     registry::ElectionRegistry,
@@ -67,6 +67,30 @@ pub struct Setup {
     pub shutdown: CancellationToken,
     /// Keeps the figures: [`crate::NoMetrics`] for none.
     pub metrics: Arc<dyn Metrics>,
+}
+
+impl Setup {
+    /// Without candidates, events and metrics, on the clock of the system. `clients`: for all Leases.
+    pub fn new(names: Names, settings: Settings, clients: LeaseClients) -> Self {
+        Self {
+            names: Arc::new(names),
+            settings,
+            candidates: Vec::new(),
+            clients,
+            clock: Arc::new(SystemClock),
+            events: Arc::new(NoEvents),
+            shutdown: CancellationToken::new(),
+            metrics: Arc::new(NoMetrics),
+        }
+    }
+
+    /// Adds a controller that contends for this Lease.
+    #[must_use]
+    pub fn candidate(mut self, controller: &str, lease: &str) -> Self {
+        let (controller, lease) = (controller.to_owned(), lease.to_owned());
+        self.candidates.push(Candidate { controller, lease, clients: self.clients.clone() });
+        self
+    }
 }
 
 impl fmt::Debug for Setup {
@@ -189,10 +213,10 @@ fn elector_for(
         last_error: None,
         last_progress: now,
     });
-    let guarded = Guarded {
+    let guarded = GuardedLease {
         labels: names.lease_labels(controller),
         annotations: [(names.holder_annotation(), identity.clone())].into(),
-        ..Guarded::new(names, namespace, lease, identity, &timing)
+        ..GuardedLease::new(names, namespace, lease, identity, &timing)
     };
     let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };
     let permit = guard.borrow().permit_for(controller);
@@ -226,12 +250,12 @@ fn legacy_guard(
 ) -> LegacyGuard {
     let (names, namespace) = (&setup.names, &setup.settings.namespace);
     let timing = setup.settings.timing();
-    let guarded = Guarded {
+    let guarded = GuardedLease {
         labels: names.common_labels(),
         keeps_duration: true,
         request_timeout: timing.guard_hedge_after() * 2,
         hedge_after: timing.guard_hedge_after(),
-        ..Guarded::new(names, namespace, lease, &names.group(), &timing)
+        ..GuardedLease::new(names, namespace, lease, &names.group(), &timing)
     };
     let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.to_owned(), uid: None };
     LegacyGuard::new(legacy::Parts {

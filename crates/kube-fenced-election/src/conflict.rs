@@ -63,7 +63,7 @@ impl ComponentMatch {
     }
 }
 
-/// What to say about a conflict now.
+/// What to report about a conflict now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     /// Log it.

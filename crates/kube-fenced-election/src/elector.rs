@@ -133,7 +133,7 @@ impl Elector {
         }
     }
 
-    /// Logs and counts what an event tells.
+    /// Logs and counts an event.
     fn record(&mut self, event: &Event, now: Instant) {
         let error = match event {
             Event::Read(Err(error))
@@ -284,7 +284,7 @@ impl Elector {
         self.parts.events.stopped_leading(self.parts.log.lease(), &self.parts.identity);
     }
 
-    /// Brings everything that others can see up to date.
+    /// Publishes status, metrics and registry.
     fn publish(&mut self, now: Instant, goes_on: bool) {
         let election = &self.parts.state;
         let stage = election.stage();

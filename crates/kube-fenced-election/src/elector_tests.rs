@@ -15,7 +15,7 @@ use crate::testkit::names;
 
 use super::{
     LeaseState, TermEnd,
-    harness_tests::{Replica, Said, Skewed, pass, settings, within},
+    harness_tests::{HandleEvent, Replica, Skewed, pass, settings, within},
     presence::presence_name,
 };
 
@@ -144,7 +144,7 @@ async fn foreign_holder_ends_the_term_at_once_and_the_controller_resumes_after_i
     assert_eq!(a.status().holder.as_deref(), Some("thief"));
     assert!(a.events().contains(&"aibrix-system/kv a stopped leading".to_owned()));
     assert!(within(20.0, || a.leads(KV)).await > 13.0);
-    assert_eq!(a.times(&Said::Won), 2);
+    assert_eq!(a.times(&HandleEvent::Acquired), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn slow_or_briefly_hanging_api_server_does_not_cost_the_lease() {
     within(1.0, || a.leads(KV)).await;
     a.link.requests(Fault::Slow(Duration::from_secs(2)));
     pass(120.0).await;
-    assert_eq!(a.times(&Said::Lost), 0);
+    assert_eq!(a.times(&HandleEvent::Lost), 0);
     a.link.requests(Fault::None);
     for start in 0..10 {
         pass(20.0 + f64::from(start) / 2.0).await;
@@ -183,7 +183,7 @@ async fn slow_or_briefly_hanging_api_server_does_not_cost_the_lease() {
         a.link.requests(Fault::None);
     }
     pass(20.0).await;
-    assert_eq!(a.times(&Said::Lost), 0);
+    assert_eq!(a.times(&HandleEvent::Lost), 0);
     assert!(a.leads(KV));
 }
 
@@ -216,7 +216,7 @@ proptest! {
                 pass(0.1).await;
                 prop_assert!(a.leads(KV) && !b.leads(KV), "{:?}", a.status());
             }
-            prop_assert_eq!(a.times(&Said::Lost), 0);
+            prop_assert_eq!(a.times(&HandleEvent::Lost), 0);
             Ok(())
         })?;
     }
@@ -242,7 +242,7 @@ async fn edit_that_makes_a_renewal_fail_with_409_is_survived_by_reading_again() 
     store.edit("kv", &json!({ "metadata": { "labels": { "touched": "yes" } } }));
     pass(30.0).await;
     assert!(a.leads(KV));
-    assert_eq!(a.times(&Said::Lost), 0);
+    assert_eq!(a.times(&HandleEvent::Lost), 0);
     assert!(a.figure("slow path", "kv") >= 1.0);
 }
 
@@ -256,7 +256,7 @@ async fn deleted_lease_is_made_again_and_the_controller_never_stops() {
         pass(0.1).await;
         assert!(a.leads(KV) && !b.leads(KV));
     }
-    assert_eq!(a.times(&Said::Lost), 0);
+    assert_eq!(a.times(&HandleEvent::Lost), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +305,7 @@ async fn release_by_somebody_else_ends_the_term() {
     within(1.0, || a.leads(KV)).await;
     store.edit("kv", &json!({ "spec": { "holderIdentity": "", "leaseDurationSeconds": 1 } }));
     pass(1.0).await;
-    assert_eq!(a.times(&Said::Lost), 1);
+    assert_eq!(a.times(&HandleEvent::Lost), 1);
     within(5.0, || a.leads(KV)).await;
 }
 

@@ -44,7 +44,7 @@ use super::{
 
 /// What the guard stands in front of.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Guarded {
+pub struct GuardedLease {
     /// Field manager of the writes.
     pub field_manager: String,
     /// Namespace of the Lease.
@@ -66,7 +66,7 @@ pub struct Guarded {
     pub hedge_after: Duration,
 }
 
-impl Guarded {
+impl GuardedLease {
     /// One Lease and the identity as which it is written, with the bounds of an election.
     pub fn new(names: &Names, namespace: &str, name: &str, identity: &str, timing: &Timing) -> Self {
         Self {
@@ -161,7 +161,7 @@ pub(crate) enum GuardError {
 #[derive(Clone)]
 pub(super) struct Guard {
     client: kube::Client,
-    guarded: Arc<Guarded>,
+    guarded: Arc<GuardedLease>,
     exchange: Arc<Mutex<Exchange>>,
     clock: SharedClock,
 }
@@ -169,7 +169,7 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(
         client: kube::Client,
-        guarded: Arc<Guarded>,
+        guarded: Arc<GuardedLease>,
         exchange: Arc<Mutex<Exchange>>,
         clock: SharedClock,
     ) -> Self {
@@ -303,9 +303,9 @@ pub(super) fn as_seen_from_here(
 
 /// Adds what the library leaves out: the precondition, labels, annotations, and fields that somebody
 /// has nulled.
-fn complete(wanted: &mut Value, exchange: &Exchange, guarded: &Guarded, creates: bool) {
+fn complete(wanted: &mut Value, exchange: &Exchange, guarded: &GuardedLease, creates: bool) {
     let seen = &exchange.view;
-    let Guarded { identity, labels, .. } = guarded;
+    let GuardedLease { identity, labels, .. } = guarded;
     if let Some(metadata) = object_in(wanted, "metadata") {
         if !creates && let Some(version) = seen.resource_version() {
             metadata.insert("resourceVersion".into(), json!(version));

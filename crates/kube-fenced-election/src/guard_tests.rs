@@ -19,16 +19,16 @@ use crate::testkit::names;
 
 use super::{
     decision::Timing,
-    guard::{Exchange, Guard, Guarded, as_seen_from_here},
+    guard::{Exchange, Guard, GuardedLease, as_seen_from_here},
     lock::{AttemptEnd, LeaseClients, Lock, ReleaseEnd},
     observation::{LeaseSnapshot, Observation, Source},
 };
 
 fn lock(client: &kube::Client, identity: &str) -> Lock {
-    let guarded = Guarded {
+    let guarded = GuardedLease {
         labels: names().lease_labels("kv-cache-controller"),
         annotations: [("leaders.aibrix.ai/holder".to_owned(), identity.to_owned())].into(),
-        ..Guarded::new(&names(), "ns", "x", identity, &Timing::default())
+        ..GuardedLease::new(&names(), "ns", "x", identity, &Timing::default())
     };
     let clients = LeaseClients { first: client.clone(), second: client.clone() };
     Lock::new(&clients, guarded, Duration::from_secs(15), Arc::new(SystemClock))
@@ -239,7 +239,7 @@ async fn nothing_but_the_guarded_lease_passes() {
     let store = LeaseStore::new();
     store.edit("y", &expired());
     let (client, _) = store.client("a");
-    let guarded = Guarded::new(&names(), "ns", "x", "a", &Timing::default());
+    let guarded = GuardedLease::new(&names(), "ns", "x", "a", &Timing::default());
     let exchange = Exchange::new(Observation::new(SystemClock.instant()), true);
     let guard = Guard::new(client, Arc::new(guarded), Arc::new(Mutex::new(exchange)), Arc::new(SystemClock));
     let behind = kube::Client::new(guard, "ns");
@@ -276,7 +276,7 @@ async fn two_ways(store: &LeaseStore) -> (Lock, Link, Link, Observation) {
     let ((first, first_link), (second, second_link)) = (store.client("first"), store.client("second"));
     let lock = Lock::new(
         &LeaseClients { first, second },
-        Guarded::new(&names(), "ns", "x", "a", &Timing::default()),
+        GuardedLease::new(&names(), "ns", "x", "a", &Timing::default()),
         Duration::from_secs(15),
         Arc::new(SystemClock),
     );

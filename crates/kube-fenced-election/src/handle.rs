@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Leadership, TermEnd, status::LeaseStatus};
 
-/// The controller has stepped down, told to its elector.
+/// Report to the elector that the controller has stepped down.
 #[derive(Debug)]
 pub(super) struct SteppedDown {
     pub(super) end: TermEnd,
@@ -66,7 +66,7 @@ impl Candidacy {
         self.eligible.send_if_modified(|known| std::mem::replace(known, eligible) != eligible);
     }
 
-    /// What [`Self::set_eligible`] was told last.
+    /// The last value of [`Self::set_eligible`].
     #[cfg(any(test, feature = "testkit"))]
     pub fn is_eligible(&self) -> bool {
         *self.eligible.borrow()
@@ -136,7 +136,7 @@ impl ElectionHandle {
 
     fn send(&mut self, end: TermEnd) -> Option<oneshot::Receiver<bool>> {
         let (concluded, receiver) = oneshot::channel();
-        // Full: the elector has been told already. Closed: the elector has ended.
+        // Full: the elector has a report already. Closed: the elector has ended.
         self.stepped_down.try_send(SteppedDown { end, concluded }).ok().map(|()| receiver)
     }
 

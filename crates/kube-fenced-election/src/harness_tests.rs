@@ -130,24 +130,15 @@ impl EventRecorder for Recorder {
 }
 
 pub(super) fn settings(identity: &str) -> Settings {
-    Settings {
-        identity: identity.to_owned(),
-        namespace: NAMESPACE.to_owned(),
-        lease_duration: Duration::from_secs(15),
-        renew_deadline: Duration::from_secs(10),
-        retry_period: Duration::from_secs(2),
-        release_on_cancel: true,
-        spread: false,
-        legacy_lease: None,
-    }
+    Settings { spread: false, ..Settings::new(identity, NAMESPACE) }
 }
 
 /// What happened in a handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
-    Won,
+pub(super) enum HandleEvent {
+    Acquired,
     Lost,
-    Asked(&'static str),
+    StepDownRequested(&'static str),
 }
 
 /// One process.
@@ -157,7 +148,7 @@ pub(super) struct Replica {
     pub(super) events: Arc<Recorder>,
     figures: Figures,
     pub(super) statuses: Vec<tokio::sync::watch::Receiver<LeaseStatus>>,
-    pub(super) said: Arc<Mutex<Vec<(String, Said)>>>,
+    pub(super) handle_events: Arc<Mutex<Vec<(String, HandleEvent)>>>,
     fences: Arc<Mutex<BTreeMap<String, Fence>>>,
     orders: BTreeMap<String, mpsc::Sender<TermEnd>>,
     pub(super) candidacies: BTreeMap<String, Candidacy>,
@@ -222,7 +213,7 @@ impl Replica {
             events,
             figures,
             statuses: election.statuses,
-            said: Arc::default(),
+            handle_events: Arc::default(),
             fences: Arc::default(),
             orders: BTreeMap::new(),
             candidacies: BTreeMap::new(),
@@ -242,17 +233,17 @@ impl Replica {
         let (sender, mut orders) = mpsc::channel(1);
         self.orders.insert(controller.clone(), sender);
         self.candidacies.insert(controller.clone(), handle.candidacy());
-        let (shutdown, fences, said) =
-            (self.shutdown.clone(), Arc::clone(&self.fences), Arc::clone(&self.said));
+        let (shutdown, fences, handle_events) =
+            (self.shutdown.clone(), Arc::clone(&self.fences), Arc::clone(&self.handle_events));
         self.tasks.spawn(async move {
-            let say = |what| said.lock().push((controller.clone(), what));
+            let record = |what| handle_events.lock().push((controller.clone(), what));
             handle.candidacy().contend();
             while let Some(won) = handle.acquired().await {
                 fences.lock().insert(controller.clone(), won.fence.clone());
-                say(Said::Won);
+                record(HandleEvent::Acquired);
                 let leaving = tokio::select! {
-                    () = won.fence.expired() => { say(Said::Lost); TermEnd::Finished }
-                    why = handle.step_down_requested(), if obeys => { say(Said::Asked(why)); TermEnd::Finished }
+                    () = won.fence.expired() => { record(HandleEvent::Lost); TermEnd::Finished }
+                    why = handle.step_down_requested(), if obeys => { record(HandleEvent::StepDownRequested(why)); TermEnd::Finished }
                     () = shutdown.cancelled() => TermEnd::Finished,
                     Some(leaving) = orders.recv() => leaving,
                 };
@@ -299,8 +290,8 @@ impl Replica {
         self.events.0.lock().clone()
     }
 
-    pub(super) fn times(&self, what: &Said) -> usize {
-        self.said.lock().iter().filter(|(_, said)| said == what).count()
+    pub(super) fn times(&self, what: &HandleEvent) -> usize {
+        self.handle_events.lock().iter().filter(|(_, event)| event == what).count()
     }
 
     /// A figure of the Lease `lease`; 0 when nothing has been told about it.

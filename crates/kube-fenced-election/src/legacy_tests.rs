@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Settings, TermEnd,
-    harness_tests::{Replica, Said, Skewed, pass, settings, within},
+    harness_tests::{HandleEvent, Replica, Skewed, pass, settings, within},
 };
 
 const TWO: &[(&str, &str)] = &[("kv-cache-controller", "kv"), ("stormservice-controller", "storm")];
@@ -151,7 +151,7 @@ async fn older_manager_that_takes_its_lease_stops_all_controllers() {
     renew(&store, 1);
     within(12.0, || store.holder("kv").is_empty() && store.holder("storm").is_empty()).await;
     assert_eq!(a.led(), 0);
-    assert_eq!(a.times(&Said::Asked("LegacyLease")), 2);
+    assert_eq!(a.times(&HandleEvent::StepDownRequested("LegacyLease")), 2);
     assert_eq!(store.holder(OLD), "old-pod_x");
 }
 
@@ -194,7 +194,7 @@ async fn one_lost_renewal_of_the_groups_claim_costs_nothing_at_any_phase() {
             assert!(unchanged < 14.0, "a Go manager would take it, phase {phase} with {fault:?}");
             assert_eq!(a.led(), 2, "phase {phase} with {fault:?}");
         }
-        assert_eq!((store.holder(OLD).as_str(), a.times(&Said::Lost)), (GROUP, 0));
+        assert_eq!((store.holder(OLD).as_str(), a.times(&HandleEvent::Lost)), (GROUP, 0));
     }
 }
 
@@ -363,16 +363,18 @@ async fn one_of_ours_on_the_guards_lease_holds_up_its_own_controller_alone_and_b
         assert!(!full.leads("model-claim-controller"), "two would work for one controller");
         for one in [&sitter, &full] {
             assert!((one.figure("guard conflict", OLD) - 1.0).abs() < 0.1);
-            let said: Vec<_> = one.events().into_iter().filter(|it| it.contains("guard conflict")).collect();
+            let handle_events: Vec<_> =
+                one.events().into_iter().filter(|it| it.contains("guard conflict")).collect();
             // One for each process that it has to do with.
-            assert!(!said.is_empty() && said.len() <= 2, "{said:?}");
+            assert!(!handle_events.is_empty() && handle_events.len() <= 2, "{handle_events:?}");
             assert!(
-                said[0].contains("--leader-election-id=model-claim-controller=aibrix-model-claim-controller")
+                handle_events[0]
+                    .contains("--leader-election-id=model-claim-controller=aibrix-model-claim-controller")
             );
         }
         sitter.stop().await;
         within(5.0, || full.led() == 3 && store.holder(OLD) == GROUP).await;
-        assert_eq!(full.times(&Said::Lost), 0, "the others never stopped");
+        assert_eq!(full.times(&HandleEvent::Lost), 0, "the others never stopped");
         assert!(full.figure("guard conflict", OLD).abs() < 0.1);
     }
 }

@@ -10,7 +10,7 @@
 //! # The promise
 //! - At most one process has a valid [`fence::Fence`] for a Lease at any time.
 //! - A fence that has closed stays closed; the next term has a new one.
-//! - A process contends for a Lease again only after its supervisor has said that no task of the last term runs.
+//! - A process contends for a Lease again only after its supervisor has reported that no task of the last term runs.
 //! - One request that is lost or hangs costs no Lease.
 //! - The loss of one Lease concerns one controller. No error in here ends the process.
 //! - A standby that sees the holder renew sends no request.
@@ -85,7 +85,7 @@
 
 use std::time::Duration;
 
-use crate::{clock::Timestamp, fence::Fence};
+use crate::{clock::Timestamp, decision::Timing, fence::Fence};
 
 mod assembly;
 pub mod clock;
@@ -111,7 +111,7 @@ mod status;
 mod watch;
 pub mod watch_backoff;
 pub mod whole_errors;
-mod without;
+mod without_election;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -139,7 +139,7 @@ mod race_tests;
 #[cfg(test)]
 mod spread_tests;
 #[cfg(test)]
-mod without_tests;
+mod without_election_tests;
 
 pub use assembly::{Candidate, Election, Setup, Task};
 pub use events::{EventRecorder, LeaseRef, NoEvents};
@@ -148,7 +148,7 @@ pub use lock::LeaseClients;
 pub use metrics::{GuardMetrics, LeaseMetrics, Metrics, NoMetrics};
 pub use names::Names;
 pub use status::{LeaseState, LeaseStatus};
-pub use without::without_election;
+pub use without_election::without_election;
 
 /// What all elections of a process share. Nothing in here is checked: see the field for what has to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,6 +173,23 @@ pub struct Settings {
     pub legacy_lease: Option<String>,
 }
 
+impl Settings {
+    /// client-go's durations, Leases released on shutdown, controllers spread, no older manager.
+    pub fn new(identity: impl Into<String>, namespace: impl Into<String>) -> Self {
+        let Timing { lease_duration, renew_deadline, retry_period } = Timing::default();
+        Self {
+            identity: identity.into(),
+            namespace: namespace.into(),
+            lease_duration,
+            renew_deadline,
+            retry_period,
+            release_on_cancel: true,
+            spread: true,
+            legacy_lease: None,
+        }
+    }
+}
+
 /// A Lease was acquired: the right to work for one term.
 #[derive(Debug)]
 pub struct Leadership {
@@ -184,7 +201,7 @@ pub struct Leadership {
     pub transitions: i32,
 }
 
-/// How a term ended for the controller, told to its elector.
+/// How a term ended: the supervisor's report to the elector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TermEnd {
     /// All tasks of the controller have ended: release the Lease.

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use crate::clock::{Instant, SharedClock};
 
 use super::{
-    guard::{Exchange, Guard, Guarded, Sent},
+    guard::{Exchange, Guard, GuardedLease, Sent},
     lock_error::{Attempt, LockError, lock_error},
     observation::{LeaseSnapshot, Observation},
 };
@@ -87,7 +87,7 @@ pub struct Lock {
     connections: [Connection; 2],
     /// The connection to begin with: the one that answered last.
     preferred: AtomicUsize,
-    guarded: Arc<Guarded>,
+    guarded: Arc<GuardedLease>,
     clock: SharedClock,
 }
 
@@ -108,7 +108,7 @@ impl Lock {
     /// A lock that talks through these clients. Has to be called within a tokio runtime.
     pub fn new(
         clients: &LeaseClients,
-        guarded: Guarded,
+        guarded: GuardedLease,
         lease_duration: Duration,
         clock: SharedClock,
     ) -> Self {
@@ -274,7 +274,7 @@ impl Lock {
 impl Connection {
     fn new(
         client: &kube::Client,
-        guarded: &Arc<Guarded>,
+        guarded: &Arc<GuardedLease>,
         lease_duration: Duration,
         clock: &SharedClock,
     ) -> Self {

@@ -264,7 +264,7 @@ impl ElectionLog {
                 }
             }
             ComponentMatch::Other { controller: other, holder } => {
-                let flag = format!("--leader-election-id={}=<another id>", self.controller);
+                let flag = (self.names.other_lease_advice)(&self.controller);
                 if report.log {
                     tracing::error!(
                         controller = self.controller,

@@ -24,9 +24,25 @@ pub struct Names {
     pub annotation_domain: String,
     /// What a user does to give a controller a Lease of its own, for messages about conflicts: usually a flag.
     pub own_lease_advice: fn(controller: &str) -> String,
+    /// What a user does to give a controller another Lease than the one that it shares with another controller.
+    pub other_lease_advice: fn(controller: &str) -> String,
+    /// What a user does to start without [`crate::Settings::legacy_lease`].
+    pub guard_off_advice: &'static str,
 }
 
 impl Names {
+    /// Names whose advice is in general terms.
+    pub fn new(application: &str, manager: &str, annotation_domain: &str) -> Self {
+        Self {
+            application: application.to_owned(),
+            manager: manager.to_owned(),
+            annotation_domain: annotation_domain.to_owned(),
+            own_lease_advice: |controller| format!("a Lease of its own for {controller}"),
+            other_lease_advice: |controller| format!("another Lease for {controller}"),
+            guard_off_advice: "no legacy Lease",
+        }
+    }
+
     /// Annotation of a controller's Lease: the identity of ours that wrote it last. Equal to the Lease's holder only
     /// while a manager of this product holds it.
     pub(super) fn holder_annotation(&self) -> String {

@@ -187,7 +187,7 @@ impl Observation {
         self.claim.as_ref().map(|claim| claim.holder.as_str())
     }
 
-    /// Whether the Lease says by the rules that its last holder has given it away.
+    /// Whether its last holder has released the Lease by the rules.
     pub(crate) fn is_released(&self) -> bool {
         self.spec().is_some_and(|spec| holder_of(spec).is_none() && is_released(spec))
     }

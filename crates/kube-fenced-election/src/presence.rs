@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who else is there? Each process keeps a Lease of its own that says that it is present.
+//! Which other processes run? Each keeps a presence Lease of its own.
 //!
 //! Presence decides nothing about leadership. It tells how to share the controllers out, whether
 //! anybody could take over from a controller that cannot work, and who of those that signed the Lease
@@ -206,7 +206,7 @@ impl Presence {
             if sweep {
                 self.delete_stale(&mut roster, now).await;
                 if self.spread && !leaving {
-                    self.registry.give_surplus(now);
+                    self.registry.offer_surplus(now);
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::harness_tests::{Replica, pass, settings};
 const KV: &str = "kv-cache-controller";
 
 #[derive(Debug, Clone)]
-enum Blow {
+enum Disturbance {
     Requests(usize, Fault),
     Heal(usize),
     StallWatches(usize, bool),
@@ -38,23 +38,23 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-fn blow() -> impl Strategy<Value = Blow> {
+fn disturbance() -> impl Strategy<Value = Disturbance> {
     let replica = 0_usize..3;
     prop_oneof![
-        4 => (replica.clone(), fault()).prop_map(|(which, fault)| Blow::Requests(which, fault)),
-        4 => replica.clone().prop_map(Blow::Heal),
-        2 => (replica.clone(), any::<bool>()).prop_map(|(which, stalled)| Blow::StallWatches(which, stalled)),
-        1 => replica.clone().prop_map(Blow::BreakWatches),
-        2 => (replica.clone(), any::<bool>()).prop_map(|(which, eligible)| Blow::Fit(which, eligible)),
-        1 => replica.clone().prop_map(Blow::Kill),
-        1 => replica.prop_map(Blow::Stop),
-        1 => Just(Blow::Delete),
-        1 => (0_u8..4).prop_map(Blow::Garbage),
-        1 => Just(Blow::Label),
+        4 => (replica.clone(), fault()).prop_map(|(which, fault)| Disturbance::Requests(which, fault)),
+        4 => replica.clone().prop_map(Disturbance::Heal),
+        2 => (replica.clone(), any::<bool>()).prop_map(|(which, stalled)| Disturbance::StallWatches(which, stalled)),
+        1 => replica.clone().prop_map(Disturbance::BreakWatches),
+        2 => (replica.clone(), any::<bool>()).prop_map(|(which, eligible)| Disturbance::Fit(which, eligible)),
+        1 => replica.clone().prop_map(Disturbance::Kill),
+        1 => replica.prop_map(Disturbance::Stop),
+        1 => Just(Disturbance::Delete),
+        1 => (0_u8..4).prop_map(Disturbance::Garbage),
+        1 => Just(Disturbance::Label),
     ]
 }
 
-async fn play(blows: Vec<(u64, Blow)>) -> Result<(), TestCaseError> {
+async fn play(disturbances: Vec<(u64, Disturbance)>) -> Result<(), TestCaseError> {
     let store = LeaseStore::new();
     let mut born = 0;
     let mut new = |store: &LeaseStore| {
@@ -64,13 +64,13 @@ async fn play(blows: Vec<(u64, Blow)>) -> Result<(), TestCaseError> {
     let mut replicas: Vec<Replica> = (0..3).map(|_| new(&store)).collect();
     pass(3.0).await;
     let mut happened = Vec::new();
-    for (wait, blow) in blows {
+    for (wait, disturbance) in disturbances {
         for _ in 0..wait {
             pass(0.05).await;
             let leaders = replicas.iter().filter(|replica| replica.leads(KV)).count();
             prop_assert!(leaders <= 1, "{leaders} leaders after {happened:?}");
         }
-        if matches!(blow, Blow::Kill(_) | Blow::Stop(_)) {
+        if matches!(disturbance, Disturbance::Kill(_) | Disturbance::Stop(_)) {
             // A candidate that is born while a Lease that others hold is gone cannot know of them.
             for _ in 0..2000 {
                 if !store.holder("kv").is_empty() {
@@ -79,45 +79,45 @@ async fn play(blows: Vec<(u64, Blow)>) -> Result<(), TestCaseError> {
                 pass(0.02).await;
             }
         }
-        match blow.clone() {
-            Blow::Requests(which, fault) => replicas[which].link.requests(fault),
-            Blow::Heal(which) => {
+        match disturbance.clone() {
+            Disturbance::Requests(which, fault) => replicas[which].link.requests(fault),
+            Disturbance::Heal(which) => {
                 replicas[which].link.requests(Fault::None);
                 replicas[which].link.stall_watches(false);
             }
-            Blow::StallWatches(which, stalled) => replicas[which].link.stall_watches(stalled),
-            Blow::BreakWatches(which) => replicas[which].link.break_watches(),
-            Blow::Fit(which, eligible) => replicas[which].candidacies[KV].set_eligible(eligible),
-            Blow::Kill(which) => {
+            Disturbance::StallWatches(which, stalled) => replicas[which].link.stall_watches(stalled),
+            Disturbance::BreakWatches(which) => replicas[which].link.break_watches(),
+            Disturbance::Fit(which, eligible) => replicas[which].candidacies[KV].set_eligible(eligible),
+            Disturbance::Kill(which) => {
                 let fresh = new(&store);
                 std::mem::replace(&mut replicas[which], fresh).kill();
             }
-            Blow::Stop(which) => {
+            Disturbance::Stop(which) => {
                 replicas[which].link.requests(Fault::None);
                 let fresh = new(&store);
                 std::mem::replace(&mut replicas[which], fresh).stop().await;
             }
-            Blow::Delete if replicas.iter().all(|replica| replica.status().holder.is_some()) => {
+            Disturbance::Delete if replicas.iter().all(|replica| replica.status().holder.is_some()) => {
                 store.delete("kv");
             }
-            Blow::Delete => {}
-            Blow::Garbage(0) => {
+            Disturbance::Delete => {}
+            Disturbance::Garbage(0) => {
                 store.edit("kv", &json!({ "spec": { "leaseDurationSeconds": i32::MAX } }));
             }
-            Blow::Garbage(1) => {
+            Disturbance::Garbage(1) => {
                 store.edit("kv", &json!({ "spec": { "leaseTransitions": null } }));
             }
-            Blow::Garbage(2) => {
+            Disturbance::Garbage(2) => {
                 store.edit("kv", &json!({ "spec": { "renewTime": null, "acquireTime": null } }));
             }
-            Blow::Garbage(_) => {
+            Disturbance::Garbage(_) => {
                 store.edit("kv", &json!({ "spec": { "renewTime": "1999-01-01T00:00:00.000000Z" } }));
             }
-            Blow::Label => {
+            Disturbance::Label => {
                 store.edit("kv", &json!({ "metadata": { "labels": { "touched": wait.to_string() } } }));
             }
         }
-        happened.push((wait, blow));
+        happened.push((wait, disturbance));
     }
     for replica in &replicas {
         replica.link.requests(Fault::None);
@@ -142,9 +142,9 @@ proptest! {
 
     #[test]
     fn no_two_fences_are_open_at_once_whatever_happens(
-        blows in prop::collection::vec((0_u64..160, blow()), 1..20),
+        disturbances in prop::collection::vec((0_u64..160, disturbance()), 1..20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(play(blows))?;
+        runtime.block_on(play(disturbances))?;
     }
 }

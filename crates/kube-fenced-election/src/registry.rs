@@ -100,7 +100,7 @@ struct Slot {
 #[derive(Debug, Default)]
 struct State {
     slots: BTreeMap<String, Slot>,
-    last_gift: Option<Instant>,
+    last_offer: Option<Instant>,
     /// Tasks of some controller may run on though its elector has ended.
     unfinished: bool,
 }
@@ -216,7 +216,7 @@ impl ElectionRegistry {
     }
 
     /// Tells one elector to give its Lease to another member, if that is due.
-    pub(super) fn give_surplus(&self, now: Instant) {
+    pub(super) fn offer_surplus(&self, now: Instant) {
         let members = self.members.borrow().clone();
         let mut state = self.state.lock();
         let held: Vec<Held> = state.slots.iter().filter_map(|(lease, slot)| slot.held(lease)).collect();
@@ -234,10 +234,10 @@ impl ElectionRegistry {
                     .count(),
             })
             .collect();
-        let Some(lease) = spread::surplus(&held, &peers, state.last_gift, now).map(str::to_owned) else {
+        let Some(lease) = spread::surplus(&held, &peers, state.last_offer, now).map(str::to_owned) else {
             return;
         };
-        state.last_gift = Some(now);
+        state.last_offer = Some(now);
         if let Some(slot) = state.slots.get_mut(&lease) {
             slot.offered = Some(now);
             slot.surplus.notify_one();

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::clock::Instant;
 
 /// Least time for which others must have been seen before anything is given to them, and between two
-/// gifts.
+/// offers.
 pub(crate) const REBALANCE_PERIOD: Duration = Duration::from_secs(30);
 
 /// How long a Lease that nobody took is kept before it is offered again.
@@ -64,11 +64,11 @@ pub(crate) struct Peer {
 pub(crate) fn surplus<'a>(
     held: &'a [Held],
     peers: &[Peer],
-    last_gift: Option<Instant>,
+    last_offer: Option<Instant>,
     now: Instant,
 ) -> Option<&'a str> {
     let due = |since: Instant| now.saturating_duration_since(since) >= REBALANCE_PERIOD;
-    if last_gift.is_some_and(|gift| !due(gift)) {
+    if last_offer.is_some_and(|offered| !due(offered)) {
         return None;
     }
     let takers: Vec<&Peer> = peers

@@ -10,7 +10,7 @@ use kube_fenced_election::{
     clock::{Clock, SystemClock},
     testkit::{
         names,
-        parts::{AttemptEnd, Guarded, LeaseSnapshot, Lock, Observation, Source, Timing},
+        parts::{AttemptEnd, GuardedLease, LeaseSnapshot, Lock, Observation, Source, Timing},
     },
 };
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
@@ -52,7 +52,7 @@ async fn bare(client: Client, lease: String, me: String, start: Arc<Barrier>) ->
 
 async fn guarded(client: Client, lease: Lease, me: String, start: Arc<Barrier>) -> bool {
     let name = lease.metadata.name.clone().expect("a name");
-    let guarded = Guarded::new(&names(), NS, &name, &me, &Timing::default());
+    let guarded = GuardedLease::new(&names(), NS, &name, &me, &Timing::default());
     let clients = LeaseClients { first: client.clone(), second: client };
     let lock = Lock::new(&clients, guarded, Duration::from_secs(15), Arc::new(SystemClock));
     // Seen 10 s ago and not renewed since: expired by observation.

@@ -11,7 +11,7 @@ pub mod lease_store;
 pub mod parts {
     pub use crate::{
         decision::{Action, ElectorState, Event, Permit, Stage, StepDownReason, StepInputs, Timing},
-        guard::Guarded,
+        guard::GuardedLease,
         lock::{AttemptEnd, Exchanged, Lock, ReleaseEnd},
         lock_error::{Attempt, LockError},
         observation::{Changed, Observation, Source},
@@ -22,9 +22,7 @@ pub mod parts {
 /// The names with which tests write Leases.
 pub fn names() -> Arc<Names> {
     Arc::new(Names {
-        application: "aibrix".to_owned(),
-        manager: "aibrix-controller-manager".to_owned(),
-        annotation_domain: "leaders.aibrix.ai".to_owned(),
         own_lease_advice: |controller| format!("--leader-election-id={controller}=aibrix-{controller}"),
+        ..Names::new("aibrix", "aibrix-controller-manager", "leaders.aibrix.ai")
     })
 }
