@@ -106,7 +106,7 @@ enum Failed {
     /// The server will never take it.
     Refused(kube::Error),
     /// Worth another try.
-    Fault(String),
+    Transient(String),
 }
 
 /// An event that is tried again later.
@@ -207,11 +207,11 @@ impl RecorderTask {
                 false
             }
             Failed::Gone => false,
-            Failed::Fault(error) if tries + 1 < TRIES => {
+            Failed::Transient(error) if tries + 1 < TRIES => {
                 tracing::debug!(attempt = tries + 1, error = %error, "unable to write event");
                 true
             }
-            Failed::Fault(error) => {
+            Failed::Transient(error) => {
                 tracing::warn!(reason = %draft.reason, error = %error, "unable to write event, giving up");
                 false
             }
@@ -267,7 +267,7 @@ fn sorted(error: kube::Error) -> Failed {
     match code {
         Some(404) => Failed::Gone,
         Some(code) if code != 429 && code < 500 => Failed::Refused(error),
-        Some(_) | None => Failed::Fault(error.to_string()),
+        Some(_) | None => Failed::Transient(error.to_string()),
     }
 }
 
@@ -281,7 +281,7 @@ async fn at(due: Option<Instant>) {
 
 async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failed> {
     match tokio::time::timeout(REQUEST, request).await {
-        Err(_) => Err(Failed::Fault(format!("no answer within {REQUEST:?}"))),
+        Err(_) => Err(Failed::Transient(format!("no answer within {REQUEST:?}"))),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(sorted(error)),
     }
