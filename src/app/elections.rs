@@ -21,16 +21,16 @@ use super::Host;
 /// The running elections of the process.
 pub(super) struct Elections {
     /// Each controller with its handle and its number of workers.
-    pub(super) lives: Vec<(Arc<dyn Controller>, ElectionHandle, Option<usize>)>,
+    pub(super) runners: Vec<(Arc<dyn Controller>, ElectionHandle, Option<usize>)>,
     /// Tasks of the electors.
     pub(super) electors: TaskSet<()>,
     /// Presence and the Lease of an older manager: they end after the electors.
     pub(super) background: TaskSet<()>,
     /// Send events until the process ends.
     pub(super) senders: TaskSet<()>,
-    /// How each election stands.
+    /// Status of each election.
     pub(super) statuses: Vec<watch::Receiver<LeaseStatus>>,
-    /// What has to be flushed at the end.
+    /// Flushed at shutdown.
     pub(super) recorders: Vec<Recorder>,
 }
 
@@ -60,7 +60,8 @@ impl Elections {
             }
             (election.handles, election.statuses)
         } else {
-            let (handles, tasks) = without_election(&names, &identity, &host.clock, &host.life.shutdown);
+            let (handles, tasks) =
+                without_election(&names, &identity, &host.clock, &host.runner_context.shutdown);
             for task in tasks {
                 electors.spawn(task.name, task.run);
             }
@@ -68,13 +69,13 @@ impl Elections {
             (handles, statuses)
         };
         let workers = |name: &str| settings.controllers.iter().find(|it| it.name == name)?.workers;
-        let lives = host.controllers.iter().map(Arc::clone).zip(handles);
-        let lives = lives.map(|(controller, handle)| {
+        let runners = host.controllers.iter().map(Arc::clone).zip(handles);
+        let runners = runners.map(|(controller, handle)| {
             let workers = workers(controller.spec().name);
             (controller, handle, workers)
         });
         Ok(Self {
-            lives: lives.collect(),
+            runners: runners.collect(),
             electors,
             background,
             senders,
@@ -101,7 +102,7 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
         clients: lease_clients(host, "process"),
         clock: Arc::clone(&host.clock),
         events: Arc::new(RecordedEvents(recorder)),
-        shutdown: host.life.shutdown.clone(),
+        shutdown: host.runner_context.shutdown.clone(),
         metrics: Arc::new(host.election_metrics.clone()),
     }
 }

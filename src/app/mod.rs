@@ -2,20 +2,20 @@
 //! Composition root: the only place that knows everything. Order of a start:
 //!
 //! log → metrics → listeners (probes answer before anything contacts the API server) → clients → watches →
-//! elections → lives of controllers. Order of a stop: readiness fails → controllers drain and release, each as
+//! elections → controllers. Order of a stop: readiness fails → controllers drain and release, each as
 //! soon as it can → events are flushed → listeners close, that of the webhooks not before others have had the
 //! time to notice.
 
 mod election_metrics;
 mod elections;
 mod report;
-mod stop;
+mod shutdown;
 mod webhooks;
 
 #[cfg(test)]
 mod election_metrics_tests;
 #[cfg(test)]
-mod stop_tests;
+mod shutdown_tests;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -26,7 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{consumers::ControllerSettings, settings::Settings},
     controllers::{self, Deps},
-    manager::{Fitness, KindProbe, Life, LifeDeps, Outlook, Signals, State, States, TermClient},
+    manager::{
+        ControllerRunner, ControllerState, ControllerStates, HealthGate, KindProbe, RunnerContext,
+        ShutdownOutcome, Signals, TermClient,
+    },
     server::{MetricsServer, ProbeServer, Probes, metrics::Secure, tls::ReadCounter},
     telemetry,
 };
@@ -50,14 +53,14 @@ use self::{
     election_metrics::ElectionMetrics,
     elections::Elections,
     report::Report,
-    stop::{Stop, stop},
-    webhooks::{Place, Webhooks},
+    shutdown::{Runnables, run_until_signal},
+    webhooks::{ProcessTasks, Webhooks},
 };
 
-/// How long webhooks are answered after the signal, at least: until the API server sends reviews elsewhere.
-const LINGER: Duration = Duration::from_secs(3);
-/// Part of the graceful stop that is kept for releases and events, after the passes have ended.
-const RESERVE: Duration = Duration::from_millis(1500);
+/// How long webhooks are answered after the signal, at least: until the API server sends reviews to other replicas.
+const DRAIN_DELAY: Duration = Duration::from_secs(3);
+/// Part of `--graceful-shutdown-timeout` in which Leases are released and events are sent, after the passes have ended.
+const FLUSH_BUDGET: Duration = Duration::from_millis(1500);
 
 /// Runs the manager with these settings until a signal ends it.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -98,13 +101,13 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let closing = CancellationToken::new();
     let report = Report::new(Arc::clone(&clock), shutdown.clone(), settings.election.lease_duration);
     let webhooks = settings.webhook.as_ref().map(Webhooks::new);
-    report.also_ready_when(webhooks.as_ref().map(Webhooks::check));
+    report.add_ready_check(webhooks.as_ref().map(Webhooks::check));
     let servers = start_servers(&settings, &metrics, &report, &closing).await?;
-    let place = Place { servers: &servers, shutdown: &shutdown, closing: &closing };
+    let process = ProcessTasks { servers: &servers, shutdown: &shutdown, closing: &closing };
     if let Some(webhooks) = &webhooks {
-        Webhooks::start(webhooks, &metrics, &clock, &place).await?;
+        Webhooks::start(webhooks, &metrics, &clock, &process).await?;
         if !webhooks.manages_certificates() {
-            Webhooks::read_files(webhooks, certificate_reads(&metrics)?, &place);
+            Webhooks::read_files(webhooks, certificate_reads(&metrics)?, &process);
         }
     } else {
         tracing::info!("webhook setup skipped due to --disable-webhook flag");
@@ -119,25 +122,26 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     tracing::info!("{}", clients.source());
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
     let managed = webhooks.as_ref().filter(|webhooks| webhooks.manages_certificates());
-    // Held until the end: whoever answers reviews has to show certificates.
+    // Held until the end: the webhook server needs certificates as long as it answers reviews.
     let certificates =
         managed.map(|webhooks| webhooks.manage_certificates(clients.process(), host.watches.clone(), &clock));
     let elections = Elections::start(&settings, &host)?;
-    report.follow(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
+    report.set_sources(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
 
     tracing::info!("starting manager");
-    let lives: TaskSet<Outlook> = TaskSet::new();
-    for (controller, handle, workers) in elections.lives {
-        let life = Life::new(controller, handle, workers, host.life.clone());
-        lives.spawn(life_name(&life), life.run());
+    let runners: TaskSet<ShutdownOutcome> = TaskSet::new();
+    for (controller, handle, workers) in elections.runners {
+        let runner = ControllerRunner::new(controller, handle, workers, host.runner_context.clone());
+        runners.spawn(runner_name(&runner), runner.run());
     }
     let timeout = settings.shutdown.timeout;
-    let parts = Stop {
+    let parts = Runnables {
         timeout,
-        linger: webhooks.map_or(Duration::ZERO, |_| LINGER.min(timeout.saturating_sub(RESERVE))),
+        drain_delay: webhooks
+            .map_or(Duration::ZERO, |_| DRAIN_DELAY.min(timeout.saturating_sub(FLUSH_BUDGET))),
         shutdown,
         closing,
-        lives,
+        runners,
         electors: elections.electors,
         background: elections.background,
         senders: elections.senders,
@@ -145,19 +149,19 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         servers,
         report,
     };
-    let code = stop(parts, &mut signals).await;
+    let code = run_until_signal(parts, &mut signals).await;
     drop(certificates);
     Ok(code)
 }
 
-fn life_name(life: &Life) -> String {
-    format!("{life:?}")
+fn runner_name(runner: &ControllerRunner) -> String {
+    format!("{runner:?}")
 }
 
 /// Controllers that have an entry in `/debug/leases` without an election: this build lacks them.
 fn not_running(settings: &Settings, host: &Host) -> Vec<&'static str> {
     let lacking = settings.controllers.iter().filter(|it| it.enabled).map(|it| it.name);
-    lacking.filter(|name| host.states.get(name) == Some(State::NotBuilt)).collect()
+    lacking.filter(|name| host.states.get(name) == Some(ControllerState::NotBuilt)).collect()
 }
 
 /// What controllers and elections of the process share.
@@ -166,10 +170,10 @@ struct Host {
     metrics: Metrics,
     clients: Clients,
     watches: Watches,
-    states: Arc<States>,
+    states: Arc<ControllerStates>,
     election_metrics: ElectionMetrics,
     controllers: Vec<Arc<dyn Controller>>,
-    life: LifeDeps,
+    runner_context: RunnerContext,
 }
 
 impl Host {
@@ -185,7 +189,7 @@ impl Host {
             "Where the life of a controller stands: 1 for its state, 0 for the others.",
             &["controller", "state"],
         )?;
-        let states = Arc::new(States::new(gauge));
+        let states = Arc::new(ControllerStates::new(gauge));
         let runtime_metrics = RuntimeMetrics::register(metrics.registry())?;
         let warm = settings.warm_standby;
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
@@ -204,30 +208,30 @@ impl Host {
             }
         }
         let election_metrics = ElectionMetrics::register(metrics.registry())?;
-        let life = LifeDeps {
+        let runner_context = RunnerContext {
             clock: Arc::clone(clock),
             client: term_client(settings, clients, &election_metrics),
             probe: kind_probe(discovery),
             states: Arc::clone(&states),
             shutdown: shutdown.clone(),
-            drain_budget: settings.shutdown.timeout.saturating_sub(RESERVE),
+            drain_budget: settings.shutdown.timeout.saturating_sub(FLUSH_BUDGET),
             warm_standby: warm,
-            fitness: Fitness::default(),
+            health_gate: HealthGate::default(),
         };
         let (clock, metrics, clients) = (Arc::clone(clock), metrics.clone(), clients.clone());
-        Ok(Self { clock, metrics, clients, watches, states, election_metrics, controllers, life })
+        Ok(Self { clock, metrics, clients, watches, states, election_metrics, controllers, runner_context })
     }
 }
 
-/// The enabled controllers that this build has; says of the others that it lacks them.
+/// The enabled controllers that this build contains; logs the others.
 fn enabled_controllers(
     settings: &Settings,
     deps: &Deps,
-    states: &States,
+    states: &ControllerStates,
 ) -> Result<Vec<Arc<dyn Controller>>, MetricsError> {
     let mut enabled = Vec::new();
     for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
-        if let Some(controller) = controllers::by_name(name, deps)?.or_else(|| stand_in(settings, deps, name))
+        if let Some(controller) = controllers::by_name(name, deps)?.or_else(|| probe_controller(settings, deps, name))
         {
             enabled.push(controller);
         } else {
@@ -235,7 +239,7 @@ fn enabled_controllers(
                 controller = name,
                 "this build does not contain the controller yet, it takes no lease"
             );
-            states.set(name, State::NotBuilt);
+            states.set(name, ControllerState::NotBuilt);
         }
     }
     Ok(enabled)
@@ -243,7 +247,7 @@ fn enabled_controllers(
 
 /// With `--probe-loops`, in test builds: a loop that leaves marks an audit log can judge.
 #[cfg(feature = "testkit")]
-fn stand_in(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<dyn Controller>> {
+fn probe_controller(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<dyn Controller>> {
     use crate::testkit::probe::{self, ProbeDeps};
     settings.probe_loops.then(|| {
         let deps = ProbeDeps {
@@ -257,7 +261,7 @@ fn stand_in(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<
 }
 
 #[cfg(not(feature = "testkit"))]
-fn stand_in(_: &Settings, _: &Deps, _: &'static str) -> Option<Arc<dyn Controller>> {
+fn probe_controller(_: &Settings, _: &Deps, _: &'static str) -> Option<Arc<dyn Controller>> {
     None
 }
 

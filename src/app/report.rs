@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the probes and `/debug/leases` say of elections and controllers.
+//! Answers of the probes and of `/debug/leases` about elections and controllers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    manager::{State, States},
+    manager::{ControllerState, ControllerStates},
     server::{Check, Probes},
 };
 use kube_fenced_election::{LeaseStatus, clock::SharedClock};
@@ -20,17 +20,17 @@ pub(super) struct Report {
     /// Cancelled at the first signal: not ready any more.
     shutdown: CancellationToken,
     lease_duration: Duration,
-    followed: Mutex<Followed>,
-    /// What else has to be well before requests may be sent here.
-    also: Mutex<Option<Check>>,
-    /// What ended though nothing told it to.
-    part_ended: Mutex<Option<&'static str>>,
+    sources: Mutex<StatusSources>,
+    /// A further check of `/readyz`.
+    extra_check: Mutex<Option<Check>>,
+    /// A part that ended before shutdown.
+    ended_part: Mutex<Option<&'static str>>,
 }
 
 #[derive(Default)]
-struct Followed {
+struct StatusSources {
     statuses: Vec<watch::Receiver<LeaseStatus>>,
-    states: Option<Arc<States>>,
+    states: Option<Arc<ControllerStates>>,
     not_built: Vec<&'static str>,
 }
 
@@ -40,29 +40,28 @@ impl Report {
         shutdown: CancellationToken,
         lease_duration: Duration,
     ) -> Arc<Self> {
-        let (followed, also, part_ended) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { clock, shutdown, lease_duration, followed, also, part_ended })
+        let (sources, extra_check, ended_part) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { clock, shutdown, lease_duration, sources, extra_check, ended_part })
     }
 
-    /// Ready only when `check` says so too.
-    pub(super) fn also_ready_when(&self, check: Option<Check>) {
-        *self.also.lock() = check;
+    /// Adds a check to `/readyz`.
+    pub(super) fn add_ready_check(&self, check: Option<Check>) {
+        *self.extra_check.lock() = check;
     }
 
-    /// Tells of these from now on.
-    pub(super) fn follow(
+    /// What to report from now on.
+    pub(super) fn set_sources(
         &self,
         statuses: Vec<watch::Receiver<LeaseStatus>>,
-        states: Arc<States>,
+        states: Arc<ControllerStates>,
         not_built: Vec<&'static str>,
     ) {
-        *self.followed.lock() = Followed { statuses, states: Some(states), not_built };
+        *self.sources.lock() = StatusSources { statuses, states: Some(states), not_built };
     }
 
-    /// A part ended though nothing told it to, without which a controller never works again: the process has to be
-    /// started anew.
-    pub(super) fn part_ended(&self, what: &'static str) {
-        self.part_ended.lock().get_or_insert(what);
+    /// A part ended without which a controller never works again: `/healthz` fails, so that the process is restarted.
+    pub(super) fn set_ended(&self, what: &'static str) {
+        self.ended_part.lock().get_or_insert(what);
     }
 
     pub(super) fn probes(report: &Arc<Self>) -> Probes {
@@ -77,11 +76,11 @@ impl Report {
     }
 
     fn statuses(&self) -> Vec<LeaseStatus> {
-        self.followed.lock().statuses.iter().map(|it| it.borrow().clone()).collect()
+        self.sources.lock().statuses.iter().map(|it| it.borrow().clone()).collect()
     }
 
     fn healthy(&self) -> Result<(), String> {
-        let ended = self.part_ended.lock().filter(|_| !self.shutdown.is_cancelled());
+        let ended = self.ended_part.lock().filter(|_| !self.shutdown.is_cancelled());
         if let Some(what) = ended {
             return Err(what.to_owned());
         }
@@ -96,8 +95,8 @@ impl Report {
         if self.shutdown.is_cancelled() {
             return Err("shutting down".to_owned());
         }
-        let also = self.also.lock().clone();
-        also.map_or(Ok(()), |check| check())
+        let extra_check = self.extra_check.lock().clone();
+        extra_check.map_or(Ok(()), |check| check())
     }
 
     /// Missing permissions for Leases: no reason not to be ready, and worth telling.
@@ -111,19 +110,19 @@ impl Report {
 
     fn leases(&self) -> Value {
         let now = self.clock.instant();
-        let followed = self.followed.lock();
-        let state_of = |controller: &str| followed.states.as_ref().and_then(|states| states.get(controller));
+        let sources = self.sources.lock();
+        let state_of = |controller: &str| sources.states.as_ref().and_then(|states| states.get(controller));
         let entry = |status: LeaseStatus| {
-            let life = state_of(&status.controller);
-            // Why it does not contend is known better by the controller's life than by its elector.
-            let state = match life {
-                Some(State::WaitingForCrd) => State::WaitingForCrd.name(),
+            let controller_state = state_of(&status.controller);
+            // The elector does not know why its controller does not contend.
+            let state = match controller_state {
+                Some(ControllerState::WaitingForCrd) => ControllerState::WaitingForCrd.name(),
                 _ => status.state.word(),
             };
             json!({
                 "controller": status.controller,
                 "state": state,
-                "controllerState": life.map(State::name),
+                "controllerState": controller_state.map(ControllerState::name),
                 "namespace": status.namespace,
                 "lease": status.lease,
                 "identity": status.identity,
@@ -133,11 +132,11 @@ impl Report {
                 "lastError": status.last_error,
             })
         };
-        let not_built = followed.not_built.iter().map(|controller| {
-            json!({"controller": controller, "state": State::NotBuilt.name(),
-                   "controllerState": State::NotBuilt.name(), "lease": null, "holder": null})
+        let not_built = sources.not_built.iter().map(|controller| {
+            json!({"controller": controller, "state": ControllerState::NotBuilt.name(),
+                   "controllerState": ControllerState::NotBuilt.name(), "lease": null, "holder": null})
         });
-        let running = followed.statuses.iter().map(|it| entry(it.borrow().clone()));
+        let running = sources.statuses.iter().map(|it| entry(it.borrow().clone()));
         running.chain(not_built).collect()
     }
 }

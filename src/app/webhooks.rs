@@ -39,19 +39,19 @@ const REACH_RETRY: Duration = Duration::from_millis(500);
 const NO_CERTIFICATES: &str = "webhook certificates are not ready";
 const NOT_STARTED: &str = "webhook server has not been started yet";
 
-/// What readiness asks of the webhook server.
+/// The webhook server, as the rest of the process sees it.
 pub(super) struct Webhooks {
     settings: WebhookSettings,
     certificates: Arc<Certificates>,
     reached: Mutex<Result<(), String>>,
 }
 
-/// Tokens and tasks of the process that the server joins.
-pub(super) struct Place<'a> {
+/// Tasks and tokens of the process that the webhook server shares.
+pub(super) struct ProcessTasks<'a> {
     pub(super) servers: &'a TaskSet<()>,
-    /// From here on clients are asked to go elsewhere.
+    /// Cancelled at the signal: connections are closed after their next answer.
     pub(super) shutdown: &'a CancellationToken,
-    /// From here on nobody is answered.
+    /// Cancelled last: nothing is answered any more.
     pub(super) closing: &'a CancellationToken,
 }
 
@@ -84,7 +84,7 @@ impl Webhooks {
         this: &Arc<Self>,
         metrics: &Metrics,
         clock: &SharedClock,
-        place: &Place<'_>,
+        process: &ProcessTasks<'_>,
     ) -> anyhow::Result<()> {
         let families = WebhookMetrics::register(metrics)?;
         for hook in HOOKS {
@@ -101,22 +101,22 @@ impl Webhooks {
         }
         tracing::info!("Starting webhook server");
         let limits = webhook::Limits::default();
-        let router = webhook::router(families, Arc::clone(clock), limits, place.shutdown.clone());
+        let router = webhook::router(families, Arc::clone(clock), limits, process.shutdown.clone());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(&this.certificates);
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let server = WebhookServer::bind(&address, router, resolver, *enable_http2).await;
         let server = server.context("unable to setup webhook")?;
         let local = server.local_addr();
-        let (webhooks, closing) = (Arc::clone(this), place.closing.clone());
-        place.servers.spawn("webhook server", async move {
+        let (webhooks, closing) = (Arc::clone(this), process.closing.clone());
+        process.servers.spawn("webhook server", async move {
             if let Err(error) = server.serve(closing).await {
                 tracing::error!(error = %Chain(&error), "webhook server failed");
                 webhooks.set_reached(Err(&io::Error::other(error)));
             }
         });
         if let Some(local) = local {
-            let (webhooks, closing) = (Arc::clone(this), place.closing.clone());
-            place.servers.spawn("reach of the webhook server", async move {
+            let (webhooks, closing) = (Arc::clone(this), process.closing.clone());
+            process.servers.spawn("reach of the webhook server", async move {
                 closing.run_until_cancelled(webhooks.keep_reaching(local)).await.unwrap_or_default();
             });
         }
@@ -160,14 +160,14 @@ impl Webhooks {
     }
 
     /// Serves with what the files in `--webhook-cert-dir` hold, whenever that changes.
-    pub(super) fn read_files(this: &Arc<Self>, counter: ReadCounter, place: &Place<'_>) {
+    pub(super) fn read_files(this: &Arc<Self>, counter: ReadCounter, process: &ProcessTasks<'_>) {
         let folder = &this.settings.cert_dir;
         let certificate = Arc::new(Certificate::mounted("webhook server", folder, counter));
         let usable = Arc::clone(&certificate);
         let ready = move || if usable.is_usable() { Ok(()) } else { Err(NO_CERTIFICATES.to_owned()) };
         this.use_certificates(Arc::<Certificate>::clone(&certificate), Arc::new(ready));
-        let closing = place.closing.clone();
-        place.servers.spawn("certificate of the webhook server", async move {
+        let closing = process.closing.clone();
+        process.servers.spawn("certificate of the webhook server", async move {
             closing.run_until_cancelled(certificate.keep_reading()).await.unwrap_or_default();
         });
     }

@@ -33,42 +33,42 @@ impl fmt::Debug for KindGate {
     }
 }
 
-/// What one look at the API server gave.
+/// Which of the kinds the API server serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Availability {
     /// All required kinds are served.
-    Open,
+    AllServed,
     /// This one is not.
     Missing(&'static Kind),
-    /// Could not be told: what, and why.
+    /// The request failed: for which kind, and why.
     Unknown(&'static Kind, String),
 }
 
 impl KindGate {
-    /// Looks once; stops at the first kind that is not there.
-    pub(super) async fn look(&self) -> Seen {
+    /// Asks once; stops at the first kind that is not served.
+    pub(super) async fn check(&self) -> Availability {
         for kind in self.required {
             match (self.probe)(kind).await {
                 Ok(true) => {}
-                Ok(false) => return Seen::Missing(kind),
-                Err(cause) => return Seen::Unknown(kind, cause),
+                Ok(false) => return Availability::Missing(kind),
+                Err(cause) => return Availability::Unknown(kind, cause),
             }
         }
-        Seen::Open
+        Availability::AllServed
     }
 
-    /// Resolves when all required kinds are served. Logs once per change of what it sees.
-    /// `closed` is told when the gate is seen closed.
-    pub(super) async fn open(&self, controller: &'static str, mut closed: impl FnMut()) {
-        let mut said: Option<Seen> = None;
+    /// Resolves when all required kinds are served. Logs each change of [`Availability`] once.
+    /// Calls `on_missing` each time that a kind is not served.
+    pub(super) async fn wait_until_served(&self, controller: &'static str, mut on_missing: impl FnMut()) {
+        let mut last_logged: Option<Availability> = None;
         loop {
-            let seen = self.look().await;
-            let news = said.as_ref() != Some(&seen);
-            let pause = match &seen {
-                Seen::Open => return,
-                Seen::Missing(kind) => {
-                    closed();
-                    if news {
+            let availability = self.check().await;
+            let changed = last_logged.as_ref() != Some(&availability);
+            let pause = match &availability {
+                Availability::AllServed => return,
+                Availability::Missing(kind) => {
+                    on_missing();
+                    if changed {
                         tracing::warn!(
                             controller,
                             kind = kind.kind,
@@ -79,15 +79,15 @@ impl KindGate {
                     }
                     POLL
                 }
-                Seen::Unknown(kind, cause) => {
-                    if news {
+                Availability::Unknown(kind, cause) => {
+                    if changed {
                         tracing::warn!(controller, kind = kind.kind, group = kind.group, error = %cause,
                             "cannot tell whether a kind is served, trying again");
                     }
                     RETRY
                 }
             };
-            said = Some(seen);
+            last_logged = Some(availability);
             tokio::time::sleep(pause).await;
         }
     }

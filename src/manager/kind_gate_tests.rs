@@ -12,7 +12,7 @@ use futures::FutureExt;
 use kube_fenced_election::clock::{Clock, SystemClock};
 use kube_loops::runtime::controller::Kind;
 
-use super::kind_gate::{KindGate, Seen};
+use super::kind_gate::{Availability, KindGate};
 
 static KINDS: [Kind; 2] = [
     Kind { group: "a.io", version: "v1", kind: "A", plural: "as" },
@@ -38,25 +38,25 @@ fn gate(script: &'static [Result<bool, &'static str>]) -> (KindGate, Arc<AtomicU
 #[tokio::test]
 async fn the_first_missing_kind_is_named() {
     let (gate, _) = gate(&[Ok(false)]);
-    assert_eq!(gate.look().await, Seen::Missing(&KINDS[1]));
+    assert_eq!(gate.check().await, Availability::Missing(&KINDS[1]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_kind_is_looked_up_again_every_thirty_seconds() {
     let (gate, asked) = gate(&[Ok(false), Ok(false), Ok(true)]);
     let start = SystemClock.instant();
-    let mut closed = 0;
-    gate.open("x", || closed += 1).await;
+    let mut on_missing = 0;
+    gate.wait_until_served("x", || on_missing += 1).await;
     assert_eq!(SystemClock.instant() - start, Duration::from_secs(60));
-    assert_eq!((asked.load(Ordering::SeqCst), closed), (3, 2));
+    assert_eq!((asked.load(Ordering::SeqCst), on_missing), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_server_is_asked_again_soon_and_does_not_count_as_a_missing_kind() {
     let (gate, _) = gate(&[Err("connection refused"), Ok(true)]);
     let start = SystemClock.instant();
-    let mut closed = 0;
-    gate.open("x", || closed += 1).await;
+    let mut on_missing = 0;
+    gate.wait_until_served("x", || on_missing += 1).await;
     assert_eq!(SystemClock.instant() - start, Duration::from_secs(2));
-    assert_eq!(closed, 0);
+    assert_eq!(on_missing, 0);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pure: the states of one controller's life, and how long it stays out after it failed.
+//! The states of a controller, and how long it does not contend for its Lease after a term that failed.
 //!
 //! ```text
 //! WaitingForCrd ─► Guarded ─► Candidate ─► Starting ─► Running ─► Stopping ─► Candidate …
@@ -7,14 +7,19 @@
 //!       └──────────────── a required kind has vanished ◄─────────────┴──► Stopped (shutdown)
 //! ```
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+use parking_lot::Mutex;
 
 use kube_fenced_election::{TermEnd, clock::Instant};
-use kube_loops::runtime::{backoff::exponential, controller::RunError, progress::Stuck};
+use kube_loops::{
+    metrics::families::IntGaugeVec,
+    runtime::{backoff::exponential, controller::RunError, progress::Stuck},
+};
 
-/// Where a controller's life stands; label `state` of `aibrix_controller_state`.
+/// State of a controller; label `state` of `aibrix_controller_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum State {
+pub(crate) enum ControllerState {
     /// A required kind is not served: it does not contend for its Lease.
     WaitingForCrd,
     /// A Go manager leads under the legacy Lease.
@@ -33,8 +38,8 @@ pub(crate) enum State {
     NotBuilt,
 }
 
-impl State {
-    /// All states, in the order of a life.
+impl ControllerState {
+    /// All states, in the order in which a controller passes through them.
     pub(crate) const ALL: [Self; 8] = [
         Self::WaitingForCrd,
         Self::Guarded,
@@ -61,18 +66,50 @@ impl State {
     }
 }
 
-/// How a term's work ended.
+/// The state of every controller, for `/debug/leases` and tests; every change is written to
+/// `aibrix_controller_state`.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// Told to drain, and all its work has ended.
+pub(crate) struct ControllerStates {
+    states: Mutex<BTreeMap<&'static str, ControllerState>>,
+    gauge: IntGaugeVec,
+}
+
+impl ControllerStates {
+    /// `gauge` has the labels `controller` and `state`.
+    pub(crate) fn new(gauge: IntGaugeVec) -> Self {
+        Self { states: Mutex::new(BTreeMap::new()), gauge }
+    }
+
+    /// Moves a controller to `state`; answers the state before, `None` the first time.
+    pub(crate) fn set(&self, controller: &'static str, state: ControllerState) -> Option<ControllerState> {
+        let before = self.states.lock().insert(controller, state);
+        if before != Some(state) {
+            for each in ControllerState::ALL {
+                self.gauge.with_label_values(&[controller, each.name()]).set(i64::from(each == state));
+            }
+            tracing::debug!(controller, state = state.name(), "controller state changed");
+        }
+        before
+    }
+
+    /// The state of a controller; `None` when it was never set (not enabled).
+    pub(crate) fn get(&self, controller: &str) -> Option<ControllerState> {
+        self.states.lock().get(controller).copied()
+    }
+}
+
+/// How a term ended, as the runner sees it.
+#[derive(Debug)]
+pub(super) enum TermOutcome {
+    /// Told to drain, and all its tasks have ended.
     Drained,
     /// Told to drain because of a shutdown, and tasks may still run.
     Unfinished,
     /// The right to write ended; the work was dropped.
     Lost,
-    /// It ended by itself.
+    /// The controller ended though it was not stopped.
     Failed(RunError),
-    /// It renewed but could not work.
+    /// The Lease was renewed, but passes or watches made no progress.
     Stuck(Stuck),
 }
 
@@ -82,11 +119,11 @@ const CRASH_CAP: Duration = Duration::from_secs(30);
 /// First pause after its caches did not fill; doubles up to [`SYNC_CAP`].
 const SYNC_FIRST: Duration = Duration::from_secs(10);
 const SYNC_CAP: Duration = Duration::from_mins(5);
-/// A term that lived this long forgives earlier failures.
+/// A term of this length resets the back-off.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
-/// Pause after giving way, unless no other member is present.
+/// How long a controller that gave way does not contend again, unless no other replica is present.
 pub(super) const GAVE_WAY_PAUSE: Duration = Duration::from_mins(1);
-/// How long a leader may be without work done before it gives way, on top of its longest deadline.
+/// How long a leader may make no progress before it gives way, on top of the deadline of its passes.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Failures in a row of one controller.
@@ -96,17 +133,23 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// What the elector is told about a term that began at `started` and ended now.
+    /// Tells the elector how a term ended that began at `started`, and how long to stay out.
     /// `jitter` in `0.0..1.0` stretches the pause by up to a fifth.
-    pub(super) fn leaving(&mut self, ended: &Ended, started: Instant, now: Instant, jitter: f64) -> TermEnd {
+    pub(super) fn term_end(
+        &mut self,
+        ended: &TermOutcome,
+        started: Instant,
+        now: Instant,
+        jitter: f64,
+    ) -> TermEnd {
         if now.saturating_duration_since(started) >= HEALTHY_AFTER {
             self.in_a_row = 0;
         }
         match ended {
-            Ended::Drained | Ended::Lost => TermEnd::Finished,
-            Ended::Unfinished => TermEnd::Unfinished,
-            Ended::Stuck(stuck) => TermEnd::GaveWay { reason: stuck.reason, pause: GAVE_WAY_PAUSE },
-            Ended::Failed(error) => {
+            TermOutcome::Drained | TermOutcome::Lost => TermEnd::Finished,
+            TermOutcome::Unfinished => TermEnd::Unfinished,
+            TermOutcome::Stuck(stuck) => TermEnd::GaveWay { reason: stuck.reason, pause: GAVE_WAY_PAUSE },
+            TermOutcome::Failed(error) => {
                 let (first, cap) = match error {
                     RunError::CacheSync { .. } => (SYNC_FIRST, SYNC_CAP),
                     RunError::Ended { .. } | RunError::Panicked { .. } => (CRASH_FIRST, CRASH_CAP),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hosts controllers: one supervised life each, independent of the others.
+//! Hosts controllers: each runs and ends independently of the others.
 //!
 //! # Guarantees
 //! - A controller works only between winning and losing its Lease: its future is made from a term's
@@ -12,25 +12,23 @@
 //! # Absent on purpose
 //! Names of controllers and kinds: this layer sees `dyn Controller` and its `ControllerSpec` only.
 
-mod fitness;
+mod controller_runner;
+mod health_gate;
 mod kind_gate;
 mod lifecycle;
-mod shutdown;
-mod states;
-mod supervisor;
+mod signals;
 
 #[cfg(test)]
-mod fitness_tests;
+mod controller_runner_tests;
+#[cfg(test)]
+mod health_gate_tests;
 #[cfg(test)]
 mod kind_gate_tests;
 #[cfg(test)]
 mod lifecycle_tests;
-#[cfg(test)]
-mod supervisor_tests;
 
-pub(crate) use fitness::Fitness;
+pub(crate) use controller_runner::{ControllerRunner, RunnerContext, ShutdownOutcome, TermClient};
+pub(crate) use health_gate::HealthGate;
 pub(crate) use kind_gate::KindProbe;
-pub(crate) use lifecycle::State;
-pub(crate) use shutdown::Signals;
-pub(crate) use states::States;
-pub(crate) use supervisor::{Life, LifeDeps, Outlook, TermClient};
+pub(crate) use lifecycle::{ControllerState, ControllerStates};
+pub(crate) use signals::Signals;

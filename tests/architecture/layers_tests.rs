@@ -32,10 +32,10 @@ fn arrows_that_point_sideways_or_up_are_found() {
         ("crates/kube-loops/src/k8s/owner.rs", "use crate::cluster::writer;"),
         ("src/controllers/a/plan.rs", "use kube_fenced_election::Won;"),
         ("src/controllers/a/plan.rs", "use crate::server::probes;"),
-        ("src/server/debug.rs", "use crate::manager::State;"),
-        ("src/manager/supervisor.rs", "use crate::controllers::all;"),
-        ("src/manager/supervisor.rs", "use kube_loops::cluster::Writer;"),
-        ("src/manager/supervisor.rs", "fn f(x: crate::cli::Settings) {}"),
+        ("src/server/probes.rs", "use crate::manager::State;"),
+        ("src/manager/controller_runner.rs", "use crate::controllers::all;"),
+        ("src/manager/controller_runner.rs", "use kube_loops::cluster::Writer;"),
+        ("src/manager/controller_runner.rs", "fn f(x: crate::cli::Settings) {}"),
         ("crates/kube-loops/src/metrics/series.rs", "use super::super::cluster::Writer;"),
         ("src/testkit/mod.rs", "use crate::controllers::all;"),
     ] {
@@ -50,7 +50,7 @@ fn arrows_that_point_down_are_fine() {
             "src/manager/kind_gate.rs",
             "use kube_loops::{cluster::discovery, runtime::controller::ControllerSpec};",
         ),
-        ("src/manager/supervisor.rs", "use kube_fenced_election::Won;"),
+        ("src/manager/controller_runner.rs", "use kube_fenced_election::Won;"),
         (
             "crates/kube-loops/src/runtime/worker.rs",
             "use super::queue; use crate::{cluster::Writer, metrics};",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether a controller could work, as far as what it reads tells.
+//! Whether a controller can work, judged by its watches and by reads that are answered.
 //!
 //! A watch reports its own errors, but a connection that hangs says nothing: only a read that is answered
 //! shows that the kind can be read. Each kind is asked for by itself: one that hangs is not excused by another.
@@ -13,7 +13,7 @@ use kube_fenced_election::clock::Instant;
 
 use super::{controller::Term, watches::Read};
 
-/// How often the health of the watches is told.
+/// How often the health of the watches is reported to the term's progress.
 const PERIOD: Duration = Duration::from_secs(5);
 /// How often the API server is asked whether it answers reads.
 const PROBE_PERIOD: Duration = Duration::from_secs(15);
@@ -30,11 +30,11 @@ pub fn failing(reads: &[Read]) -> Option<(Instant, String)> {
     failing.min_by_key(|(since, _)| *since)
 }
 
-/// Whether a controller that reads these could work now: each kind answers a read, and no watch fails.
+/// Whether a controller with these reads may acquire its Lease: each kind answers a read, and no watch fails.
 ///
 /// # Errors
-/// It could not: which kind, and why.
-pub async fn could_work(reads: &[Read]) -> Result<(), String> {
+/// It may not: which kind does not answer, and why.
+pub async fn eligible(reads: &[Read]) -> Result<(), String> {
     futures::future::try_join_all(reads.iter().map(answered)).await?;
     failing(reads).map_or(Ok(()), |(_, cause)| Err(cause))
 }
@@ -44,22 +44,22 @@ async fn answered(read: &Read) -> Result<(), String> {
     read.store.probe().await.map_err(|cause| format!("{}: {cause}", read.store.kind()))
 }
 
-/// Tells the progress of a term whether its watches work.
+/// Reports to the progress of a term whether its watches work.
 pub(super) struct Health<'a> {
     reads: &'a [Read],
     term: &'a Term,
     /// Stores that do not answer reads, by their place: since when, and why.
-    silent: Mutex<HashMap<usize, (Instant, String)>>,
+    unanswered: Mutex<HashMap<usize, (Instant, String)>>,
 }
 
 impl<'a> Health<'a> {
     pub(super) fn new(reads: &'a [Read], term: &'a Term) -> Self {
-        Self { reads, term, silent: Mutex::default() }
+        Self { reads, term, unanswered: Mutex::default() }
     }
 
-    /// Tells for ever.
+    /// Probes and reports for ever.
     pub(super) async fn watch(&self) {
-        tokio::join!(self.probe(), self.tell());
+        tokio::join!(self.probe(), self.report());
     }
 
     async fn probe(&self) {
@@ -67,7 +67,7 @@ impl<'a> Health<'a> {
         loop {
             let asked = self.term.clock.instant();
             let due = self.reads.iter().enumerate().filter(|(place, _)| {
-                *place == 0 || place % ROUNDS == round % ROUNDS || self.silent.lock().contains_key(place)
+                *place == 0 || place % ROUNDS == round % ROUNDS || self.unanswered.lock().contains_key(place)
             });
             futures::future::join_all(due.map(|(place, read)| self.ask(place, read, asked))).await;
             round = round.wrapping_add(1);
@@ -77,20 +77,20 @@ impl<'a> Health<'a> {
 
     async fn ask(&self, place: usize, read: &Read, asked: Instant) {
         let answer = answered(read).await;
-        let mut silent = self.silent.lock();
+        let mut unanswered = self.unanswered.lock();
         match answer {
-            Ok(()) => drop(silent.remove(&place)),
+            Ok(()) => drop(unanswered.remove(&place)),
             Err(cause) => {
-                let since = silent.get(&place).map_or(asked, |(since, _)| *since);
-                silent.insert(place, (since, cause));
+                let since = unanswered.get(&place).map_or(asked, |(since, _)| *since);
+                unanswered.insert(place, (since, cause));
             }
         }
     }
 
-    async fn tell(&self) {
+    async fn report(&self) {
         loop {
-            let silent: Vec<(Instant, String)> = self.silent.lock().values().cloned().collect();
-            let failing = failing(self.reads).into_iter().chain(silent).min_by_key(|(since, _)| *since);
+            let unanswered: Vec<(Instant, String)> = self.unanswered.lock().values().cloned().collect();
+            let failing = failing(self.reads).into_iter().chain(unanswered).min_by_key(|(since, _)| *since);
             self.term.progress.watch_health(failing);
             sleep(PERIOD).await;
         }

@@ -9,17 +9,17 @@ use kube_loops::runtime::tasks::TaskSet;
 
 use super::{
     report::Report,
-    stop::{Stop, look_after},
+    shutdown::{Runnables, report_ended},
 };
 
-fn parts() -> Stop {
+fn parts() -> Runnables {
     let shutdown = CancellationToken::new();
-    Stop {
+    Runnables {
         timeout: Duration::from_secs(10),
-        linger: Duration::ZERO,
+        drain_delay: Duration::ZERO,
         shutdown: shutdown.clone(),
         closing: CancellationToken::new(),
-        lives: TaskSet::new(),
+        runners: TaskSet::new(),
         electors: TaskSet::new(),
         background: TaskSet::new(),
         senders: TaskSet::new(),
@@ -33,13 +33,13 @@ fn parts() -> Stop {
 async fn controller_whose_task_panics_is_noticed_before_anybody_stops_the_process() {
     let parts = parts();
     let probes = Report::probes(&parts.report);
-    parts.lives.spawn("life of a controller", async {
+    parts.runners.spawn("runner of a controller", async {
         sleep(Duration::from_secs(1)).await;
         panic!("a defect");
     });
-    assert!(timeout(Duration::from_millis(500), look_after(&parts)).await.is_err());
+    assert!(timeout(Duration::from_millis(500), report_ended(&parts)).await.is_err());
     assert_eq!((probes.healthz)(), Ok(()));
-    assert!(timeout(Duration::from_secs(2), look_after(&parts)).await.is_err());
+    assert!(timeout(Duration::from_secs(2), report_ended(&parts)).await.is_err());
     assert_eq!((probes.healthz)(), Err("the task of a controller has ended".to_owned()));
     // A process that stops is not started anew for it.
     parts.shutdown.cancel();

@@ -21,7 +21,10 @@ use kube_loops::runtime::{
     watches::Read,
 };
 
-use super::{Fitness, KindProbe, Life, LifeDeps, Outlook, State, States};
+use super::{
+    ControllerRunner, ControllerState, ControllerStates, HealthGate, KindProbe, RunnerContext,
+    ShutdownOutcome,
+};
 
 static KIND: [Kind; 1] = [Kind { group: "a.io", version: "v1", kind: "A", plural: "as" }];
 static SPEC: ControllerSpec = ControllerSpec { name: "some-controller", required_kinds: &[] };
@@ -74,7 +77,7 @@ impl Controller for Scripted {
                 Does::NeverEnds => std::future::pending().await,
                 Does::LeavesATask => {
                     left.lock().push(term.tasks.token());
-                    Err(RunError::Ended { part: "loop" })
+                    Err(RunError::TermOutcome { part: "loop" })
                 }
             }
         }
@@ -83,9 +86,9 @@ impl Controller for Scripted {
 }
 
 struct Stage {
-    life: Life,
+    runner: ControllerRunner,
     handles: Vec<kube_fenced_election::Task>,
-    states: Arc<States>,
+    states: Arc<ControllerStates>,
     terms: Arc<AtomicUsize>,
     left: Arc<Mutex<Vec<TaskTrackerToken>>>,
     shutdown: CancellationToken,
@@ -100,8 +103,8 @@ fn stage_asking(spec: &'static ControllerSpec, script: &[Does], probe: KindProbe
     let shutdown = CancellationToken::new();
     let (mut handles, tasks) = without_election(&[spec.name], "pod_1", &clock, &shutdown);
     let gauge = IntGaugeVec::new(Opts::new("state", "help"), &["controller", "state"]).expect("a family");
-    let states = Arc::new(States::new(gauge));
-    let deps = LifeDeps {
+    let states = Arc::new(ControllerStates::new(gauge));
+    let context = RunnerContext {
         clock,
         client: Arc::new(|_, _| {
             let refuse = tower::service_fn(|_: http::Request<kube::client::Body>| async {
@@ -114,18 +117,18 @@ fn stage_asking(spec: &'static ControllerSpec, script: &[Does], probe: KindProbe
         shutdown: shutdown.clone(),
         drain_budget: Duration::from_secs(6),
         warm_standby: true,
-        fitness: Fitness::default(),
+        health_gate: HealthGate::default(),
     };
     let terms = Arc::new(AtomicUsize::new(0));
     let left = Arc::default();
     let controller =
         Scripted { spec, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
-    let life = Life::new(Arc::new(controller), handles.remove(0), None, deps);
-    Stage { life, handles: tasks, states, terms, left, shutdown }
+    let runner = ControllerRunner::new(Arc::new(controller), handles.remove(0), None, context);
+    Stage { runner, handles: tasks, states, terms, left, shutdown }
 }
 
-/// Lets the life run; asks it to stop after `lived`, and answers how and when it ended.
-async fn play(stage: Stage, lived: Duration) -> (Outlook, Duration) {
+/// Lets the runner run; asks it to stop after `lived`, and answers how and when it ended.
+async fn play(stage: Stage, lived: Duration) -> (ShutdownOutcome, Duration) {
     let start = SystemClock.instant();
     let handles = stage.handles.into_iter().map(|task| task.run);
     let handles = futures::future::join_all(handles);
@@ -133,16 +136,16 @@ async fn play(stage: Stage, lived: Duration) -> (Outlook, Duration) {
         tokio::time::sleep(lived).await;
         stage.shutdown.cancel();
     };
-    let (outlook, ..) = tokio::join!(stage.life.run(), handles, stopping);
-    (outlook, SystemClock.instant() - start)
+    let (outcome, ..) = tokio::join!(stage.runner.run(), handles, stopping);
+    (outcome, SystemClock.instant() - start)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_panics_is_started_again_after_its_back_off() {
     let stage = stage(&SPEC, &[Does::Panics, Does::Panics, Does::WorksUntilDrained], Ok(true));
     let terms = Arc::clone(&stage.terms);
-    let (outlook, _) = play(stage, Duration::from_secs(10)).await;
-    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 3));
+    let (outcome, _) = play(stage, Duration::from_secs(10)).await;
+    assert_eq!((outcome, terms.load(Ordering::SeqCst)), (ShutdownOutcome::Graceful, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,17 +160,17 @@ async fn caches_that_do_not_fill_keep_a_controller_out_for_ten_seconds() {
 async fn work_that_ends_when_drained_ends_the_life_at_once_and_orderly() {
     let stage = stage(&SPEC, &[Does::WorksUntilDrained], Ok(true));
     let states = Arc::clone(&stage.states);
-    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
-    assert_eq!(outlook, Outlook::Orderly);
+    let (outcome, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!(outcome, ShutdownOutcome::Graceful);
     assert!(after < Duration::from_millis(5100), "{after:?}");
-    assert_eq!(states.get(SPEC.name), Some(State::Stopped));
+    assert_eq!(states.get(SPEC.name), Some(ControllerState::Stopped));
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_that_never_ends_is_unfinished_after_the_budget() {
     let stage = stage(&SPEC, &[Does::NeverEnds], Ok(true));
-    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
-    assert_eq!(outlook, Outlook::Unfinished);
+    let (outcome, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!(outcome, ShutdownOutcome::TimedOut);
     assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
 }
 
@@ -178,19 +181,19 @@ async fn the_next_term_begins_only_after_the_last_task_of_the_one_before_has_end
         (Arc::clone(&stage.terms), Arc::clone(&stage.left), Arc::clone(&stage.states));
     let ending = async {
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!((states.get(SPEC.name), terms.load(Ordering::SeqCst)), (Some(State::Stopping), 1));
+        assert_eq!((states.get(SPEC.name), terms.load(Ordering::SeqCst)), (Some(ControllerState::Stopping), 1));
         left.lock().clear();
     };
-    let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(110)), ending);
-    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 2));
+    let ((outcome, _), ()) = tokio::join!(play(stage, Duration::from_secs(110)), ending);
+    assert_eq!((outcome, terms.load(Ordering::SeqCst)), (ShutdownOutcome::Graceful, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_does_not_end_leaves_the_term_unfinished_after_the_budget() {
     let stage = stage(&SPEC, &[Does::LeavesATask], Ok(true));
     let left = Arc::clone(&stage.left);
-    let (outlook, after) = play(stage, Duration::from_secs(5)).await;
-    assert_eq!((outlook, left.lock().len()), (Outlook::Unfinished, 1));
+    let (outcome, after) = play(stage, Duration::from_secs(5)).await;
+    assert_eq!((outcome, left.lock().len()), (ShutdownOutcome::TimedOut, 1));
     assert!((11_000..12_500).contains(&after.as_millis()), "{after:?}");
 }
 
@@ -201,11 +204,11 @@ async fn a_controller_whose_kind_is_missing_waits_and_never_works() {
     let shutdown = stage.shutdown.clone();
     let watching = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(states.get(SPEC_WITH_KIND.name), Some(State::WaitingForCrd));
+        assert_eq!(states.get(SPEC_WITH_KIND.name), Some(ControllerState::WaitingForCrd));
         shutdown.cancel();
     };
-    let ((outlook, _), ()) = tokio::join!(play(stage, Duration::from_secs(100)), watching);
-    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 0));
+    let ((outcome, _), ()) = tokio::join!(play(stage, Duration::from_secs(100)), watching);
+    assert_eq!((outcome, terms.load(Ordering::SeqCst)), (ShutdownOutcome::Graceful, 0));
 }
 
 /// It stands from its first look on, so it may win before discovery has answered again.
@@ -218,7 +221,7 @@ async fn lease_won_while_discovery_hangs_is_worked_under() {
     });
     let stage = stage_asking(&SPEC_WITH_KIND, &[Does::Fails, Does::WorksUntilDrained], first_only);
     let (terms, states) = (Arc::clone(&stage.terms), Arc::clone(&stage.states));
-    let (outlook, _) = play(stage, Duration::from_secs(30)).await;
-    assert_eq!((outlook, terms.load(Ordering::SeqCst)), (Outlook::Orderly, 2));
-    assert_eq!(states.get(SPEC.name), Some(State::Stopped));
+    let (outcome, _) = play(stage, Duration::from_secs(30)).await;
+    assert_eq!((outcome, terms.load(Ordering::SeqCst)), (ShutdownOutcome::Graceful, 2));
+    assert_eq!(states.get(SPEC.name), Some(ControllerState::Stopped));
 }

@@ -5,14 +5,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum ShutdownSignal {
     /// SIGTERM.
     Terminate,
     /// SIGINT (Ctrl-C).
     Interrupt,
 }
 
-impl Asked {
+impl ShutdownSignal {
     /// The signal's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -39,10 +39,10 @@ impl Signals {
     }
 
     /// The next signal.
-    pub(crate) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> ShutdownSignal {
         tokio::select! {
-            _ = self.terminate.recv() => Asked::Terminate,
-            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => ShutdownSignal::Terminate,
+            _ = self.interrupt.recv() => ShutdownSignal::Interrupt,
         }
     }
 }

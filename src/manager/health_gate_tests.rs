@@ -15,7 +15,7 @@ use kube_loops::runtime::{
     watches::{AnyStore, Read},
 };
 
-use super::fitness::{Fitness, Standby};
+use super::health_gate::{EligibilityCheck, HealthGate};
 
 static SPEC: ControllerSpec = ControllerSpec { name: "some-controller", required_kinds: &[] };
 
@@ -85,7 +85,7 @@ impl Controller for Reading {
 
 struct Stage {
     store: Arc<Store>,
-    fitness: Fitness,
+    health_gate: HealthGate,
     handle: ElectionHandle,
 }
 
@@ -93,18 +93,18 @@ impl Stage {
     fn new() -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let (mut handles, _) = without_election(&[SPEC.name], "pod_1", &clock, &CancellationToken::new());
-        Self { store: Arc::default(), fitness: Fitness::default(), handle: handles.remove(0) }
+        Self { store: Arc::default(), health_gate: HealthGate::default(), handle: handles.remove(0) }
     }
 
     /// Looks after the standby while `play` plays.
     async fn play(&self, play: impl Future<Output = ()>) {
-        let standby = Standby {
+        let standby = EligibilityCheck {
             controller: Arc::new(Reading(Arc::clone(&self.store))),
             candidacy: self.handle.candidacy(),
-            fitness: self.fitness.clone(),
+            health_gate: self.health_gate.clone(),
         };
         tokio::select! {
-            never = standby.look_after() => match never {},
+            never = standby.run() => match never {},
             () = play => {}
         }
     }
@@ -119,7 +119,7 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_while_all_are_fit() {
+async fn nothing_is_asked_while_all_are_healthy() {
     let stage = Stage::new();
     *stage.store.silent.lock() = true;
     stage.play(pass(3600)).await;
@@ -128,11 +128,11 @@ async fn nothing_is_asked_while_all_are_fit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_could_not_work_is_unfit_until_a_read_is_answered_and_no_watch_fails() {
+async fn controller_without_progress_is_ineligible_until_a_read_is_answered_and_no_watch_fails() {
     let stage = Stage::new();
     *stage.store.silent.lock() = true;
     *stage.store.failing.lock() = Some(SystemClock.instant());
-    stage.fitness.lost(SPEC.name);
+    stage.health_gate.set_unhealthy(SPEC.name);
     stage
         .play(async {
             pass(1).await;
@@ -145,24 +145,24 @@ async fn whoever_could_not_work_is_unfit_until_a_read_is_answered_and_no_watch_f
             assert!(stage.is_eligible());
             let asked = *stage.store.asked.lock();
             pass(600).await;
-            assert_eq!(*stage.store.asked.lock(), asked, "nobody is unfit any more");
+            assert_eq!(*stage.store.asked.lock(), asked, "none is unhealthy any more");
         })
         .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_look_after_themselves_while_one_is_unfit() {
+async fn others_are_checked_while_one_is_unhealthy() {
     let stage = Stage::new();
     stage
         .play(async {
             pass(1).await;
-            stage.fitness.lost("other-controller");
+            stage.health_gate.set_unhealthy("other-controller");
             pass(1).await;
             assert!(stage.is_eligible(), "its reads are answered");
             *stage.store.silent.lock() = true;
             pass(16).await;
             assert!(!stage.is_eligible());
-            stage.fitness.regained("other-controller");
+            stage.health_gate.set_healthy("other-controller");
             pass(60).await;
             assert!(!stage.is_eligible(), "its own reads still hang");
             *stage.store.silent.lock() = false;
@@ -173,14 +173,14 @@ async fn others_look_after_themselves_while_one_is_unfit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn doubt_that_is_over_at_once_leaves_everybody_fit() {
+async fn all_stay_eligible_when_the_unhealthy_one_recovers_at_once() {
     let stage = Stage::new();
     stage
         .play(async {
             pass(1).await;
-            stage.fitness.lost("other-controller");
+            stage.health_gate.set_unhealthy("other-controller");
             tokio::task::yield_now().await;
-            stage.fitness.regained("other-controller");
+            stage.health_gate.set_healthy("other-controller");
             pass(1).await;
             assert!(stage.is_eligible());
         })
