@@ -12,7 +12,7 @@ use k8s_openapi::ByteString;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use super::x509::{self, Authority, Print};
+use super::x509::{self, Authority, Fingerprint};
 
 /// The Service that the API server calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,18 +43,18 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Whether clients that use this entry trust this CA.
-    pub(crate) fn holds(&self, print: Print) -> bool {
-        self.authorities.iter().any(|it| it.print == print)
+    pub(crate) fn holds(&self, fingerprint: Fingerprint) -> bool {
+        self.authorities.iter().any(|it| it.fingerprint == fingerprint)
     }
 
     /// Whether this entry has to trust the CAs of this Secret.
-    pub(crate) fn follows(&self, authority: Option<Print>) -> bool {
-        self.ours || authority.is_some_and(|print| self.holds(print))
+    pub(crate) fn follows(&self, authority: Option<Fingerprint>) -> bool {
+        self.ours || authority.is_some_and(|fingerprint| self.holds(fingerprint))
     }
 }
 
 /// Certificates by print, to write bundles from.
-pub(crate) type Known = BTreeMap<Print, CertificateDer<'static>>;
+pub(crate) type Known = BTreeMap<Fingerprint, CertificateDer<'static>>;
 
 /// The entries of a configuration, in order; certificates found in them are added to `known`.
 pub(crate) fn read(configuration: &Value, names: &Names, known: &mut Known) -> Vec<Entry> {
@@ -78,7 +78,7 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
     let mut authorities = Vec::new();
     for certificate in certificates {
         if let Some(authority) = x509::authority_of(&certificate) {
-            known.insert(authority.print, certificate);
+            known.insert(authority.fingerprint, certificate);
             if !authorities.contains(&authority) {
                 authorities.push(authority);
             }
@@ -93,8 +93,14 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
 }
 
 /// Gives the entries at `positions` the bundle of these CAs; answers whether that changed anything.
-pub(crate) fn write(configuration: &mut Value, positions: &[usize], want: &[Print], known: &Known) -> bool {
-    let pem: String = want.iter().filter_map(|print| known.get(print)).map(x509::pem_of).collect();
+pub(crate) fn write(
+    configuration: &mut Value,
+    positions: &[usize],
+    want: &[Fingerprint],
+    known: &Known,
+) -> bool {
+    let pem: String =
+        want.iter().filter_map(|fingerprint| known.get(fingerprint)).map(x509::pem_of).collect();
     let Ok(bundle) = serde_json::to_value(ByteString(pem.into_bytes())) else { return false };
     let Some(webhooks) = configuration.get_mut("webhooks").and_then(Value::as_array_mut) else {
         return false;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     bundle::{self, Known, Names},
     testing::pairs,
-    x509::{self, Print},
+    x509::{self, Fingerprint},
 };
 
 fn names() -> Names {
@@ -16,8 +16,8 @@ fn pem(text: &str) -> Value {
     serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap()
 }
 
-fn print_of(pem: &str) -> Print {
-    Print::of(&x509::certificates(pem.as_bytes())[0])
+fn print_of(pem: &str) -> Fingerprint {
+    Fingerprint::of(&x509::certificates(pem.as_bytes())[0])
 }
 
 fn configuration() -> Value {

@@ -8,7 +8,7 @@ use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 use super::{
     rotation::{self, CA_CERTIFICATE, Data, Pair, SERVER_CERTIFICATE, SERVER_KEY},
-    x509::{self, Print},
+    x509::{self, Fingerprint},
 };
 
 /// What the folder holds of the three files; missing ones are left out.
@@ -36,8 +36,8 @@ pub(super) fn usable(
     trusted: &[CertificateDer<'static>],
     now: Timestamp,
 ) -> Option<(Pair, Arc<CertifiedKey>)> {
-    let judged = rotation::judge(data, dns_name, trusted, now);
-    if let (Some(facts), Some(pair)) = (judged.held.pair, judged.served) {
+    let inspection = rotation::inspect(data, dns_name, trusted, now);
+    if let (Some(facts), Some(pair)) = (inspection.held.pair, inspection.served) {
         return Some((facts, pair));
     }
     let entry = |key: &str| data.get(key).map(Vec::as_slice).unwrap_or_default();
@@ -45,5 +45,5 @@ pub(super) fn usable(
     let leaf = pair.cert.first()?;
     x509::check_times(leaf, &[now]).ok()?;
     let not_after = x509::authority_of(leaf)?.not_after;
-    Some((Pair { leaf: Print::of(leaf), authority: None, not_after }, pair))
+    Some((Pair { leaf: Fingerprint::of(leaf), authority: None, not_after }, pair))
 }

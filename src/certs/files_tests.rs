@@ -5,7 +5,7 @@ use super::{
     files,
     issue::PemPair,
     testing::{self, DNS_NAME, handshake},
-    x509::{self, Print},
+    x509::{self, Fingerprint},
 };
 
 fn put(folder: &Path, pair: &PemPair) {
@@ -25,7 +25,7 @@ async fn files_are_read_with_their_ca_if_there_is_one() {
     let data = files::read(folder.path()).await.unwrap();
     let (facts, _) = files::usable(&data, DNS_NAME, &[], testing::NOW).unwrap();
     let ca = x509::certificates(pairs.ca.certificate.as_bytes());
-    assert_eq!(facts.authority, Some(Print::of(&ca[0])));
+    assert_eq!(facts.authority, Some(Fingerprint::of(&ca[0])));
     assert!(files::usable(&data, DNS_NAME, &[], testing::NOW + testing::days(400)).is_none(), "expired");
 }
 

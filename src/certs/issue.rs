@@ -66,7 +66,7 @@ impl fmt::Debug for PemPair {
 
 /// From when to when a certificate is valid, and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct Template {
     /// Valid from.
     pub not_before: Timestamp,
     /// Valid until.
@@ -75,7 +75,7 @@ pub struct Terms {
     pub serial: Vec<u8>,
 }
 
-impl Terms {
+impl Template {
     /// A CA made now: ten years.
     ///
     /// # Errors
@@ -116,9 +116,9 @@ impl Terms {
 ///
 /// # Errors
 /// [`IssueError`]; only that of the clock goes away by itself.
-pub fn authority(terms: &Terms, random: &mut impl rand::CryptoRng) -> Result<PemPair, IssueError> {
+pub fn authority(template: &Template, random: &mut impl rand::CryptoRng) -> Result<PemPair, IssueError> {
     let (key, pkcs1) = new_key(random)?;
-    let mut params = params(terms, AUTHORITY_NAME)?;
+    let mut params = params(template, AUTHORITY_NAME)?;
     params.distinguished_name = DistinguishedName::new();
     // In Go's order and as Go's kind of string: the bytes of a subject tell CAs apart.
     params.distinguished_name.push(DnType::OrganizationName, printable(ORGANIZATION)?);
@@ -140,14 +140,14 @@ pub fn authority(terms: &Terms, random: &mut impl rand::CryptoRng) -> Result<Pem
 pub fn server(
     ca: &PemPair,
     dns_name: &str,
-    terms: &Terms,
+    template: &Template,
     random: &mut impl rand::CryptoRng,
 ) -> Result<PemPair, IssueError> {
     let ca_certificate = CertificateDer::from_pem_slice(ca.certificate.as_bytes())
         .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
     let issuer = issuer(&ca_certificate, &ca.key)?;
     let (key, pkcs1) = new_key(random)?;
-    let mut params = params(terms, dns_name)?;
+    let mut params = params(template, dns_name)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, printable(dns_name)?);
     params.is_ca = IsCa::ExplicitNoCa;
@@ -175,14 +175,14 @@ fn printable(text: &str) -> Result<DnValue, IssueError> {
     Ok(DnValue::PrintableString(PrintableString::try_from(text)?))
 }
 
-fn params(terms: &Terms, dns_name: &str) -> Result<CertificateParams, IssueError> {
+fn params(template: &Template, dns_name: &str) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::DnsName(dns_name.try_into()?)];
-    params.serial_number = Some(SerialNumber::from_slice(&terms.serial));
+    params.serial_number = Some(SerialNumber::from_slice(&template.serial));
     // The library's type of time is a foreign one; this is how to get at it without naming it.
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + since_epoch(terms.not_before)?;
-    params.not_after = epoch + since_epoch(terms.not_after)?;
+    params.not_before = epoch + since_epoch(template.not_before)?;
+    params.not_after = epoch + since_epoch(template.not_after)?;
     Ok(params)
 }
 

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 
 use super::{
-    issue::{self, IssueError, PemPair, Terms},
+    issue::{self, IssueError, PemPair, Template},
     testing::{self, DNS_NAME, NOW, pairs},
     x509::{self, Fault},
 };
@@ -62,8 +62,8 @@ fn keys_are_rsa_2048_in_pkcs1() {
 #[test]
 fn server_certificate_of_a_ca_that_a_go_manager_made_verifies() {
     let ca = testing::go_ca();
-    let terms = Terms::of_server(NOW, &mut rand::rng()).unwrap();
-    let server = issue::server(&ca, DNS_NAME, &terms, &mut rand::rng()).unwrap();
+    let template = Template::of_server(NOW, &mut rand::rng()).unwrap();
+    let server = issue::server(&ca, DNS_NAME, &template, &mut rand::rng()).unwrap();
     x509::check_server(&der(&server), &der(&ca), DNS_NAME, &[NOW]).unwrap();
 }
 
@@ -77,18 +77,18 @@ fn lines_are_those_of_go() {
 #[test]
 fn clock_that_is_broken_makes_no_certificate() {
     for now in [Timestamp::MIN, Timestamp::MAX, Timestamp::from_second(0).unwrap()] {
-        let made = Terms::of_authority(now, &mut rand::rng())
-            .and_then(|terms| issue::authority(&terms, &mut rand::rng()));
+        let made = Template::of_authority(now, &mut rand::rng())
+            .and_then(|template| issue::authority(&template, &mut rand::rng()));
         assert!(matches!(made, Err(IssueError::Clock(_))), "{now}");
     }
 }
 
 #[test]
 fn ca_without_a_readable_key_signs_nothing() {
-    let terms = Terms::of_server(NOW, &mut rand::rng()).unwrap();
+    let template = Template::of_server(NOW, &mut rand::rng()).unwrap();
     let mut ca = pairs().ca.clone();
     ca.key = "no key".to_owned();
-    let made = issue::server(&ca, DNS_NAME, &terms, &mut rand::rng());
+    let made = issue::server(&ca, DNS_NAME, &template, &mut rand::rng());
     assert!(matches!(made, Err(IssueError::AuthorityKey(_))), "{made:?}");
 }
 

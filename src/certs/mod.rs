@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Webhook certificates that manage themselves: a Secret with CA and server certificate, the CA in both webhook
-//! configurations, and what the webhook server shows in a handshake.
+//! configurations, and the certificate that the webhook server uses.
 //!
 //! # Promised
 //! - Every replica serves from memory, leader or not; a changed certificate is taken up within seconds, and
@@ -26,35 +26,35 @@
 //! | [`issue`], [`x509`] | makes certificates; reads and checks them |
 //! | [`rotation`] | what a Secret holds, and what to make anew |
 //! | [`bundle`] | the `caBundle`s of a configuration |
-//! | [`snapshot`], [`memory`], [`plan`] | the facts of a look, what is remembered, what follows |
+//! | [`snapshot`], [`state`], [`plan`] | the observed facts, what a replica remembers, the decision |
 //! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
-//! | `look`, `rotator`, `pace`, `told` | a look at all of them; the task, its waits, its log |
+//! | `observed_state`, `rotator`, `backoff`, `told` | reads all of them; the task, its back-off, its log |
 //! | `served` | what handshakes get |
 
+mod backoff;
 pub(crate) mod bundle;
 mod files;
 pub mod issue;
-mod look;
-pub(crate) mod memory;
-mod pace;
+mod observed_state;
 pub(crate) mod plan;
 pub(crate) mod rotation;
 mod rotator;
 mod served;
 pub(crate) mod snapshot;
+pub(crate) mod state;
 mod store;
 mod told;
 mod watching;
 pub mod x509;
 
 #[cfg(test)]
+mod backoff_tests;
+#[cfg(test)]
 mod bundle_tests;
 #[cfg(test)]
 mod files_tests;
 #[cfg(test)]
 mod issue_tests;
-#[cfg(test)]
-mod pace_tests;
 #[cfg(test)]
 mod plan_race_tests;
 #[cfg(test)]
@@ -80,7 +80,9 @@ use kube_loops::runtime::{
     watches::Watches,
 };
 
-use self::{bundle::Names, rotator::Rotator, served::Served, store::Store, watching::Watching};
+use self::{
+    bundle::Names, rotator::Rotator, served::ServedCertificate, store::Store, watching::EventWatches,
+};
 
 /// Pause after a panic, which is a defect.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
@@ -102,7 +104,7 @@ pub(crate) struct Settings {
 
 /// The running management of certificates; dropping it ends it.
 pub(crate) struct Certificates {
-    served: Arc<Served>,
+    served: Arc<ServedCertificate>,
     _tasks: TaskSet,
 }
 
@@ -110,14 +112,14 @@ impl Certificates {
     /// Starts to manage certificates. `client` writes without a fence: no Lease is
     /// needed. To be called within the async runtime; returns at once, before anything was read.
     pub(crate) fn start(settings: Settings, client: Client, watches: Watches, clock: SharedClock) -> Self {
-        let served = Arc::new(Served::new(Arc::clone(&clock)));
+        let served = Arc::new(ServedCertificate::new(Arc::clone(&clock)));
         let tasks = TaskSet::new();
         let settings = Arc::new(settings);
         let shown = Arc::clone(&served);
         tasks.spawn("webhook certificates", async move {
             loop {
                 let store = Store::new(client.clone(), &settings);
-                let watching = Watching::new(&watches, &settings);
+                let watching = EventWatches::new(&watches, &settings);
                 let rotator = Rotator::new(&settings, store, &shown, &clock, watching);
                 // All state begins anew after a panic, which is always allowed.
                 if let Err(panic) = AssertUnwindSafe(rotator.run()).catch_unwind().await {
@@ -135,7 +137,7 @@ impl Certificates {
         Arc::clone(&self.served) as Arc<dyn ResolvesServerCert>
     }
 
-    /// Whether a usable certificate is in memory and every configuration that exists carries its CA. Answers from
+    /// Whether a usable certificate is in memory and every configuration that exists contains its CA. Answers from
     /// memory.
     ///
     /// # Errors

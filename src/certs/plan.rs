@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pure: what to serve, what to make, what to publish next. At most one kind of change for each look.
+//! Pure: what to serve, what to make, what to publish next. At most one kind of change for each pass.
 //!
 //! # Changing the CA without a gap
 //!
@@ -11,7 +11,7 @@
 //!    takes it out.
 //!
 //! No step needs to know who took the one before: where things stand follows from the Secret (which CA is the
-//! one) and from the bundles (who is trusted), and waits are measured by each replica from its own first sight.
+//! one) and from the bundles (who is trusted), and waits are measured by each replica from its own first observation.
 //! So a replica may end or start at any point:
 //!
 //! - between 1 and 2, nothing has happened;
@@ -23,7 +23,7 @@
 //!
 //! Two replicas may do this at the same time: the Secret is written by compare-and-swap, so one candidate wins,
 //! and the other is dropped by its maker, who takes it out at once, or by step 5. A candidate cannot be taken out before its
-//! maker has given it up: step 3 is taken on a look that is younger than [`FRESH`] and still finds it in all
+//! maker has given it up: step 3 needs an observation younger than [`FRESH`] that finds it in all
 //! entries, and [`OVERLAP`] is longer than [`SETTLE`], [`FRESH`] and the longest request together.
 //!
 //! A replica that has not reached the API server for longer than [`OVERLAP`] may serve a certificate that is not
@@ -40,10 +40,10 @@ use kube_fenced_election::clock::Instant;
 
 use super::{
     bundle::is_alive,
-    memory::Memory,
-    rotation::{Held, Pair, Reason, Renewal},
-    snapshot::{Seen, Snapshot},
-    x509::{Authority, Print},
+    rotation::{Pair, Reason, Renewal, SecretContents},
+    snapshot::{Lookup, Snapshot},
+    state::ReplicaState,
+    x509::{Authority, Fingerprint},
 };
 
 /// How long a CA must have been in all bundles before something is served that needs it: API servers of one
@@ -51,9 +51,9 @@ use super::{
 pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 /// How long a CA that is not the Secret's stays in the bundles.
 pub(crate) const OVERLAP: Duration = Duration::from_mins(10);
-/// How old a look may be on which a CA is stored.
+/// How old an observation may be when a CA is stored because of it.
 pub(crate) const FRESH: Duration = Duration::from_mins(1);
-/// Time between two looks when nothing happens.
+/// Time between two passes when nothing happens.
 pub(crate) const PERIOD: Duration = Duration::from_hours(12);
 /// CAs in a bundle besides those that have a reason to be there; what exceeds them is taken out after
 /// [`OVERLAP`] also while the Secret is broken.
@@ -82,65 +82,65 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publication {
     /// The CAs, in order.
-    pub authorities: Vec<Print>,
+    pub authorities: Vec<Fingerprint>,
     /// Which entries get them: (configuration, positions).
     pub entries: Vec<(usize, Vec<usize>)>,
 }
 
 /// Where a certificate to serve comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum CertificateSource {
     /// The Secret.
     Secret,
     /// The mounted files.
     Files,
 }
 
-/// What follows from a look.
+/// What follows from an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Serve this from now on; `None`: as before.
-    pub serve: Option<(Source, Pair)>,
+    pub serve: Option<(CertificateSource, Pair)>,
     /// The candidate is of no use any more.
     pub drop_candidate: bool,
     /// What to change.
     pub step: Option<Step>,
-    /// When to look again if nothing happens.
+    /// Time until the next pass if nothing happens.
     pub wait: Duration,
     /// Whether clients of all configurations accept what is served; otherwise why not.
-    pub standing: Result<(), String>,
+    pub readiness: Result<(), String>,
 }
 
-/// What follows from this look. Same inputs, same plan; once everything fits, no step.
-pub(crate) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp, at: Instant) -> Plan {
+/// Plans from an observation. Same inputs, same plan; once everything fits, no step.
+pub(crate) fn plan(seen: &Snapshot, state: &ReplicaState, now: Timestamp, at: Instant) -> Plan {
     let mut timer = Timer { shortest: PERIOD, at };
-    let serve = choose(seen, memory, now, &mut timer);
-    let serving = serve.map(|(_, pair)| pair).or_else(|| alive(memory.serving, now));
+    let serve = choose_certificate(seen, state, now, &mut timer);
+    let serving = serve.map(|(_, pair)| pair).or_else(|| alive(state.serving, now));
     if let Some(pair) = serving {
         timer.until_wall(pair.not_after, now);
     }
-    let held = seen.secret.there();
+    let held = seen.secret.found();
     let changes_authority = held.is_some_and(|held| matches!(held.renewal, Renewal::Authority(_)));
-    let drop_candidate = held.is_some() && !changes_authority && memory.candidate.is_some();
-    let barred = memory.barred_until.filter(|until| at < *until);
-    if let Some(until) = barred {
+    let drop_candidate = held.is_some() && !changes_authority && state.candidate.is_some();
+    let blocked = state.store_blocked_until.filter(|until| at < *until);
+    if let Some(until) = blocked {
         timer.until(until);
     }
-    let candidate = memory.candidate.filter(|_| changes_authority && barred.is_none());
-    let step = match (&seen.secret, barred) {
-        (Seen::Absent, _) => Some(Step::CreateSecret),
-        (Seen::There(held), None) => renew(held, seen, memory, candidate, (now, &mut timer)),
-        (Seen::There(_), Some(_)) | (Seen::Unknown(_), _) => None,
+    let candidate = state.candidate.filter(|_| changes_authority && blocked.is_none());
+    let step = match (&seen.secret, blocked) {
+        (Lookup::NotFound, _) => Some(Step::CreateSecret),
+        (Lookup::Found(held), None) => renew(held, seen, state, candidate, (now, &mut timer)),
+        (Lookup::Found(_), Some(_)) | (Lookup::Unknown(_), _) => None,
     };
     let step = step.or_else(|| {
-        let want = want(held?, seen, memory, (candidate, serving), (now, &mut timer));
+        let want = want(held?, seen, state, (candidate, serving), (now, &mut timer));
         differences(seen, &want).map(|entries| Step::Publish(Publication { authorities: want, entries }))
     });
-    let standing = standing(seen, memory, serving);
-    Plan { serve, drop_candidate, step, wait: timer.shortest.max(SHORTEST_WAIT), standing }
+    let readiness = readiness(seen, state, serving);
+    Plan { serve, drop_candidate, step, wait: timer.shortest.max(SHORTEST_WAIT), readiness }
 }
 
-/// Collects when to look again.
+/// Collects the time of the next pass.
 struct Timer {
     shortest: Duration,
     at: Instant,
@@ -156,7 +156,7 @@ impl Timer {
         self.shortest = self.shortest.min(left.saturating_add(Duration::from_secs(1)));
     }
 
-    /// Whether `time` has passed since `from`; otherwise looks again when it will have.
+    /// Whether `time` has passed since `from`; otherwise schedules a pass for then.
     fn passed(&mut self, time: Duration, from: Option<Instant>) -> bool {
         let Some(from) = from else { return false };
         let due = from + time;
@@ -172,33 +172,38 @@ fn alive(pair: Option<Pair>, now: Timestamp) -> Option<Pair> {
 }
 
 /// What to serve instead of what is served now.
-fn choose(seen: &Snapshot, memory: &Memory, now: Timestamp, timer: &mut Timer) -> Option<(Source, Pair)> {
-    let current = alive(memory.serving, now);
-    let offered = seen.secret.there().and_then(|held| held.pair);
+fn choose_certificate(
+    seen: &Snapshot,
+    state: &ReplicaState,
+    now: Timestamp,
+    timer: &mut Timer,
+) -> Option<(CertificateSource, Pair)> {
+    let current = alive(state.serving, now);
+    let offered = seen.secret.found().and_then(|held| held.pair);
     let Some(offered) = offered else {
         let files = alive(seen.files, now).filter(|_| current.is_none())?;
-        return Some((Source::Files, files));
+        return Some((CertificateSource::Files, files));
     };
     let takes = match current {
         None => true,
         Some(current) if current == offered => false,
         Some(current) if current.authority == offered.authority || current.leaf == offered.leaf => true,
         Some(current) => {
-            let trusted = current.authority.is_some_and(|it| seen.is_carried(it));
+            let trusted = current.authority.is_some_and(|it| seen.is_trusted_everywhere(it));
             // Nobody to keep in mind: a replica that stores a CA has published it before.
-            let alone = seen.is_blind() || seen.own_entries().next().is_none();
-            let since = offered.authority.and_then(|it| memory.carried_since(it));
+            let alone = seen.has_unread_configuration() || seen.own_entries().next().is_none();
+            let since = offered.authority.and_then(|it| state.trusted_since(it));
             alone || !trusted || timer.passed(SETTLE, since)
         }
     };
-    takes.then_some((Source::Secret, offered))
+    takes.then_some((CertificateSource::Secret, offered))
 }
 
 /// What to make or to store.
 fn renew(
-    held: &Held,
+    held: &SecretContents,
     seen: &Snapshot,
-    memory: &Memory,
+    state: &ReplicaState,
     candidate: Option<Authority>,
     (now, timer): (Timestamp, &mut Timer),
 ) -> Option<Step> {
@@ -208,14 +213,15 @@ fn renew(
         Renewal::Authority(reason) => reason,
     };
     let Some(candidate) = candidate else { return Some(Step::MakeAuthority(reason.clone())) };
-    let trusted = |it: &Authority| it.print != candidate.print && is_alive(it, now);
+    let trusted = |it: &Authority| it.fingerprint != candidate.fingerprint && is_alive(it, now);
     let somebody_trusts = seen.own_entries().any(|(_, _, entry)| entry.authorities.iter().any(trusted));
     // Blind, with an old certificate that still works: better late than broken.
-    let somebody_may = seen.is_blind() && held.pair.is_some();
+    let somebody_may = seen.has_unread_configuration() && held.pair.is_some();
     let ready = if somebody_may {
         false
     } else if somebody_trusts {
-        seen.is_carried(candidate.print) && timer.passed(SETTLE, memory.carried_since(candidate.print))
+        seen.is_trusted_everywhere(candidate.fingerprint)
+            && timer.passed(SETTLE, state.trusted_since(candidate.fingerprint))
     } else {
         true
     };
@@ -224,59 +230,59 @@ fn renew(
 
 /// The CAs that every entry of ours shall hold. Empty: nothing that could be published.
 fn want(
-    held: &Held,
+    held: &SecretContents,
     seen: &Snapshot,
-    memory: &Memory,
+    state: &ReplicaState,
     (candidate, serving): (Option<Authority>, Option<Pair>),
     (now, timer): (Timestamp, &mut Timer),
-) -> Vec<Print> {
+) -> Vec<Fingerprint> {
     let changing = matches!(held.renewal, Renewal::Authority(_));
     // A CA that is to be replaced is worth publishing as long as its server certificate works.
-    let from_secret = held
-        .authority
-        .map(|it| it.print)
-        .filter(|print| !changing || held.pair.is_some_and(|pair| pair.authority == Some(*print)));
-    let candidate = candidate.map(|it| it.print);
+    let from_secret = held.authority.map(|it| it.fingerprint).filter(|fingerprint| {
+        !changing || held.pair.is_some_and(|pair| pair.authority == Some(*fingerprint))
+    });
+    let candidate = candidate.map(|it| it.fingerprint);
     let needed = [from_secret, serving.and_then(|pair| pair.authority), candidate];
-    let mut want: Vec<Print> = Vec::new();
+    let mut want: Vec<Fingerprint> = Vec::new();
     let mut extras = 0;
     for (_, _, entry) in seen.own_entries() {
         for authority in &entry.authorities {
-            if want.contains(&authority.print) {
+            if want.contains(&authority.fingerprint) {
                 continue;
             }
-            if !needed.contains(&Some(authority.print)) {
-                if !is_alive(authority, now) || memory.abandoned.contains(&authority.print) {
+            if !needed.contains(&Some(authority.fingerprint)) {
+                if !is_alive(authority, now) || state.abandoned.contains(&authority.fingerprint) {
                     continue;
                 }
                 // While the Secret is broken the old CA, the first one, may be all that there is.
                 let over = !changing || extras >= MANY_EXTRAS;
-                if over && timer.passed(OVERLAP, memory.extra_since(authority.print)) {
+                if over && timer.passed(OVERLAP, state.extra_since(authority.fingerprint)) {
                     continue;
                 }
                 timer.until_wall(authority.not_after, now);
                 extras += 1;
             }
-            want.push(authority.print);
+            want.push(authority.fingerprint);
         }
     }
     let candidate = candidate.filter(|_| extras < MOST_EXTRAS);
-    for print in [from_secret, candidate].into_iter().flatten() {
-        if !want.contains(&print) {
-            want.push(print);
+    for fingerprint in [from_secret, candidate].into_iter().flatten() {
+        if !want.contains(&fingerprint) {
+            want.push(fingerprint);
         }
     }
     want
 }
 
 /// Entries of ours that hold other CAs than these; `None`: none.
-fn differences(seen: &Snapshot, want: &[Print]) -> Option<Vec<(usize, Vec<usize>)>> {
+fn differences(seen: &Snapshot, want: &[Fingerprint]) -> Option<Vec<(usize, Vec<usize>)>> {
     if want.is_empty() {
         return None;
     }
     let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
     for (configuration, at, entry) in seen.own_entries() {
-        let same = entry.authorities.len() == want.len() && want.iter().all(|print| entry.holds(*print));
+        let same =
+            entry.authorities.len() == want.len() && want.iter().all(|fingerprint| entry.holds(*fingerprint));
         if same {
             continue;
         }
@@ -288,12 +294,12 @@ fn differences(seen: &Snapshot, want: &[Print]) -> Option<Vec<(usize, Vec<usize>
     Some(found).filter(|found| !found.is_empty())
 }
 
-fn standing(seen: &Snapshot, memory: &Memory, serving: Option<Pair>) -> Result<(), String> {
+fn readiness(seen: &Snapshot, state: &ReplicaState, serving: Option<Pair>) -> Result<(), String> {
     let Some(serving) = serving else {
         return Err(match &seen.secret {
-            Seen::Absent => "the Secret does not exist".to_owned(),
-            Seen::Unknown(cause) => cause.clone(),
-            Seen::There(held) => match &held.renewal {
+            Lookup::NotFound => "the Secret does not exist".to_owned(),
+            Lookup::Unknown(cause) => cause.clone(),
+            Lookup::Found(held) => match &held.renewal {
                 Renewal::Nothing => "no certificate is served yet".to_owned(),
                 Renewal::Server(reason) | Renewal::Authority(reason) => {
                     format!("the Secret holds no usable certificate: {reason}")
@@ -304,9 +310,9 @@ fn standing(seen: &Snapshot, memory: &Memory, serving: Option<Pair>) -> Result<(
     let Some(authority) = serving.authority else {
         return Err("the CA of the certificate is not known".to_owned());
     };
-    let known_good = memory.last_carried.contains(&authority);
+    let known_good = state.last_trusted.contains(&authority);
     for configuration in &seen.configurations {
-        if let Seen::Unknown(cause) = &configuration.entries
+        if let Lookup::Unknown(cause) = &configuration.entries
             && !known_good
         {
             return Err(cause.clone());

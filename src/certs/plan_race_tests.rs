@@ -12,17 +12,17 @@ use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bundle::Entry,
-    memory::Memory,
     plan::{FRESH, OVERLAP, Plan, SETTLE, Step, plan},
-    rotation::{CA_CERTIFICATE, Held, LOOK_AHEAD, Pair, Reason, Renewal},
-    snapshot::{Configuration, Seen, Snapshot},
+    rotation::{CA_CERTIFICATE, LOOK_AHEAD, Pair, Reason, Renewal, SecretContents},
+    snapshot::{Configuration, Lookup, Snapshot},
+    state::ReplicaState,
     testing::{NOW, days},
-    x509::{Authority, Fault, Print},
+    x509::{Authority, Fault, Fingerprint},
 };
 
 /// How far an API server may lag behind: less than [`SETTLE`].
 const LAG: Duration = Duration::from_secs(5);
-/// A replica that is alive looks at least this often; events make it more often.
+/// Time between two passes of a replica that is alive; events make them more frequent.
 const SLOWEST_LOOK: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ struct Ca {
 
 impl Ca {
     fn facts(self) -> Authority {
-        Authority { print: Print::numbered(self.number), not_after: self.not_after }
+        Authority { fingerprint: Fingerprint::numbered(self.number), not_after: self.not_after }
     }
 }
 
@@ -59,7 +59,7 @@ struct Bundles {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Rests,
+    Wait,
     HasSecret(Duration, Option<Secret>),
     Acts(Duration, Option<Secret>, Box<([Bundles; 2], Plan)>),
 }
@@ -67,7 +67,7 @@ enum Phase {
 #[derive(Debug)]
 struct Replica {
     skew: i64,
-    memory: Memory,
+    memory: ReplicaState,
     candidate: Option<(Ca, Leaf)>,
     serving: Option<Leaf>,
     phase: Phase,
@@ -116,10 +116,10 @@ impl World {
         let bundles = Bundles { version: 1, entries: [vec![ca], vec![ca]] };
         let replica = |skew| Replica {
             skew,
-            memory: Memory::default(),
+            memory: ReplicaState::default(),
             candidate: None,
             serving: None,
-            phase: Phase::Rests,
+            phase: Phase::Wait,
             looked: Duration::ZERO,
         };
         let mut world = Self {
@@ -149,7 +149,7 @@ impl World {
         NOW + self.time + jiff::SignedDuration::from_secs(self.replicas[replica].skew)
     }
 
-    fn held(secret: &Secret, bundles: &[Bundles; 2], now: Timestamp) -> Held {
+    fn held(secret: &Secret, bundles: &[Bundles; 2], now: Timestamp) -> SecretContents {
         let soon = now + LOOK_AHEAD;
         let reason = || Reason { key: CA_CERTIFICATE, fault: Fault::Missing };
         let renewal = match (secret.ca, secret.leaf) {
@@ -162,14 +162,14 @@ impl World {
             secret.ca == Some(ca) || bundles.iter().any(|it| it.entries.iter().any(|it| it.contains(&ca)))
         };
         let leaf = secret.leaf.filter(|leaf| leaf.not_after >= now && known(leaf.by));
-        Held { renewal, authority: secret.ca.map(Ca::facts), pair: leaf.map(facts) }
+        SecretContents { renewal, authority: secret.ca.map(Ca::facts), pair: leaf.map(facts) }
     }
 
     /// One phase of a replica: read the Secret; read the configurations and plan; act.
     fn go(&mut self, replica: usize) {
-        let phase = std::mem::replace(&mut self.replicas[replica].phase, Phase::Rests);
+        let phase = std::mem::replace(&mut self.replicas[replica].phase, Phase::Wait);
         match phase {
-            Phase::Rests => {
+            Phase::Wait => {
                 self.replicas[replica].phase = Phase::HasSecret(self.time, self.secret.clone());
             }
             Phase::HasSecret(at, secret) => self.plan(replica, at, secret),
@@ -183,15 +183,15 @@ impl World {
         let seen = self.snapshot(secret.as_ref(), now);
         let known: Vec<Leaf> = secret.iter().filter_map(|it| it.leaf).collect();
         let own = &mut self.replicas[replica];
-        own.memory.observe(&seen, instant);
+        own.memory.update(&seen, instant);
         let plan = plan(&seen, &own.memory, now, instant);
         if plan.drop_candidate {
             own.candidate = None;
             let dropped = own.memory.candidate.take();
-            own.memory.abandoned.extend(dropped.map(|it| it.print));
+            own.memory.abandoned.extend(dropped.map(|it| it.fingerprint));
         }
         if let Some((_, pair)) = plan.serve {
-            own.serving = known.into_iter().find(|leaf| Print::numbered(leaf.number) == pair.leaf);
+            own.serving = known.into_iter().find(|leaf| Fingerprint::numbered(leaf.number) == pair.leaf);
             own.memory.serving = Some(pair);
         }
         own.looked = self.time;
@@ -206,10 +206,10 @@ impl World {
         };
         let configuration = |bundles: &Bundles| Configuration {
             title: "webhooks".to_owned(),
-            entries: Seen::There(bundles.entries.iter().map(entry).collect()),
+            entries: Lookup::Found(bundles.entries.iter().map(entry).collect()),
         };
         Snapshot {
-            secret: secret.map_or(Seen::Absent, |it| Seen::There(Self::held(it, &self.bundles, now))),
+            secret: secret.map_or(Lookup::NotFound, |it| Lookup::Found(Self::held(it, &self.bundles, now))),
             configurations: self.bundles.iter().map(configuration).collect(),
             files: None,
         }
@@ -252,15 +252,16 @@ impl World {
                 });
             }
             Some(Step::Publish(publication)) => {
-                let known = |print: Print| {
+                let known = |fingerprint: Fingerprint| {
                     let published = bundles.iter().flat_map(|it| it.entries.iter().flatten());
                     let mut all = published
                         .copied()
                         .chain(secret.as_ref().and_then(|it| it.ca))
                         .chain(self.replicas[replica].candidate.map(|(ca, _)| ca));
-                    all.find(|ca| ca.facts().print == print).expect("a CA that is known")
+                    all.find(|ca| ca.facts().fingerprint == fingerprint).expect("a CA that is known")
                 };
-                let cas: Vec<Ca> = publication.authorities.iter().map(|print| known(*print)).collect();
+                let cas: Vec<Ca> =
+                    publication.authorities.iter().map(|fingerprint| known(*fingerprint)).collect();
                 for (index, positions) in &publication.entries {
                     if self.bundles[*index].version != bundles[*index].version {
                         continue; // conflict
@@ -290,7 +291,7 @@ impl World {
         self.time += time;
         for replica in 0..self.replicas.len() {
             if self.time.saturating_sub(self.replicas[replica].looked) > SLOWEST_LOOK {
-                while !matches!(self.replicas[replica].phase, Phase::Rests) {
+                while !matches!(self.replicas[replica].phase, Phase::Wait) {
                     self.go(replica);
                 }
                 self.go(replica);
@@ -305,8 +306,8 @@ impl World {
             Action::Pass(millis) => self.pass(Duration::from_millis(millis.into())),
             Action::Restart(replica) => {
                 let old = &mut self.replicas[replica];
-                (old.memory, old.candidate) = (Memory::default(), None);
-                (old.serving, old.phase) = (None, Phase::Rests);
+                (old.memory, old.candidate) = (ReplicaState::default(), None);
+                (old.serving, old.phase) = (None, Phase::Wait);
             }
             Action::BreakSecret => self.edit(|it| *it = Secret { version: it.version, ..Secret::default() }),
             Action::BreakServer => self.edit(|it| it.leaf = None),
@@ -355,7 +356,7 @@ impl World {
         None
     }
 
-    /// Everybody looks again and again until all waits are over.
+    /// All replicas run passes until all waits are over.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..300 {
             for replica in 0..self.replicas.len() {
@@ -372,8 +373,8 @@ impl World {
 
 fn facts(leaf: Leaf) -> Pair {
     Pair {
-        leaf: Print::numbered(leaf.number),
-        authority: Some(leaf.by.facts().print),
+        leaf: Fingerprint::numbered(leaf.number),
+        authority: Some(leaf.by.facts().fingerprint),
         not_after: leaf.not_after,
     }
 }

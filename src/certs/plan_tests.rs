@@ -5,28 +5,28 @@ use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bundle::Entry,
-    memory::Memory,
-    plan::{OVERLAP, PERIOD, Plan, Publication, SETTLE, Source, Step, plan},
-    rotation::{CA_CERTIFICATE, Held, Pair, Reason, Renewal},
-    snapshot::{Configuration, Seen, Snapshot},
+    plan::{CertificateSource, OVERLAP, PERIOD, Plan, Publication, SETTLE, Step, plan},
+    rotation::{CA_CERTIFICATE, Pair, Reason, Renewal, SecretContents},
+    snapshot::{Configuration, Lookup, Snapshot},
+    state::ReplicaState,
     testing::{NOW, days},
-    x509::{Authority, Fault, Print},
+    x509::{Authority, Fault, Fingerprint},
 };
 
-const OLD: Print = Print::numbered(1);
-const NEW: Print = Print::numbered(2);
-const OTHER: Print = Print::numbered(3);
+const OLD: Fingerprint = Fingerprint::numbered(1);
+const NEW: Fingerprint = Fingerprint::numbered(2);
+const OTHER: Fingerprint = Fingerprint::numbered(3);
 
-fn authority(print: Print) -> Authority {
-    Authority { print, not_after: NOW + days(1000) }
+fn authority(fingerprint: Fingerprint) -> Authority {
+    Authority { fingerprint, not_after: NOW + days(1000) }
 }
 
-fn pair(leaf: u8, authority: Print) -> Pair {
-    Pair { leaf: Print::numbered(leaf), authority: Some(authority), not_after: NOW + days(300) }
+fn pair(leaf: u8, authority: Fingerprint) -> Pair {
+    Pair { leaf: Fingerprint::numbered(leaf), authority: Some(authority), not_after: NOW + days(300) }
 }
 
 /// The server certificate that belongs to this CA.
-fn own(ca: Print) -> Pair {
+fn own(ca: Fingerprint) -> Pair {
     pair(if ca == OLD { 10 } else { 11 }, ca)
 }
 
@@ -34,90 +34,90 @@ fn reason() -> Reason {
     Reason { key: CA_CERTIFICATE, fault: Fault::Missing }
 }
 
-fn held(renewal: Renewal, ca: Option<Print>) -> Held {
-    Held { renewal, authority: ca.map(authority), pair: ca.map(own) }
+fn held(renewal: Renewal, ca: Option<Fingerprint>) -> SecretContents {
+    SecretContents { renewal, authority: ca.map(authority), pair: ca.map(own) }
 }
 
-fn sound(ca: Print) -> Seen<Held> {
-    Seen::There(held(Renewal::Nothing, Some(ca)))
+fn sound(ca: Fingerprint) -> Lookup<SecretContents> {
+    Lookup::Found(held(Renewal::Nothing, Some(ca)))
 }
 
-fn entry(prints: &[Print]) -> Entry {
-    Entry { ours: true, authorities: prints.iter().map(|it| authority(*it)).collect(), foul: false }
+fn entry(fingerprints: &[Fingerprint]) -> Entry {
+    Entry { ours: true, authorities: fingerprints.iter().map(|it| authority(*it)).collect(), foul: false }
 }
 
-fn looked(secret: Seen<Held>, first: &[Print], second: &[Print]) -> Snapshot {
-    let configuration = |title: &str, prints: &[Print]| Configuration {
+fn looked(secret: Lookup<SecretContents>, first: &[Fingerprint], second: &[Fingerprint]) -> Snapshot {
+    let configuration = |title: &str, fingerprints: &[Fingerprint]| Configuration {
         title: title.to_owned(),
-        entries: Seen::There(vec![entry(prints)]),
+        entries: Lookup::Found(vec![entry(fingerprints)]),
     };
     let configurations = vec![configuration("mutating", first), configuration("validating", second)];
     Snapshot { secret, configurations, files: None }
 }
 
 /// A replica that has seen this for a while.
-fn after(seen: &Snapshot, mut memory: Memory, time: Duration) -> Plan {
+fn after(seen: &Snapshot, mut memory: ReplicaState, time: Duration) -> Plan {
     let start = SystemClock.instant();
-    memory.observe(seen, start);
+    memory.update(seen, start);
     let at: Instant = start + time;
-    memory.observe(seen, at);
+    memory.update(seen, at);
     plan(seen, &memory, NOW, at)
 }
 
-fn at_once(seen: &Snapshot, memory: Memory) -> Plan {
+fn at_once(seen: &Snapshot, memory: ReplicaState) -> Plan {
     after(seen, memory, Duration::ZERO)
 }
 
-fn serving(ca: Print) -> Memory {
-    Memory { serving: Some(own(ca)), ..Memory::default() }
+fn serving(ca: Fingerprint) -> ReplicaState {
+    ReplicaState { serving: Some(own(ca)), ..ReplicaState::default() }
 }
 
-fn all(prints: &[Print]) -> Option<Step> {
+fn all(fingerprints: &[Fingerprint]) -> Option<Step> {
     let entries = vec![(0, vec![0]), (1, vec![0])];
-    Some(Step::Publish(Publication { authorities: prints.to_vec(), entries }))
+    Some(Step::Publish(Publication { authorities: fingerprints.to_vec(), entries }))
 }
 
 #[test]
 fn nothing_is_changed_where_everything_fits() {
     let seen = looked(sound(OLD), &[OLD], &[OLD]);
     let plan = at_once(&seen, serving(OLD));
-    assert_eq!((plan.step, plan.serve, plan.standing, plan.wait), (None, None, Ok(()), PERIOD));
+    assert_eq!((plan.step, plan.serve, plan.readiness, plan.wait), (None, None, Ok(()), PERIOD));
 }
 
 #[test]
 fn missing_secret_is_created_and_keeps_the_process_unready() {
-    let plan = at_once(&looked(Seen::Absent, &[], &[]), Memory::default());
+    let plan = at_once(&looked(Lookup::NotFound, &[], &[]), ReplicaState::default());
     assert_eq!(plan.step, Some(Step::CreateSecret));
-    assert_eq!(plan.standing, Err("the Secret does not exist".to_owned()));
+    assert_eq!(plan.readiness, Err("the Secret does not exist".to_owned()));
 }
 
 #[test]
 fn secret_that_cannot_be_read_changes_nothing_and_what_is_served_stays() {
-    let seen = looked(Seen::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
+    let seen = looked(Lookup::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
     let plan = at_once(&seen, serving(OLD));
-    assert_eq!((plan.step, plan.serve, plan.standing), (None, None, Ok(())));
-    assert_eq!(at_once(&seen, Memory::default()).standing, Err("forbidden".to_owned()));
+    assert_eq!((plan.step, plan.serve, plan.readiness), (None, None, Ok(())));
+    assert_eq!(at_once(&seen, ReplicaState::default()).readiness, Err("forbidden".to_owned()));
 }
 
 #[test]
 fn first_ca_is_stored_without_a_wait_because_nobody_trusts_another() {
-    let seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &[], &[]);
-    assert_eq!(at_once(&seen, Memory::default()).step, Some(Step::MakeAuthority(reason())));
-    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    let seen = looked(Lookup::Found(held(Renewal::Authority(reason()), None)), &[], &[]);
+    assert_eq!(at_once(&seen, ReplicaState::default()).step, Some(Step::MakeAuthority(reason())));
+    let memory = ReplicaState { candidate: Some(authority(NEW)), ..ReplicaState::default() };
     assert_eq!(at_once(&seen, memory).step, Some(Step::StoreAuthority));
 }
 
 #[test]
 fn stored_ca_is_published_in_every_entry() {
-    let plan = at_once(&looked(sound(NEW), &[], &[]), Memory::default());
+    let plan = at_once(&looked(sound(NEW), &[], &[]), ReplicaState::default());
     assert_eq!(plan.step, all(&[NEW]));
-    assert_eq!(plan.serve, Some((Source::Secret, own(NEW))));
-    assert_eq!(plan.standing, Err("mutating does not carry the CA".to_owned()));
+    assert_eq!(plan.serve, Some((CertificateSource::Secret, own(NEW))));
+    assert_eq!(plan.readiness, Err("mutating does not carry the CA".to_owned()));
 }
 
 #[test]
 fn new_ca_is_published_beside_the_old_one_before_it_is_stored() {
-    let changing = || Seen::There(held(Renewal::Authority(reason()), Some(OLD)));
+    let changing = || Lookup::Found(held(Renewal::Authority(reason()), Some(OLD)));
     let mut memory = serving(OLD);
     memory.candidate = Some(authority(NEW));
     let seen = looked(changing(), &[OLD], &[OLD]);
@@ -125,13 +125,13 @@ fn new_ca_is_published_beside_the_old_one_before_it_is_stored() {
 
     let published = looked(changing(), &[OLD, NEW], &[OLD, NEW]);
     let plan = at_once(&published, memory.clone());
-    assert_eq!((plan.step, plan.wait, plan.standing), (None, SETTLE, Ok(())));
+    assert_eq!((plan.step, plan.wait, plan.readiness), (None, SETTLE, Ok(())));
     assert_eq!(after(&published, memory, SETTLE).step, Some(Step::StoreAuthority));
 }
 
 #[test]
 fn candidate_that_somebody_takes_out_is_not_stored() {
-    let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[OLD]);
+    let seen = looked(Lookup::Found(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[OLD]);
     let mut memory = serving(OLD);
     memory.candidate = Some(authority(NEW));
     let plan = after(&seen, memory, days(1));
@@ -141,8 +141,8 @@ fn candidate_that_somebody_takes_out_is_not_stored() {
 
 #[test]
 fn candidate_waits_while_a_configuration_cannot_be_read() {
-    let mut seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[]);
-    seen.configurations[1].entries = Seen::Unknown("forbidden".to_owned());
+    let mut seen = looked(Lookup::Found(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[]);
+    seen.configurations[1].entries = Lookup::Unknown("forbidden".to_owned());
     let mut memory = serving(OLD);
     memory.candidate = Some(authority(NEW));
     assert_eq!(after(&seen, memory, days(1)).step, None);
@@ -150,12 +150,12 @@ fn candidate_waits_while_a_configuration_cannot_be_read() {
 
 #[test]
 fn expired_ca_is_no_reason_to_wait() {
-    let mut seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &[OLD], &[OLD]);
+    let mut seen = looked(Lookup::Found(held(Renewal::Authority(reason()), None)), &[OLD], &[OLD]);
     for configuration in &mut seen.configurations {
-        let Seen::There(entries) = &mut configuration.entries else { panic!("read") };
+        let Lookup::Found(entries) = &mut configuration.entries else { panic!("read") };
         entries[0].authorities[0].not_after = NOW - Duration::from_secs(1);
     }
-    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    let memory = ReplicaState { candidate: Some(authority(NEW)), ..ReplicaState::default() };
     assert_eq!(at_once(&seen, memory).step, Some(Step::StoreAuthority));
 }
 
@@ -164,21 +164,21 @@ fn new_certificate_is_served_when_its_ca_has_been_trusted_for_a_while() {
     let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
     let plan = at_once(&seen, serving(OLD));
     assert_eq!((plan.serve, plan.step, plan.wait), (None, None, SETTLE));
-    assert_eq!(after(&seen, serving(OLD), SETTLE).serve, Some((Source::Secret, own(NEW))));
+    assert_eq!(after(&seen, serving(OLD), SETTLE).serve, Some((CertificateSource::Secret, own(NEW))));
 }
 
 #[test]
 fn replica_that_starts_serves_what_the_secret_holds_at_once() {
     let seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
-    let plan = at_once(&seen, Memory::default());
-    assert_eq!((plan.serve, plan.standing), (Some((Source::Secret, own(NEW))), Ok(())));
+    let plan = at_once(&seen, ReplicaState::default());
+    assert_eq!((plan.serve, plan.readiness), (Some((CertificateSource::Secret, own(NEW))), Ok(())));
 }
 
 #[test]
 fn certificate_whose_ca_nobody_trusts_any_more_is_replaced_at_once() {
     // A Go manager has rotated: it publishes the new CA alone.
     let plan = at_once(&looked(sound(NEW), &[NEW], &[NEW]), serving(OLD));
-    assert_eq!(plan.serve, Some((Source::Secret, own(NEW))));
+    assert_eq!(plan.serve, Some((CertificateSource::Secret, own(NEW))));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn certificate_from_the_same_ca_is_served_at_once() {
     let mut memory = serving(OLD);
     memory.serving = Some(pair(9, OLD));
     let plan = at_once(&looked(sound(OLD), &[OLD], &[OLD]), memory);
-    assert_eq!(plan.serve, Some((Source::Secret, own(OLD))));
+    assert_eq!(plan.serve, Some((CertificateSource::Secret, own(OLD))));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn old_ca_is_dropped_after_ten_minutes() {
 #[test]
 fn old_ca_is_dropped_when_it_has_expired() {
     let mut seen = looked(sound(NEW), &[OLD, NEW], &[NEW]);
-    let Seen::There(entries) = &mut seen.configurations[0].entries else { panic!("read") };
+    let Lookup::Found(entries) = &mut seen.configurations[0].entries else { panic!("read") };
     entries[0].authorities[0].not_after = NOW - Duration::from_secs(1);
     let plan = at_once(&seen, serving(NEW));
     let first = Publication { authorities: vec![NEW], entries: vec![(0, vec![0])] };
@@ -210,7 +210,7 @@ fn old_ca_is_dropped_when_it_has_expired() {
 #[test]
 fn old_ca_is_kept_as_long_as_this_replica_needs_it() {
     let mut seen = looked(sound(NEW), &[OLD, NEW], &[OLD]);
-    let Seen::There(held) = &mut seen.secret else { panic!("read") };
+    let Lookup::Found(held) = &mut seen.secret else { panic!("read") };
     held.pair = None;
     let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
     assert_eq!(after(&seen, serving(OLD), days(1)).step, Some(Step::Publish(only_second)));
@@ -226,16 +226,16 @@ fn entry_that_was_cleared_gets_everything_that_the_others_trust() {
 #[test]
 fn entry_of_another_service_is_left_alone() {
     let mut seen = looked(sound(OLD), &[OLD], &[OTHER]);
-    let Seen::There(entries) = &mut seen.configurations[1].entries else { panic!("read") };
+    let Lookup::Found(entries) = &mut seen.configurations[1].entries else { panic!("read") };
     entries[0].ours = false;
     let plan = at_once(&seen, serving(OLD));
-    assert_eq!((plan.step, plan.standing), (None, Ok(())));
+    assert_eq!((plan.step, plan.readiness), (None, Ok(())));
 }
 
 #[test]
 fn entry_that_got_our_ca_when_it_was_empty_follows_it() {
     let mut seen = looked(sound(NEW), &[OLD, NEW], &[OLD, NEW]);
-    let Seen::There(entries) = &mut seen.configurations[1].entries else { panic!("read") };
+    let Lookup::Found(entries) = &mut seen.configurations[1].entries else { panic!("read") };
     entries[0].ours = false;
     assert_eq!(after(&seen, serving(NEW), OVERLAP).step, all(&[NEW]));
 }
@@ -258,11 +258,11 @@ fn candidate_that_lost_is_taken_out_at_once() {
 
 #[test]
 fn refused_write_is_not_tried_again_at_once_and_nothing_is_published_for_it() {
-    let seen = looked(Seen::There(held(Renewal::Authority(reason()), Some(OLD))), &[OLD], &[OLD]);
+    let seen = looked(Lookup::Found(held(Renewal::Authority(reason()), Some(OLD))), &[OLD], &[OLD]);
     let mut memory = serving(OLD);
     memory.candidate = Some(authority(NEW));
     let hour = Duration::from_hours(1);
-    memory.barred_until = Some(SystemClock.instant() + hour);
+    memory.store_blocked_until = Some(SystemClock.instant() + hour);
     let plan = at_once(&seen, memory);
     assert_eq!(plan.step, None);
     assert!(plan.wait <= hour, "{:?}", plan.wait);
@@ -271,51 +271,54 @@ fn refused_write_is_not_tried_again_at_once_and_nothing_is_published_for_it() {
 #[test]
 fn configuration_that_is_missing_is_skipped() {
     let mut seen = looked(sound(OLD), &[OLD], &[]);
-    seen.configurations[1].entries = Seen::Absent;
-    let plan = at_once(&seen, Memory::default());
-    assert_eq!((plan.step, plan.standing), (None, Ok(())));
+    seen.configurations[1].entries = Lookup::NotFound;
+    let plan = at_once(&seen, ReplicaState::default());
+    assert_eq!((plan.step, plan.readiness), (None, Ok(())));
 }
 
 #[test]
 fn readiness_outlives_an_api_server_that_is_away() {
     let start = SystemClock.instant();
     let mut memory = serving(OLD);
-    memory.observe(&looked(sound(OLD), &[OLD], &[OLD]), start);
-    let mut away = looked(Seen::Unknown("away".to_owned()), &[], &[]);
+    memory.update(&looked(sound(OLD), &[OLD], &[OLD]), start);
+    let mut away = looked(Lookup::Unknown("away".to_owned()), &[], &[]);
     for configuration in &mut away.configurations {
-        configuration.entries = Seen::Unknown("away".to_owned());
+        configuration.entries = Lookup::Unknown("away".to_owned());
     }
-    memory.observe(&away, start);
-    assert_eq!(plan(&away, &memory, NOW, start).standing, Ok(()));
-    assert_eq!(plan(&away, &serving(OLD), NOW, start).standing, Err("away".to_owned()));
+    memory.update(&away, start);
+    assert_eq!(plan(&away, &memory, NOW, start).readiness, Ok(()));
+    assert_eq!(plan(&away, &serving(OLD), NOW, start).readiness, Err("away".to_owned()));
 }
 
 #[test]
 fn mounted_files_are_the_last_resort() {
-    let mut seen = looked(Seen::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
+    let mut seen = looked(Lookup::Unknown("forbidden".to_owned()), &[OLD], &[OLD]);
     seen.files = Some(pair(20, OLD));
-    assert_eq!(at_once(&seen, Memory::default()).serve, Some((Source::Files, pair(20, OLD))));
+    assert_eq!(
+        at_once(&seen, ReplicaState::default()).serve,
+        Some((CertificateSource::Files, pair(20, OLD)))
+    );
     assert_eq!(at_once(&seen, serving(OLD)).serve, None, "what is served stays");
     seen.secret = sound(OLD);
-    let plan = at_once(&seen, Memory { serving: Some(pair(20, OLD)), ..Memory::default() });
-    assert_eq!(plan.serve, Some((Source::Secret, own(OLD))), "the Secret comes first");
+    let plan = at_once(&seen, ReplicaState { serving: Some(pair(20, OLD)), ..ReplicaState::default() });
+    assert_eq!(plan.serve, Some((CertificateSource::Secret, own(OLD))), "the Secret comes first");
 }
 
 #[test]
 fn full_bundle_gets_no_further_candidate() {
-    let strangers: Vec<Print> = (100..132).map(Print::numbered).collect();
-    let seen = looked(Seen::There(held(Renewal::Authority(reason()), None)), &strangers, &strangers);
-    let memory = Memory { candidate: Some(authority(NEW)), ..Memory::default() };
+    let strangers: Vec<Fingerprint> = (100..132).map(Fingerprint::numbered).collect();
+    let seen = looked(Lookup::Found(held(Renewal::Authority(reason()), None)), &strangers, &strangers);
+    let memory = ReplicaState { candidate: Some(authority(NEW)), ..ReplicaState::default() };
     assert_eq!(at_once(&seen, memory.clone()).step, None);
     // What came last is taken out in time, which makes room; the first ones may be needed.
-    let want: Vec<Print> = strangers.iter().copied().take(8).chain([NEW]).collect();
+    let want: Vec<Fingerprint> = strangers.iter().copied().take(8).chain([NEW]).collect();
     assert_eq!(after(&seen, memory, OVERLAP).step, all(&want));
 }
 
 #[test]
 fn entry_with_garbage_gets_the_ca() {
     let mut seen = looked(sound(OLD), &[], &[OLD]);
-    let Seen::There(entries) = &mut seen.configurations[0].entries else { panic!("read") };
+    let Lookup::Found(entries) = &mut seen.configurations[0].entries else { panic!("read") };
     entries[0].foul = true;
     let first = Publication { authorities: vec![OLD], entries: vec![(0, vec![0])] };
     assert_eq!(at_once(&seen, serving(OLD)).step, Some(Step::Publish(first)));

@@ -8,7 +8,7 @@
 //!    that trusts the CA ⇒ server certificate from the same CA.
 //! 3. Else nothing.
 //!
-//! DIFFERS: a Go manager looks at t only. A certificate that is valid at t but not yet now comes from a replica
+//! DIFFERS: a Go manager checks t only. A certificate that is valid at t but not yet now comes from a replica
 //! whose clock is ahead; until then no client with a right clock accepts it. Replicas whose clocks differ by less
 //! than 275 days come to rest: what the slowest clock makes is accepted by all.
 
@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-use super::x509::{self, Authority, Fault, PairFault, Print};
+use super::x509::{self, Authority, Fault, Fingerprint, PairFault};
 
 /// Keys of the Secret.
 pub(crate) const CA_CERTIFICATE: &str = "ca.crt";
@@ -64,16 +64,16 @@ pub(crate) enum Renewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pair {
     /// Which one.
-    pub leaf: Print,
+    pub leaf: Fingerprint,
     /// The CA that clients have to trust; `None`: not known, as with files without one.
-    pub authority: Option<Print>,
+    pub authority: Option<Fingerprint>,
     /// Valid until.
     pub not_after: Timestamp,
 }
 
 /// What a Secret, or a folder of the same files, holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct SecretContents {
     /// What has to be made anew.
     pub renewal: Renewal,
     /// The CA certificate, also when it is no good any more, as long as it parses.
@@ -82,25 +82,25 @@ pub(crate) struct Held {
     pub pair: Option<Pair>,
 }
 
-/// A look at the data, with the objects behind it.
+/// Checked data of a Secret, with the parsed certificates.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct Inspection {
     /// The facts.
-    pub held: Held,
-    /// The certificate behind [`Held::authority`].
+    pub held: SecretContents,
+    /// The certificate behind [`SecretContents::authority`].
     pub authority: Option<CertificateDer<'static>>,
-    /// The pair behind [`Held::pair`].
+    /// The pair behind [`SecretContents::pair`].
     pub served: Option<Arc<CertifiedKey>>,
 }
 
 /// Reads the data of a Secret. `trusted`: further CAs that clients may trust, so that a server certificate whose
 /// CA has gone from the Secret is still known to be of use.
-pub(crate) fn judge(
+pub(crate) fn inspect(
     data: &Data,
     dns_name: &str,
     trusted: &[CertificateDer<'static>],
     now: Timestamp,
-) -> Judged {
+) -> Inspection {
     let entry = |key: &str| data.get(key).map(Vec::as_slice).unwrap_or_default();
     let later = now.checked_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
     // The first block counts, as in Go.
@@ -121,14 +121,14 @@ pub(crate) fn judge(
         let accepts = |ca: &&CertificateDer<'static>| x509::check_server(leaf, ca, dns_name, &[now]).is_ok();
         let by = authority.iter().chain(trusted).find(accepts)?;
         let facts = Pair {
-            leaf: Print::of(leaf),
-            authority: Some(Print::of(by)),
+            leaf: Fingerprint::of(leaf),
+            authority: Some(Fingerprint::of(by)),
             not_after: x509::authority_of(leaf)?.not_after,
         };
         Some((facts, pair))
     });
     let (pair, served_pair) = shown.map_or((None, None), |(facts, pair)| (Some(facts), Some(pair)));
-    Judged { held: Held { renewal, authority: known, pair }, authority, served: served_pair }
+    Inspection { held: SecretContents { renewal, authority: known, pair }, authority, served: served_pair }
 }
 
 fn fault_of_authority(

@@ -4,14 +4,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    issue::{self, PemPair, Terms},
-    rotation::{Data, Held, Renewal, judge},
+    issue::{self, PemPair, Template},
+    rotation::{Data, Renewal, SecretContents, inspect},
     testing::{self, DNS_NAME, NOW, data, days, pairs},
     x509,
 };
 
-fn held(data: &Data, now: Timestamp) -> Held {
-    judge(data, DNS_NAME, &[], now).held
+fn held(data: &Data, now: Timestamp) -> SecretContents {
+    inspect(data, DNS_NAME, &[], now).held
 }
 
 /// Why a CA is made anew.
@@ -53,7 +53,7 @@ fn secret_that_a_go_manager_wrote_is_left_as_it_is() {
     for now in [NOW, NOW + days(274)] {
         let held = held(&data, now);
         assert_eq!(held.renewal, Renewal::Nothing, "{now}");
-        assert_eq!(held.pair.and_then(|pair| pair.authority), held.authority.map(|it| it.print));
+        assert_eq!(held.pair.and_then(|pair| pair.authority), held.authority.map(|it| it.fingerprint));
     }
 }
 
@@ -121,16 +121,16 @@ fn server_certificate_of_another_ca_is_replaced() {
     assert_eq!(of_server(&data, NOW), "tls.crt is not signed by its CA");
     assert_eq!(held(&data, NOW).pair, None, "nobody would accept it");
     let other = x509::certificates(pairs().other_ca.certificate.as_bytes());
-    let judged = judge(&data, DNS_NAME, &other, NOW);
-    assert!(judged.held.pair.is_some(), "clients that still trust the other CA accept it");
+    let inspection = inspect(&data, DNS_NAME, &other, NOW);
+    assert!(inspection.held.pair.is_some(), "clients that still trust the other CA accept it");
 }
 
 #[test]
 fn server_certificate_for_another_name_is_replaced() {
-    let judged = judge(&sound(), "aibrix-webhook-service.other.svc", &[], NOW);
-    let Renewal::Server(reason) = judged.held.renewal else { panic!("{:?}", judged.held) };
+    let inspection = inspect(&sound(), "aibrix-webhook-service.other.svc", &[], NOW);
+    let Renewal::Server(reason) = inspection.held.renewal else { panic!("{:?}", inspection.held) };
     assert_eq!(reason.to_string(), "tls.crt is for another name than aibrix-webhook-service.other.svc");
-    assert_eq!(judged.held.pair, None);
+    assert_eq!(inspection.held.pair, None);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn certificates_from_a_clock_that_is_ahead_are_replaced() {
     let early = NOW - Duration::from_hours(2);
     assert!(of_authority(&sound(), early).starts_with("ca.crt is valid only from"));
     let random = &mut rand::rng();
-    let future = Terms::of_server(NOW + days(30), random).unwrap();
+    let future = Template::of_server(NOW + days(30), random).unwrap();
     let server = issue::server(&pairs().ca, DNS_NAME, &future, random).unwrap();
     assert!(of_server(&data(&pairs().ca, &server), NOW).starts_with("tls.crt is valid only from"));
 }
@@ -190,7 +190,7 @@ fn ca_whose_signature_was_tampered_with_is_replaced() {
 mod properties {
     use proptest::prelude::*;
 
-    use super::{DNS_NAME, NOW, Renewal, judge, sound};
+    use super::{DNS_NAME, NOW, Renewal, inspect, sound};
 
     proptest! {
         #[test]
@@ -200,7 +200,7 @@ mod properties {
         ) {
             let mut data = sound();
             data.insert(key.to_owned(), bytes);
-            prop_assert_ne!(judge(&data, DNS_NAME, &[], NOW).held.renewal, Renewal::Nothing);
+            prop_assert_ne!(inspect(&data, DNS_NAME, &[], NOW).held.renewal, Renewal::Nothing);
         }
 
         #[test]
@@ -213,7 +213,7 @@ mod properties {
             let bytes = data.get_mut(key).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            let _ = judge(&data, DNS_NAME, &[], NOW);
+            let _ = inspect(&data, DNS_NAME, &[], NOW);
         }
     }
 }

@@ -5,7 +5,7 @@ use kube_fenced_election::clock::{Clock as _, SharedClock, SystemClock};
 
 use super::{
     Certificates,
-    look::{Look, Source},
+    observed_state::{ObserveInputs, ObservedState},
     plan::{OVERLAP, SETTLE},
     rotation::Data,
     scripted::{SECRET, Server, aged, settings},
@@ -312,8 +312,9 @@ async fn waits_count_from_the_end_of_a_slow_look_and_its_age_from_the_begin() {
     let (settings, clock): (_, SharedClock) = (settings(), Arc::new(SystemClock));
     let store = Store::new(server.api().client(), &settings);
     let start = clock.instant();
-    let from = Source { store: &store, settings: &settings, clock: &clock, candidate: None, serving: true };
-    let look = Look::take(from).await;
-    assert_eq!(look.began, start);
-    assert!(look.at - start >= SETTLE * 2, "{:?}", look.at - start);
+    let from =
+        ObserveInputs { store: &store, settings: &settings, clock: &clock, candidate: None, serving: true };
+    let observed = ObservedState::observe(from).await;
+    assert_eq!(observed.began, start);
+    assert!(observed.at - start >= SETTLE * 2, "{:?}", observed.at - start);
 }

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) configurations: [Option<Value>; 2],
     /// `METHOD` and part of a path that are answered 403.
     pub(super) forbidden: Vec<(&'static str, &'static str)>,
-    /// Watches work, and tell of nothing; otherwise they are refused, and replicas look by themselves each 30 s.
+    /// Watches work, and deliver nothing; otherwise they are refused, and replicas run a pass each 30 s.
     pub(super) watched: bool,
     /// How long the answer to a read of one of them takes.
     pub(super) slow: Duration,
@@ -219,14 +219,14 @@ impl World {
 
 /// A CA and a server certificate by it of which this many days are left, as a Go manager makes them otherwise.
 pub(super) fn aged(ca_days: u64, server_days: u64) -> (PemPair, PemPair) {
-    use super::issue::{self, Terms};
+    use super::issue::{self, Template};
     let (now, random) = (SystemClock.now(), &mut rand::rng());
-    let terms = |left: u64, serial: u8| Terms {
+    let template = |left: u64, serial: u8| Template {
         not_before: now - testing::days(200),
         not_after: now + testing::days(left),
         serial: vec![serial],
     };
-    let ca = issue::authority(&terms(ca_days, 0), random).unwrap();
-    let server = issue::server(&ca, testing::DNS_NAME, &terms(server_days, 1), random).unwrap();
+    let ca = issue::authority(&template(ca_days, 0), random).unwrap();
+    let server = issue::server(&ca, testing::DNS_NAME, &template(server_days, 1), random).unwrap();
     (ca, server)
 }

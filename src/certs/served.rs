@@ -17,16 +17,16 @@ const NOT_READY: &str = "webhook certificates are not ready";
 
 /// The certificate of the moment. A handshake takes what is there when it begins: connections that are open
 /// keep theirs.
-pub(super) struct Served {
+pub(super) struct ServedCertificate {
     clock: SharedClock,
     current: RwLock<Option<(Arc<CertifiedKey>, Timestamp)>>,
-    standing: RwLock<Result<(), String>>,
+    readiness: RwLock<Result<(), String>>,
 }
 
-impl Served {
+impl ServedCertificate {
     pub(super) fn new(clock: SharedClock) -> Self {
-        let standing = RwLock::new(Err("no certificate yet".to_owned()));
-        Self { clock, current: RwLock::new(None), standing }
+        let readiness = RwLock::new(Err("no certificate yet".to_owned()));
+        Self { clock, current: RwLock::new(None), readiness }
     }
 
     /// Serves this pair from the next handshake on.
@@ -34,14 +34,14 @@ impl Served {
         *self.current.write() = Some((pair, not_after));
     }
 
-    /// Says whether clients accept it, and otherwise why not.
-    pub(super) fn stand(&self, standing: Result<(), String>) {
-        *self.standing.write() = standing;
+    /// Sets whether clients accept it, and otherwise why not.
+    pub(super) fn set_readiness(&self, readiness: Result<(), String>) {
+        *self.readiness.write() = readiness;
     }
 
     /// Whether a handshake succeeds with a client that trusts what is published.
     pub(super) fn readiness(&self) -> Result<(), String> {
-        self.standing.read().clone().map_err(|cause| format!("{NOT_READY}: {cause}"))?;
+        self.readiness.read().clone().map_err(|cause| format!("{NOT_READY}: {cause}"))?;
         match &*self.current.read() {
             None => Err(format!("{NOT_READY}: no certificate yet")),
             Some((_, not_after)) if *not_after < self.clock.now() => {
@@ -52,14 +52,14 @@ impl Served {
     }
 }
 
-impl ResolvesServerCert for Served {
+impl ResolvesServerCert for ServedCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.current.read().as_ref().map(|(pair, _)| Arc::clone(pair))
     }
 }
 
-impl fmt::Debug for Served {
+impl fmt::Debug for ServedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Served").field("standing", &*self.standing.read()).finish_non_exhaustive()
+        f.debug_struct("Served").field("standing", &*self.readiness.read()).finish_non_exhaustive()
     }
 }

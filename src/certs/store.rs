@@ -17,11 +17,11 @@ use kube::{
 use serde_json::{Value, json};
 
 use kube_loops::cluster::{
-    error::{Cause, ReadError, ObjectRef, WriteError},
+    error::{Cause, ObjectRef, ReadError, WriteError},
     writer::Writer,
 };
 
-use super::{Settings, rotation::Data, snapshot::Seen};
+use super::{Settings, rotation::Data, snapshot::Lookup};
 
 /// One object by its name.
 #[derive(Debug, Clone)]
@@ -49,9 +49,9 @@ impl Named {
 /// The objects as they were read.
 #[derive(Debug)]
 pub(super) struct Objects {
-    pub(super) secret: Seen<Value>,
+    pub(super) secret: Lookup<Value>,
     /// With kind and name of each.
-    pub(super) configurations: Vec<(String, Seen<Value>)>,
+    pub(super) configurations: Vec<(String, Lookup<Value>)>,
 }
 
 /// Reads and writes these objects.
@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Reads all of them from the API server.
-    pub(super) async fn look(&self) -> Objects {
+    pub(super) async fn read_all(&self) -> Objects {
         let [mutating, validating] = &self.configurations;
         let (secret, first, second) =
             tokio::join!(self.get(&self.secret), self.get(mutating), self.get(validating));
@@ -86,17 +86,17 @@ impl Store {
         Objects { secret, configurations }
     }
 
-    async fn get(&self, object: &Named) -> Seen<Value> {
+    async fn get(&self, object: &Named) -> Lookup<Value> {
         let path = DynamicObject::url_path(&object.resource, object.namespace.as_deref());
         let request = Request::new(path).get(&object.name, &GetParams::default());
         let answer = match request {
             Ok(request) => self.client.request::<Value>(request).await,
-            Err(error) => return Seen::Unknown(error.to_string()),
+            Err(error) => return Lookup::Unknown(error.to_string()),
         };
         match answer.map_err(|error| ReadError::new(object.object_ref(), &error)) {
-            Ok(object) => Seen::There(object),
-            Err(ReadError { cause: Cause::Answer { code: 404, .. }, .. }) => Seen::Absent,
-            Err(error) => Seen::Unknown(error.to_string()),
+            Ok(object) => Lookup::Found(object),
+            Err(ReadError { cause: Cause::Answer { code: 404, .. }, .. }) => Lookup::NotFound,
+            Err(error) => Lookup::Unknown(error.to_string()),
         }
     }
 
@@ -144,9 +144,9 @@ fn title(object: &Named) -> String {
 }
 
 /// A configuration that is being deleted counts as gone.
-fn staying(seen: Seen<Value>) -> Seen<Value> {
-    let leaving = seen.there().is_some_and(|object| object.pointer("/metadata/deletionTimestamp").is_some());
-    if leaving { Seen::Absent } else { seen }
+fn staying(seen: Lookup<Value>) -> Lookup<Value> {
+    let leaving = seen.found().is_some_and(|object| object.pointer("/metadata/deletionTimestamp").is_some());
+    if leaving { Lookup::NotFound } else { seen }
 }
 
 /// The data of a Secret; what is no data is left out.

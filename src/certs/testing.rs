@@ -18,7 +18,7 @@ use rustls::{
 use tokio::io::DuplexStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::issue::{self, PemPair, Terms};
+use super::issue::{self, PemPair, Template};
 
 pub(super) const DNS_NAME: &str = "aibrix-webhook-service.aibrix-system.svc";
 /// When the golden certificates were made: 2026-11-24T12:00:00Z.
@@ -44,8 +44,8 @@ pub(super) fn pairs() -> &'static Pairs {
 
 pub(super) fn made_at(now: Timestamp) -> (PemPair, PemPair) {
     let random = &mut rand::rng();
-    let ca = issue::authority(&Terms::of_authority(now, random).unwrap(), random).unwrap();
-    let server = issue::server(&ca, DNS_NAME, &Terms::of_server(now, random).unwrap(), random).unwrap();
+    let ca = issue::authority(&Template::of_authority(now, random).unwrap(), random).unwrap();
+    let server = issue::server(&ca, DNS_NAME, &Template::of_server(now, random).unwrap(), random).unwrap();
     (ca, server)
 }
 

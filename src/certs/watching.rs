@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events of the three objects. Only that something happened is of interest: every look reads anew.
+//! Events of the three objects. They only start a pass: every pass reads the objects anew.
 
 use std::{fmt, sync::Arc};
 
@@ -16,14 +16,14 @@ use kube_loops::runtime::watches::{AnyStore, Subscription, WatchSpec, Watches};
 use super::Settings;
 
 /// Watches that wake the task.
-pub(super) struct Watching {
+pub(super) struct EventWatches {
     events: Arc<Notify>,
     stores: Vec<Box<dyn AnyStore>>,
     /// Held: dropping one ends it.
     subscriptions: Vec<Subscription>,
 }
 
-impl Watching {
+impl EventWatches {
     /// Watches each object by its name, so that a role for that name suffices. Of the Secret nothing but its
     /// metadata is kept.
     pub(super) fn new(watches: &Watches, settings: &Settings) -> Self {
@@ -54,19 +54,21 @@ impl Watching {
         self.stores.push(Box::new(store));
     }
 
-    /// Rings at every change.
+    /// Notified at every change.
     pub(super) fn events(&self) -> Arc<Notify> {
         Arc::clone(&self.events)
     }
 
     /// Whether a change might go unnoticed.
-    pub(super) fn is_blind(&self) -> bool {
+    pub(super) fn may_miss_events(&self) -> bool {
         self.stores.iter().any(|store| !store.has_synced() || store.failing_since().is_some())
     }
 }
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for EventWatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watching").field("blind", &self.is_blind()).finish_non_exhaustive()
+        f.debug_struct("EventWatches")
+            .field("may_miss_events", &self.may_miss_events())
+            .finish_non_exhaustive()
     }
 }

@@ -28,9 +28,9 @@ const MOST_CERTIFICATES: usize = 64;
 
 /// Tells certificates apart: SHA-256 of the whole certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Print([u8; 32]);
+pub struct Fingerprint([u8; 32]);
 
-impl Print {
+impl Fingerprint {
     /// The print of a certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
@@ -48,7 +48,7 @@ impl Print {
     }
 }
 
-impl fmt::Debug for Print {
+impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Print(")?;
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -60,7 +60,7 @@ impl fmt::Debug for Print {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority {
     /// Which one.
-    pub print: Print,
+    pub fingerprint: Fingerprint,
     /// Valid until.
     pub not_after: Timestamp,
 }
@@ -113,7 +113,7 @@ pub fn pem_of(certificate: &CertificateDer<'_>) -> String {
 /// Which certificate it is and how long it is valid; `None`: it is not one.
 pub fn authority_of(certificate: &CertificateDer<'_>) -> Option<Authority> {
     let parsed = parse(certificate)?;
-    Some(Authority { print: Print::of(certificate), not_after: validity(&parsed)?.1 })
+    Some(Authority { fingerprint: Fingerprint::of(certificate), not_after: validity(&parsed)?.1 })
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -242,7 +242,7 @@ pub enum PairFault {
 }
 
 /// That a client which trusts only `authority` accepts the first certificate for `dns_name` at all of these
-/// times. Validity of the CA is looked at too, as Go does.
+/// times. Validity of the CA is checked too, as Go does.
 ///
 /// # Errors
 /// The first thing that is wrong.

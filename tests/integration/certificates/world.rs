@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aibrix_controller_manager::internals::issue::{self, PemPair, Terms};
+use aibrix_controller_manager::internals::issue::{self, PemPair, Template};
 use k8s_openapi::ByteString;
 use kube::Client;
 use serde_json::{Value, json};
@@ -195,14 +195,14 @@ pub(super) fn days_left(days: i64) -> Span {
 
 /// What a Go manager writes: serial numbers 0 and 1, PKCS#1; the server's for `name`.
 pub(super) fn certificates(ca: Span, server: Span, name: &str) -> Data {
-    let terms = |Span(from, until): Span, serial: u8| Terms {
+    let template = |Span(from, until): Span, serial: u8| Template {
         not_before: now() + jiff::SignedDuration::from_secs(from),
         not_after: now() + jiff::SignedDuration::from_secs(until),
         serial: vec![serial],
     };
     let random = &mut rand::rng();
-    let authority: PemPair = issue::authority(&terms(ca, 0), random).expect("a CA");
-    let own = issue::server(&authority, name, &terms(server, 1), random).expect("a certificate");
+    let authority: PemPair = issue::authority(&template(ca, 0), random).expect("a CA");
+    let own = issue::server(&authority, name, &template(server, 1), random).expect("a certificate");
     let entries = [
         ("ca.crt", authority.certificate),
         ("ca.key", authority.key),
@@ -215,12 +215,12 @@ pub(super) fn certificates(ca: Span, server: Span, name: &str) -> Data {
 /// A server certificate by the CA in these data, in place of theirs.
 pub(super) fn with_server(data: &Data, Span(from, until): Span) -> Data {
     let ca = PemPair { certificate: data["ca.crt"].clone(), key: data["ca.key"].clone() };
-    let terms = Terms {
+    let template = Template {
         not_before: now() + jiff::SignedDuration::from_secs(from),
         not_after: now() + jiff::SignedDuration::from_secs(until),
         serial: vec![1],
     };
-    let own = issue::server(&ca, &dns_name(), &terms, &mut rand::rng()).expect("a certificate");
+    let own = issue::server(&ca, &dns_name(), &template, &mut rand::rng()).expect("a certificate");
     let mut data = data.clone();
     data.insert("tls.crt".to_owned(), own.certificate);
     data.insert("tls.key".to_owned(), own.key);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One look at everything: reads the objects and judges what they hold.
+//! Reads all objects at once and checks the certificates in them.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use super::{
     bundle::{self, Known},
     files,
     issue::PemPair,
-    rotation::{self, Data, Judged, Pair},
-    snapshot::{Configuration, Seen, Snapshot},
+    rotation::{self, Data, Inspection, Pair},
+    snapshot::{Configuration, Lookup, Snapshot},
     store::{Objects, Store, data_of},
     x509,
 };
 
-/// Where a look comes from.
-pub(super) struct Source<'a> {
+/// What is read, and what is known before.
+pub(super) struct ObserveInputs<'a> {
     pub(super) store: &'a Store,
     pub(super) settings: &'a Settings,
     pub(super) clock: &'a SharedClock,
@@ -29,8 +29,8 @@ pub(super) struct Source<'a> {
     pub(super) serving: bool,
 }
 
-/// One look with everything behind it.
-pub(super) struct Look {
+/// The objects as they were read, and what follows from their contents.
+pub(super) struct ObservedState {
     /// Before anything was read: nothing of what was seen is older.
     pub(super) began: Instant,
     /// After everything was read: waits count from here, since what was seen may have come last.
@@ -38,36 +38,37 @@ pub(super) struct Look {
     pub(super) objects: Objects,
     pub(super) snapshot: Snapshot,
     pub(super) known: Known,
-    pub(super) secret: Option<Judged>,
+    pub(super) secret: Option<Inspection>,
     pub(super) files: Option<(Pair, Arc<CertifiedKey>)>,
 }
 
-impl Look {
-    /// Reads everything and judges it.
-    pub(super) async fn take(from: Source<'_>) -> Self {
-        let Source { store, settings, clock, candidate, serving } = from;
+impl ObservedState {
+    /// Reads everything and checks it.
+    pub(super) async fn observe(from: ObserveInputs<'_>) -> Self {
+        let ObserveInputs { store, settings, clock, candidate, serving } = from;
         let began = clock.instant();
-        let objects = store.look().await;
+        let objects = store.read_all().await;
         let (at, now) = (clock.instant(), clock.now());
         let mut known = Known::new();
         let configurations = objects.configurations.iter().map(|(title, seen)| {
             let entries = match seen {
-                Seen::There(object) => Seen::There(bundle::read(object, &settings.names, &mut known)),
-                Seen::Absent => Seen::Absent,
-                Seen::Unknown(cause) => Seen::Unknown(cause.clone()),
+                Lookup::Found(object) => Lookup::Found(bundle::read(object, &settings.names, &mut known)),
+                Lookup::NotFound => Lookup::NotFound,
+                Lookup::Unknown(cause) => Lookup::Unknown(cause.clone()),
             };
             Configuration { title: title.clone(), entries }
         });
         let configurations: Vec<_> = configurations.collect();
         let trusted: Vec<CertificateDer<'static>> = known.values().cloned().collect();
         let dns_name = settings.names.dns_name();
-        let secret = objects.secret.there().map(|it| rotation::judge(&data_of(it), &dns_name, &trusted, now));
+        let secret =
+            objects.secret.found().map(|it| rotation::inspect(&data_of(it), &dns_name, &trusted, now));
         if let Some(certificate) = secret.as_ref().and_then(|it| it.authority.clone()) {
-            known.insert(x509::Print::of(&certificate), certificate);
+            known.insert(x509::Fingerprint::of(&certificate), certificate);
         }
         if let Some(ca) = candidate {
             let certificates = x509::certificates(ca.certificate.as_bytes());
-            known.extend(certificates.into_iter().map(|it| (x509::Print::of(&it), it)));
+            known.extend(certificates.into_iter().map(|it| (x509::Fingerprint::of(&it), it)));
         }
         let usable = secret.as_ref().is_some_and(|it| it.served.is_some());
         let files = if usable || serving {
@@ -77,9 +78,9 @@ impl Look {
             files::usable(&data, &dns_name, &trusted, now)
         };
         let seen = match (&objects.secret, &secret) {
-            (_, Some(judged)) => Seen::There(judged.held.clone()),
-            (Seen::Unknown(cause), None) => Seen::Unknown(cause.clone()),
-            (Seen::There(_) | Seen::Absent, None) => Seen::Absent,
+            (_, Some(inspection)) => Lookup::Found(inspection.held.clone()),
+            (Lookup::Unknown(cause), None) => Lookup::Unknown(cause.clone()),
+            (Lookup::Found(_) | Lookup::NotFound, None) => Lookup::NotFound,
         };
         let facts = files.as_ref().map(|(facts, _)| *facts);
         let snapshot = Snapshot { secret: seen, configurations, files: facts };

@@ -14,25 +14,25 @@ const FREE: usize = 10;
 const WINDOW: Duration = Duration::from_mins(2);
 
 /// Wait after this many failures in a row: 10 ms, doubled each time, 30 s at most.
-pub(super) fn after_failures(failures: u32) -> Duration {
+pub(super) fn retry_delay(failures: u32) -> Duration {
     exponential(FIRST, failures.saturating_sub(1), LONGEST)
 }
 
-/// Remembers when we wrote: another manager or a deployment tool may undo each of our writes.
+/// Slows down writes that another manager or a deployment tool undoes each time.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct WriteBackoff {
     writes: VecDeque<Instant>,
 }
 
-impl Pace {
-    /// Notes a write.
-    pub(super) fn wrote(&mut self, at: Instant) {
+impl WriteBackoff {
+    /// Counts a write.
+    pub(super) fn record_write(&mut self, at: Instant) {
         self.writes.push_back(at);
     }
 
     /// Wait before the next write: none for the first ten of two minutes, then 100 ms, doubled for each further
     /// one, 30 s at most.
-    pub(super) fn before_write(&mut self, at: Instant) -> Duration {
+    pub(super) fn write_delay(&mut self, at: Instant) -> Duration {
         while self.writes.front().is_some_and(|first| at.saturating_duration_since(*first) > WINDOW) {
             self.writes.pop_front();
         }
