@@ -18,8 +18,8 @@ pub use crate::{
     cli::{
         consumers::WebhookSettings,
         flags,
-        invocation::{Asked, interpret},
-        settings::{Settings, Surroundings},
+        invocation::{Command, interpret},
+        settings::{Env, Settings},
     },
     controllers::NAMES,
     webhook::HOOKS,

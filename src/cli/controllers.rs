@@ -13,7 +13,7 @@ pub(crate) fn known(name: &str) -> Option<&'static str> {
     NAMES.into_iter().find(|known| *known == name)
 }
 
-/// The Lease of a controller unless a flag says otherwise.
+/// The default Lease of a controller.
 pub(crate) fn default_lease(controller: &str) -> String {
     format!("aibrix-{controller}")
 }

@@ -33,7 +33,7 @@ pub(crate) struct Guarded {
     pub lease: String,
 }
 
-/// What the arguments of all Deployments say.
+/// The elections that the arguments of all Deployments ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Deployed {
     /// Controllers and Leases, in the order of the Deployments.

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use super::{
     flags,
     go_flags::{Parsed, parse},
-    settings::{Settings, Surroundings, resolve},
+    settings::{Env, Settings, resolve},
 };
 
 /// What somebody notices who sets it.
@@ -131,11 +131,11 @@ fn secret_of(it: &Settings) -> String {
 fn resolved(arguments: &[String], variables: &[(&str, &str)]) -> Result<Settings, String> {
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let around = Surroundings::new(move |name| {
+    let env = Env::new(move |name| {
         variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     });
     match parse(flags::ALL, arguments) {
-        Ok(Parsed::Given(given)) => resolve(&given, &around).map_err(|invalid| {
+        Ok(Parsed::Given(given)) => resolve(&given, &env).map_err(|invalid| {
             invalid.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         }),
         other => panic!("{arguments:?} gave {other:?}"),
@@ -195,7 +195,7 @@ fn each_variable_changes_a_setting_or_is_said_to_have_no_effect() {
         check(variable, effect, &before, resolved(&[], &[base, vec![(name, value)]].concat()));
     }
     // What is read here has a line above.
-    let sources = [include_str!("environment.rs"), include_str!("settings.rs")];
+    let sources = [include_str!("env_vars.rs"), include_str!("settings.rs")];
     let quoted = sources.iter().flat_map(|source| source.split('"'));
     let is_name = |text: &&str| {
         text.len() > 3

@@ -2,38 +2,40 @@
 use std::ffi::OsString;
 
 use super::{
-    invocation::{Answer, Asked, interpret},
+    invocation::{Command, EarlyExit, interpret},
     leases::Format,
-    settings::Surroundings,
+    settings::Env,
     subcommands::version,
 };
 
-fn asked(line: &[&str]) -> Result<Asked, Answer> {
-    interpret(line.iter().map(OsString::from), &Surroundings::new(|_| None))
+fn parsed(line: &[&str]) -> Result<Command, EarlyExit> {
+    interpret(line.iter().map(OsString::from), &Env::new(|_| None))
 }
 
 #[test]
 fn nothing_or_flags_run_the_manager() {
     for line in [&[][..], &["--leader-elect", "-v=4"], &["--", "leases"]] {
-        assert!(matches!(asked(line), Ok(Asked::Run(_))), "{line:?}");
+        assert!(matches!(parsed(line), Ok(Command::Run(_))), "{line:?}");
     }
 }
 
 #[test]
 fn sub_commands_count_only_as_the_first_argument() {
-    assert!(matches!(asked(&["crds"]), Ok(Asked::Crds)));
-    assert!(matches!(asked(&["version"]), Ok(Asked::Version)));
-    assert!(matches!(asked(&["leases"]), Ok(Asked::Leases(_))));
-    let Ok(Asked::Run(settings)) = asked(&["-v=4", "leases"]) else { panic!("not run") };
+    assert!(matches!(parsed(&["crds"]), Ok(Command::Crds)));
+    assert!(matches!(parsed(&["version"]), Ok(Command::Version)));
+    assert!(matches!(parsed(&["leases"]), Ok(Command::Leases(_))));
+    let Ok(Command::Run(settings)) = parsed(&["-v=4", "leases"]) else { panic!("not run") };
     assert!(settings.notices.iter().any(|notice| notice.detail == "leases"));
-    let Ok(Asked::Run(settings)) = asked(&["no-such-command", "--no-such-flag"]) else { panic!("not run") };
+    let Ok(Command::Run(settings)) = parsed(&["no-such-command", "--no-such-flag"]) else {
+        panic!("not run")
+    };
     assert!(settings.notices.iter().any(|notice| notice.detail == "no-such-command --no-such-flag"));
 }
 
 #[test]
 fn malformed_lines_get_message_and_usage_and_code_2() {
     for line in [&["--no-such-flag"][..], &["-v=high"], &["--leader-elect=maybe"], &["--kubeconfig"]] {
-        let Err(Answer { text, code }) = asked(line) else { panic!("{line:?} was taken") };
+        let Err(EarlyExit { text, code }) = parsed(line) else { panic!("{line:?} was taken") };
         assert_eq!(code, 2, "{line:?}");
         assert!(text.contains("\nUsage of aibrix-controller-manager:\n"), "{text}");
     }
@@ -42,7 +44,7 @@ fn malformed_lines_get_message_and_usage_and_code_2() {
 #[test]
 fn help_is_code_0() {
     for line in [["-h"], ["-help"], ["--help"]] {
-        let Err(Answer { text, code }) = asked(&line) else { panic!("{line:?} was taken") };
+        let Err(EarlyExit { text, code }) = parsed(&line) else { panic!("{line:?} was taken") };
         assert_eq!(code, 0);
         assert!(text.starts_with("Usage of aibrix-controller-manager:\n"), "{text}");
     }
@@ -50,7 +52,7 @@ fn help_is_code_0() {
 
 #[test]
 fn refused_lines_are_code_1_without_usage() {
-    let Err(Answer { text, code }) = asked(&["--controllers=foo"]) else { panic!("was taken") };
+    let Err(EarlyExit { text, code }) = parsed(&["--controllers=foo"]) else { panic!("was taken") };
     assert_eq!(code, 1);
     assert!(text.starts_with("aibrix-controller-manager: 1 problem with the command line:\n"), "{text}");
     assert!(text.contains("invalid controller specified: foo\n") && !text.contains("Usage"), "{text}");
@@ -61,14 +63,15 @@ fn refused_lines_are_code_1_without_usage() {
 fn arguments_that_are_no_text_are_malformed() {
     use std::os::unix::ffi::OsStringExt as _;
     let bytes = OsString::from_vec(vec![b'-', 0xff]);
-    let answer = interpret([bytes], &Surroundings::new(|_| None)).unwrap_err();
+    let answer = interpret([bytes], &Env::new(|_| None)).unwrap_err();
     assert_eq!(answer.code, 2);
     assert!(answer.text.starts_with("argument is not UTF-8"), "{}", answer.text);
 }
 
 #[test]
 fn leases_has_options_of_its_own() {
-    let Ok(Asked::Leases(options)) = asked(&["leases", "-n", "ns", "-o", "json", "--kubeconfig=/k"]) else {
+    let Ok(Command::Leases(options)) = parsed(&["leases", "-n", "ns", "-o", "json", "--kubeconfig=/k"])
+    else {
         panic!("not leases")
     };
     assert_eq!((options.namespace.as_deref(), options.format), (Some("ns"), Format::Json));
@@ -79,7 +82,7 @@ fn leases_has_options_of_its_own() {
         (&["crds", "x"], 2),
         (&["version", "-h"], 0),
     ] {
-        let Err(answer) = asked(line) else { panic!("{line:?} was taken") };
+        let Err(answer) = parsed(line) else { panic!("{line:?} was taken") };
         assert_eq!(answer.code, want, "{line:?}: {}", answer.text);
         assert!(answer.text.ends_with('\n'));
     }
@@ -87,12 +90,12 @@ fn leases_has_options_of_its_own() {
 
 #[test]
 fn leases_looks_where_the_manager_would() {
-    let Ok(Asked::Leases(options)) = asked(&["leases"]) else { panic!("not leases") };
-    let mut surroundings = Surroundings::new(|name| (name == "HOME").then(|| "/home/x".to_owned()));
-    assert_eq!(options.namespace(&surroundings), "aibrix-system");
-    surroundings.pod_namespace = Some("mine".into());
-    assert_eq!(options.namespace(&surroundings), "mine");
-    assert_eq!(options.client_settings(&surroundings).home, Some("/home/x".into()));
+    let Ok(Command::Leases(options)) = parsed(&["leases"]) else { panic!("not leases") };
+    let mut env = Env::new(|name| (name == "HOME").then(|| "/home/x".to_owned()));
+    assert_eq!(options.namespace(&env), "aibrix-system");
+    env.pod_namespace = Some("mine".into());
+    assert_eq!(options.namespace(&env), "mine");
+    assert_eq!(options.client_settings(&env).home, Some("/home/x".into()));
 }
 
 #[test]

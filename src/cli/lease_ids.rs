@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     controllers::{NAMES, default_lease, known},
-    notice::Notice,
+    notice::StartupNotice,
 };
 use kube_loops::k8s::names::is_dns1123_subdomain;
 
@@ -37,7 +37,7 @@ pub(crate) struct LeaseIds {
     /// Why the process may not start; empty: it may.
     pub problems: Vec<Problem>,
     /// What to log.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<StartupNotice>,
 }
 
 /// Why a set of Lease names is refused: each says what is wrong and which flag cures it.
@@ -111,11 +111,11 @@ pub(crate) fn resolve(request: &Request<'_>) -> LeaseIds {
     for (controller, lease) in &read.map {
         if !request.enabled.contains(controller) {
             let detail = format!("--leader-election-id={controller}={lease}");
-            notices.push(Notice::info("lease id given for a controller that is not enabled", detail));
+            notices.push(StartupNotice::info("lease id given for a controller that is not enabled", detail));
         }
     }
     notices.extend(bare.and_then(|bare| bare_notice(request, bare, only, &read.map)));
-    read.problems.extend(meetings(request.enabled, &by_controller, legacy.as_deref()));
+    read.problems.extend(shared_leases(request.enabled, &by_controller, legacy.as_deref()));
     if let Some(lease) = request.legacy.filter(|lease| !lease.is_empty() && !is_dns1123_subdomain(lease)) {
         read.problems.push(Problem::Name { lease: lease.to_owned(), flag: "legacy-leader-election-id" });
     }
@@ -124,14 +124,14 @@ pub(crate) fn resolve(request: &Request<'_>) -> LeaseIds {
 
 /// The values of `--leader-election-id` taken apart.
 #[derive(Default)]
-struct Read {
+struct ParsedIds {
     map: BTreeMap<&'static str, String>,
     bare: Option<String>,
     problems: Vec<Problem>,
 }
 
-fn read_ids(ids: &[String]) -> Read {
-    let mut read = Read::default();
+fn read_ids(ids: &[String]) -> ParsedIds {
+    let mut read = ParsedIds::default();
     let mut bare = None;
     for item in ids.iter().flat_map(|value| value.split(',')).map(str::trim) {
         let Some((controller, lease)) = item.split_once('=') else {
@@ -175,14 +175,14 @@ fn bare_notice(
     bare: &str,
     only: Option<&'static str>,
     map: &BTreeMap<&'static str, String>,
-) -> Option<Notice> {
+) -> Option<StartupNotice> {
     let Some(only) = only else {
         return (!request.enabled.is_empty()).then(|| {
             let detail = format!(
                 "{bare}: every controller keeps a lease of its own; write {}",
                 flags_with_defaults(request.enabled)
             );
-            Notice::warning(
+            StartupNotice::warning(
                 "bare --leader-election-id with several controllers names only the upgrade guard",
                 detail,
             )
@@ -195,11 +195,11 @@ fn bare_notice(
         "{bare}: {only} excludes only others with this id, not those with the default {}",
         default_lease(only)
     );
-    Some(Notice::warning("bare --leader-election-id differs from the controller's default", detail))
+    Some(StartupNotice::warning("bare --leader-election-id differs from the controller's default", detail))
 }
 
 /// Enabled controllers that meet on one Lease, and those that meet the guard.
-fn meetings(
+fn shared_leases(
     enabled: &[&'static str],
     ids: &BTreeMap<&'static str, String>,
     legacy: Option<&str>,

@@ -2,7 +2,7 @@
 use super::{
     controllers::{NAMES, default_lease},
     lease_ids::{LeaseIds, Problem, Request, resolve},
-    notice::Weight,
+    notice::Level,
 };
 
 const KV: &str = "kv-cache-controller";
@@ -200,7 +200,7 @@ fn everything_wrong_is_said_at_once() {
 fn bare_id_with_several_controllers_is_warned_about_with_the_flags_to_write() {
     let notices = resolved(&[KV, STORM], &["my-lease"], None).notices;
     let [notice] = &notices[..] else { panic!("{notices:?}") };
-    assert_eq!(notice.weight, Weight::Warning);
+    assert_eq!(notice.level, Level::Warning);
     assert_eq!(
         notice.detail,
         "my-lease: every controller keeps a lease of its own; write \
@@ -213,7 +213,7 @@ fn bare_id_with_several_controllers_is_warned_about_with_the_flags_to_write() {
 fn bare_id_of_one_controller_is_warned_about_unless_it_is_the_default() {
     let notices = resolved(&[KV], &["my-lease"], None).notices;
     assert!(
-        matches!(&notices[..], [notice] if notice.weight == Weight::Warning && notice.detail.contains("my-lease"))
+        matches!(&notices[..], [notice] if notice.level == Level::Warning && notice.detail.contains("my-lease"))
     );
     assert_eq!(resolved(&[KV], &["aibrix-kv-cache-controller"], None).notices, []);
 }
@@ -222,5 +222,5 @@ fn bare_id_of_one_controller_is_warned_about_unless_it_is_the_default() {
 fn pair_for_a_disabled_controller_is_allowed_and_told() {
     let got = resolved(&[KV], &["stormservice-controller=storm"], None);
     assert_eq!(got.problems, []);
-    assert!(matches!(&got.notices[..], [notice] if notice.weight == Weight::Info), "{:?}", got.notices);
+    assert!(matches!(&got.notices[..], [notice] if notice.level == Level::Info), "{:?}", got.notices);
 }

@@ -8,10 +8,10 @@ use kube::{Api, api::ListParams};
 use uuid::Uuid;
 
 use super::{
-    Answer, PROGRAM, VERSION, election_settings,
+    EarlyExit, PROGRAM, VERSION, election_settings,
     invocation::parse_subcommand,
     leases_table::{self, Row},
-    settings::Surroundings,
+    settings::Env,
 };
 use kube_loops::{
     cluster::client::{ClientSettings, Clients, ConfigError},
@@ -85,7 +85,7 @@ impl Options {
     ///
     /// # Errors
     /// Help, or a message with exit code 2.
-    pub fn parse(arguments: &[String]) -> Result<Self, Answer> {
+    pub fn parse(arguments: &[String]) -> Result<Self, EarlyExit> {
         let command =
             Command::new("leases")
                 .bin_name(format!("{PROGRAM} leases"))
@@ -115,17 +115,17 @@ impl Options {
     }
 
     /// The namespace to look at.
-    pub fn namespace(&self, surroundings: &Surroundings) -> String {
+    pub fn namespace(&self, env: &Env) -> String {
         let given = self.namespace.as_deref().unwrap_or_default();
-        election_settings::choose_namespace(given, surroundings.pod_namespace.as_deref())
+        election_settings::choose_namespace(given, env.pod_namespace.as_deref())
     }
 
     /// How to reach the API server. Nothing limits the two requests of this command.
-    pub fn client_settings(&self, surroundings: &Surroundings) -> ClientSettings {
+    pub fn client_settings(&self, env: &Env) -> ClientSettings {
         ClientSettings {
             kubeconfig_flag: self.kubeconfig.as_ref().map(Into::into),
-            kubeconfig_env: surroundings.var("KUBECONFIG"),
-            home: surroundings.var("HOME").map(Into::into),
+            kubeconfig_env: env.var("KUBECONFIG"),
+            home: env.var("HOME").map(Into::into),
             qps: -1.0,
             burst: 1,
             version: VERSION.to_owned(),

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     leases::{LeasesError, read},
-    settings::Surroundings,
+    settings::Env,
 };
 use kube_loops::cluster::client::ClientSettings;
 
@@ -46,7 +46,7 @@ impl Server {
         });
         std::fs::write(&path, config.to_string()).unwrap();
         let options = super::leases::Options::parse(&[format!("--kubeconfig={}", path.display())]).unwrap();
-        let settings = options.client_settings(&Surroundings::new(|_| None));
+        let settings = options.client_settings(&Env::new(|_| None));
         Self { settings, _folder: folder, _serving: serving }
     }
 }

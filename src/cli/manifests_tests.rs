@@ -5,16 +5,16 @@ use std::ffi::OsString;
 
 use super::{
     controllers::NAMES,
-    invocation::{Asked, interpret},
-    notice::Weight,
-    settings::{Settings, Surroundings},
+    invocation::{Command, interpret},
+    notice::Level,
+    settings::{Env, Settings},
 };
 use crate::server::Bind;
 
 fn started(line: &str) -> Settings {
     let arguments = line.split_whitespace().map(OsString::from);
-    match interpret(arguments, &Surroundings::new(|_| None)) {
-        Ok(Asked::Run(settings)) => *settings,
+    match interpret(arguments, &Env::new(|_| None)) {
+        Ok(Command::Run(settings)) => *settings,
         other => panic!("{line} gave {other:?}"),
     }
 }
@@ -95,7 +95,7 @@ fn arguments_of_the_standalone_overlays_run_one_on_the_lease_that_they_name() {
         assert_eq!(settings.election.legacy_lease, None, "{overlay}: its old pod uses the same Lease");
         assert_eq!(settings.server.metrics, Bind::metrics(metrics), "{overlay}");
         assert_eq!(settings.webhook.is_none(), disabled, "{overlay}");
-        let warned = settings.notices.iter().any(|notice| notice.weight == Weight::Warning);
+        let warned = settings.notices.iter().any(|notice| notice.level == Level::Warning);
         assert_eq!(
             warned,
             overlay == "stormservice-controller",

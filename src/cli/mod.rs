@@ -2,7 +2,7 @@
 //! The command line: flags in Go's style, sub-commands, and the settings that come out of them.
 //!
 //! Promised: every argument list that AIBrix's manifests contain is accepted with its old meaning; whatever
-//! is wrong with a command line is said before anything contacts the cluster, all of it at once. Two
+//! is wrong with a command line is reported before anything contacts the cluster, all of it at once. Two
 //! controllers never get one Lease ([`lease_ids`]).
 //!
 //! Exit codes: 0 help and sub-commands that did their work, 1 well-formed but refused, 2 malformed.
@@ -12,10 +12,9 @@
 
 pub(crate) mod consumers;
 pub(crate) mod controllers;
-pub(crate) mod crds;
 pub(crate) mod deployed;
 pub(crate) mod election_settings;
-pub(crate) mod environment;
+pub(crate) mod env_vars;
 pub mod flags;
 pub(crate) mod go_flags;
 pub(crate) mod help;
@@ -32,13 +31,11 @@ pub(crate) mod subcommands;
 #[cfg(test)]
 mod controllers_tests;
 #[cfg(test)]
-mod crds_tests;
-#[cfg(test)]
 mod deployed_tests;
 #[cfg(test)]
 mod effects_tests;
 #[cfg(test)]
-mod environment_tests;
+mod env_vars_tests;
 #[cfg(test)]
 mod flags_tests;
 #[cfg(test)]
@@ -57,8 +54,10 @@ mod leases_tests;
 mod manifests_tests;
 #[cfg(test)]
 mod settings_tests;
+#[cfg(test)]
+mod subcommands_tests;
 
-pub(crate) use invocation::{Answer, Asked, interpret};
+pub(crate) use invocation::{Command, EarlyExit, interpret};
 pub(crate) use subcommands::{Wiring, start};
 
 /// Name of the program in its usage text, its version and its user agent.

@@ -11,12 +11,12 @@ use super::{
     },
     controllers::{self, InvalidController, NAMES},
     election_settings::{self, positive},
-    environment::Environment,
+    env_vars::EnvVars,
     flags,
     go_flags::{AnyFlag, Flag, Given},
     klog_flags as klog,
     lease_ids::{self, LeaseIds},
-    notice::Notice,
+    notice::StartupNotice,
     problems::{InvalidSettings, Problem},
 };
 use crate::{
@@ -37,29 +37,29 @@ const MAX_WORKERS: i64 = 1000;
 /// Looks up a variable of the environment.
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
-/// What the process is told, apart from arguments.
-pub struct Surroundings {
-    env: Lookup,
+/// Settings of the process that are no arguments: environment variables, host, pod.
+pub struct Env {
+    vars: Lookup,
     /// Name of the host.
     pub hostname: Option<String>,
     /// The pod's own namespace; `None` outside a cluster.
     pub pod_namespace: Option<String>,
-    /// What tells this process from all others.
+    /// Unique to this process.
     pub uuid: Uuid,
 }
 
-impl Surroundings {
-    /// Surroundings for tests: an environment by lookup, outside a cluster.
+impl Env {
+    /// For tests: variables by lookup, outside a cluster.
     #[cfg(any(test, feature = "testkit"))]
     pub fn new(env: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self { env: Box::new(env), hostname: None, pod_namespace: None, uuid: Uuid::nil() }
+        Self { vars: Box::new(env), hostname: None, pod_namespace: None, uuid: Uuid::nil() }
     }
 
     /// Those of this process.
     #[expect(clippy::disallowed_methods, reason = "the one home of reading the environment")]
     pub fn of_this_process() -> Self {
         Self {
-            env: Box::new(|name| std::env::var(name).ok()),
+            vars: Box::new(|name| std::env::var(name).ok()),
             hostname: hostname::get().ok().and_then(|name| name.into_string().ok()),
             pod_namespace: std::fs::read_to_string(Path::new(POD_NAMESPACE_FILE)).ok(),
             uuid: Uuid::new_v4(),
@@ -68,20 +68,20 @@ impl Surroundings {
 
     /// A variable; empty counts as unset.
     pub fn var(&self, name: &str) -> Option<String> {
-        (self.env)(name).filter(|value| !value.is_empty())
+        (self.vars)(name).filter(|value| !value.is_empty())
     }
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
+        f.debug_struct("Env")
             .field("hostname", &self.hostname)
             .field("pod_namespace", &self.pod_namespace)
             .finish_non_exhaustive()
     }
 }
 
-/// Everything that the process is told.
+/// All settings of the process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The seven controllers in the order of [`NAMES`], those that do not run here included.
@@ -107,16 +107,16 @@ pub struct Settings {
     /// Loops that only write markers, under controllers that this build does not contain (test builds).
     pub probe_loops: bool,
     /// What to log once logging is up.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<StartupNotice>,
 }
 
-/// Turns a parsed command line and the surroundings into settings.
+/// Turns a parsed command line and the environment into settings.
 ///
 /// # Errors
 /// Everything that is wrong, at once: exit code 1.
-pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Settings, InvalidSettings> {
+pub(crate) fn resolve(given: &Given, env: &Env) -> Result<Settings, InvalidSettings> {
     let mut problems = Vec::new();
-    let mut environment = Environment::new(surroundings);
+    let mut vars = EnvVars::new(env);
     let elect = given.get(&flags::LEADER_ELECT);
     let (enabled, ids) = controllers_and_leases(given, elect, &mut problems);
     let workers = workers(&given.get(&flags::MAX_CONCURRENT_RECONCILES), &mut problems);
@@ -128,9 +128,9 @@ pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Sett
     });
     let controllers = controllers.collect();
 
-    let own_name = surroundings.var("POD_NAME").or_else(|| surroundings.hostname.clone());
-    let identity = election_settings::identity(own_name.as_deref().unwrap_or("unknown"), surroundings.uuid);
-    let namespace = election_settings::namespace(given, surroundings.pod_namespace.as_deref());
+    let own_name = env.var("POD_NAME").or_else(|| env.hostname.clone());
+    let identity = election_settings::identity(own_name.as_deref().unwrap_or("unknown"), env.uuid);
+    let namespace = election_settings::namespace(given, env.pod_namespace.as_deref());
     let membership = (identity.clone(), namespace.clone());
     let election = election_settings::settings(given, elect, membership, ids.legacy, &mut problems);
 
@@ -140,23 +140,23 @@ pub(crate) fn resolve(given: &Given, surroundings: &Surroundings) -> Result<Sett
             policy: policy(given, enabled.contains(&"model-adapter-controller"), &mut problems),
             runtime_sidecar: given.get(&flags::ENABLE_RUNTIME_SIDECAR),
             debug_mode: given.get(&flags::DEBUG_MODE),
-            metrics: environment.engine_metrics(),
+            metrics: vars.engine_metrics(),
         },
-        model_route: environment.model_route(),
+        model_route: vars.model_route(),
     };
     let settings = Settings {
         controllers,
         elect,
         election,
         warm_standby: given.get(&flags::LEADER_ELECTION_WARM_STANDBY),
-        client: client(given, surroundings, identity, &mut problems),
+        client: client(given, env, identity, &mut problems),
         log: log(given, &mut problems),
         server: server(given),
         webhook: webhook(given, namespace, &mut problems),
         loops,
         shutdown: shutdown(given, &mut problems),
         probe_loops: probe_loops(given),
-        notices: [notices(given, elect), ids.notices, environment.notices].concat(),
+        notices: [notices(given, elect), ids.notices, vars.notices].concat(),
     };
     if problems.is_empty() { Ok(settings) } else { Err(InvalidSettings { problems }) }
 }
@@ -217,12 +217,7 @@ fn policy(given: &Given, enabled: bool, problems: &mut Vec<Problem>) -> Schedule
 const FALLBACK_QPS: f32 = 5.0;
 const FALLBACK_BURST: u32 = 10;
 
-fn client(
-    given: &Given,
-    surroundings: &Surroundings,
-    identity: String,
-    problems: &mut Vec<Problem>,
-) -> ClientSettings {
+fn client(given: &Given, env: &Env, identity: String, problems: &mut Vec<Problem>) -> ClientSettings {
     let (qps, burst) = (given.get(&flags::KUBE_API_QPS), given.get(&flags::KUBE_API_BURST));
     if !qps.is_finite() {
         problems.push(Problem::Qps(qps.to_string()));
@@ -238,8 +233,8 @@ fn client(
     let kubeconfig = given.get(&flags::KUBECONFIG);
     ClientSettings {
         kubeconfig_flag: (!kubeconfig.is_empty()).then(|| kubeconfig.into()),
-        kubeconfig_env: surroundings.var("KUBECONFIG"),
-        home: surroundings.var("HOME").map(Into::into),
+        kubeconfig_env: env.var("KUBECONFIG"),
+        home: env.var("HOME").map(Into::into),
         qps,
         burst: if burst < 1 { FALLBACK_BURST } else { u32::try_from(burst).unwrap_or(u32::MAX) },
         version: super::VERSION.to_owned(),
@@ -329,17 +324,20 @@ fn sync_period(_: &Given) -> Option<Duration> {
     None
 }
 
-/// What to say about flags that have no effect, or a dangerous one.
-fn notices(given: &Given, elect: bool) -> Vec<Notice> {
+/// Notices about flags that have no effect, or a dangerous one.
+fn notices(given: &Given, elect: bool) -> Vec<StartupNotice> {
     let mut notices = Vec::new();
     if !given.ignored.is_empty() {
         let detail = given.ignored.join(" ");
-        notices.push(Notice::warning("arguments ignored behind the first one that is not a flag", detail));
+        notices.push(StartupNotice::warning(
+            "arguments ignored behind the first one that is not a flag",
+            detail,
+        ));
     }
     if !elect {
         let detail =
             "--leader-elect=false: every enabled controller runs at once, so only one replica may run";
-        notices.push(Notice::warning("leader election is off", detail));
+        notices.push(StartupNotice::warning("leader election is off", detail));
     }
     let without_effect: Vec<_> = klog::WITHOUT_EFFECT
         .iter()
@@ -348,7 +346,7 @@ fn notices(given: &Given, elect: bool) -> Vec<Notice> {
         .collect();
     if !without_effect.is_empty() {
         let detail = format!("{}: logs go to stderr", without_effect.join(" "));
-        notices.push(Notice::warning("logging flags ignored", detail));
+        notices.push(StartupNotice::warning("logging flags ignored", detail));
     }
     notices
 }

@@ -9,30 +9,30 @@ use super::{
     election_settings::identity,
     flags,
     go_flags::{Parsed, parse},
-    notice::Weight,
+    notice::Level,
     problems::Problem,
-    settings::{Settings, Surroundings, resolve},
+    settings::{Env, Settings, resolve},
 };
 use crate::server::Bind;
 
-fn surroundings(env: &'static [(&'static str, &'static str)]) -> Surroundings {
-    Surroundings::new(|name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+fn in_env(vars: &'static [(&'static str, &'static str)]) -> Env {
+    Env::new(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
 }
 
-fn resolve_in(line: &[&str], surroundings: &Surroundings) -> Result<Settings, Vec<Problem>> {
+fn resolve_in(line: &[&str], env: &Env) -> Result<Settings, Vec<Problem>> {
     let arguments: Vec<_> = line.iter().map(|&argument| argument.to_owned()).collect();
     match parse(flags::ALL, &arguments) {
-        Ok(Parsed::Given(given)) => resolve(&given, surroundings).map_err(|invalid| invalid.problems),
+        Ok(Parsed::Given(given)) => resolve(&given, env).map_err(|invalid| invalid.problems),
         other => panic!("{line:?} gave {other:?}"),
     }
 }
 
 fn settings(line: &[&str]) -> Settings {
-    resolve_in(line, &surroundings(&[])).unwrap_or_else(|problems| panic!("{line:?} gave {problems:?}"))
+    resolve_in(line, &in_env(&[])).unwrap_or_else(|problems| panic!("{line:?} gave {problems:?}"))
 }
 
 fn problems(line: &[&str]) -> Vec<Problem> {
-    resolve_in(line, &surroundings(&[])).err().unwrap_or_default()
+    resolve_in(line, &in_env(&[])).err().unwrap_or_default()
 }
 
 fn texts(line: &[&str]) -> Vec<String> {
@@ -41,7 +41,7 @@ fn texts(line: &[&str]) -> Vec<String> {
 
 fn warnings(line: &[&str]) -> Vec<(&'static str, String)> {
     let notices = settings(line).notices;
-    let warnings = notices.into_iter().filter(|notice| notice.weight == Weight::Warning);
+    let warnings = notices.into_iter().filter(|notice| notice.level == Level::Warning);
     warnings.map(|notice| (notice.message, notice.detail)).collect()
 }
 
@@ -191,9 +191,9 @@ fn namespace_is_the_flag_else_the_pods_own_else_the_usual_one() {
         (&[], Some(""), "aibrix-system"),
     ];
     for (line, pod, want) in table {
-        let mut around = surroundings(&[]);
-        around.pod_namespace = pod.map(str::to_owned);
-        let got = resolve_in(line, &around).unwrap();
+        let mut env = in_env(&[]);
+        env.pod_namespace = pod.map(str::to_owned);
+        let got = resolve_in(line, &env).unwrap();
         assert_eq!(got.election.namespace, want, "{line:?} {pod:?}");
         assert_eq!(got.webhook.unwrap().namespace, want, "{line:?} {pod:?}");
     }
@@ -202,15 +202,15 @@ fn namespace_is_the_flag_else_the_pods_own_else_the_usual_one() {
 
 #[test]
 fn identity_is_the_pod_or_host_and_a_uuid() {
-    let mut around = surroundings(&[("POD_NAME", "manager-0")]);
-    around.hostname = Some("host".into());
+    let mut env = in_env(&[("POD_NAME", "manager-0")]);
+    env.hostname = Some("host".into());
     let nil = "00000000-0000-0000-0000-000000000000";
-    let got = resolve_in(&[], &around).unwrap();
+    let got = resolve_in(&[], &env).unwrap();
     assert_eq!(got.election.identity, format!("manager-0_{nil}"));
     assert_eq!(got.client.identity, got.election.identity);
-    let mut around = surroundings(&[("POD_NAME", "")]);
-    around.hostname = Some("host".into());
-    assert_eq!(resolve_in(&[], &around).unwrap().election.identity, format!("host_{nil}"));
+    let mut env = in_env(&[("POD_NAME", "")]);
+    env.hostname = Some("host".into());
+    assert_eq!(resolve_in(&[], &env).unwrap().election.identity, format!("host_{nil}"));
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn rates_follow_the_rules_of_the_go_client() {
 
 #[test]
 fn client_gets_every_place_where_a_kubeconfig_may_be() {
-    let around = surroundings(&[("KUBECONFIG", "/a:/b"), ("HOME", "/home/x")]);
-    let got = resolve_in(&["--kubeconfig=/k"], &around).unwrap().client;
+    let env = in_env(&[("KUBECONFIG", "/a:/b"), ("HOME", "/home/x")]);
+    let got = resolve_in(&["--kubeconfig=/k"], &env).unwrap().client;
     assert_eq!(got.kubeconfig_flag, Some(PathBuf::from("/k")));
     assert_eq!(got.kubeconfig_env.as_deref(), Some("/a:/b"));
     assert_eq!(got.home, Some(PathBuf::from("/home/x")));
@@ -371,7 +371,7 @@ fn everything_wrong_is_said_in_one_message() {
     .map(str::to_owned)
     .to_vec();
     let Ok(Parsed::Given(given)) = parse(flags::ALL, &arguments) else { panic!("malformed") };
-    let text = resolve(&given, &surroundings(&[])).unwrap_err().to_string();
+    let text = resolve(&given, &in_env(&[])).unwrap_err().to_string();
     assert!(text.starts_with("6 problems with the command line:\n  - "), "{text}");
     for part in [
         "specified: foo",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Does what was asked: the outermost function of the program below `main`.
+//! Runs a command: the outermost function of the program below `main`.
 
 use std::{
     error::Error,
@@ -11,9 +11,9 @@ use std::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::{
-    Answer, Asked, PROGRAM, VERSION, crds, interpret,
+    Command, EarlyExit, PROGRAM, VERSION, interpret,
     leases::{self, Options},
-    settings::{Settings, Surroundings},
+    settings::{Env, Settings},
 };
 use kube_fenced_election::clock::{Clock as _, SystemClock};
 use kube_loops::chain::Chain;
@@ -27,20 +27,20 @@ pub(crate) struct Wiring {
     pub crds: fn() -> Vec<CustomResourceDefinition>,
 }
 
-/// Understands the arguments (without the program's name) and does what they ask for.
+/// Parses the arguments (without the program's name) and runs the command.
 pub(crate) fn start(arguments: impl IntoIterator<Item = OsString>, wiring: Wiring) -> ExitCode {
-    let surroundings = Surroundings::of_this_process();
-    match interpret(arguments, &surroundings) {
-        Ok(Asked::Run(settings)) => (wiring.run)(*settings),
-        Ok(Asked::Version) => print(&version()),
-        Ok(Asked::Crds) => match crds::documents(&(wiring.crds)()) {
+    let env = Env::of_this_process();
+    match interpret(arguments, &env) {
+        Ok(Command::Run(settings)) => (wiring.run)(*settings),
+        Ok(Command::Version) => print(&version()),
+        Ok(Command::Crds) => match crd_documents(&(wiring.crds)()) {
             Ok(text) => print(&text),
             Err(error) => fail(&error),
         },
-        Ok(Asked::Leases(options)) => show_leases(&options, &surroundings),
-        Err(Answer { text, code: 0 }) => print(&text),
-        Err(Answer { text, code }) => {
-            complain(&text);
+        Ok(Command::Leases(options)) => show_leases(&options, &env),
+        Err(EarlyExit { text, code: 0 }) => print(&text),
+        Err(EarlyExit { text, code }) => {
+            print_error(&text);
             ExitCode::from(code)
         }
     }
@@ -56,13 +56,41 @@ pub(crate) fn version() -> String {
     format!("{PROGRAM} {VERSION} ({}/{architecture})\n", std::env::consts::OS)
 }
 
-fn show_leases(options: &Options, surroundings: &Surroundings) -> ExitCode {
+/// Why CRDs could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not print the CRD {name}")]
+pub(crate) struct CrdError {
+    /// Name of the CRD.
+    pub name: String,
+    /// What the encoder says.
+    #[source]
+    pub source: serde_yaml_ng::Error,
+}
+
+/// The documents in the given order, each behind a line `---`, ready for `kubectl apply --server-side -f -`.
+///
+/// # Errors
+/// A definition that cannot be encoded: a defect of ours.
+pub(crate) fn crd_documents(definitions: &[CustomResourceDefinition]) -> Result<String, CrdError> {
+    let mut text = String::new();
+    for definition in definitions {
+        let yaml = serde_yaml_ng::to_string(definition).map_err(|source| CrdError {
+            name: definition.metadata.name.clone().unwrap_or_default(),
+            source,
+        })?;
+        text.push_str("---\n");
+        text.push_str(&yaml);
+    }
+    Ok(text)
+}
+
+fn show_leases(options: &Options, env: &Env) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let settings = options.client_settings(surroundings);
-    let namespace = options.namespace(surroundings);
+    let settings = options.client_settings(env);
+    let namespace = options.namespace(env);
     match runtime.block_on(leases::read(&settings, &namespace)) {
         Ok(seen) => print(&options.format.render(&seen.rows(SystemClock.now()))),
         Err(error) => fail(&error),
@@ -79,12 +107,12 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints to stderr; when even that fails nobody can be told.
-fn complain(text: &str) {
+/// Prints to stderr; a failure of that is ignored.
+fn print_error(text: &str) {
     io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 fn fail(error: &dyn Error) -> ExitCode {
-    complain(&format!("{PROGRAM}: {}\n", Chain(error)));
+    print_error(&format!("{PROGRAM}: {}\n", Chain(error)));
     ExitCode::FAILURE
 }

@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeSet, ffi::OsString};
 
-use aibrix_controller_manager::internals::{Asked, Settings, Surroundings, flags, interpret};
+use aibrix_controller_manager::internals::{Command, Env, Settings, flags, interpret};
 
 use crate::manifests::{KUSTOMIZATIONS, args, controllers_in, read, render};
 
 pub(crate) fn understood(arguments: &[String]) -> Settings {
-    let surroundings = Surroundings::new(|_| None);
-    match interpret(arguments.iter().map(OsString::from), &surroundings) {
-        Ok(Asked::Run(settings)) => *settings,
+    let env = Env::new(|_| None);
+    match interpret(arguments.iter().map(OsString::from), &env) {
+        Ok(Command::Run(settings)) => *settings,
         Ok(other) => panic!("{arguments:?} do not run the manager but {other:?}"),
         Err(answer) => panic!("{arguments:?} are refused: {}", answer.text),
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsString};
 
 use serde_json::json;
 
-use crate::cli::{interpret, settings::Surroundings};
+use crate::cli::{interpret, settings::Env};
 
 use super::{load_retry::LoadFailure, placement::Measured, settings::SchedulerPolicy, simulated::World};
 
@@ -172,7 +172,7 @@ fn random_uses_every_pod_and_an_unknown_policy_is_refused() {
     }
     assert_eq!(used.len(), 3);
     let arguments = ["--model-adapter-scheduler-policy=best"].map(OsString::from);
-    let refused = interpret(arguments, &Surroundings::new(|_| None)).unwrap_err();
+    let refused = interpret(arguments, &Env::new(|_| None)).unwrap_err();
     assert!(refused.text.contains("unknown scheduler policy"), "{}", refused.text);
     assert_eq!(refused.code, 1);
 }

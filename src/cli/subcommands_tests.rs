@@ -2,7 +2,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::Deserialize as _;
 
-use super::crds::documents;
+use super::subcommands::crd_documents;
 
 #[test]
 fn definitions_are_documents_of_their_own() {
@@ -11,7 +11,7 @@ fn definitions_are_documents_of_their_own() {
         made.metadata.name = Some(name.to_owned());
         made
     };
-    let text = documents(&[definition("a.example.com"), definition("b.example.com")]).unwrap();
+    let text = crd_documents(&[definition("a.example.com"), definition("b.example.com")]).unwrap();
     assert!(text.starts_with("---\n") && text.ends_with('\n'));
     let names: Vec<_> = serde_yaml_ng::Deserializer::from_str(&text)
         .map(|document| serde_yaml_ng::Value::deserialize(document).unwrap())
@@ -26,5 +26,5 @@ fn definitions_are_documents_of_their_own() {
 
 #[test]
 fn nothing_is_an_empty_text() {
-    assert_eq!(documents(&[]).unwrap(), "");
+    assert_eq!(crd_documents(&[]).unwrap(), "");
 }

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use super::{consumers::PrometheusLogin, environment::Environment, settings::Surroundings};
+use super::{consumers::PrometheusLogin, env_vars::EnvVars, settings::Env};
 
-fn around(env: &'static [(&'static str, &'static str)]) -> Surroundings {
-    Surroundings::new(|name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+fn env(env: &'static [(&'static str, &'static str)]) -> Env {
+    Env::new(|name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
 }
 
 #[test]
 fn unset_and_empty_variables_have_their_defaults() {
-    let empty = around(&[
+    let empty = env(&[
         ("AIBRIX_GATEWAY_TIMEOUT_SECONDS", ""),
         ("PROMETHEUS_ENDPOINT", ""),
         ("AIBRIX_GATEWAY_NAME", ""),
     ]);
-    for surroundings in [around(&[]), empty] {
-        let mut environment = Environment::new(&surroundings);
-        let route = environment.model_route();
+    for env in [env(&[]), empty] {
+        let mut vars = EnvVars::new(&env);
+        let route = vars.model_route();
         assert_eq!(route.request_timeout, Duration::from_mins(2));
         assert_eq!(
             (route.gateway_name.as_str(), route.gateway_namespace.as_str()),
             ("aibrix-eg", "aibrix-system")
         );
-        let metrics = environment.engine_metrics();
+        let metrics = vars.engine_metrics();
         assert_eq!(metrics.refresh_interval, Duration::from_secs(5));
         assert_eq!(metrics.prometheus, None);
-        assert_eq!(environment.notices, []);
+        assert_eq!(vars.notices, []);
     }
 }
 
@@ -42,19 +42,17 @@ fn numbers_are_decimal_and_above_zero_or_warned_about() {
     ];
     for (text, want, warnings) in table {
         let lookup = move |name: &str| (name == "AIBRIX_GATEWAY_TIMEOUT_SECONDS").then(|| text.to_owned());
-        let surroundings = Surroundings::new(lookup);
-        let mut environment = Environment::new(&surroundings);
-        assert_eq!(environment.model_route().request_timeout, Duration::from_secs(want), "{text}");
-        assert_eq!(environment.notices.len(), warnings, "{text}");
-        assert!(
-            environment.notices.iter().all(|notice| notice.detail.contains("AIBRIX_GATEWAY_TIMEOUT_SECONDS"))
-        );
+        let env = Env::new(lookup);
+        let mut vars = EnvVars::new(&env);
+        assert_eq!(vars.model_route().request_timeout, Duration::from_secs(want), "{text}");
+        assert_eq!(vars.notices.len(), warnings, "{text}");
+        assert!(vars.notices.iter().all(|notice| notice.detail.contains("AIBRIX_GATEWAY_TIMEOUT_SECONDS")));
     }
 }
 
 #[test]
 fn every_variable_is_read() {
-    let surroundings = around(&[
+    let env = env(&[
         ("AIBRIX_GATEWAY_NAME", "gate"),
         ("AIBRIX_GATEWAY_NAMESPACE", "yard"),
         ("AIBRIX_POD_METRIC_REFRESH_INTERVAL_MS", "1000"),
@@ -62,10 +60,10 @@ fn every_variable_is_read() {
         ("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS", "400"),
         ("PROMETHEUS_ENDPOINT", "http://prometheus:9090"),
     ]);
-    let mut environment = Environment::new(&surroundings);
-    let route = environment.model_route();
+    let mut vars = EnvVars::new(&env);
+    let route = vars.model_route();
     assert_eq!((route.gateway_name.as_str(), route.gateway_namespace.as_str()), ("gate", "yard"));
-    let metrics = environment.engine_metrics();
+    let metrics = vars.engine_metrics();
     assert_eq!(metrics.refresh_interval, Duration::from_secs(1));
     let prometheus = metrics.prometheus.unwrap();
     assert_eq!(prometheus.endpoint, "http://prometheus:9090");
@@ -75,11 +73,11 @@ fn every_variable_is_read() {
 }
 
 fn login(env: &'static [(&'static str, &'static str)]) -> PrometheusLogin {
-    let surroundings = Surroundings::new(|name| {
+    let env = Env::new(|name| {
         let with_endpoint = [("PROMETHEUS_ENDPOINT", "http://p")];
         env.iter().chain(&with_endpoint).find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     });
-    Environment::new(&surroundings).engine_metrics().prometheus.unwrap().login
+    EnvVars::new(&env).engine_metrics().prometheus.unwrap().login
 }
 
 #[test]

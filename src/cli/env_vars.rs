@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use super::{
     consumers::{EngineMetricsSettings, PrometheusLogin, PrometheusSettings, REFRESH_INTERVAL},
-    notice::Notice,
-    settings::Surroundings,
+    notice::StartupNotice,
+    settings::Env,
 };
 use crate::controllers::model_route::ModelRouteSettings;
 
 /// Variables that AIBrix's manager and gateway share, and that only the gateway uses.
 const OF_THE_GATEWAY: [&str; 2] = ["AIBRIX_POD_DEPLOYMENT_LABEL", "AIBRIX_POD_RAYCLUSTERFLEET_LABEL"];
 
-/// Reads variables and collects what to say about them.
-pub(crate) struct Environment<'a> {
-    surroundings: &'a Surroundings,
+/// Reads the variables and collects warnings about them.
+pub(crate) struct EnvVars<'a> {
+    env: &'a Env,
     /// What to log.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<StartupNotice>,
 }
 
-impl<'a> Environment<'a> {
-    /// Reads from these surroundings.
-    pub(crate) fn new(surroundings: &'a Surroundings) -> Self {
-        Self { surroundings, notices: Vec::new() }
+impl<'a> EnvVars<'a> {
+    /// Reads from this environment.
+    pub(crate) fn new(env: &'a Env) -> Self {
+        Self { env, notices: Vec::new() }
     }
 
     /// Settings of the model-route controller.
@@ -50,7 +50,7 @@ impl<'a> Environment<'a> {
         let interval = self.positive("AIBRIX_PROMETHEUS_QUERY_INTERVAL_MS", 200);
         let timeout = self.positive("AIBRIX_PROMETHEUS_QUERY_TIMEOUT_MS", 2000);
         Some(PrometheusSettings {
-            endpoint: self.surroundings.var("PROMETHEUS_ENDPOINT")?,
+            endpoint: self.env.var("PROMETHEUS_ENDPOINT")?,
             query_interval: Duration::from_millis(interval),
             query_timeout: Duration::from_millis(timeout),
             login: self.prometheus_login(),
@@ -58,7 +58,7 @@ impl<'a> Environment<'a> {
     }
 
     fn prometheus_login(&self) -> PrometheusLogin {
-        let var = |name| self.surroundings.var(name);
+        let var = |name| self.env.var(name);
         if let Some(name) = var("PROMETHEUS_BASIC_AUTH_SECRET_NAME") {
             return PrometheusLogin::Secret {
                 namespace: self.text("PROMETHEUS_BASIC_AUTH_SECRET_NAMESPACE", "aibrix-system"),
@@ -78,26 +78,26 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Says that a variable that is set has no effect, and why.
+    /// Warns that a variable that is set has no effect.
     fn refuse(&mut self, name: &str, why: &str) {
-        if let Some(text) = self.surroundings.var(name) {
+        if let Some(text) = self.env.var(name) {
             let detail = format!("{name}={text:?}: {why}");
-            self.notices.push(Notice::warning("environment variable ignored", detail));
+            self.notices.push(StartupNotice::warning("environment variable ignored", detail));
         }
     }
 
     fn text(&self, name: &str, default: &str) -> String {
-        self.surroundings.var(name).unwrap_or_else(|| default.to_owned())
+        self.env.var(name).unwrap_or_else(|| default.to_owned())
     }
 
     /// A decimal number above 0; anything else is the default with a warning.
     fn positive(&mut self, name: &str, default: u64) -> u64 {
-        let Some(text) = self.surroundings.var(name) else { return default };
+        let Some(text) = self.env.var(name) else { return default };
         match text.parse::<u32>() {
             Ok(number) if number > 0 => u64::from(number),
             Ok(_) | Err(_) => {
                 let detail = format!("{name}={text:?}: a decimal number above 0 is needed, using {default}");
-                self.notices.push(Notice::warning("environment variable ignored", detail));
+                self.notices.push(StartupNotice::warning("environment variable ignored", detail));
                 default
             }
         }
