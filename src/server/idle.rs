@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::progress::Progress;
+use super::connection_state::ConnectionState;
 
 /// Fails with [`io::ErrorKind::TimedOut`] when no byte was read or written for the limit: a peer that
 /// neither asks nor takes its answer keeps nothing open. The same when a head that has begun is not complete
@@ -29,12 +29,12 @@ pub(super) struct IdleTimeout<S> {
 
 impl<S> IdleTimeout<S> {
     /// `limit` without a byte, `head` for the head of a request.
-    pub(super) fn new(stream: S, limit: Duration, head: Duration, progress: Arc<Progress>) -> Self {
-        let head = HeadTimeout { limit: head, progress, running: None };
+    pub(super) fn new(stream: S, limit: Duration, head: Duration, state: Arc<ConnectionState>) -> Self {
+        let head = HeadTimeout { limit: head, state, running: None };
         Self { stream, limit, deadline: Box::pin(sleep(limit)), head }
     }
 
-    /// Passes on what the stream says; while it says nothing the deadline runs, otherwise it moves.
+    /// Passes on the result of the stream; the deadline runs while it is pending, and moves otherwise.
     fn watch<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match poll {
             Poll::Ready(result) => {
@@ -90,7 +90,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
 #[derive(Debug)]
 struct HeadTimeout {
     limit: Duration,
-    progress: Arc<Progress>,
+    state: Arc<ConnectionState>,
     /// The head that has begun, and until when it has to be complete.
     running: Option<(usize, Pin<Box<Sleep>>)>,
 }
@@ -98,7 +98,7 @@ struct HeadTimeout {
 impl HeadTimeout {
     /// Whether the head has not come in time. `moved`: bytes have come just now.
     fn is_over(&mut self, context: &mut Context<'_>, moved: bool) -> bool {
-        let Some(awaited) = self.progress.awaited_head() else {
+        let Some(awaited) = self.state.awaited_head() else {
             self.running = None;
             return false;
         };

@@ -7,8 +7,8 @@ use tokio::{
 };
 
 use super::{
+    connection_state::{ConnectionState, InFlight},
     idle::IdleTimeout,
-    progress::{Progress, UnderWay},
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -47,9 +47,9 @@ async fn every_byte_moves_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_head_in_single_bytes_ends_the_stream() {
     let (mut peer, ours) = duplex(16);
-    let progress = Arc::<Progress>::default();
-    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&progress));
-    progress.established(true);
+    let state = Arc::<ConnectionState>::default();
+    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&state));
+    state.established(true);
     let read = async { while stream.read_u8().await.is_ok() {} };
     let drip = async {
         loop {
@@ -66,12 +66,12 @@ async fn a_head_in_single_bytes_ends_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_wait_between_requests_and_while_it_is_answered() {
     let (mut peer, ours) = duplex(16);
-    let progress = Arc::<Progress>::default();
-    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&progress));
-    progress.established(true);
+    let state = Arc::<ConnectionState>::default();
+    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&state));
+    state.established(true);
     peer.write_all(b"1").await.unwrap();
     stream.read_u8().await.unwrap();
-    let answering = UnderWay::new(&progress);
+    let answering = InFlight::new(&state);
     timeout(ALMOST, stream.read_u8()).await.expect_err("it is being answered");
     peer.write_all(b"2").await.unwrap();
     stream.read_u8().await.unwrap();
@@ -86,9 +86,9 @@ async fn a_connection_may_wait_between_requests_and_while_it_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_connects_and_asks_nothing_is_ended_at_the_limit_of_a_head() {
     let (_peer, ours) = duplex(16);
-    let progress = Arc::<Progress>::default();
-    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&progress));
-    progress.established(true);
+    let state = Arc::<ConnectionState>::default();
+    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&state));
+    state.established(true);
     let over = timeout(Duration::from_secs(33), stream.read_u8()).await;
     assert_eq!(over.expect("no head has come").unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
@@ -96,9 +96,9 @@ async fn a_client_that_connects_and_asks_nothing_is_ended_at_the_limit_of_a_head
 #[tokio::test(start_paused = true)]
 async fn frames_of_http_2_are_no_pieces_of_a_head() {
     let (mut peer, ours) = duplex(16);
-    let progress = Arc::<Progress>::default();
-    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&progress));
-    progress.established(false);
+    let state = Arc::<ConnectionState>::default();
+    let mut stream = IdleTimeout::new(ours, LIMIT, HEAD, Arc::clone(&state));
+    state.established(false);
     peer.write_all(b"p").await.unwrap();
     stream.read_u8().await.unwrap();
     timeout(ALMOST, stream.read_u8()).await.expect_err("it may wait");

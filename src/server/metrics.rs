@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `/metrics`: the text of the registry, compressed if asked for, over TLS if told so.
+//! `/metrics`: the text of the registry, compressed if the client accepts it, over TLS if configured.
 
 use std::{fmt, io::Write as _, path::PathBuf, sync::Arc};
 
@@ -127,7 +127,7 @@ impl MetricsServer {
         Ok(Server { listener, address, tls: None, router: router(render), limits })
     }
 
-    /// Where it really listens; `None` when the system does not tell.
+    /// The address that it is bound to; `None` when the system does not know.
     #[cfg(test)]
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         self.server.local_addr()

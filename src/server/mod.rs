@@ -10,11 +10,10 @@
 //! Deliberately absent: authentication, profiling, and whatever changes something.
 
 pub(crate) mod bind;
-pub(crate) mod debug;
+mod connection_state;
 mod idle;
 pub(crate) mod metrics;
 pub(crate) mod probes;
-mod progress;
 mod serve;
 pub(crate) mod tls;
 pub(crate) mod webhooks;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `/healthz` and `/readyz`, byte for byte as probes, scripts and people know them.
+//! `/healthz` and `/readyz`, byte for byte as probes, scripts and people know them; `/debug/leases` beside them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,22 +12,25 @@ use axum::{
     extract::Query,
     http::{StatusCode, Uri, header, header::HeaderValue},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     bind::{BindError, listen},
-    debug::{self, LeaseReport},
     serve::{Limits, ServeError, Server},
 };
 use crate::gocompat::quote::quote;
 
-/// Says whether something is well, or why not. Asked at each request, so it answers from memory.
+/// A health check: the error says what is wrong. Runs at each request, so it answers from memory.
 pub(crate) type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-/// Lines for `?verbose` that change nothing about the verdict. Empty: the answer is exactly as usual.
+/// Lines for `?verbose` that do not change the status. Empty: the answer is exactly as usual.
 pub(crate) type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// What the probe server asks.
+/// The state of every election as the electors see it: an array with an object per controller.
+pub(crate) type LeaseReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// The checks of the probe server.
 #[derive(Clone)]
 pub(crate) struct Probes {
     /// The check of `/healthz`: fails when the process should be restarted.
@@ -131,7 +134,7 @@ fn plain(status: StatusCode, body: String) -> Response {
     (status, headers, body).into_response()
 }
 
-/// What Go's server says to a path that it does not have.
+/// The 404 of Go's server.
 pub(super) fn not_found() -> Response {
     plain(StatusCode::NOT_FOUND, "404 page not found\n".to_owned())
 }
@@ -154,7 +157,21 @@ pub(super) fn router(probes: Probes) -> Router {
         });
         std::future::ready(found.unwrap_or_else(not_found))
     };
-    debug::router(probes.leases).fallback(answer)
+    debug_router(probes.leases).fallback(answer)
+}
+
+/// `/debug/leases` and its answer.
+fn debug_router(report: LeaseReport) -> Router {
+    let answer = move || {
+        let report = report();
+        async move {
+            match serde_json::to_string_pretty(&report) {
+                Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+            }
+        }
+    };
+    Router::new().route("/debug/leases", get(answer))
 }
 
 /// The probe listener, bound but not yet serving.
@@ -171,7 +188,7 @@ impl ProbeServer {
         Ok(Self(Server { listener, address, tls: None, router: router(probes), limits }))
     }
 
-    /// Where it really listens; `None` when the system does not tell.
+    /// The address that it is bound to; `None` when the system does not know.
     #[cfg(test)]
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         self.0.local_addr()

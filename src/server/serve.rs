@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
+    connection_state::{ConnectionState, InFlight},
     idle::IdleTimeout,
-    progress::{Progress, UnderWay},
 };
 
 /// What one client may take.
@@ -55,7 +55,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a server ended before it was told to.
+/// A server ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     /// The listener is broken.
@@ -99,9 +99,9 @@ impl Server {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         connections.make_room(self.limits.connections);
-                        let progress = Arc::new(Progress::default());
-                        let connection = self.connection(stream, stop.clone(), Arc::clone(&progress));
-                        connections.add(connection, progress);
+                        let state = Arc::new(ConnectionState::default());
+                        let connection = self.connection(stream, stop.clone(), Arc::clone(&state));
+                        connections.add(connection, state);
                     }
                     Err(error) if passes(&error) => {
                         tracing::debug!(address = self.address, error = %error, "could not accept a connection");
@@ -123,22 +123,22 @@ impl Server {
         &self,
         stream: TcpStream,
         stop: CancellationToken,
-        progress: Arc<Progress>,
+        state: Arc<ConnectionState>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, router, limits) = (self.tls.clone(), self.router.clone(), self.limits);
         async move {
             // Small answers: waiting for more to send only delays them. Without it they are late, not lost.
             stream.set_nodelay(true).unwrap_or_default();
-            let stream = IdleTimeout::new(stream, limits.idle, limits.head, Arc::clone(&progress));
+            let stream = IdleTimeout::new(stream, limits.idle, limits.head, Arc::clone(&state));
             let Some(tls) = tls else {
-                progress.established(true);
-                return answer(stream, false, router, limits, stop, progress).await;
+                state.established(true);
+                return answer(stream, false, router, limits, stop, state).await;
             };
             match tokio::time::timeout(limits.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    progress.established(!http2);
-                    answer(stream, http2, router, limits, stop, progress).await;
+                    state.established(!http2);
+                    answer(stream, http2, router, limits, stop, state).await;
                 }
                 Ok(Err(error)) => tracing::debug!(error = %error, "tls handshake failed"),
                 Err(_) => tracing::debug!("tls handshake timed out"),
@@ -151,19 +151,19 @@ impl Server {
 #[derive(Debug, Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    handles: VecDeque<(AbortHandle, Arc<Progress>)>,
+    handles: VecDeque<(AbortHandle, Arc<ConnectionState>)>,
 }
 
 impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static, progress: Arc<Progress>) {
-        self.handles.push_back((self.tasks.spawn(connection), progress));
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static, state: Arc<ConnectionState>) {
+        self.handles.push_back((self.tasks.spawn(connection), state));
     }
 
     /// Ends connections until one more fits: slow clients must not keep new ones out, and clients that
     /// cannot even shake hands must not end the others.
     fn make_room(&mut self, limit: usize) {
         while self.handles.len() >= limit.max(1) {
-            let ranks = self.handles.iter().map(|(_, progress)| progress.rank()).enumerate();
+            let ranks = self.handles.iter().map(|(_, state)| state.keep_priority()).enumerate();
             let Some((place, _)) = ranks.min_by_key(|(_, rank)| *rank) else { return };
             if let Some((least, _)) = self.handles.remove(place) {
                 least.abort();
@@ -188,7 +188,7 @@ async fn answer<S>(
     router: Router,
     limits: Limits,
     stop: CancellationToken,
-    progress: Arc<Progress>,
+    state: Arc<ConnectionState>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -199,14 +199,14 @@ async fn answer<S>(
     let header_list = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100).max_header_list_size(header_list);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, under_way) = (router.clone(), UnderWay::new(&progress));
+        let (router, in_flight) = (router.clone(), InFlight::new(&state));
         async move {
             // The buffer of the connection may hold up to twice as much before it refuses a head.
             if head_bytes(&request) > limits.head_bytes {
                 return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
             }
             let answer = router.oneshot(request.map(Body::new)).await;
-            drop(under_way);
+            drop(in_flight);
             answer
         }
     });

@@ -209,7 +209,7 @@ pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-/// Accepts TLS 1.2 and newer with the certificate of the moment. Offers `http/1.1`, and `h2` before it if told so.
+/// Accepts TLS 1.2 and newer with the certificate of the moment. Offers `http/1.1`, and `h2` before it with `http2`.
 ///
 /// # Errors
 /// The library refuses its own defaults: a defect of ours.

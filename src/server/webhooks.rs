@@ -57,7 +57,7 @@ impl WebhookServer {
         Ok(Self(Server { listener, address: address.to_owned(), tls: Some(tls), router, limits }))
     }
 
-    /// Where it really listens; `None` when the system does not tell.
+    /// The address that it is bound to; `None` when the system does not know.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.0.local_addr()
     }
@@ -98,7 +98,7 @@ pub(crate) async fn reach(address: SocketAddr) -> io::Result<()> {
 fn from_inside(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
-        // It serves both families wherever there are both; a system without the older one is told by name.
+        // The listener serves both families wherever there are both.
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::keys::sidecar;
 
 use super::{
-    review::{Operation, Request, Verdict},
+    review::{AdmissionResponse, Operation, Request},
     sidecar_injection::{Sidecar, annotation, injection},
 };
 
@@ -20,26 +20,28 @@ pub(crate) const MUTATING_PATH: &str = "/mutate-apps-v1-deployment";
 pub(crate) const VALIDATING_PATH: &str = "/validate-apps-v1-deployment";
 
 /// Injects where the annotation of the Deployment itself is exactly `true`.
-pub(crate) fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let deployment: Value = match request.object_of("apps", "v1", "Deployment") {
         Ok(deployment) => deployment,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     if annotation(&deployment, sidecar::INJECTION) != Some("true") {
-        return Verdict::Allow;
+        return AdmissionResponse::Allow;
     }
     let path = PointerBuf::from_tokens(["spec", "template", "spec"]);
-    let Some(pod) = deployment.pointer(path.as_str()) else { return Verdict::Allow };
-    let wanted =
-        Sidecar::asked_for(annotation(&deployment, sidecar::IMAGE), annotation(&deployment, sidecar::ENGINE));
-    Verdict::Change(Patch(injection(&path, pod, wanted)))
+    let Some(pod) = deployment.pointer(path.as_str()) else { return AdmissionResponse::Allow };
+    let wanted = Sidecar::from_annotations(
+        annotation(&deployment, sidecar::IMAGE),
+        annotation(&deployment, sidecar::ENGINE),
+    );
+    AdmissionResponse::Patch(Patch(injection(&path, pod, wanted)))
 }
 
 /// Accepts everything. The path exists because installed configurations call it.
-pub(crate) fn validate(_: &Request) -> Verdict {
-    Verdict::Allow
+pub(crate) fn validate(_: &Request) -> AdmissionResponse {
+    AdmissionResponse::Allow
 }

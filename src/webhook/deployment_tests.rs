@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     deployment::{mutate, validate},
-    review::{Request, Verdict},
+    review::{AdmissionResponse, Request},
 };
 
 fn deployment(annotations: &Value) -> Value {
@@ -28,8 +28,8 @@ fn request(operation: &str, object: &Value) -> Request {
 /// The object after the review; `None` when the answer carries no patch.
 fn changed(operation: &str, object: &Value) -> Option<Value> {
     match mutate(&request(operation, object)) {
-        Verdict::Allow => None,
-        Verdict::Change(patch) => {
+        AdmissionResponse::Allow => None,
+        AdmissionResponse::Patch(patch) => {
             let mut after = object.clone();
             json_patch::patch(&mut after, &patch).unwrap();
             Some(after)
@@ -78,19 +78,19 @@ fn image_and_engine_come_from_the_deployment() {
 fn deployment_without_a_pod_passes() {
     let annotations = json!({"annotations": {"model.aibrix.ai/sidecar-injection": "true"}});
     for spec in [json!(null), json!({}), json!({"template": null}), json!({"template": {"spec": []}})] {
-        let verdict = mutate(&request("CREATE", &json!({"metadata": annotations, "spec": spec})));
-        let untouched = match &verdict {
-            Verdict::Change(patch) => patch.is_empty(),
-            verdict => *verdict == Verdict::Allow,
+        let response = mutate(&request("CREATE", &json!({"metadata": annotations, "spec": spec})));
+        let untouched = match &response {
+            AdmissionResponse::Patch(patch) => patch.is_empty(),
+            response => *response == AdmissionResponse::Allow,
         };
-        assert!(untouched, "{spec}: {verdict:?}");
+        assert!(untouched, "{spec}: {response:?}");
     }
 }
 
 #[test]
 fn every_deployment_is_valid_and_other_kinds_are_not_judged() {
-    assert_eq!(validate(&request("CREATE", &json!({"spec": 1}))), Verdict::Allow);
+    assert_eq!(validate(&request("CREATE", &json!({"spec": 1}))), AdmissionResponse::Allow);
     let mut other = request("CREATE", &deployment(&json!({})));
     other.kind.version = "v2".to_owned();
-    assert!(matches!(mutate(&other), Verdict::Fail { code: 400, .. }));
+    assert!(matches!(mutate(&other), AdmissionResponse::Errored { code: 400, .. }));
 }

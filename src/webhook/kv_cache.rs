@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     json_patch::patch_between,
-    review::{Operation, Request, Verdict},
+    review::{AdmissionResponse, Operation, Request},
     sidecar_injection::annotation,
 };
 
@@ -30,14 +30,14 @@ const VERSION: &str = "v1alpha1";
 const KIND: &str = "KVCache";
 
 /// Fills in the annotations for backend and mode.
-pub(crate) fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
         Ok(cache) => cache,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     let [backend, ..] = BACKENDS;
     let mut filled = cache.clone();
@@ -47,25 +47,25 @@ pub(crate) fn mutate(request: &Request) -> Verdict {
             set_annotation(&mut filled, key, backend);
         }
     }
-    Verdict::Change(patch_between(&cache, &filled))
+    AdmissionResponse::Patch(patch_between(&cache, &filled))
 }
 
 /// Refuses a backend that does not exist. A change passes unless it chooses such a backend: an object that
 /// has one already must stay editable.
-pub(crate) fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
         Ok(cache) => cache,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     let chosen = annotation(&cache, BACKEND);
     if request.operation == Operation::Update && annotation(&request.old_object, BACKEND) == chosen {
-        return Verdict::Allow;
+        return AdmissionResponse::Allow;
     }
-    chosen.and_then(backend_error).map_or(Verdict::Allow, Verdict::Deny)
+    chosen.and_then(backend_error).map_or(AdmissionResponse::Allow, AdmissionResponse::Deny)
 }
 
 /// Sets an annotation of an object whose metadata may lack them; does nothing to other shapes.

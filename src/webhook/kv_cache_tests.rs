@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     kv_cache::{mutate, validate},
-    review::{Request, Verdict},
+    review::{AdmissionResponse, Request},
 };
 
 const BACKEND: &str = "kvcache.orchestration.aibrix.ai/backend";
@@ -23,7 +23,9 @@ fn request(operation: &str, object: &Value, old: &Value) -> Request {
 
 /// Annotations after the review, which changes nothing else.
 fn filled(operation: &str, object: &Value) -> Value {
-    let Verdict::Change(patch) = mutate(&request(operation, object, &json!(null))) else { panic!("a patch") };
+    let AdmissionResponse::Patch(patch) = mutate(&request(operation, object, &json!(null))) else {
+        panic!("a patch")
+    };
     let mut after = object.clone();
     json_patch::patch(&mut after, &patch).unwrap();
     let annotations = after["metadata"]["annotations"].take();
@@ -45,36 +47,39 @@ fn backend_and_mode_are_filled_in_where_they_are_missing_or_empty() {
     let given = json!({BACKEND: "infinistore", "x": "y"});
     assert_eq!(filled("CREATE", &cache(&given)), json!({BACKEND: "infinistore", MODE: "vineyard", "x": "y"}));
     let complete = cache(&json!({BACKEND: "bogus", MODE: "distributed"}));
-    let Verdict::Change(patch) = mutate(&request("CREATE", &complete, &json!(null))) else {
+    let AdmissionResponse::Patch(patch) = mutate(&request("CREATE", &complete, &json!(null))) else {
         panic!("a patch")
     };
     assert!(patch.is_empty());
-    assert_eq!(mutate(&request("DELETE", &json!(null), &complete)), Verdict::Allow);
+    assert_eq!(mutate(&request("DELETE", &json!(null), &complete)), AdmissionResponse::Allow);
 }
 
 #[test]
 fn backend_that_does_not_exist_is_refused_when_it_is_chosen() {
     let with = |backend: &str| cache(&json!({BACKEND: backend}));
-    let denied = |verdict: Verdict| matches!(verdict, Verdict::Deny(_));
+    let denied = |response: AdmissionResponse| matches!(response, AdmissionResponse::Deny(_));
     assert!(denied(validate(&request("CREATE", &with("bogus"), &json!(null)))));
     assert!(denied(validate(&request("UPDATE", &with("bogus"), &with("vineyard")))));
     assert!(denied(validate(&request("UPDATE", &with("bogus"), &with("other")))));
-    assert_eq!(validate(&request("UPDATE", &with("bogus"), &with("bogus"))), Verdict::Allow);
-    assert_eq!(validate(&request("UPDATE", &with("hpkv"), &with("bogus"))), Verdict::Allow);
+    assert_eq!(validate(&request("UPDATE", &with("bogus"), &with("bogus"))), AdmissionResponse::Allow);
+    assert_eq!(validate(&request("UPDATE", &with("hpkv"), &with("bogus"))), AdmissionResponse::Allow);
     for mode in ["distributed", "centralized", "anything"] {
-        assert_eq!(validate(&request("CREATE", &cache(&json!({MODE: mode})), &json!(null))), Verdict::Allow);
+        assert_eq!(
+            validate(&request("CREATE", &cache(&json!({MODE: mode})), &json!(null))),
+            AdmissionResponse::Allow
+        );
     }
-    assert_eq!(validate(&request("DELETE", &json!(null), &with("bogus"))), Verdict::Allow);
+    assert_eq!(validate(&request("DELETE", &json!(null), &with("bogus"))), AdmissionResponse::Allow);
 }
 
 #[test]
 fn strange_metadata_is_left_to_the_api_server() {
     for object in [json!({}), json!({"metadata": null}), json!({"metadata": {"annotations": []}}), json!([])]
     {
-        let Verdict::Change(patch) = mutate(&request("CREATE", &object, &json!(null))) else {
+        let AdmissionResponse::Patch(patch) = mutate(&request("CREATE", &object, &json!(null))) else {
             panic!("a patch")
         };
         assert!(patch.is_empty(), "{object}");
-        assert_eq!(validate(&request("CREATE", &object, &json!(null))), Verdict::Allow);
+        assert_eq!(validate(&request("CREATE", &object, &json!(null))), AdmissionResponse::Allow);
     }
 }

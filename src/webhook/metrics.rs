@@ -69,9 +69,9 @@ impl WebhookMetrics {
     }
 
     /// A review has arrived at `path`; it is under way until the result is dropped.
-    pub(super) fn under_way(&self, path: &'static str) -> UnderWay {
+    pub(super) fn in_flight(&self, path: &'static str) -> InFlight {
         self.0.in_flight.with_label_values(&[path]).inc();
-        UnderWay { metrics: self.clone(), path }
+        InFlight { metrics: self.clone(), path }
     }
 
     /// A review of `path` was answered.
@@ -87,12 +87,12 @@ impl WebhookMetrics {
 }
 
 /// Counts a review while it is under way, also one whose client leaves.
-pub(super) struct UnderWay {
+pub(super) struct InFlight {
     metrics: WebhookMetrics,
     path: &'static str,
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.metrics.0.in_flight.with_label_values(&[self.path]).dec();
     }

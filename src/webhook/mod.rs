@@ -40,7 +40,7 @@ mod storm_service_tests;
 
 pub(crate) use router::{Limits, router};
 
-use self::review::{Request, Verdict};
+use self::review::{AdmissionResponse, Request};
 
 /// One path with what answers it.
 #[derive(Debug, Clone, Copy)]
@@ -50,14 +50,14 @@ pub struct Hook {
     /// Whether its answers may change the object.
     pub mutating: bool,
     /// Answers one review.
-    pub handler: fn(&Request) -> Verdict,
+    pub handler: fn(&Request) -> AdmissionResponse,
 }
 
-const fn mutating(path: &'static str, handler: fn(&Request) -> Verdict) -> Hook {
+const fn mutating(path: &'static str, handler: fn(&Request) -> AdmissionResponse) -> Hook {
     Hook { path, mutating: true, handler }
 }
 
-const fn validating(path: &'static str, handler: fn(&Request) -> Verdict) -> Hook {
+const fn validating(path: &'static str, handler: fn(&Request) -> AdmissionResponse) -> Hook {
     Hook { path, mutating: false, handler }
 }
 

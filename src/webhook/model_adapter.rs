@@ -6,7 +6,7 @@ use crate::{
     validation::{field_error::aggregate_message, model_adapter::field_errors},
 };
 
-use super::review::{Operation, Request, Verdict};
+use super::review::{AdmissionResponse, Operation, Request};
 
 /// Path that the API server calls to fill in defaults.
 pub(crate) const MUTATING_PATH: &str = "/mutate-model-aibrix-ai-v1alpha1-modeladapter";
@@ -14,20 +14,24 @@ pub(crate) const MUTATING_PATH: &str = "/mutate-model-aibrix-ai-v1alpha1-modelad
 pub(crate) const VALIDATING_PATH: &str = "/validate-model-aibrix-ai-v1alpha1-modeladapter";
 
 /// Changes nothing.
-pub(crate) fn mutate(_: &Request) -> Verdict {
-    Verdict::Allow
+pub(crate) fn mutate(_: &Request) -> AdmissionResponse {
+    AdmissionResponse::Allow
 }
 
 /// Judges a creation. A change passes: an object that got in while the webhook was down must stay editable.
-pub(crate) fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create => {}
-        Operation::Update | Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Update | Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let adapter = match request.object_of::<ModelAdapter>(GROUP, VERSION, MODEL_ADAPTER) {
         Ok(adapter) => adapter,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     let errors = field_errors(&adapter.spec);
-    if errors.is_empty() { Verdict::Allow } else { Verdict::Deny(aggregate_message(&errors)) }
+    if errors.is_empty() {
+        AdmissionResponse::Allow
+    } else {
+        AdmissionResponse::Deny(aggregate_message(&errors))
+    }
 }

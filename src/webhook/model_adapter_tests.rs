@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     model_adapter::{mutate, validate},
-    review::{Verdict, answer},
+    review::{AdmissionResponse, answer},
 };
 
 fn review(operation: &str, spec: &Value) -> Value {
@@ -58,7 +58,7 @@ fn changes_and_deletions_pass_whatever_they_are() {
             let review = review(operation, &spec);
             assert_eq!(ask(&review)["allowed"], true, "{operation} {spec}");
             let request = serde_json::from_value(review["request"].clone()).unwrap();
-            assert_eq!(mutate(&request), Verdict::Allow);
+            assert_eq!(mutate(&request), AdmissionResponse::Allow);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     validation::pod_autoscaler::field_errors,
 };
 
-use super::review::{Operation, Request, Verdict};
+use super::review::{AdmissionResponse, Operation, Request};
 
 /// Path that the API server calls to fill in defaults.
 pub(crate) const MUTATING_PATH: &str = "/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
@@ -25,21 +25,21 @@ struct Submitted {
 }
 
 /// Changes nothing: defaults are applied where they are used, so that they can change with the manager.
-pub(crate) fn mutate(_: &Request) -> Verdict {
-    Verdict::Allow
+pub(crate) fn mutate(_: &Request) -> AdmissionResponse {
+    AdmissionResponse::Allow
 }
 
 /// Judges the new object of a creation or change; all errors at once.
-pub(crate) fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let Submitted { metadata, spec } = match request.object_of(GROUP, VERSION, POD_AUTOSCALER) {
         Ok(submitted) => submitted,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     let pa = PodAutoscaler { metadata, spec: spec.unwrap_or_default(), status: None };
     let name = pa.metadata.name.as_deref().unwrap_or(&request.name);
-    Verdict::invalid_unless_empty(GROUP, POD_AUTOSCALER, name, &field_errors(&pa))
+    AdmissionResponse::invalid_unless_empty(GROUP, POD_AUTOSCALER, name, &field_errors(&pa))
 }

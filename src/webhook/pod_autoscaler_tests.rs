@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     pod_autoscaler::{mutate, validate},
-    review::{Verdict, answer},
+    review::{AdmissionResponse, answer},
 };
 
 fn review(operation: &str, spec: &Value) -> Value {
@@ -107,5 +107,5 @@ fn an_object_that_does_not_parse_is_400_and_a_deletion_passes() {
     let mut other = review("CREATE", &valid());
     other["request"]["kind"]["kind"] = json!("ModelAdapter");
     assert_eq!(ask(&other)["status"]["code"], 400);
-    assert_eq!(mutate(&serde_json::from_value(other["request"].clone()).unwrap()), Verdict::Allow);
+    assert_eq!(mutate(&serde_json::from_value(other["request"].clone()).unwrap()), AdmissionResponse::Allow);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The envelope: what the API server asks, and how it is answered.
+//! The AdmissionReview: its request is parsed, its response is written.
 //!
 //! Every review gets an answer with HTTP status 200, also one that cannot be read: what went wrong stands in
 //! the answer, where the API server looks for it.
@@ -89,32 +89,32 @@ fn or_false<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D
     Option::<bool>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// What a handler says.
+/// The answer of a handler.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum AdmissionResponse {
     /// Let it pass as it is.
     Allow,
-    /// Let it pass with these changes; without any it is the same as [`Verdict::Allow`].
-    Change(Patch),
-    /// Let it pass as it is, and show these warnings to whoever asked for it.
+    /// Let it pass with these changes; without any it is the same as [`AdmissionResponse::Allow`].
+    Patch(Patch),
+    /// Let it pass as it is, with these warnings for the user.
     Warn(Vec<String>),
     /// Refuse it with 403 `Forbidden` and this message.
     Deny(String),
     /// Refuse it with this status.
-    Refuse(Box<Status>),
-    /// The review could not be judged.
-    Fail {
+    DenyWithStatus(Box<Status>),
+    /// The review could not be handled.
+    Errored {
         /// Code as of HTTP.
         code: i32,
-        /// Why.
+        /// Message for the user.
         message: String,
     },
 }
 
-impl Verdict {
+impl AdmissionResponse {
     /// A review that is not what the handler was registered for (400).
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::Fail { code: 400, message: message.into() }
+        Self::Errored { code: 400, message: message.into() }
     }
 
     /// Refuses an object with 422 `Invalid` and a cause for each error; without errors, lets it pass.
@@ -134,7 +134,7 @@ impl Verdict {
             causes: Some(errors.iter().map(cause).collect()),
             ..StatusDetails::default()
         };
-        Self::Refuse(Box::new(Status {
+        Self::DenyWithStatus(Box::new(Status {
             status: Some("Failure".to_owned()),
             code: Some(422),
             reason: Some("Invalid".to_owned()),
@@ -146,49 +146,49 @@ impl Verdict {
 }
 
 impl Request {
-    /// The object, after checking that it is of the kind that the caller judges.
+    /// The object, after checking that it is of the kind that the caller handles.
     ///
     /// # Errors
-    /// A verdict with code 400 for another kind, for no object and for one that does not parse.
+    /// A response with code 400 for another kind, for no object and for one that does not parse.
     pub fn object_of<K: DeserializeOwned>(
         &self,
         group: &str,
         version: &str,
         kind: &str,
-    ) -> Result<K, Verdict> {
+    ) -> Result<K, AdmissionResponse> {
         let given = &self.kind;
         if (given.group.as_str(), given.version.as_str(), given.kind.as_str()) != (group, version, kind) {
             let given = format!("{}/{}, Kind={}", given.group, given.version, given.kind);
             let given = text::cut(&given, PARSER_TEXT_BYTES);
             let message = format!("unexpected object {given:?}, expected \"{group}/{version}, Kind={kind}\"");
-            return Err(Verdict::bad_request(message));
+            return Err(AdmissionResponse::bad_request(message));
         }
         if self.object.is_null() {
-            return Err(Verdict::bad_request("there is no content to decode"));
+            return Err(AdmissionResponse::bad_request("there is no content to decode"));
         }
-        K::deserialize(&self.object).map_err(|error| Verdict::bad_request(parser_text(&error)))
+        K::deserialize(&self.object).map_err(|error| AdmissionResponse::bad_request(parser_text(&error)))
     }
 }
 
-/// A review that cannot be judged, with what is known of it.
+/// A review that cannot be parsed, with what is known of it.
 #[derive(Debug, Clone, PartialEq)]
-struct Unreadable {
+struct InvalidReview {
     version: String,
     uid: String,
     code: i32,
     message: String,
 }
 
-impl Unreadable {
+impl InvalidReview {
     fn new(code: i32, message: impl Into<String>) -> Self {
         Self { version: DEFAULT_VERSION.to_owned(), uid: String::new(), code, message: message.into() }
     }
 }
 
 /// The answer to a review that the caller could not read to its end.
-pub(crate) fn unread(code: i32, message: &str) -> Vec<u8> {
-    let Unreadable { version, uid, code, message } = Unreadable::new(code, message);
-    envelope(&version, &response(&uid, Verdict::Fail { code, message }))
+pub(crate) fn unread_response(code: i32, message: &str) -> Vec<u8> {
+    let InvalidReview { version, uid, code, message } = InvalidReview::new(code, message);
+    admission_review(&version, &response_value(&uid, AdmissionResponse::Errored { code, message }))
 }
 
 /// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
@@ -197,24 +197,26 @@ pub(crate) fn unread(code: i32, message: &str) -> Vec<u8> {
 pub(crate) fn answer(
     content_type: Option<&str>,
     body: &[u8],
-    handler: impl FnOnce(&Request) -> Verdict,
+    handler: impl FnOnce(&Request) -> AdmissionResponse,
 ) -> Vec<u8> {
-    let (version, uid, verdict) = match read(content_type, body) {
+    let (version, uid, response) = match parse_review(content_type, body) {
         Ok((version, request)) => {
-            let verdict = catch_unwind(AssertUnwindSafe(|| handler(&request)));
-            (version, request.uid, verdict.unwrap_or_else(|panic| panicked(panic.as_ref())))
+            let response = catch_unwind(AssertUnwindSafe(|| handler(&request)));
+            (version, request.uid, response.unwrap_or_else(|panic| panicked(panic.as_ref())))
         }
-        Err(Unreadable { version, uid, code, message }) => (version, uid, Verdict::Fail { code, message }),
+        Err(InvalidReview { version, uid, code, message }) => {
+            (version, uid, AdmissionResponse::Errored { code, message })
+        }
     };
-    envelope(&version, &response(&uid, verdict))
+    admission_review(&version, &response_value(&uid, response))
 }
 
-fn envelope(version: &str, response: &Value) -> Vec<u8> {
+fn admission_review(version: &str, response: &Value) -> Vec<u8> {
     json!({"apiVersion": version, "kind": KIND, "response": response}).to_string().into_bytes()
 }
 
 /// The version of the review, and the question.
-fn read(content_type: Option<&str>, body: &[u8]) -> Result<(String, Request), Unreadable> {
+fn parse_review(content_type: Option<&str>, body: &[u8]) -> Result<(String, Request), InvalidReview> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Envelope {
@@ -226,32 +228,32 @@ fn read(content_type: Option<&str>, body: &[u8]) -> Result<(String, Request), Un
         request: Value,
     }
     if body.is_empty() {
-        return Err(Unreadable::new(400, "request body is empty"));
+        return Err(InvalidReview::new(400, "request body is empty"));
     }
     if body.len() > MAX_REVIEW_BYTES {
         let message = format!("request entity is too large: limit is {MAX_REVIEW_BYTES} bytes");
-        return Err(Unreadable::new(413, message));
+        return Err(InvalidReview::new(413, message));
     }
     let given = content_type.unwrap_or("");
     let media_type = given.split(';').next().unwrap_or(given).trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let given = text::cut(given, PARSER_TEXT_BYTES);
-        return Err(Unreadable::new(400, format!("contentType={given}, expected application/json")));
+        return Err(InvalidReview::new(400, format!("contentType={given}, expected application/json")));
     }
     let envelope: Envelope =
-        serde_json::from_slice(body).map_err(|error| Unreadable::new(400, parser_text(&error)))?;
+        serde_json::from_slice(body).map_err(|error| InvalidReview::new(400, parser_text(&error)))?;
     let version = match (envelope.api_version.as_str(), envelope.kind.as_str()) {
         ("", "") => DEFAULT_VERSION.to_owned(),
         (version, KIND) if version.starts_with(GROUP) => envelope.api_version,
         (version, kind) => {
             let given = text::cut(&format!("{version}, Kind={kind}"), PARSER_TEXT_BYTES);
-            return Err(Unreadable::new(400, format!("unexpected review {given:?}")));
+            return Err(InvalidReview::new(400, format!("unexpected review {given:?}")));
         }
     };
     let uid = envelope.request.get("uid").and_then(Value::as_str).unwrap_or("").to_owned();
     match Request::deserialize(envelope.request) {
         Ok(request) => Ok((version, request)),
-        Err(error) => Err(Unreadable { version, uid, code: 400, message: parser_text(&error) }),
+        Err(error) => Err(InvalidReview { version, uid, code: 400, message: parser_text(&error) }),
     }
 }
 
@@ -260,31 +262,33 @@ fn parser_text(error: &serde_json::Error) -> String {
     text::cut(&error.to_string(), PARSER_TEXT_BYTES)
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Verdict {
+fn panicked(panic: &(dyn Any + Send)) -> AdmissionResponse {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
-    Verdict::Fail { code: 500, message: format!("panic: {text} [recovered]") }
+    AdmissionResponse::Errored { code: 500, message: format!("panic: {text} [recovered]") }
 }
 
-fn response(uid: &str, verdict: Verdict) -> Value {
+fn response_value(uid: &str, response: AdmissionResponse) -> Value {
     let allowed = json!({"uid": uid, "allowed": true, "status": {"code": 200}});
     let refused = |status: Value| json!({"uid": uid, "allowed": false, "status": status});
-    match verdict {
-        Verdict::Allow => allowed,
-        Verdict::Change(patch) if patch.is_empty() => allowed,
-        Verdict::Change(patch) => match serde_json::to_vec(&patch) {
+    match response {
+        AdmissionResponse::Allow => allowed,
+        AdmissionResponse::Patch(patch) if patch.is_empty() => allowed,
+        AdmissionResponse::Patch(patch) => match serde_json::to_vec(&patch) {
             Ok(patch) => json!({
                 "uid": uid, "allowed": true, "status": {"code": 200},
                 "patchType": "JSONPatch", "patch": ByteString(patch),
             }),
             Err(error) => refused(json!({"code": 500, "message": error.to_string()})),
         },
-        Verdict::Warn(warnings) if warnings.is_empty() => allowed,
-        Verdict::Warn(warnings) => {
+        AdmissionResponse::Warn(warnings) if warnings.is_empty() => allowed,
+        AdmissionResponse::Warn(warnings) => {
             json!({"uid": uid, "allowed": true, "status": {"code": 200}, "warnings": warnings})
         }
-        Verdict::Deny(message) => refused(json!({"code": 403, "reason": "Forbidden", "message": message})),
-        Verdict::Refuse(status) => refused(json!(status)),
-        Verdict::Fail { code, message } => refused(json!({"code": code, "message": message})),
+        AdmissionResponse::Deny(message) => {
+            refused(json!({"code": 403, "reason": "Forbidden", "message": message}))
+        }
+        AdmissionResponse::DenyWithStatus(status) => refused(json!(status)),
+        AdmissionResponse::Errored { code, message } => refused(json!({"code": code, "message": message})),
     }
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     json_patch::patch_between,
-    review::{MAX_REVIEW_BYTES, Operation, Request, Verdict, answer},
+    review::{AdmissionResponse, MAX_REVIEW_BYTES, Operation, Request, answer},
 };
 use crate::validation::field_error::FieldError;
 
@@ -21,11 +21,11 @@ fn review() -> Value {
     })
 }
 
-fn ask(review: &Value, handler: impl FnOnce(&Request) -> Verdict) -> Value {
+fn ask(review: &Value, handler: impl FnOnce(&Request) -> AdmissionResponse) -> Value {
     serde_json::from_slice(&answer(JSON, review.to_string().as_bytes(), handler)).unwrap()
 }
 
-fn unasked(_: &Request) -> Verdict {
+fn unasked(_: &Request) -> AdmissionResponse {
     panic!("a review that cannot be read reached the handler")
 }
 
@@ -46,12 +46,12 @@ fn the_answer_carries_the_uid_and_the_version_of_the_question() {
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "response": {"uid": "u-1", "allowed": true, "status": {"code": 200}},
     });
-    assert_eq!(ask(&review(), |_| Verdict::Allow), want);
+    assert_eq!(ask(&review(), |_| AdmissionResponse::Allow), want);
     let mut older = review();
     older["apiVersion"] = json!("admission.k8s.io/v1beta1");
-    assert_eq!(ask(&older, |_| Verdict::Allow)["apiVersion"], "admission.k8s.io/v1beta1");
+    assert_eq!(ask(&older, |_| AdmissionResponse::Allow)["apiVersion"], "admission.k8s.io/v1beta1");
     let request = &review()["request"];
-    assert_eq!(ask(&json!({"request": request}), |_| Verdict::Allow), want);
+    assert_eq!(ask(&json!({"request": request}), |_| AdmissionResponse::Allow), want);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_handler_sees_what_is_done_to_which_object() {
         assert_eq!((request.kind.kind.as_str(), request.dry_run), ("Deployment", false));
         assert_eq!(request.object, json!({"metadata": {"name": "web"}}));
         assert_eq!(request.old_object, Value::Null);
-        Verdict::Allow
+        AdmissionResponse::Allow
     });
 }
 
@@ -71,7 +71,7 @@ fn a_change_is_a_patch_and_no_change_is_none() {
     let object = review()["request"]["object"].clone();
     let mut changed = object.clone();
     changed["metadata"]["labels"] = json!({"a": "b"});
-    let got = ask(&review(), |request| Verdict::Change(patch_between(&request.object, &changed)));
+    let got = ask(&review(), |request| AdmissionResponse::Patch(patch_between(&request.object, &changed)));
     let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
     let encoded = serde_json::to_value(k8s_openapi::ByteString(patch.to_string().into_bytes())).unwrap();
     let response = json!({
@@ -79,13 +79,14 @@ fn a_change_is_a_patch_and_no_change_is_none() {
     });
     assert_eq!(got["response"], response);
 
-    let got = ask(&review(), |request| Verdict::Change(patch_between(&request.object, &request.object)));
+    let got =
+        ask(&review(), |request| AdmissionResponse::Patch(patch_between(&request.object, &request.object)));
     assert_eq!(got["response"], json!({"uid": "u-1", "allowed": true, "status": {"code": 200}}));
 }
 
 #[test]
 fn a_refusal_is_403_forbidden_with_its_message() {
-    let got = ask(&review(), |_| Verdict::Deny("no".into()));
+    let got = ask(&review(), |_| AdmissionResponse::Deny("no".into()));
     let status = json!({"code": 403, "reason": "Forbidden", "message": "no"});
     assert_eq!(got["response"], json!({"uid": "u-1", "allowed": false, "status": status}));
 }
@@ -96,7 +97,8 @@ fn an_invalid_object_is_422_with_a_cause_for_each_error() {
         FieldError::required("spec.a", "must be set"),
         FieldError::invalid("spec.b", -1, "must be positive"),
     ];
-    let got = ask(&review(), |_| Verdict::invalid_unless_empty("example.com", "Thing", "x", &errors));
+    let got =
+        ask(&review(), |_| AdmissionResponse::invalid_unless_empty("example.com", "Thing", "x", &errors));
     let status = &got["response"]["status"];
     assert_eq!((&status["status"], &status["code"]), (&json!("Failure"), &json!(422)));
     assert_eq!(status["reason"], "Invalid");
@@ -110,7 +112,10 @@ fn an_invalid_object_is_422_with_a_cause_for_each_error() {
         ],
     });
     assert_eq!(status["details"], details);
-    assert_eq!(Verdict::invalid_unless_empty("example.com", "Thing", "x", &[]), Verdict::Allow);
+    assert_eq!(
+        AdmissionResponse::invalid_unless_empty("example.com", "Thing", "x", &[]),
+        AdmissionResponse::Allow
+    );
 }
 
 #[test]
@@ -124,7 +129,8 @@ fn a_handler_that_panics_answers_500() {
 fn a_body_of_seven_mebibytes_is_read_and_one_byte_more_is_413() {
     let text = review().to_string();
     let padded = format!("{text}{}", " ".repeat(MAX_REVIEW_BYTES - text.len()));
-    let got: Value = serde_json::from_slice(&answer(JSON, padded.as_bytes(), |_| Verdict::Allow)).unwrap();
+    let got: Value =
+        serde_json::from_slice(&answer(JSON, padded.as_bytes(), |_| AdmissionResponse::Allow)).unwrap();
     assert_eq!(got["response"]["allowed"], true);
     let (code, message) = failure(JSON, format!("{padded} ").as_bytes(), "");
     assert_eq!((code, message.as_str()), (413, "request entity is too large: limit is 7340032 bytes"));
@@ -142,7 +148,8 @@ fn another_content_type_is_400() {
     }
     for given in ["application/json; charset=utf-8", "Application/JSON"] {
         let answer: Value =
-            serde_json::from_slice(&answer(Some(given), body.as_bytes(), |_| Verdict::Allow)).unwrap();
+            serde_json::from_slice(&answer(Some(given), body.as_bytes(), |_| AdmissionResponse::Allow))
+                .unwrap();
         assert_eq!(answer["response"]["allowed"], true, "{given}");
     }
 }
@@ -186,8 +193,8 @@ fn a_review_that_is_only_partly_readable_still_gets_its_uid_back() {
 fn another_kind_or_no_object_is_400() {
     let object = |review: &Value| {
         ask(review, |request| match request.object_of::<Value>("apps", "v1", "Deployment") {
-            Ok(_) => Verdict::Allow,
-            Err(verdict) => verdict,
+            Ok(_) => AdmissionResponse::Allow,
+            Err(response) => response,
         })["response"]["status"]
             .clone()
     };
@@ -203,8 +210,11 @@ fn another_kind_or_no_object_is_400() {
 
 #[test]
 fn warnings_come_with_an_object_that_passes() {
-    let answer = ask(&review(), |_| Verdict::Warn(vec!["take care".to_owned()]));
+    let answer = ask(&review(), |_| AdmissionResponse::Warn(vec!["take care".to_owned()]));
     assert_eq!(answer["response"]["allowed"], true);
     assert_eq!(answer["response"]["warnings"], json!(["take care"]));
-    assert_eq!(ask(&review(), |_| Verdict::Warn(Vec::new())), ask(&review(), |_| Verdict::Allow));
+    assert_eq!(
+        ask(&review(), |_| AdmissionResponse::Warn(Vec::new())),
+        ask(&review(), |_| AdmissionResponse::Allow)
+    );
 }

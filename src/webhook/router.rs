@@ -56,19 +56,19 @@ struct Shared {
     limits: Limits,
     /// Room for long bodies, in KiB.
     room: Semaphore,
-    leaving: CancellationToken,
+    draining: CancellationToken,
 }
 
-/// Answers all of [`HOOKS`]. From `leaving` on, each answer asks the client to open its next connection
+/// Answers all of [`HOOKS`]. From `draining` on, each answer asks the client to open its next connection
 /// elsewhere, so that none is in use when the server closes.
 pub(crate) fn router(
     metrics: WebhookMetrics,
     clock: SharedClock,
     limits: Limits,
-    leaving: CancellationToken,
+    draining: CancellationToken,
 ) -> Router {
     let room = Semaphore::new(in_kib(limits.held_bytes.max(MAX_REVIEW_BYTES)));
-    routes(&HOOKS, Shared { metrics, clock, limits, room, leaving })
+    routes(&HOOKS, Shared { metrics, clock, limits, room, draining })
 }
 
 fn routes(hooks: &[Hook], shared: Shared) -> Router {
@@ -88,7 +88,7 @@ fn routes(hooks: &[Hook], shared: Shared) -> Router {
 
 impl Shared {
     async fn answer(&self, hook: Hook, request: Request) -> Response {
-        let (start, _under_way) = (self.clock.instant(), self.metrics.under_way(hook.path));
+        let (start, _in_flight) = (self.clock.instant(), self.metrics.in_flight(hook.path));
         let (head, body) = request.into_parts();
         let answer = match tokio::time::timeout(self.limits.body, self.read(&head.headers, body)).await {
             Ok(Ok(Review { body, .. })) => {
@@ -99,15 +99,17 @@ impl Shared {
                     (hook.handler)(request)
                 })
             }
-            Ok(Err(error)) => review::unread(400, &format!("could not read the request body: {error}")),
+            Ok(Err(error)) => {
+                review::unread_response(400, &format!("could not read the request body: {error}"))
+            }
             Err(_) => {
                 let limit = self.limits.body;
-                review::unread(408, &format!("the request body did not arrive within {limit:?}"))
+                review::unread_response(408, &format!("the request body did not arrive within {limit:?}"))
             }
         };
         let mut answer = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(answer))
             .into_response();
-        if self.leaving.is_cancelled() && head.version < Version::HTTP_2 {
+        if self.draining.is_cancelled() && head.version < Version::HTTP_2 {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let took = self.clock.instant().saturating_duration_since(start);
@@ -148,8 +150,8 @@ struct Review<'a> {
 #[cfg(test)]
 /// The same for other hooks than ours.
 pub(super) fn router_of(hooks: &[Hook], metrics: WebhookMetrics, clock: SharedClock) -> Router {
-    let (limits, leaving) = (Limits::default(), CancellationToken::new());
-    routes(hooks, Shared { metrics, clock, limits, room: Semaphore::new(1), leaving })
+    let (limits, draining) = (Limits::default(), CancellationToken::new());
+    routes(hooks, Shared { metrics, clock, limits, room: Semaphore::new(1), draining })
 }
 
 fn in_kib(bytes: usize) -> usize {

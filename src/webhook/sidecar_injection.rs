@@ -28,7 +28,7 @@ pub(crate) struct Sidecar<'a> {
 
 impl<'a> Sidecar<'a> {
     /// From the annotations that may ask for something special; empty ones ask for nothing.
-    pub(crate) fn asked_for(image: Option<&'a str>, engine: Option<&'a str>) -> Self {
+    pub(crate) fn from_annotations(image: Option<&'a str>, engine: Option<&'a str>) -> Self {
         let image = image.filter(|image| !image.is_empty()).unwrap_or(sidecar::DEFAULT_IMAGE);
         Self { image, engine: engine.filter(|engine| !engine.is_empty()) }
     }

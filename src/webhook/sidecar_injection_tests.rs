@@ -60,9 +60,9 @@ fn sidecar_stands_first_and_shares_a_volume() {
 
 #[test]
 fn what_is_asked_for_comes_from_annotations_that_are_not_empty() {
-    assert_eq!(Sidecar::asked_for(None, None), PLAIN);
-    assert_eq!(Sidecar::asked_for(Some(""), Some("")), PLAIN);
-    assert_eq!(Sidecar::asked_for(Some("i"), Some("e")), Sidecar { image: "i", engine: Some("e") });
+    assert_eq!(Sidecar::from_annotations(None, None), PLAIN);
+    assert_eq!(Sidecar::from_annotations(Some(""), Some("")), PLAIN);
+    assert_eq!(Sidecar::from_annotations(Some("i"), Some("e")), Sidecar { image: "i", engine: Some("e") });
 }
 
 fn engine(pod: &Value, wanted: Sidecar<'_>) -> Value {

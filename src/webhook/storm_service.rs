@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    review::{Operation, Request, Verdict},
+    review::{AdmissionResponse, Operation, Request},
     sidecar_injection::{Sidecar, annotation, injection},
 };
 
@@ -27,22 +27,24 @@ const VERSION: &str = "v1alpha1";
 const KIND: &str = "StormService";
 
 /// Injects into every role where the annotation of the StormService is anything but `false`.
-pub(crate) fn mutate(request: &Request) -> Verdict {
+pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
     let service: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
         Ok(service) => service,
-        Err(verdict) => return verdict,
+        Err(response) => return response,
     };
     // DIFFERS: AIBrix injects for `false` as well.
     if annotation(&service, sidecar::INJECTION).is_none_or(|value| value.eq_ignore_ascii_case("false")) {
-        return Verdict::Allow;
+        return AdmissionResponse::Allow;
     }
-    let Some(template) = service.pointer("/spec/template") else { return Verdict::Allow };
-    let wanted =
-        Sidecar::asked_for(annotation(&service, sidecar::IMAGE), annotation(template, sidecar::ENGINE));
+    let Some(template) = service.pointer("/spec/template") else { return AdmissionResponse::Allow };
+    let wanted = Sidecar::from_annotations(
+        annotation(&service, sidecar::IMAGE),
+        annotation(template, sidecar::ENGINE),
+    );
     let roles = template.pointer("/spec/roles").and_then(Value::as_array);
     let mut operations = Vec::new();
     for (place, role) in roles.into_iter().flatten().enumerate() {
@@ -52,32 +54,32 @@ pub(crate) fn mutate(request: &Request) -> Verdict {
             operations.extend(injection(&PointerBuf::from_tokens(path), pod, wanted));
         }
     }
-    Verdict::Change(Patch(operations))
+    AdmissionResponse::Patch(Patch(operations))
 }
 
 /// Judges the new object of a creation, and what a change makes worse.
-pub(crate) fn validate(request: &Request) -> Verdict {
+pub(crate) fn validate(request: &Request) -> AdmissionResponse {
     let judge = match request.operation {
         Operation::Create => creation,
         Operation::Update => update,
-        Operation::Delete | Operation::Connect => return Verdict::Allow,
+        Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     };
     match request.object_of::<Value>(ORCHESTRATION_GROUP, VERSION, KIND) {
         Ok(service) => judge(request, &service),
-        Err(verdict) => verdict,
+        Err(response) => response,
     }
 }
 
-fn creation(request: &Request, service: &Value) -> Verdict {
+fn creation(request: &Request, service: &Value) -> AdmissionResponse {
     let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(&request.name);
-    refuse(&creation_errors(name, service)).unwrap_or(Verdict::Allow)
+    refuse(&creation_errors(name, service)).unwrap_or(AdmissionResponse::Allow)
 }
 
-fn update(request: &Request, service: &Value) -> Verdict {
+fn update(request: &Request, service: &Value) -> AdmissionResponse {
     refuse(&update_errors(&request.old_object, service))
-        .unwrap_or_else(|| Verdict::Warn(update_warnings(service)))
+        .unwrap_or_else(|| AdmissionResponse::Warn(update_warnings(service)))
 }
 
-fn refuse(errors: &[FieldError]) -> Option<Verdict> {
-    (!errors.is_empty()).then(|| Verdict::Deny(aggregate_message(errors)))
+fn refuse(errors: &[FieldError]) -> Option<AdmissionResponse> {
+    (!errors.is_empty()).then(|| AdmissionResponse::Deny(aggregate_message(errors)))
 }

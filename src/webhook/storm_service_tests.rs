@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    review::{Request, Verdict},
+    review::{AdmissionResponse, Request},
     storm_service::{mutate, validate},
 };
 
@@ -28,8 +28,8 @@ fn request(operation: &str, object: &Value, old: &Value) -> Request {
 fn after(object: &Value) -> Value {
     let mut after = object.clone();
     match mutate(&request("CREATE", object, &json!(null))) {
-        Verdict::Allow => {}
-        Verdict::Change(patch) => json_patch::patch(&mut after, &patch).unwrap(),
+        AdmissionResponse::Allow => {}
+        AdmissionResponse::Patch(patch) => json_patch::patch(&mut after, &patch).unwrap(),
         other => panic!("{other:?}"),
     }
     after
@@ -59,7 +59,7 @@ fn any_value_but_false_injects() {
         assert_eq!(after(&object) != object, injects, "{value:?}");
     }
     let without = service(&json!(null), &[role("a", "vllm")]);
-    assert_eq!(mutate(&request("CREATE", &without, &json!(null))), Verdict::Allow);
+    assert_eq!(mutate(&request("CREATE", &without, &json!(null))), AdmissionResponse::Allow);
 }
 
 #[test]
@@ -83,18 +83,18 @@ fn storm_service_without_a_template_is_refused_and_does_not_panic() {
         let object = json!({"metadata": annotations, "spec": spec});
         assert_eq!(after(&object), object);
     }
-    let verdict =
+    let response =
         validate(&request("CREATE", &json!({"metadata": {}, "spec": {"template": {}}}), &json!(null)));
-    let Verdict::Deny(message) = verdict else { panic!("{verdict:?}") };
+    let AdmissionResponse::Deny(message) = response else { panic!("{response:?}") };
     assert!(message.starts_with("spec.template.spec: Required value"), "{message}");
 }
 
 #[test]
 fn creations_are_judged_by_the_name_of_the_request_when_the_object_has_none() {
     let mut review = request("CREATE", &json!({"spec": {"template": {"spec": {"roles": []}}}}), &json!(null));
-    assert_eq!(validate(&review), Verdict::Allow);
+    assert_eq!(validate(&review), AdmissionResponse::Allow);
     review.name = "9".to_owned();
-    assert!(matches!(validate(&review), Verdict::Deny(_)));
+    assert!(matches!(validate(&review), AdmissionResponse::Deny(_)));
 }
 
 #[test]
@@ -102,13 +102,13 @@ fn changes_are_refused_or_warned_of() {
     let good = service(&json!({}), &[role("a", "vllm")]);
     let mut bad = good.clone();
     bad["spec"]["updateStrategy"] = json!({"maxSurge": "abc"});
-    assert!(matches!(validate(&request("CREATE", &bad, &json!(null))), Verdict::Deny(_)));
-    assert!(matches!(validate(&request("UPDATE", &bad, &good)), Verdict::Deny(_)));
-    assert_eq!(validate(&request("UPDATE", &bad, &bad)), Verdict::Warn(vec![]));
+    assert!(matches!(validate(&request("CREATE", &bad, &json!(null))), AdmissionResponse::Deny(_)));
+    assert!(matches!(validate(&request("UPDATE", &bad, &good)), AdmissionResponse::Deny(_)));
+    assert_eq!(validate(&request("UPDATE", &bad, &bad)), AdmissionResponse::Warn(vec![]));
     let shouting = service(&json!({}), &[role("A", "vllm")]);
-    let Verdict::Warn(warnings) = validate(&request("UPDATE", &shouting, &shouting)) else {
+    let AdmissionResponse::Warn(warnings) = validate(&request("UPDATE", &shouting, &shouting)) else {
         panic!("it warns")
     };
     assert_eq!(warnings.len(), 1);
-    assert_eq!(validate(&request("DELETE", &json!(null), &good)), Verdict::Allow);
+    assert_eq!(validate(&request("DELETE", &json!(null), &good)), AdmissionResponse::Allow);
 }
