@@ -22,7 +22,7 @@ use kube_fenced_election::fence::{Fence, NotLeading};
 use super::{
     endpoint::Endpoint,
     http::{EngineClient, HttpError, Target, TargetError, failed},
-    mask::Mask,
+    redactor::Redactor,
 };
 
 /// Largest part of a refusal that is kept, in bytes.
@@ -115,15 +115,15 @@ pub(crate) enum CallError {
 }
 
 /// A call to one endpoint.
-pub(super) struct Exchange<'a> {
+pub(super) struct EngineRequest<'a> {
     call: Call,
     target: Target,
     endpoint: &'a Endpoint,
     within: Duration,
-    mask: Mask,
+    redactor: Redactor,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> EngineRequest<'a> {
     /// `call` at `path`, answered within that time.
     pub(super) fn new(
         call: Call,
@@ -132,16 +132,16 @@ impl<'a> Exchange<'a> {
         within: Duration,
     ) -> Result<Self, CallError> {
         let target = endpoint.target(path).map_err(|cause| CallError::Address { call, cause })?;
-        let mut mask = Mask::default();
+        let mut redactor = Redactor::default();
         if let Some(token) = &endpoint.token {
-            mask.secret(token.value());
+            redactor.secret(token.value());
         }
-        Ok(Self { call, target, endpoint, within, mask })
+        Ok(Self { call, target, endpoint, within, redactor })
     }
 
     /// Hides what else is secret.
-    pub(super) fn masked(mut self, also: impl FnOnce(&mut Mask)) -> Self {
-        also(&mut self.mask);
+    pub(super) fn redacting(mut self, also: impl FnOnce(&mut Redactor)) -> Self {
+        also(&mut self.redactor);
         self
     }
 
@@ -160,7 +160,7 @@ impl<'a> Exchange<'a> {
         body: Vec<u8>,
     ) -> Result<(), CallError> {
         fence.check()?;
-        let body = reqwest::Body::wrap(Guarded::new(fence, body));
+        let body = reqwest::Body::wrap(FencedBody::new(fence, body));
         let request = client.inner.post(self.target.0.clone());
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         let answer = async {
@@ -219,7 +219,7 @@ impl<'a> Exchange<'a> {
     async fn refused(&self, mut response: Response) -> CallError {
         let code = response.status().as_u16();
         // A secret that begins within the part that is kept must be whole to be recognised.
-        let enough = REFUSAL_BYTES + self.mask.longest();
+        let enough = REFUSAL_BYTES + self.redactor.longest();
         let mut body: Vec<u8> = Vec::new();
         let reading = async {
             while body.len() < enough {
@@ -231,23 +231,23 @@ impl<'a> Exchange<'a> {
         // What came until then is shown.
         let in_time = tokio::time::timeout(REFUSAL_TIME, reading).await;
         drop(in_time);
-        CallError::Status { call: self.call, code, body: self.mask.apply(&body, REFUSAL_BYTES) }
+        CallError::Status { call: self.call, code, body: self.redactor.apply(&body, REFUSAL_BYTES) }
     }
 }
 
 /// A body that leaves only while its term lasts.
-pub(super) struct Guarded {
+pub(super) struct FencedBody {
     fence: Fence,
     body: Option<Bytes>,
 }
 
-impl Guarded {
+impl FencedBody {
     pub(super) fn new(fence: &Fence, body: Vec<u8>) -> Self {
         Self { fence: fence.clone(), body: Some(Bytes::from(body)) }
     }
 }
 
-impl Body for Guarded {
+impl Body for FencedBody {
     type Data = Bytes;
     type Error = NotLeading;
 

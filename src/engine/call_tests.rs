@@ -15,12 +15,12 @@ use kube_fenced_election::{
     fence::Fence,
 };
 
-use super::call::Guarded;
+use super::call::FencedBody;
 
 #[test]
 fn a_body_leaves_only_while_the_term_lasts() {
     let mut context = Context::from_waker(Waker::noop());
-    let body = |fence: &Fence| Guarded::new(fence, b"{}".to_vec());
+    let body = |fence: &Fence| FencedBody::new(fence, b"{}".to_vec());
     let (keeper, fence) = Fence::new(Arc::new(SystemClock), SystemClock.instant() + Duration::from_mins(1));
     let mut free = pin!(body(&fence));
     assert_eq!((free.size_hint().exact(), free.is_end_stream()), (Some(2), false));

@@ -63,7 +63,7 @@ pub(crate) enum NoValue {
     Malformed,
 }
 
-/// What a body says about one family.
+/// The series of one family in a body.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Family {
     kind: Option<Kind>,
@@ -100,7 +100,7 @@ impl Family {
         self.number(self.first.unwrap_or(Err(NoValue::Missing)))
     }
 
-    /// Sum over all series: the rule for endpoints that speak for a whole service.
+    /// Sum over all series: the rule for endpoints that report a whole service.
     ///
     /// # Errors
     /// [`NoValue`]: unknown, not zero. One series without a number makes the sum unknown.

@@ -16,7 +16,7 @@ use crate::validation::artifact_url::engine_path;
 use kube_fenced_election::fence::Fence;
 
 use super::{
-    call::{Call, CallError, Exchange},
+    call::{Call, CallError, EngineRequest},
     endpoint::{Dialect, Endpoint},
     http::EngineClient,
     runtime_sidecar,
@@ -75,10 +75,10 @@ impl EngineClient {
             Dialect::Sidecar => runtime_sidecar::load_body(load),
         };
         let path = endpoint.dialect.load_path();
-        let exchange = Exchange::new(Call::Load, endpoint, path, timeout)?.masked(|mask| {
-            mask.url(load.url);
+        let exchange = EngineRequest::new(Call::Load, endpoint, path, timeout)?.redacting(|redactor| {
+            redactor.url(load.url);
             let secrets = load.credentials.iter().chain(&load.additional).flat_map(|map| map.values());
-            secrets.for_each(|value| mask.secret(value));
+            secrets.for_each(|value| redactor.secret(value));
         });
         exchange.change(self, fence, body).await
     }
@@ -98,7 +98,7 @@ impl EngineClient {
             Dialect::Sidecar => runtime_sidecar::unload_body(name),
         };
         let path = endpoint.dialect.unload_path();
-        Exchange::new(Call::Unload, endpoint, path, UNLOAD_TIME)?.change(self, fence, body).await
+        EngineRequest::new(Call::Unload, endpoint, path, UNLOAD_TIME)?.change(self, fence, body).await
     }
 }
 

@@ -12,10 +12,10 @@ pub(crate) mod endpoint;
 pub(crate) mod exposition;
 pub(crate) mod http;
 pub(crate) mod lora;
-mod mask;
 pub(crate) mod metric_names;
 pub(crate) mod models;
 pub(crate) mod promql;
+mod redactor;
 mod runtime_sidecar;
 pub(crate) mod tls;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    call::{Call, CallError, Exchange},
+    call::{Call, CallError, EngineRequest},
     endpoint::Endpoint,
     http::EngineClient,
 };
@@ -35,7 +35,7 @@ impl EngineClient {
     /// # Errors
     /// [`CallError`], never `Url` and `Fenced`: it is not known what the engine serves.
     pub(crate) async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, CallError> {
-        let exchange = Exchange::new(Call::Models, endpoint, "/v1/models", LIST_TIME)?;
+        let exchange = EngineRequest::new(Call::Models, endpoint, "/v1/models", LIST_TIME)?;
         let mut response = exchange.read(self).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| exchange.failed(error))? {

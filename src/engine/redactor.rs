@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What engines say, made fit for messages: without the secrets that they were told, in bounds, as text.
+//! Makes the answers of engines fit for messages: without the secrets of the request, in bounds, as text.
 //!
 //! Engines and sidecars repeat in their errors what they were sent. Hidden is what the caller knows to be
 //! secret, plain or as JSON would escape it, whole or line by line.
@@ -15,12 +15,12 @@ const LONGEST_SECRET: usize = 64 << 10;
 
 /// What is to be hidden.
 #[derive(Default)]
-pub(super) struct Mask {
+pub(super) struct Redactor {
     /// What to look for, and what to show.
     replaced: Vec<(String, String)>,
 }
 
-impl Mask {
+impl Redactor {
     /// Hides a secret.
     pub(super) fn secret(&mut self, value: &str) {
         let lines = value.lines().map(str::trim).filter(|line| line.len() < value.len());
