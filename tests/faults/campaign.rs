@@ -10,11 +10,11 @@ use kube_fenced_election::clock::Timestamp;
 use crate::{
     Settings,
     adapters::Engines,
+    inject,
     load::Load,
     older::Older,
     plan::{Fault, Hits, Kind, Round},
     replica::Replica,
-    strike,
     support::{
         ControlPlane, Options,
         audit::AuditLog,
@@ -22,9 +22,9 @@ use crate::{
         install::NAMESPACE,
         manager::Manager,
         probes::{CONTROLLERS, UNBUILT, allow_probes, default_leases, probe_count},
-        silences::Span,
         toxiproxy::Toxiproxy,
         wait::{eventually, now, within_deadline},
+        write_gaps::Span,
     },
 };
 
@@ -224,19 +224,19 @@ impl Campaign {
         let mut undone = None;
         match (hits, victim) {
             (Hits::Replica, Some(victim)) if fault.kind == Kind::Panicked => {
-                strike::panic(&self.client, victim, CONTROLLERS[fault.lease]).await.map_err(words)?;
+                inject::panic(&self.client, victim, CONTROLLERS[fault.lease]).await.map_err(words)?;
             }
             (Hits::Replica | Hits::Proxied, Some(victim)) => {
-                strike::replica(&self.plane, victim, fault.kind, fault.lasts, outage).await?;
+                inject::replica(&self.plane, victim, fault.kind, fault.lasts, outage).await?;
             }
             (Hits::Replica | Hits::Proxied, None) => return Err("there is no replica to hit".to_owned()),
             (Hits::All, _) => {
-                strike::api_server(&self.plane, &self.client, fault.kind, fault.lasts)
+                inject::api_server(&self.plane, &self.client, fault.kind, fault.lasts)
                     .await
                     .map_err(words)?;
             }
             (Hits::Lease, _) => {
-                strike::lease(&self.client, fault.kind, name, self.settings.theft()).await.map_err(words)?;
+                inject::lease(&self.client, fault.kind, name, self.settings.theft()).await.map_err(words)?;
             }
             (Hits::Older, _) => undone = Some(self.older.rule(&self.plane, &self.client, fault).await?),
         }

@@ -18,8 +18,8 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::support::{
-    silences::{Span, length},
     wait::{instant, now},
+    write_gaps::{Span, length},
 };
 
 /// Sleep between two turns.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The judgement: what the audit log says about a campaign.
 //!
-//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes), [`silences`], [`doubles`],
+//! The rules are those of the oracle ([`leases`], [`takes`](crate::support::takes), [`write_gaps`], [`doubles`],
 //! [`older`](crate::support::older), [`engines`](crate::support::engines)), which is tried on doctored logs in `tests/integration/oracle.rs`. In here
 //! they meet the story of what was done, for three reasons: only a controller whose Lease was edited may be a
 //! moment late to notice, only times with a healthy replica, an API server and a machine that runs count as
@@ -16,11 +16,10 @@ use std::time::Duration;
 use crate::{
     adapters::{self, Engines},
     campaign::{CONVERGENCE, Done, Story},
-    judge_older,
+    inject, judge_older,
     judgement::Judgement,
     load::CHILDREN,
     plan::{Hits, Kind},
-    strike,
     support::{
         audit::Entry,
         doubles::{self, Doubled},
@@ -29,8 +28,8 @@ use crate::{
         leases::{self, Change, notice},
         older::{LEGACY, Reign, absences, reigns},
         probes::{CONTROLLERS, default_lease},
-        silences::{Span, holder_at, length, silences},
         takes::{gave_it_away, taken_early, was_there},
+        write_gaps::{Span, holder_at, length, write_gaps},
     },
 };
 
@@ -167,7 +166,7 @@ pub(crate) fn outages(story: &Story) -> Vec<Span> {
 /// A replica whose every answer comes late learns of what happened within `span` as much later.
 pub(crate) fn lateness(story: &Story, (from, to): Span) -> Duration {
     let slow = |it: &&Done| it.fault.kind == Kind::Slow && it.from <= to && from <= it.until;
-    story.done.iter().find(slow).map_or(Duration::ZERO, |_| strike::LATENCY)
+    story.done.iter().find(slow).map_or(Duration::ZERO, |_| inject::LATENCY)
 }
 
 /// What took longer than it may counts only when the canary was never starved meanwhile.
@@ -191,14 +190,14 @@ fn judge_gaps(
     let strangers = changes.iter().filter(|it| it.writer.is_none() && it.holder.starts_with("thief"));
     let strangers = strangers.map(|it| (it.received, it.received + it.duration));
     let excused: Vec<Span> = outages(story).into_iter().chain(strangers).chain(absences(reigns)).collect();
-    for silence in silences(changes, &excused) {
-        if silence.lasted > judgement.longest_silence.0 {
-            judgement.longest_silence = (silence.lasted, format!("{name}, after {}", silence.after));
+    for write_gap in write_gaps(changes, &excused) {
+        if write_gap.lasted > judgement.longest_write_gap.0 {
+            judgement.longest_write_gap = (write_gap.lasted, format!("{name}, after {}", write_gap.after));
         }
-        let span = (silence.after, silence.until);
-        if silence.lasted > lease + PATIENCE + lateness(story, span) {
-            let seconds = silence.lasted.as_secs_f64();
-            let text = format!("{name} had no leader for {seconds:.1} s after {}", silence.after);
+        let span = (write_gap.after, write_gap.until);
+        if write_gap.lasted > lease + PATIENCE + lateness(story, span) {
+            let seconds = write_gap.lasted.as_secs_f64();
+            let text = format!("{name} had no leader for {seconds:.1} s after {}", write_gap.after);
             note_late(text, span, story, judgement);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
             Beside, LedOn, Reign, Return, START, led_on, returns, taken_from_older, without_claim,
             worked_beside,
         },
-        silences::without,
+        write_gaps::without,
     },
 };
 

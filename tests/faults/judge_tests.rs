@@ -100,7 +100,7 @@ fn lease_may_be_without_a_leader_for_its_duration_and_two_seconds() {
     clean(&judged(&log(16.9), &[]));
     let longer = judged(&log(17.1), &[fault(Kind::Killed, (0.5, 0.5), A)]);
     late(&longer, "had no leader for 17.1 s");
-    assert_eq!(longer.longest_silence.0.as_millis(), 17_100);
+    assert_eq!(longer.longest_write_gap.0.as_millis(), 17_100);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Judgement {
     pub(crate) takes_by_newcomers: usize,
     /// The longest time between two writes of a Lease by its holders, times without an API server and
     /// with a stranger's term left out; and which it was.
-    pub(crate) longest_silence: (Duration, String),
+    pub(crate) longest_write_gap: (Duration, String),
     /// The longest time in which no term of anybody ran.
     pub(crate) longest_gap: Duration,
     /// How often an older manager's claim ran.
@@ -65,7 +65,7 @@ impl Judgement {
         self.children += other.children;
         self.engines_asked += other.engines_asked;
         self.takes_by_newcomers += other.takes_by_newcomers;
-        self.longest_silence = self.longest_silence.max(other.longest_silence);
+        self.longest_write_gap = self.longest_write_gap.max(other.longest_write_gap);
         self.longest_gap = self.longest_gap.max(other.longest_gap);
         for (kind, times) in other.hand_overs {
             self.hand_overs.entry(kind).or_default().extend(times);

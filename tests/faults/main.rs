@@ -22,6 +22,7 @@
 mod adapters;
 mod campaign;
 mod canary;
+mod inject;
 mod judge;
 mod judge_older;
 mod judge_tests;
@@ -31,7 +32,6 @@ mod older;
 mod plan;
 mod replica;
 mod report;
-mod strike;
 #[path = "../integration/support/mod.rs"]
 mod support;
 
@@ -44,7 +44,7 @@ use judgement::Judgement;
 use plan::{Kind, Scope};
 use support::{
     probes::{UNBUILT, default_leases},
-    silences::length,
+    write_gaps::length,
 };
 
 /// How a campaign is run.

@@ -33,9 +33,9 @@ pub(crate) fn table(judgement: &Judgement) -> String {
     _ = writeln!(text, "Children made: {children}");
     _ = writeln!(text, "Engines asked to load or unload: {engines_asked}");
     _ = writeln!(text, "Edited Leases taken by processes that had not seen the holder: {takes_by_newcomers}");
-    let ((silence, which), gap) = (&judgement.longest_silence, show(judgement.longest_gap));
-    let silence = show(*silence);
-    _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {silence} ({which})");
+    let ((write_gap, which), gap) = (&judgement.longest_write_gap, show(judgement.longest_gap));
+    let write_gap = show(*write_gap);
+    _ = writeln!(text, "Longest time between two writes of a Lease by its holders: {write_gap} ({which})");
     _ = writeln!(text, "Longest time in which no term of ours ran, those of older managers included: {gap}");
     let Judgement { reigns, beside_in_notice, beside_unheard, .. } = judgement;
     _ = writeln!(text, "Times that an older manager had its Lease: {reigns}");

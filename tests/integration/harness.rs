@@ -20,7 +20,6 @@ use tokio::{
 use crate::support::{
     ControlPlane, Options, audit, eventually,
     history::History,
-    holdups::{HoldUps, Withheld},
     install,
     kubelet::Kubelet,
     leases,
@@ -28,6 +27,7 @@ use crate::support::{
     objects,
     ports::free_port,
     proxy, shared,
+    stalling_proxy::{StallingProxy, Withheld},
     toxiproxy::Toxiproxy,
     usage,
     wait::{instant, now, throughout},
@@ -212,7 +212,7 @@ async fn proxy_slows_and_cuts_the_way_to_the_api_server() {
 async fn proxy_of_bytes_holds_up_one_connection_and_no_other() {
     const HANG: Duration = Duration::from_secs(2);
     let plane = shared().await;
-    let proxy = HoldUps::start(plane.port()).await;
+    let proxy = StallingProxy::start(plane.port()).await;
     let mut clients = Vec::new();
     for _ in 0..2 {
         let path = plane.kubeconfig_through(proxy.port(), install::NAMESPACE, install::NAME).await;
@@ -222,15 +222,15 @@ async fn proxy_of_bytes_holds_up_one_connection_and_no_other() {
         clients[1].apiserver_version().await.expect("an answer");
         clients[0].apiserver_version().await.expect("an answer");
         let connection = proxy.that_carried(now()).expect("the first client's was used last");
-        let hold_up = connection.hold_up(what, HANG);
-        assert_eq!(hold_up.began(), None, "it begins with the next request");
+        let stall = connection.stall(what, HANG);
+        assert_eq!(stall.began(), None, "it begins with the next request");
         let start = instant();
         clients[1].apiserver_version().await.expect("the other connection passes");
         assert!(start.elapsed() < HANG, "took {:?}", start.elapsed());
         let start = instant();
         clients[0].apiserver_version().await.expect("an answer after the hang");
         assert!(start.elapsed() >= HANG, "took {:?}", start.elapsed());
-        assert!(hold_up.began().is_some());
+        assert!(stall.began().is_some());
     }
 }
 

@@ -10,12 +10,12 @@ use crate::support::{
     audit::Entry,
     contender::Contender,
     eventually,
-    holdups::{HoldUps, Withheld},
     install::NAMESPACE,
     leases::{self, Change},
     manager::{Launch, Manager},
     process::Signal,
     proxy::{Proxy, Rule, Treatment},
+    stalling_proxy::{StallingProxy, Withheld},
     wait::{now, within_deadline},
 };
 
@@ -197,7 +197,7 @@ async fn assert_no_hang_costs_a_lease(what: Withheld) {
     const HITS: usize = 2;
     let plane = plane().await;
     let client = plane.client().await;
-    let proxy = HoldUps::start(plane.port()).await;
+    let proxy = StallingProxy::start(plane.port()).await;
     let controllers = format!("--controllers={}", AT_REST.join(","));
     let args = ["--disable-webhook", "--leader-election-spread=false", &controllers];
     let manager = Launch::through(&plane, proxy.port(), &args).await.start();
@@ -223,11 +223,11 @@ async fn assert_no_hang_costs_a_lease(what: Withheld) {
                     .ok_or_else(|| "not on a connection that is open".to_owned())
             })
             .await;
-            let hold_up = connection.hold_up(what, hang);
-            let used = within_deadline(USED_AGAIN, async || hold_up.began().ok_or_else(String::new)).await;
+            let stall = connection.stall(what, hang);
+            let used = within_deadline(USED_AGAIN, async || stall.began().ok_or_else(String::new)).await;
             let Some(began) = used.ok().or_else(|| {
                 // The pool has others: it may have begun just now, or not at all.
-                if connection.withdraw() { None } else { hold_up.began() }
+                if connection.withdraw() { None } else { stall.began() }
             }) else {
                 continue;
             };

@@ -14,8 +14,8 @@ use crate::support::{
     doubles::{children_made, made_twice},
     engines::{Asked, asked_without_lease, placed_twice},
     leases::{self, notice},
-    silences::holder_at,
     takes::{gave_it_away, was_there},
+    write_gaps::holder_at,
 };
 
 #[test]
@@ -199,16 +199,16 @@ fn who_came_after_an_edit_cannot_have_seen_the_holder() {
 #[test]
 fn silence_of_a_lease_is_as_long_as_no_holder_wrote_it() {
     let story = Story::default().lease(0.0, A).lease(5.0, A).lease(22.5, B).release(23.0, B).lease(24.0, A);
-    assert_eq!(story.silences(&[]), [5_000, 17_500, 1_500], "a release is no sign of a leader");
+    assert_eq!(story.write_gaps(&[]), [5_000, 17_500, 1_500], "a release is no sign of a leader");
     let edited = Story::default().lease(0.0, A).lease_by(9.0, A, 15, "kubectl/v1.36.3").lease(18.0, B);
-    assert_eq!(edited.silences(&[]), [9_000], "whoever watches waits for a whole duration after an edit");
+    assert_eq!(edited.write_gaps(&[]), [9_000], "whoever watches waits for a whole duration after an edit");
 }
 
 #[test]
 fn only_what_nobody_could_help_is_excused_and_only_once() {
     let story = Story::default().lease(0.0, A).lease(30.0, B);
-    assert_eq!(story.silences(&[(5.0, 15.0)]), [20_000]);
-    assert_eq!(story.silences(&[(5.0, 15.0), (10.0, 20.0), (40.0, 50.0)]), [15_000], "they overlap");
+    assert_eq!(story.write_gaps(&[(5.0, 15.0)]), [20_000]);
+    assert_eq!(story.write_gaps(&[(5.0, 15.0), (10.0, 20.0), (40.0, 50.0)]), [15_000], "they overlap");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::{
     audit::Entry,
     leases::{self, Change, Verdict},
     older::{GROUP, LEGACY, Reign, reigns},
-    silences::silences,
     takes::{EarlyTake, taken_early},
+    write_gaps::write_gaps,
 };
 
 /// A replica.
@@ -147,9 +147,9 @@ impl Story {
     }
 
     /// Times between writes by holders, in milliseconds.
-    pub(crate) fn silences(&self, excused: &[(f64, f64)]) -> Vec<u128> {
+    pub(crate) fn write_gaps(&self, excused: &[(f64, f64)]) -> Vec<u128> {
         let excused: Vec<_> = excused.iter().map(|it| (time(it.0), time(it.1))).collect();
-        silences(&self.changes(), &excused).iter().map(|it| it.lasted.as_millis()).collect()
+        write_gaps(&self.changes(), &excused).iter().map(|it| it.lasted.as_millis()).collect()
     }
 
     /// How many changes were made without the Lease.

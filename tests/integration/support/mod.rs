@@ -11,14 +11,14 @@
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
 //! | [`takes`] | who took a Lease before the term of its holder had ended |
 //! | [`older`] | whether an older manager and our controllers worked side by side |
-//! | [`silences`] | how long a Lease went without a leader, and who held it at a moment |
+//! | [`write_gaps`] | how long a Lease went without a leader, and who held it at a moment |
 //! | [`doubles`], [`engines`] | what was made twice; which engines were asked by a deposed leader |
 //! | [`doctored`] | doctored audit logs, on which the oracle and the judge of campaigns are tried |
 //! | [`history`] | every version of an object that was stored, from a watch |
 //! | [`contender`] | client-go's leaderelection as a process |
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
-//! | [`holdups`] | one chosen connection to the API server held up for a time, while the others pass |
+//! | [`stalling_proxy`] | one chosen connection to the API server held up for a time, while the others pass |
 //! | [`wall_clock`] | another wall clock for a manager |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`authority`], [`reviews`] | a CA for webhooks whose certificates the test makes; asking a webhook as the API server does |
@@ -59,7 +59,6 @@ pub(crate) mod doubles;
 pub(crate) mod engines;
 pub(crate) mod history;
 pub(crate) mod holders;
-pub(crate) mod holdups;
 pub(crate) mod http;
 pub(crate) mod install;
 pub(crate) mod kubeconfig;
@@ -75,13 +74,14 @@ pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod reviews;
-pub(crate) mod silences;
+pub(crate) mod stalling_proxy;
 pub(crate) mod takes;
 pub(crate) mod tools;
 pub(crate) mod toxiproxy;
 pub(crate) mod usage;
 pub(crate) mod wait;
 pub(crate) mod wall_clock;
+pub(crate) mod write_gaps;
 
 pub(crate) use control_plane::{ControlPlane, Options, shared};
 pub(crate) use wait::eventually;

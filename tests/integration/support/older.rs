@@ -12,8 +12,8 @@ use kube_fenced_election::clock::Timestamp;
 use super::{
     audit::Entry,
     leases::{self, Change, notice},
-    silences::Span,
     takes::{EarlyTake, taken_early},
+    write_gaps::Span,
 };
 
 /// The default Lease of older managers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube_fenced_election::clock::Timestamp;
 
-use super::{audit::Entry, leases::Change, silences::Span};
+use super::{audit::Entry, leases::Change, write_gaps::Span};
 
 /// A Lease taken from a holder whose term had not ended: two holders in one term.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub(crate) type Span = (Timestamp, Timestamp);
 
 /// A time between two writes of a Lease by its holders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Silence {
+pub(crate) struct WriteGap {
     /// The write before it.
     pub(crate) after: Timestamp,
     /// The write after it.
@@ -30,18 +30,18 @@ pub(crate) struct Silence {
 /// ours wrote for longer than the lease duration and a moment had no leader who could know that it leads.
 /// Changes by anybody else count as its beginning, too: nobody who watches can tell whether the holder knows
 /// of them, so everybody waits for a whole lease duration from there (section 4 of the specification).
-pub(crate) fn silences(changes: &[Change], excused: &[Span]) -> Vec<Silence> {
+pub(crate) fn write_gaps(changes: &[Change], excused: &[Span]) -> Vec<WriteGap> {
     let by_holder = |it: &&Change| !it.holder.is_empty() && it.writer.as_ref() == Some(&it.holder);
     let held: Vec<&Change> = changes.iter().filter(by_holder).collect();
-    let silence = |pair: &[&Change]| {
+    let write_gap = |pair: &[&Change]| {
         let (from, until) = (pair[0].received, pair[1].received);
         let edits = changes.iter().filter(|it| it.writer.is_none()).map(|it| it.received);
         let last = edits.filter(|it| from < *it && *it < until).max();
         let span = (last.unwrap_or(from), until);
         let lasted = without(span, excused);
-        Silence { after: span.0, until, lasted }
+        WriteGap { after: span.0, until, lasted }
     };
-    held.windows(2).map(silence).collect()
+    held.windows(2).map(write_gap).collect()
 }
 
 /// Who held the Lease at that moment; `None`: nobody.

@@ -34,11 +34,11 @@ pub(crate) enum Withheld {
 
 /// A hold-up that was ordered for a connection.
 #[derive(Debug, Clone)]
-pub(crate) struct HoldUp {
+pub(crate) struct Stall {
     began: watch::Receiver<Option<Timestamp>>,
 }
 
-impl HoldUp {
+impl Stall {
     /// When it began; `None`: the client has sent nothing since it was ordered.
     pub(crate) fn began(&self) -> Option<Timestamp> {
         *self.began.borrow()
@@ -70,10 +70,10 @@ struct Order {
 impl Connection {
     /// Holds this connection up for `lasts`, from the next bytes on that its client sends. Afterwards everything
     /// goes on as if nothing had been.
-    pub(crate) fn hold_up(&self, what: Withheld, lasts: Duration) -> HoldUp {
+    pub(crate) fn stall(&self, what: Withheld, lasts: Duration) -> Stall {
         let (sender, began) = watch::channel(None);
         self.state.lock().ordered = Some(Order { what, lasts, began: sender });
-        HoldUp { began }
+        Stall { began }
     }
 
     /// Takes back what was ordered; false: it has begun.
@@ -109,14 +109,14 @@ impl Connection {
 
 /// A running proxy. Dropping it ends all connections.
 #[derive(Debug)]
-pub(crate) struct HoldUps {
+pub(crate) struct StallingProxy {
     port: u16,
     connections: Arc<Mutex<Vec<Arc<Connection>>>>,
     /// Ends with this.
     _server: JoinSet<()>,
 }
 
-impl HoldUps {
+impl StallingProxy {
     /// Starts a proxy in front of `upstream`, a port of 127.0.0.1; everything passes at first.
     pub(crate) async fn start(upstream: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
