@@ -148,7 +148,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Klog {
         let mut collected = Collected::default();
         event.record(&mut collected);
         let Collected { message, mut fields } = collected;
-        // What the event says itself wins over its spans, an inner span over an outer one.
+        // A field of the event wins over one of its spans, an inner span over an outer one.
         let own = fields.len();
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(of_span) = span.extensions().get::<Collected>() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the process says about itself: log lines in klog's shape, and the `process_*` families.
+//! Log lines in klog's format, and the `process_*` metrics.
 //!
 //! Nothing here is global but the log subscriber that [`init`] installs once.
 

@@ -22,7 +22,7 @@ pub(crate) enum ArtifactUrlError {
     Path,
 }
 
-/// What the runtime sidecar is told.
+/// The source as the runtime sidecar takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SidecarSource<'a> {
     /// To be downloaded.
@@ -56,7 +56,7 @@ pub(crate) fn engine_path(url: &str) -> Result<&str, ArtifactUrlError> {
     Ok(repository)
 }
 
-/// What the sidecar is told: it knows the hub under its long scheme only, and no paths.
+/// The source as the sidecar takes it: it knows the hub under its long scheme only, and no paths.
 pub(crate) fn sidecar_source(url: &str) -> SidecarSource<'_> {
     if url.starts_with('/') {
         return SidecarSource::Path(url);

@@ -19,7 +19,7 @@ const URL_FIELD: &str = "spec.artifactURL";
 /// Longest URL that a message repeats, in bytes.
 const SHOWN_URL_BYTES: usize = 1024;
 
-/// Everything that admission refuses, in the order in which it is told. No text holds credentials.
+/// Everything that admission refuses, in the order in which it is reported. No text holds credentials.
 pub(crate) fn field_errors(spec: &ModelAdapterSpec) -> Vec<FieldError> {
     let url = spec.artifact_url.as_str();
     let shown = text::cut(&redacted(url), SHOWN_URL_BYTES);
@@ -28,7 +28,7 @@ pub(crate) fn field_errors(spec: &ModelAdapterSpec) -> Vec<FieldError> {
         let detail = if shown == url {
             format!("artifactURL is invalid: parse {}: {error}", quote(url))
         } else {
-            // The error may quote a part of what is hidden: a visible defect is told, another is not.
+            // The error may quote a part of what is hidden: a visible defect is reported, another is not.
             let visible =
                 check_request_uri(&shown).err().map_or_else(String::new, |error| format!(": {error}"));
             format!("artifactURL is invalid: parse {}{visible}", quote(&shown))
