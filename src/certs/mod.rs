@@ -28,13 +28,14 @@
 //! | [`bundle`] | the `caBundle`s of a configuration |
 //! | [`snapshot`], [`state`], [`plan`] | the observed facts, what a replica remembers, the decision |
 //! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
-//! | `observed_state`, `rotator`, `backoff`, `told` | reads all of them; the task, its back-off, its log |
+//! | `observed_state`, `rotator`, `backoff`, `log_once` | reads all of them; the task, its back-off, its log |
 //! | `served` | what handshakes get |
 
 mod backoff;
 pub(crate) mod bundle;
 mod files;
 pub mod issue;
+mod log_once;
 mod observed_state;
 pub(crate) mod plan;
 pub(crate) mod rotation;
@@ -43,7 +44,6 @@ mod served;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 mod store;
-mod told;
 mod watching;
 pub mod x509;
 

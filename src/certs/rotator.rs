@@ -14,6 +14,7 @@ use super::{
     backoff::{self, WriteBackoff},
     bundle,
     issue::{self, IssueError, PemPair, Template},
+    log_once::LogOnChange,
     observed_state::{ObserveInputs, ObservedState},
     plan::{self, Plan, Publication, Step, plan},
     rotation::{self, CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY},
@@ -21,7 +22,6 @@ use super::{
     snapshot::Lookup,
     state::ReplicaState,
     store::{Store, data_of},
-    told::Told,
     watching::EventWatches,
     x509,
 };
@@ -96,7 +96,7 @@ struct RotatorState {
     delayed: bool,
     failures: u32,
     backoff: WriteBackoff,
-    told: Told,
+    log: LogOnChange,
 }
 
 impl Rotator {
@@ -377,7 +377,7 @@ impl Rotator {
                 Lookup::Found(_) => {}
             }
         }
-        self.state.told.tell_missing(missing);
+        self.state.log.log_missing(missing);
         let unknown = !causes.is_empty();
         let reconcile = match changed {
             Some(Ok(())) => PassOutcome::Changed,
@@ -399,7 +399,7 @@ impl Rotator {
         let blocked = self.state.replica.store_blocked_until.is_some_and(|until| observed.at < until);
         let waits_out = blocked && causes.is_empty();
         if !waits_out && !matches!(reconcile, PassOutcome::Changed) {
-            self.state.told.tell((!causes.is_empty()).then(|| causes.join("; ")));
+            self.state.log.log_problem((!causes.is_empty()).then(|| causes.join("; ")));
         }
         reconcile
     }

@@ -126,14 +126,14 @@ impl Certificate {
 
     /// Reads the files again and again; serves what they hold once it is a pair. Never ends.
     pub(crate) async fn keep_reading(&self) {
-        let (mut complaint, server) = (None, self.server);
+        let (mut last_error, server) = (None, self.server);
         loop {
-            let now_wrong = self.read_once().await.err();
-            let now_wrong = now_wrong.map(|error| Chain(&error).to_string());
-            if let Some(error) = now_wrong.as_ref().filter(|_| now_wrong != complaint) {
+            let error_now = self.read_once().await.err();
+            let error_now = error_now.map(|error| Chain(&error).to_string());
+            if let Some(error) = error_now.as_ref().filter(|_| error_now != last_error) {
                 tracing::warn!(server, error, "could not read the certificate");
             }
-            complaint = now_wrong;
+            last_error = error_now;
             tokio::time::sleep(if self.is_usable() { PERIOD } else { PERIOD_WITHOUT }).await;
         }
     }
