@@ -272,7 +272,7 @@ impl ControllerRunner {
         let controller = self.name();
         match ended {
             TermOutcome::Failed(error) => {
-                tracing::error!(controller, error = %error, "controller ended by itself")
+                tracing::error!(controller, error = %error, "controller ended by itself");
             }
             TermOutcome::Stuck(Stuck { reason, what }) => {
                 tracing::error!(controller, reason, what, "controller cannot work, giving its lease away");

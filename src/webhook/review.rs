@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The AdmissionReview: its request is parsed, its response is written.
+//! The `AdmissionReview`: its request is parsed, its response is written.
 //!
 //! Every review gets an answer with HTTP status 200, also one that cannot be read: what went wrong stands in
 //! the answer, where the API server looks for it.
