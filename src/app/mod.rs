@@ -231,7 +231,8 @@ fn enabled_controllers(
 ) -> Result<Vec<Arc<dyn Controller>>, MetricsError> {
     let mut enabled = Vec::new();
     for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
-        if let Some(controller) = controllers::by_name(name, deps)?.or_else(|| probe_controller(settings, deps, name))
+        if let Some(controller) =
+            controllers::by_name(name, deps)?.or_else(|| probe_controller(settings, deps, name))
         {
             enabled.push(controller);
         } else {

@@ -166,8 +166,10 @@ impl ControllerRunner {
     /// Contends for the Lease once the kinds are served.
     fn contend(&self) -> impl Future<Output = Infallible> + Send + use<> {
         let name = self.name();
-        let gate =
-            KindGate { required: self.controller.spec().required_kinds, probe: Arc::clone(&self.context.probe) };
+        let gate = KindGate {
+            required: self.controller.spec().required_kinds,
+            probe: Arc::clone(&self.context.probe),
+        };
         let states = Arc::clone(&self.context.states);
         let warm = self.context.warm_standby.then(|| Arc::clone(&self.controller));
         let candidacy = self.handle.candidacy();

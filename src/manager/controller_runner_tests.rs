@@ -77,7 +77,7 @@ impl Controller for Scripted {
                 Does::NeverEnds => std::future::pending().await,
                 Does::LeavesATask => {
                     left.lock().push(term.tasks.token());
-                    Err(RunError::TermOutcome { part: "loop" })
+                    Err(RunError::Ended { part: "loop" })
                 }
             }
         }
@@ -181,7 +181,10 @@ async fn the_next_term_begins_only_after_the_last_task_of_the_one_before_has_end
         (Arc::clone(&stage.terms), Arc::clone(&stage.left), Arc::clone(&stage.states));
     let ending = async {
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!((states.get(SPEC.name), terms.load(Ordering::SeqCst)), (Some(ControllerState::Stopping), 1));
+        assert_eq!(
+            (states.get(SPEC.name), terms.load(Ordering::SeqCst)),
+            (Some(ControllerState::Stopping), 1)
+        );
         left.lock().clear();
     };
     let ((outcome, _), ()) = tokio::join!(play(stage, Duration::from_secs(110)), ending);
