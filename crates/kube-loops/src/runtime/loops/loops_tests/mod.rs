@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Loops of one controller, over a scripted API server.
+
 mod tasks_tests;
 
 use std::{

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! What becomes of the tasks of a term.
+
 use std::sync::{Arc, mpsc};
 
 use parking_lot::Mutex;
