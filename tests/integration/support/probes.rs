@@ -7,8 +7,16 @@ use serde_json::json;
 
 use super::{ControlPlane, install::NAMESPACE, objects};
 
-/// The seven names of `--controllers`.
-pub(crate) const CONTROLLERS: [&str; 7] = aibrix_controller_manager::internals::NAMES;
+/// The seven names of `--controllers`, those that this build contains first.
+pub(crate) const CONTROLLERS: [&str; 7] = [
+    "pod-autoscaler-controller",
+    "model-adapter-controller",
+    "model-route-controller",
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
 
 /// Those that probe loops play.
 pub(crate) const UNBUILT: [&str; 4] = [
