@@ -78,7 +78,9 @@ pub(crate) struct ControllerRunner {
 
 impl fmt::Debug for ControllerRunner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControllerRunner").field("controller", &self.controller.spec().name).finish_non_exhaustive()
+        f.debug_struct("ControllerRunner")
+            .field("controller", &self.controller.spec().name)
+            .finish_non_exhaustive()
     }
 }
 
