@@ -6,6 +6,7 @@
 //! | [`controller`] [`reconciler`] [`progress`] | the contracts: what the manager sees, what a worker sees, proof of work |
 //! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
+//! | [`requests`] | keyed requests beside the passes: bounds, fairness, deadlines, abort |
 //! | [`health`] [`expectations`] [`term_cache`] [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
@@ -35,6 +36,7 @@ pub mod progress;
 mod progress_tests;
 pub mod queue;
 pub mod reconciler;
+pub mod requests;
 pub mod tasks;
 #[cfg(test)]
 mod tasks_tests;
