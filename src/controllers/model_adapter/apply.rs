@@ -209,14 +209,15 @@ impl Writes {
         if writer.notes_instead(|| noted(key, pod, &what)) {
             return;
         }
-        self.reads.calls.order(Order {
+        let order = Order {
             key: key.clone(),
             uid: adapter.metadata.uid.as_deref().unwrap_or_default().into(),
             generation: adapter.metadata.generation,
             origin: Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone() },
             ready_since: pod.facts.ready_since,
             what,
-        });
+        };
+        self.reads.calls.with(|tracker, now| tracker.order(order, now.instant));
     }
 
     async fn record(

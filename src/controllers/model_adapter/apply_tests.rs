@@ -10,7 +10,10 @@ use crate::api::model::ModelAdapter;
 use kube_fenced_election::clock::{SharedClock, SystemClock};
 use kube_loops::{
     cluster::writer::Writer,
-    runtime::{loops::Sources, metrics::RuntimeMetrics, reconciler::Key, watches::Watches},
+    runtime::{
+        loops::Sources, metrics::RuntimeMetrics, reconciler::Key, requests::runner::Requests,
+        watches::Watches,
+    },
     testkit::{
         scripted,
         scripted_api::{Answer, ScriptedApi},
@@ -20,7 +23,8 @@ use kube_loops::{
 use super::{
     apply::{Report, Writes},
     error::Error,
-    fetch::{Reads, runner::Calls, scores::Scores, stores::Stores},
+    fetch::{Reads, scores::Scores, stores::Stores},
+    load_tracker::LoadTracker,
     settings::ModelAdapterSettings,
     steps::Step,
 };
@@ -33,8 +37,8 @@ fn writes() -> Writes {
     let settings = ModelAdapterSettings::default();
     let reads = Reads::new(
         Stores::open(&mut Sources::new(&watches), &clock),
-        Arc::new(Calls::new(Arc::clone(&clock))),
-        Arc::new(Scores::new(Arc::clone(&clock), &settings.metrics)),
+        Arc::new(Requests::new(LoadTracker::default(), Arc::clone(&clock))),
+        Arc::new(Requests::new(Scores::new(&settings.metrics), Arc::clone(&clock))),
         settings,
         Arc::clone(&clock),
     );

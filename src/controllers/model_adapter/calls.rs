@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is asked of engines, and what comes back. [`super::ledger`] decides which call is due, and
-//! [`super::fetch::runner`] makes it.
+//! What is asked of engines, and what comes back. [`super::load_tracker`] decides which call is due, and
+//! [`super::fetch::engines`] makes it.
 
 use std::sync::Arc;
 
@@ -19,27 +19,22 @@ pub(super) struct Origin {
     pub(super) endpoint: Endpoint,
 }
 
-/// A call to make.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    /// Tells it apart.
-    pub(super) number: u64,
-    /// Which call.
-    pub(super) call: Call,
-}
-
 /// Which call.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
-    /// The list of models; `slow`: of an engine that did not answer last time.
-    List {
-        /// Whose.
-        origin: Arc<Origin>,
-        /// In which lane.
-        slow: bool,
-    },
+    /// The list of models.
+    List(Arc<Origin>),
     /// A change.
     Change(Arc<Order>),
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Of a list.
+    Models(Models),
+    /// Of a change.
+    Change(Ended),
 }
 
 /// A change that was ordered for an adapter.
@@ -109,6 +104,14 @@ impl What {
         match self {
             Self::Load { .. } => Change::Load,
             Self::Unload => Change::Unload,
+        }
+    }
+
+    /// Hash of what is loaded; `None`: nothing is.
+    pub(super) fn hash(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Load { source, .. } => Some(&source.hash),
+            Self::Unload => None,
         }
     }
 }

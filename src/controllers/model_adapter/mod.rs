@@ -3,7 +3,7 @@
 //!
 //! # Guarantees
 //! - The status tells what engines report, not what was intended.
-//! - Passes never wait for engines: lists and changes are made beside them (`ledger.rs`, `fetch/runner.rs`),
+//! - Passes never wait for engines: lists and changes are made beside them (`load_tracker.rs`),
 //!   within the task of the loop, and each change under the fence of its term.
 //! - A new leader asks before it acts: nothing is unloaded, moved or loaded twice by a takeover.
 //! - Nothing is written while nothing changes, and each engine is asked once per period for all its adapters.
@@ -21,11 +21,12 @@ mod error;
 mod events;
 mod fetch;
 mod leave;
-mod ledger;
 mod load;
 pub(crate) mod load_retry;
+mod load_tracker;
 mod memory;
 mod metrics;
+mod model_lists;
 pub(crate) mod objects;
 mod place;
 pub(crate) mod placement;
@@ -48,9 +49,9 @@ mod controller_tests;
 #[cfg(test)]
 mod led;
 #[cfg(test)]
-mod ledger_tests;
-#[cfg(test)]
 mod load_retry_tests;
+#[cfg(test)]
+mod load_tracker_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
@@ -87,12 +88,14 @@ use kube_loops::{
         conductor::Conductor,
         controller::{ControllerSpec, Kind, LoopSpec, Rule},
         loops::{Loop, LoopController, LoopTerm, Sources},
+        requests::runner::Requests,
     },
 };
 
 use self::{
     apply::Writes,
-    fetch::{Reads, engines::Engines, meter::Meter, runner::Calls, scores::Scores, stores::Stores},
+    fetch::{Reads, engines::Engines, meter::Meter, scores::Scores, stores::Stores},
+    load_tracker::LoadTracker,
     metrics::SourceFailures,
     reconcile::AdapterStages,
 };
@@ -175,8 +178,8 @@ impl Loop for ModelAdapterLoop {
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {
         let (client, clock) = (term.client.clone(), Arc::clone(&term.clock));
-        let calls = Arc::new(Calls::new(Arc::clone(&clock)));
-        let readings = Arc::new(Scores::new(Arc::clone(&clock), &self.settings.metrics));
+        let calls = Arc::new(Requests::new(LoadTracker::default(), Arc::clone(&clock)));
+        let readings = Arc::new(Requests::new(Scores::new(&self.settings.metrics), Arc::clone(&clock)));
         let reads = Arc::new(Reads::new(
             stores,
             Arc::clone(&calls),

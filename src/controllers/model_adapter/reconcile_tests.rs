@@ -20,6 +20,7 @@ use kube_loops::{
         loops::Sources,
         metrics::RuntimeMetrics,
         reconciler::{Key, Pass, Reconciler as _},
+        requests::runner::Requests,
         watches::Watches,
     },
     testkit::{
@@ -30,8 +31,9 @@ use kube_loops::{
 
 use super::{
     apply::Writes,
-    fetch::{Reads, runner::Calls, scores::Scores, stores::Stores},
+    fetch::{Reads, scores::Scores, stores::Stores},
     led::{ADAPTERS, PODS, SERVICES, SLICES},
+    load_tracker::LoadTracker,
     reconcile::AdapterStages,
     settings::ModelAdapterSettings,
 };
@@ -85,8 +87,8 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     let settings = ModelAdapterSettings::default();
     let reads = Arc::new(Reads::new(
         stores,
-        Arc::new(Calls::new(Arc::clone(&clock))),
-        Arc::new(Scores::new(Arc::clone(&clock), &settings.metrics)),
+        Arc::new(Requests::new(LoadTracker::default(), Arc::clone(&clock))),
+        Arc::new(Requests::new(Scores::new(&settings.metrics), Arc::clone(&clock))),
         settings,
         Arc::clone(&clock),
     ));

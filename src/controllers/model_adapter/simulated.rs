@@ -15,13 +15,16 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::{Clock, Instant, SystemClock, Timestamp};
-use kube_loops::{cluster::events::EventDraft, runtime::reconciler::Key};
+use kube_loops::{
+    cluster::events::EventDraft,
+    runtime::{reconciler::Key, requests::runner::RequestBook as _},
+};
 
 use super::{
     apply::Report,
     calls::{Call, Ended, Models, Order, Origin, What},
-    ledger::Ledger,
     load_retry::LoadFailure,
+    load_tracker::LoadTracker,
     memory::Memory,
     placement::Measured,
     placements::Placements,
@@ -67,7 +70,7 @@ pub(super) struct Cluster {
     pub(super) engines: HashMap<String, Engine>,
     pub(super) measured: HashMap<String, Measured>,
     pub(super) settings: ModelAdapterSettings,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: LoadTracker,
     pub(super) placements: Placements,
     pub(super) events: Vec<EventDraft>,
     /// Changes of engines: pod, what, source.
@@ -155,7 +158,7 @@ impl Cluster {
 
     /// Begins a new term: what is under way is lost.
     pub(super) fn take_over(&mut self) {
-        (self.ledger, self.placements) = (Ledger::default(), Placements::default());
+        (self.ledger, self.placements) = (LoadTracker::default(), Placements::default());
         self.held.clear();
         self.loaded.clear();
         self.untold.append(&mut self.passed_over);
@@ -307,22 +310,23 @@ impl Cluster {
 
     fn order(&mut self, name: &str, pod: &super::steps::PodTarget, what: What) {
         let metadata = &self.adapters[name].adapter.metadata;
-        self.ledger.order(Order {
+        let order = Order {
             key: Key::new("ns", name),
             uid: metadata.uid.clone().unwrap().into(),
             generation: metadata.generation,
             origin: Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone() },
             ready_since: pod.facts.ready_since,
             what,
-        });
+        };
+        self.ledger.order(order, self.instant());
     }
 
     /// Makes the calls that are due. Returns the adapters to which that is news.
     pub(super) fn call_engines(&mut self) -> BTreeSet<String> {
         let mut news = BTreeSet::new();
-        while let Some(job) = self.ledger.next_job(self.instant()) {
-            let keys = match job.call {
-                Call::List { origin, slow } => {
+        while let Some(job) = self.ledger.next(self.instant()) {
+            let keys = match job.request {
+                Call::List(origin) => {
                     let models = match self.engine_of(&origin.pod) {
                         Some(engine) if !engine.unreachable => {
                             let names = engine.models.keys().cloned();
@@ -333,7 +337,7 @@ impl Cluster {
                             silent: false,
                         },
                     };
-                    self.ledger.listed_all(job.number, &origin, slow, models, self.instant())
+                    self.ledger.listed(job.number, &origin, models, self.instant())
                 }
                 Call::Change(order) => {
                     let is_slow = self.engine_of(&order.origin.pod).is_some_and(|engine| engine.slow);
@@ -361,7 +365,7 @@ impl Cluster {
         self.engines.get_mut(&*pod.name)
     }
 
-    fn change(&mut self, number: u64, order: &Order) -> Vec<Key> {
+    fn change(&mut self, number: u64, order: &Arc<Order>) -> Vec<Key> {
         let pod = self.pods.iter().find(|pod| pod.uid == order.origin.pod).map(|pod| pod.name.to_string());
         let pod = pod.unwrap_or_default();
         let name = order.key.name.clone();

@@ -21,7 +21,7 @@ use kube_fenced_election::clock::Instant;
 use kube_loops::runtime::reconciler::Key;
 
 use super::{
-    ledger::{Asked, Ledger},
+    load_tracker::{Asked, LoadTracker},
     memory::Memory,
     placements::Placements,
     plan::selector_of,
@@ -50,7 +50,7 @@ pub(super) struct About<'a> {
 pub(super) fn survey(
     about: About<'_>,
     near: &[Arc<PodFacts>],
-    ledger: &mut Ledger,
+    tracker: &mut LoadTracker,
     now: Instant,
 ) -> (Vec<PodSeen>, Vec<PodSeen>) {
     let About { key, adapter, memory, settings } = about;
@@ -59,7 +59,7 @@ pub(super) fn survey(
     let token = token_of(adapter);
     let status = adapter.status.clone().unwrap_or_default();
     let choice = stored_choice(&status);
-    let mut known: BTreeSet<Box<str>> = ledger.touched(key, uid).into_iter().collect();
+    let mut known: BTreeSet<Box<str>> = tracker.touched(key, uid).into_iter().collect();
     known.extend(memory.dropped.keys().chain(&memory.dismissed).cloned());
     let (mut pods, mut outside) = (Vec::new(), Vec::new());
     for facts in near {
@@ -82,13 +82,13 @@ pub(super) fn survey(
             ready_since: facts.ready_since,
             endpoint: endpoint.as_ref().ok(),
         };
-        let engine = ledger.seen(asked, now);
+        let engine = tracker.seen(asked, now);
         let port = facts.engine_port().unwrap_or(DEFAULT_ENGINE_PORT);
         let facts = Arc::clone(facts);
         let seen = PodSeen { facts, selected, endpoint, port, models: 0, measured: None, engine };
         if usable { pods.push(seen) } else { outside.push(seen) }
     }
-    ledger.retain(key, |pod| near.iter().any(|facts| *facts.uid == *pod));
+    tracker.retain(key, |pod| near.iter().any(|facts| *facts.uid == *pod));
     pods.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
     outside.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
     (pods, outside)

@@ -8,8 +8,9 @@ use kube::{Api, Client};
 
 use crate::{
     controllers::model_adapter::{
-        calls::{Ended, Models, Order, What},
+        calls::{Answer, Call, Ended, Models, Order, What},
         load_retry::LoadFailure,
+        load_tracker::LoadTracker,
         source::Source,
     },
     engine::{
@@ -20,9 +21,10 @@ use crate::{
     },
 };
 use kube_fenced_election::fence::Fence;
-use kube_loops::cluster::error::{Cause, ObjectRef, ReadError};
-
-use super::runner::CallEngines;
+use kube_loops::{
+    cluster::error::{Cause, ObjectRef, ReadError},
+    runtime::requests::runner::SendRequest,
+};
 
 /// Longest load: it may have to download gigabytes.
 const LOAD_TIME: Duration = Duration::from_mins(5);
@@ -39,7 +41,16 @@ pub(in crate::controllers::model_adapter) struct Engines {
     pub(in crate::controllers::model_adapter) fence: Fence,
 }
 
-impl CallEngines for Engines {
+impl SendRequest<LoadTracker> for Engines {
+    async fn send(&self, call: &Call) -> Answer {
+        match call {
+            Call::List(origin) => Answer::Models(self.models(&origin.endpoint).await),
+            Call::Change(order) => Answer::Change(self.change(order).await),
+        }
+    }
+}
+
+impl Engines {
     async fn models(&self, endpoint: &Endpoint) -> Models {
         match self.engine.models(endpoint).await {
             Ok(names) => Models::Known(names),
@@ -57,9 +68,7 @@ impl CallEngines for Engines {
             What::Load { source, reload } => self.load(endpoint, source, *reload).await,
         }
     }
-}
 
-impl Engines {
     async fn load(&self, endpoint: &Endpoint, source: &Source, reload: bool) -> Ended {
         // An engine without a sidecar finds the artifact by itself.
         let secret = source.secret.as_deref().filter(|_| endpoint.dialect == Dialect::Sidecar);

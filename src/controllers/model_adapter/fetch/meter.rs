@@ -3,7 +3,7 @@
 //! fails is left alone for a while, is named to users with its address, and keeps nobody waiting: pods are
 //! asked instead.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -26,8 +26,9 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::{Instant, SharedClock};
+use kube_loops::runtime::requests::runner::SendRequest;
 
-use super::scores::Measure;
+use super::scores::{Measurement, Scores};
 
 /// How long a Prometheus server that failed is not asked: pods are measured by their own metrics meanwhile.
 const REST: Duration = Duration::from_secs(30);
@@ -220,19 +221,17 @@ impl Meter {
     }
 }
 
-impl Measure for Meter {
-    async fn measure(&self, pod: &PodFacts) -> Measured {
-        match self.policy {
+impl SendRequest<Scores> for Meter {
+    async fn send(&self, pod: &Arc<PodFacts>) -> Measurement {
+        let measured = match self.policy {
             SchedulerPolicy::LeastLatency => self.latency(pod).await,
             SchedulerPolicy::LeastThroughput => self.throughput(pod).await,
             SchedulerPolicy::Random | SchedulerPolicy::LeastAdapters | SchedulerPolicy::BinPack => {
                 Measured::Missing
             }
-        }
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.failing.lock().as_ref().map(|(_, why)| why.clone())
+        };
+        let trouble = self.failing.lock().as_ref().map(|(_, why)| why.clone());
+        Measurement { measured, trouble }
     }
 }
 

@@ -4,12 +4,11 @@
 
 pub(super) mod engines;
 pub(super) mod meter;
-pub(super) mod runner;
 pub(super) mod scores;
 pub(super) mod stores;
 
 #[cfg(test)]
-mod runner_tests;
+mod engines_tests;
 #[cfg(test)]
 mod scores_tests;
 
@@ -17,14 +16,16 @@ use std::sync::Arc;
 
 use crate::api::model::ModelAdapter;
 use kube_fenced_election::clock::{Instant, SharedClock};
-use kube_loops::runtime::{expectations::Seen, own_objects::OwnObjects, reconciler::Key, watches::Stored};
+use kube_loops::runtime::{
+    expectations::Seen, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests, watches::Stored,
+};
 
 use self::{
-    runner::Calls,
     scores::Scores,
     stores::{Child, SERVICE, SLICE, Stores},
 };
 use super::{
+    load_tracker::EngineCalls,
     memory::Memory,
     place::measures,
     placements::Placements,
@@ -40,9 +41,9 @@ pub(super) struct Reads {
     /// From memory.
     pub(super) stores: Stores,
     /// From engines.
-    pub(super) calls: Arc<Calls>,
+    pub(super) calls: Arc<EngineCalls>,
     /// Measurements.
-    pub(super) readings: Arc<Scores>,
+    pub(super) readings: Arc<Requests<Scores>>,
     settings: ModelAdapterSettings,
     clock: SharedClock,
 }
@@ -51,8 +52,8 @@ impl Reads {
     /// Reads of a new term.
     pub(super) fn new(
         stores: Stores,
-        calls: Arc<Calls>,
-        readings: Arc<Scores>,
+        calls: Arc<EngineCalls>,
+        readings: Arc<Requests<Scores>>,
         settings: ModelAdapterSettings,
         clock: SharedClock,
     ) -> Self {
@@ -73,7 +74,7 @@ impl Reads {
         let near = self.stores.pods.list_in(&key.namespace);
         let uid = adapter.metadata.uid.clone().unwrap_or_default();
         let about = About { key, adapter: &adapter, memory, settings: &self.settings };
-        let (mut pods, outside) = survey(about, &near, &mut self.calls.ledger.lock(), now);
+        let (mut pods, outside) = self.calls.with(|tracker, _| survey(about, &near, tracker, now));
         let status = adapter.status.clone().unwrap_or_default();
         let unplaced = !pods.iter().any(|pod| status.instances.iter().any(|name| *name == *pod.facts.name));
         if adapter.spec.replicas.is_some() && unplaced {
@@ -96,7 +97,7 @@ impl Reads {
             outside,
             chosen: placements.chosen(key, now).map(Box::from),
             placements: placements.changes(),
-            source_trouble: self.readings.trouble(),
+            source_trouble: self.readings.with(|scores, _| scores.trouble()),
             draw,
             service: service.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
             slice: slice.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
@@ -108,21 +109,22 @@ impl Reads {
     /// Measures pods where one is about to be chosen by measurements.
     fn measure(&self, key: &Key, pods: &mut [PodSeen], placements: &Placements, now: Instant) {
         if measures(self.settings.policy) && placements.chosen(key, now).is_none() {
-            for pod in pods {
-                pod.measured = self.readings.ask(key, &pod.facts);
-            }
+            self.readings.with(|scores, _| {
+                for pod in pods {
+                    pod.measured = scores.ask(key, &pod.facts, now);
+                }
+            });
         }
     }
 
     /// From now on the lists of exactly these pods are kept fresh for the adapter.
     pub(super) fn watch(&self, key: &Key, seen: &Snapshot, wanted: &[Box<str>]) {
-        self.calls.ledger.lock().watch(key, seen.origins(wanted), self.clock.instant());
-        self.calls.look();
+        self.calls.with(|tracker, now| tracker.watch(key, seen.origins(wanted), now.instant));
     }
 
     /// The object is gone.
     pub(super) fn forget(&self, key: &Key) {
-        self.calls.forget(key);
+        self.calls.with(|tracker, _| tracker.forget(key));
         self.own.forget(key);
     }
 }

@@ -3,96 +3,78 @@
 //! beside the passes. A measurement serves all adapters that are placed within some seconds, and after that
 //! until a newer one is there.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
-
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     controllers::model_adapter::{placement::Measured, settings::EngineMetricsSettings},
     k8s::pod_facts::PodFacts,
 };
-use kube_fenced_election::clock::{Instant, SharedClock};
-use kube_loops::runtime::reconciler::Key;
+use kube_fenced_election::clock::Instant;
+use kube_loops::runtime::{
+    reconciler::Key,
+    requests::{
+        Job, Lane, RequestScheduler,
+        runner::{Now, RequestBook},
+    },
+};
 
 /// How old a measurement may be before it is taken anew, where one pod is asked for after the other.
 const FRESH_QUERIES: Duration = Duration::from_secs(30);
 /// How old a measurement may be to serve while a newer one is taken: beyond it, nothing is known.
 const STALE: Duration = Duration::from_mins(5);
-/// Measurements under way at a time.
-const AT_ONCE: usize = 64;
+/// Measurements may queue for a Prometheus server that is asked at a pace; each query has a shorter limit of its own.
+const LANE: Lane = Lane { at_once: 64, per_host: usize::MAX, time_limit: Duration::from_mins(5) };
 
-/// How pods are measured.
-pub(in crate::controllers::model_adapter) trait Measure:
-    Send + Sync
-{
-    /// What a policy wants to know of a pod.
-    fn measure(&self, pod: &PodFacts) -> impl Future<Output = Measured> + Send;
-
-    /// Why the source that pods share fails, in words for users; `None`: it does not, or there is none.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Measurements of one term, shared by its passes and the task that runs [`Scores::run`].
+/// Measurements of one term.
 #[derive(Debug)]
 pub(in crate::controllers::model_adapter) struct Scores {
-    state: Mutex<State>,
-    asked: Notify,
-    clock: SharedClock,
+    /// By uid of the pod. Watchers have no value that serves them meanwhile.
+    requests: RequestScheduler<Box<str>>,
+    pods: HashMap<Box<str>, Score>,
+    /// Why the source that pods share failed when it was last asked.
+    trouble: Option<String>,
     fresh: Duration,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// By uid of the pod.
-    scores: HashMap<Box<str>, Score>,
-    waiting: VecDeque<Arc<PodFacts>>,
-    /// Why the source that pods share failed when it was last asked.
-    trouble: Option<String>,
+#[derive(Debug)]
+struct Score {
+    pod: Arc<PodFacts>,
+    known: Option<(Measured, Instant)>,
 }
 
-#[derive(Debug, Default)]
-struct Score {
-    known: Option<(Measured, Instant)>,
-    /// Asked for and not there yet: who waits for it.
-    pending: Option<BTreeSet<Key>>,
+/// What came of a measurement.
+#[derive(Debug)]
+pub(in crate::controllers::model_adapter) struct Measurement {
+    /// What a policy wants to know of the pod.
+    pub(super) measured: Measured,
+    /// Why the source that pods share fails, in words for users; `None`: it does not, or there is none.
+    pub(super) trouble: Option<String>,
 }
 
 impl Scores {
     /// Nothing is measured.
-    pub(in crate::controllers::model_adapter) fn new(
-        clock: SharedClock,
-        settings: &EngineMetricsSettings,
-    ) -> Self {
-        let fresh = if settings.prometheus.is_some() { FRESH_QUERIES } else { settings.refresh_interval };
-        Self { state: Mutex::default(), asked: Notify::new(), clock, fresh }
+    pub(in crate::controllers::model_adapter) fn new(settings: &EngineMetricsSettings) -> Self {
+        Self {
+            requests: RequestScheduler::new(&[LANE], |pod| pod),
+            pods: HashMap::new(),
+            trouble: None,
+            fresh: if settings.prometheus.is_some() { FRESH_QUERIES } else { settings.refresh_interval },
+        }
     }
 
     /// What is known of a pod; `None`: it is being measured, and `key` is woken then. What is known and old
     /// is measured anew as well, and nobody waits for that.
-    pub(super) fn ask(&self, key: &Key, pod: &Arc<PodFacts>) -> Option<Measured> {
-        let now = self.clock.instant();
-        let mut state = self.state.lock();
-        let State { scores, waiting, .. } = &mut *state;
-        let score = scores.entry(pod.uid.clone()).or_default();
-        let age = |at: Instant| now.saturating_duration_since(at);
-        let known = score.known.filter(|(_, at)| age(*at) < STALE);
-        if known.is_none_or(|(_, at)| age(at) >= self.fresh) {
-            if score.pending.is_none() {
-                waiting.push_back(Arc::clone(pod));
-                self.asked.notify_one();
+    pub(super) fn ask(&mut self, key: &Key, pod: &Arc<PodFacts>, now: Instant) -> Option<Measured> {
+        let score = self.pods.entry(pod.uid.clone());
+        let score = score.or_insert_with(|| Score { pod: Arc::clone(pod), known: None });
+        let known = score.known.filter(|(_, at)| now.saturating_duration_since(*at) < STALE);
+        if known.is_none_or(|(_, at)| now.saturating_duration_since(at) >= self.fresh) {
+            if !self.requests.is_scheduled(&pod.uid) {
+                score.pod = Arc::clone(pod);
+                self.requests.schedule(pod.uid.clone(), 0, now);
             }
-            let waits = score.pending.get_or_insert_default();
             if known.is_none() {
-                waits.insert(key.clone());
+                self.requests.also_watch(key, pod.uid.clone());
             }
         }
         known.map(|(measured, _)| measured)
@@ -100,46 +82,40 @@ impl Scores {
 
     /// Why the source that pods share fails; `None`: it does not, or there is none.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.state.lock().trouble.clone()
+        self.trouble.clone()
+    }
+}
+
+impl RequestBook for Scores {
+    type Request = Arc<PodFacts>;
+    type Answer = Measurement;
+
+    fn next(&mut self, now: Instant) -> Option<Job<Arc<PodFacts>>> {
+        let job = self.requests.next(now)?;
+        let pod = Arc::clone(&self.pods.get(&**job.request)?.pod);
+        Some(job.map(|_| pod))
     }
 
-    /// Measures, until dropped. `wake` gets those who have waited.
-    pub(in crate::controllers::model_adapter) async fn run(
-        &self,
-        measure: &impl Measure,
-        wake: impl Fn(Key),
-    ) {
-        let mut under_way = FuturesUnordered::new();
-        loop {
-            while under_way.len() < AT_ONCE {
-                let next = self.state.lock().waiting.pop_front();
-                let Some(pod) = next else { break };
-                let measuring = async move {
-                    let measured = measure.measure(&pod).await;
-                    (pod, measured)
-                };
-                under_way.push(measuring.boxed());
-            }
-            tokio::select! {
-                Some((pod, measured)) = under_way.next() => {
-                    self.came(&pod.uid, measured, measure.trouble()).into_iter().for_each(&wake);
-                }
-                () = self.asked.notified() => {}
-            }
+    fn next_moment(&self) -> Option<Instant> {
+        self.requests.next_moment()
+    }
+
+    fn ended(&mut self, number: u64, pod: Arc<PodFacts>, answer: Option<Measurement>, now: Now) -> Vec<Key> {
+        if self.requests.ended(&pod.uid, number).is_none() {
+            return Vec::new();
         }
-    }
-
-    fn came(&self, pod: &str, measured: Measured, trouble: Option<String>) -> BTreeSet<Key> {
-        let now = self.clock.instant();
-        let mut state = self.state.lock();
-        state.trouble = trouble;
+        let none = || Measurement { measured: Measured::Unreachable, trouble: self.trouble.take() };
+        let Measurement { measured, trouble } = answer.unwrap_or_else(none);
+        self.trouble = trouble;
+        if let Some(score) = self.pods.get_mut(&pod.uid) {
+            score.known = Some((measured, now.instant));
+        }
         // What serves nobody any more is forgotten here, too.
-        state.scores.retain(|uid, score| {
-            let old = score.known.is_none_or(|(_, at)| now.saturating_duration_since(at) >= STALE);
-            !old || score.pending.is_some() || **uid == *pod
-        });
-        let Some(score) = state.scores.get_mut(pod) else { return BTreeSet::new() };
-        score.known = Some((measured, now));
-        score.pending.take().unwrap_or_default()
+        let (requests, now) = (&self.requests, now.instant);
+        let serves = |known: Option<(Measured, Instant)>| {
+            known.is_some_and(|(_, at)| now.saturating_duration_since(at) < STALE)
+        };
+        self.pods.retain(|uid, score| serves(score.known) || requests.is_scheduled(uid));
+        self.requests.unwatch_all(&pod.uid)
     }
 }

@@ -19,9 +19,12 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::SystemClock;
-use kube_loops::runtime::reconciler::Key;
+use kube_loops::runtime::{
+    reconciler::Key,
+    requests::runner::{Requests, SendRequest},
+};
 
-use super::scores::{Measure, Scores};
+use super::scores::{Measurement, Scores};
 
 /// Asks for one pod after the other, as a Prometheus server is asked: the number in the name of the pod is
 /// its score.
@@ -32,13 +35,13 @@ struct OneByOne {
     asked: AtomicUsize,
 }
 
-impl Measure for OneByOne {
-    async fn measure(&self, pod: &PodFacts) -> Measured {
+impl SendRequest<Scores> for OneByOne {
+    async fn send(&self, pod: &Arc<PodFacts>) -> Measurement {
         let _turn = self.turn.lock().await;
         self.asked.fetch_add(1, Ordering::Relaxed);
         sleep(self.takes).await;
         let number = pod.name.rsplit('-').next().and_then(|number| number.parse().ok());
-        number.map_or(Measured::Missing, Measured::Score)
+        Measurement { measured: number.map_or(Measured::Missing, Measured::Score), trouble: None }
     }
 }
 
@@ -47,12 +50,13 @@ fn settings(refresh_interval: Duration) -> EngineMetricsSettings {
 }
 
 /// A pass each second, until a pod is chosen: after how many seconds, and which.
-async fn placed(scores: &Scores, world: &mut World) -> (u64, String) {
+async fn placed(scores: &Requests<Scores>, world: &mut World) -> (u64, String) {
     let key = Key::new("ns", "sql");
     for second in 0..=15 {
         world.measured.clear();
         for pod in world.pods.clone() {
-            if let Some(measured) = scores.ask(&key, &Arc::new(pod.clone())) {
+            let pod = Arc::new(pod);
+            if let Some(measured) = scores.with(|scores, now| scores.ask(&key, &pod, now.instant)) {
                 world.measured.insert(pod.name.to_string(), measured);
             }
         }
@@ -76,7 +80,7 @@ async fn a_choice_among_five_hundred_pods_waits_ten_seconds_for_a_slow_source() 
     world.pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
     world.adapter("sql", &json!({"replicas": 1}));
     let source = OneByOne { takes: Duration::from_millis(450), ..OneByOne::default() };
-    let scores = Scores::new(Arc::new(SystemClock), &settings(Duration::from_secs(5)));
+    let scores = Requests::new(Scores::new(&settings(Duration::from_secs(5))), Arc::new(SystemClock));
     let (seconds, pod) = tokio::select! {
         placed = placed(&scores, &mut world) => placed,
         () = scores.run(&source, |_| {}) => panic!("it runs until it is dropped"),
@@ -101,7 +105,7 @@ async fn an_old_value_serves_while_a_newer_one_is_taken() {
     world.pods(&["pod-7"]);
     let (key, pod) = (Key::new("ns", "sql"), Arc::new(world.pods[0].clone()));
     let source = OneByOne { takes: Duration::from_millis(100), ..OneByOne::default() };
-    let scores = Scores::new(Arc::new(SystemClock), &settings(Duration::from_secs(1)));
+    let scores = Requests::new(Scores::new(&settings(Duration::from_secs(1))), Arc::new(SystemClock));
     // When it is asked for, what is known, and how often the pod was asked since the start.
     let table = [
         (0, None, 1),
@@ -116,7 +120,8 @@ async fn an_old_value_serves_while_a_newer_one_is_taken() {
         let mut now = 0;
         for (at, known, asked) in table {
             sleep(Duration::from_millis(at - now)).await;
-            assert_eq!(scores.ask(&key, &pod), known, "at {at} ms");
+            let seen = scores.with(|scores, now| scores.ask(&key, &pod, now.instant));
+            assert_eq!(seen, known, "at {at} ms");
             sleep(Duration::from_millis(150)).await;
             assert_eq!(source.asked.load(Ordering::Relaxed), asked, "at {at} ms");
             now = at + 150;

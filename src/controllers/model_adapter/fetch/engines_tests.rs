@@ -9,15 +9,17 @@ use futures::FutureExt as _;
 use crate::{
     api::model::{ModelAdapter, ModelAdapterSpec},
     controllers::model_adapter::{
-        calls::{Ended, Models, Order, Origin, What},
+        calls::{Answer, Call, Order, Origin, What},
+        load_tracker::{EngineCalls, LoadTracker},
         source::Source,
     },
     engine::endpoint::{Dialect, Endpoint},
 };
 use kube_fenced_election::clock::SystemClock;
-use kube_loops::runtime::reconciler::Key;
-
-use super::runner::{CallEngines, Calls};
+use kube_loops::runtime::{
+    reconciler::Key,
+    requests::runner::{Requests, SendRequest},
+};
 
 fn order(pod: &str, what: What) -> Order {
     let endpoint = Endpoint { host: pod.to_owned(), port: 8000, dialect: Dialect::Vllm, token: None };
@@ -39,19 +41,16 @@ fn load() -> What {
 /// Engines of the pods `a` and `b` that never answer. The first load that reaches one of them makes a pass order
 /// the unload from the other, whose load is ordered as well and has not begun.
 struct Engines<'a> {
-    calls: &'a Calls,
+    calls: &'a EngineCalls,
     loads: AtomicUsize,
 }
 
-impl CallEngines for Engines<'_> {
-    async fn models(&self, _: &Endpoint) -> Models {
-        std::future::pending().await
-    }
-
-    async fn change(&self, order_made: &Order) -> Ended {
-        if matches!(order_made.what, What::Load { .. }) && self.loads.fetch_add(1, Ordering::Relaxed) == 0 {
-            let other = if *order_made.origin.pod == *"a" { "b" } else { "a" };
-            self.calls.order(order(other, What::Unload));
+impl SendRequest<LoadTracker> for Engines<'_> {
+    async fn send(&self, call: &Call) -> Answer {
+        let Call::Change(sent) = call else { panic!("nobody looks at a list") };
+        if matches!(sent.what, What::Load { .. }) && self.loads.fetch_add(1, Ordering::Relaxed) == 0 {
+            let other = if *sent.origin.pod == *"a" { "b" } else { "a" };
+            self.calls.with(|tracker, now| tracker.order(order(other, What::Unload), now.instant));
         }
         std::future::pending().await
     }
@@ -59,9 +58,10 @@ impl CallEngines for Engines<'_> {
 
 #[tokio::test]
 async fn a_load_that_an_unload_replaces_before_it_begins_never_begins() {
-    let calls = Calls::new(Arc::new(SystemClock));
-    calls.order(order("a", load()));
-    calls.order(order("b", load()));
+    let calls = Requests::new(LoadTracker::default(), Arc::new(SystemClock));
+    for pod in ["a", "b"] {
+        calls.with(|tracker, now| tracker.order(order(pod, load()), now.instant));
+    }
     let engines = Engines { calls: &calls, loads: AtomicUsize::new(0) };
     let running = calls.run(&engines, |_| {}).now_or_never();
     assert!(running.is_none(), "it runs until it is dropped");
