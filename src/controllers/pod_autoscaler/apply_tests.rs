@@ -13,6 +13,7 @@ use kube_loops::{
         loops::Sources,
         metrics::RuntimeMetrics,
         reconciler::{Failure as _, Retry},
+        requests::runner::Requests,
         watches::Watches,
     },
     testkit::{
@@ -24,7 +25,7 @@ use kube_loops::{
 use super::{
     apply::{Report, Writes},
     cases::{pa, resource},
-    fetch::{Reads, live::Live, samples::Board, stores::Stores},
+    fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
     steps::Step,
     targets::{ScaleTarget, ScaleWrite},
 };
@@ -34,12 +35,12 @@ fn writes(api: &ScriptedApi) -> Writes {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
-    let board = Arc::new(Board::new(Arc::clone(&clock), Duration::from_secs(10)));
+    let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), Arc::clone(&clock)));
     let live = Live::new(api.client(), Arc::clone(&clock));
     let reads = Reads::new(
         Stores::open(&mut Sources::new(&watches), Arc::clone(&clock)),
         live,
-        board,
+        metrics,
         Arc::clone(&clock),
     );
     Writes::new(Arc::new(reads), clock)

@@ -71,6 +71,7 @@ use kube_loops::{
         conductor::Conductor,
         controller::{ControllerSpec, Kind, LoopSpec, Rule},
         loops::{Loop, LoopController, LoopTerm, Sources},
+        requests::runner::Requests,
     },
 };
 
@@ -79,7 +80,7 @@ use self::{
     fetch::{
         Reads,
         live::Live,
-        samples::{Board, Sources as Engines},
+        samples::{MetricsCache, Sources as Engines},
         stores::Stores,
     },
     metrics::{ScaleActions, TermGauge},
@@ -164,11 +165,11 @@ impl Loop for PodAutoscalerLoop {
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AutoscalerStages> {
         let clock = Arc::clone(&term.clock);
-        let board = Arc::new(Board::new(Arc::clone(&clock), self.sync_period));
+        let metrics = Arc::new(Requests::new(MetricsCache::new(self.sync_period), Arc::clone(&clock)));
         let live = Live::new(term.client.clone(), Arc::clone(&clock));
-        let reads = Arc::new(Reads::new(stores, live, Arc::clone(&board), Arc::clone(&clock)));
+        let reads = Arc::new(Reads::new(stores, live, Arc::clone(&metrics), Arc::clone(&clock)));
         let (engines, wake) = (Engines::new(self.engine.clone(), term.client.clone()), term.enqueue.clone());
-        term.run_beside("samples", async move { board.run(&engines, |key| wake.add(key)).await });
+        term.run_beside("samples", async move { metrics.run(&engines, |key| wake.add(key)).await });
         Conductor::new(AutoscalerStages {
             writes: Writes::new(Arc::clone(&reads), clock),
             reads,

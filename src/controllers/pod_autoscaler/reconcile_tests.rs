@@ -18,6 +18,7 @@ use kube_loops::{
         progress::Progress,
         queue::Queue,
         reconciler::{Key, Pass, Reconciler as _},
+        requests::runner::Requests,
         watches::Watches,
     },
     testkit::{
@@ -29,7 +30,7 @@ use kube_loops::{
 use super::{
     LOOP,
     apply::Writes,
-    fetch::{Reads, live::Live, samples::Board, stores::Stores},
+    fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
     metrics::{ScaleActions, TermGauge},
     reconcile::AutoscalerStages,
 };
@@ -65,8 +66,8 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
         target.store.synced(PATIENCE).await.unwrap();
     }
     let live = Live::new(api.client(), Arc::clone(&clock));
-    let board = Arc::new(Board::new(Arc::clone(&clock), PATIENCE));
-    let reads = Arc::new(Reads::new(stores, live, board, Arc::clone(&clock)));
+    let cache = Arc::new(Requests::new(MetricsCache::new(PATIENCE), Arc::clone(&clock)));
+    let reads = Arc::new(Reads::new(stores, live, cache, Arc::clone(&clock)));
     let progress = Arc::new(Progress::new(Arc::clone(&clock)));
     let queue = Queue::new(&LOOP, Arc::clone(&clock), &metrics.of(&LOOP), progress.of_loop("test", PATIENCE));
     let conductor = Conductor::new(AutoscalerStages {

@@ -23,13 +23,13 @@ use crate::{
 };
 use kube_fenced_election::clock::{SharedClock, SystemClock};
 use kube_loops::{
-    runtime::{metrics::RuntimeMetrics, reconciler::Key, watches::Watches},
+    runtime::{metrics::RuntimeMetrics, reconciler::Key, requests::runner::Requests, watches::Watches},
     testkit::scripted::ScriptedApi,
 };
 
 use kube_loops::runtime::loops::Sources;
 
-use super::{Reads, live::Live, samples::Board, stores::Stores};
+use super::{Reads, live::Live, samples::MetricsCache, stores::Stores};
 
 const AUTOSCALERS: &str = "/apis/autoscaling.aibrix.ai/v1alpha1/podautoscalers";
 const HPAS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
@@ -66,8 +66,8 @@ impl World {
         }
         let live_requests = Arc::new(AtomicUsize::new(0));
         let live = Live::new(live_client(live, Arc::clone(&live_requests)), Arc::clone(&clock));
-        let board = Arc::new(Board::new(Arc::clone(&clock), Duration::from_secs(10)));
-        Self { reads: Reads::new(stores, live, board, clock), live_requests }
+        let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), Arc::clone(&clock)));
+        Self { reads: Reads::new(stores, live, metrics, clock), live_requests }
     }
 
     async fn see(&self, name: &str) -> Snapshot {

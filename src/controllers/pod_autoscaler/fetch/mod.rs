@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads for a pass: stores, the few live reads, and the measurements that others took.
 //!
-//! In steady state a pass sends no request: all that it needs is in the stores and on the board.
+//! In steady state a pass sends no request: all that it needs is in the stores and in the cache of metrics.
 
 pub(super) mod live;
 mod measure;
@@ -30,13 +30,16 @@ use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::error::{Cause, ObjectRef, ReadError},
     k8s::owner::{group_of, is_controlled_by},
-    runtime::{expectations::Seen, own_objects::OwnObjects, reconciler::Key, watches::Stored},
+    runtime::{
+        expectations::Seen, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests,
+        watches::Stored,
+    },
 };
 
 use self::{
     live::{Live, LiveError},
     own_writes::OwnWrites,
-    samples::Board,
+    samples::MetricsCache,
     stores::Stores,
 };
 use super::{
@@ -55,7 +58,7 @@ pub(super) struct Reads {
     /// From the API server.
     pub(super) live: Live,
     /// Measurements.
-    pub(super) board: Arc<Board>,
+    pub(super) metrics: Arc<Requests<MetricsCache>>,
     /// Who may drive which target.
     pub(super) claims: Mutex<Claims>,
     /// Own writes to targets that their stores do not show yet.
@@ -74,12 +77,17 @@ pub(super) struct Admitted {
 
 impl Reads {
     /// Reads of a new term.
-    pub(super) fn new(stores: Stores, live: Live, board: Arc<Board>, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        stores: Stores,
+        live: Live,
+        metrics: Arc<Requests<MetricsCache>>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             own: OwnObjects::new(stores.autoscalers.clone()),
             stores,
             live,
-            board,
+            metrics,
             claims: Mutex::default(),
             own_writes: Mutex::default(),
             clock,
@@ -110,7 +118,7 @@ impl Reads {
 
     /// Drops what is known for an autoscaler that is gone.
     pub(super) fn forget(&self, key: &Key) {
-        self.board.forget(key);
+        self.metrics.with(|metrics, _| metrics.forget(key));
         self.own.forget(key);
     }
 
@@ -162,7 +170,7 @@ impl Reads {
         let (Ok(selection), Ok(_)) = (&target.pods, &target.replicas) else { return Samples::default() };
         let pods = self.stores.pods.list_in(&key.namespace);
         let wanted = measure::wanted_by(pa, selection, &pods);
-        self.board.ask(key, &measure::subject_of(pa), wanted)
+        self.metrics.with(|metrics, now| metrics.ask(key, &measure::subject_of(pa), wanted, now))
     }
 }
 

@@ -4,27 +4,26 @@
 //! Promised: the term is cut into periods, one for each tick of the loop, and within one period each [`Origin`] is read at most once,
 //! however many autoscalers and metrics want it; an autoscaler gets at most one round of measurements
 //! per period, and every period's round consists of reads that began in that period. A pass never
-//! waits: it asks the [`Board`], gets the last complete round at once, and is queued again, once, when
+//! waits: it asks the [`MetricsCache`], gets the last complete round at once, and is queued again, once, when
 //! the round that it asked for is complete. A read that fails is a missing value, never a zero, and is
 //! tried again in the next period, not before. Origins that failed last time wait in a lane of their
 //! own, so a thousand dead pods cannot delay the living ones.
 //!
 //! Kept: the numbers that somebody wants, no bodies. Absent: decisions.
 
-mod board;
-mod ledger;
+mod cache;
 mod quantity;
 mod reader;
 mod wanted;
 
 #[cfg(test)]
-mod board_tests;
+mod cache_run_tests;
 #[cfg(test)]
-mod ledger_tests;
+mod cache_tests;
 #[cfg(test)]
 mod quantity_tests;
 #[cfg(test)]
 mod reader_tests;
 
 pub(super) use self::wanted::{Item, Origin, Pick, Wanted};
-pub(in crate::controllers::pod_autoscaler) use self::{board::Board, reader::Sources};
+pub(in crate::controllers::pod_autoscaler) use self::{cache::MetricsCache, reader::Sources};

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::Future,
     sync::Arc,
 };
 
@@ -15,9 +14,10 @@ use crate::{
     controllers::pod_autoscaler::{fetch, snapshot::SampleError},
     engine::http::{EngineClient, Target},
 };
-use kube_loops::{chain::Chain, k8s::text};
+use kube_loops::{chain::Chain, k8s::text, runtime::requests::runner::SendRequest};
 
 use super::{
+    cache::{MetricsCache, Scrape},
     quantity::Quantity,
     wanted::{Origin, Usage, Value},
 };
@@ -27,18 +27,6 @@ const CUSTOM: &str = "custom.metrics.k8s.io";
 const CUSTOM_VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
 /// Longest error text in bytes: it goes to conditions, events and the history.
 const LONGEST_ERROR: usize = 256;
-
-/// Reads origins.
-pub(in crate::controllers::pod_autoscaler) trait ReadOrigins:
-    Send + Sync
-{
-    /// Reads one; of a text it keeps these families.
-    fn read(
-        &self,
-        origin: &Origin,
-        families: &BTreeSet<Arc<str>>,
-    ) -> impl Future<Output = Result<Value, SampleError>> + Send;
-}
 
 /// The real origins: engines over HTTP, metrics APIs through the API server.
 pub(in crate::controllers::pod_autoscaler) struct Sources {
@@ -52,6 +40,20 @@ impl Sources {
     /// Reads with these clients; `api` is only asked, never told.
     pub(in crate::controllers::pod_autoscaler) fn new(engine: EngineClient, api: kube::Client) -> Self {
         Self { engine, api, custom_version: Mutex::new(None) }
+    }
+
+    /// Reads one; of a text it keeps these families.
+    pub(super) async fn read(
+        &self,
+        origin: &Origin,
+        families: &BTreeSet<Arc<str>>,
+    ) -> Result<Value, SampleError> {
+        match origin {
+            Origin::Text(target) => self.text(target, families).await,
+            Origin::Usage { namespace, selector } => self.usage(namespace, selector).await,
+            Origin::Custom { namespace, pod, metric } => self.custom(namespace, pod, metric).await,
+            Origin::External { namespace, metric } => self.external(namespace, metric).await,
+        }
     }
 
     async fn text(&self, target: &Target, families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
@@ -133,14 +135,9 @@ impl Sources {
     }
 }
 
-impl ReadOrigins for Sources {
-    async fn read(&self, origin: &Origin, families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
-        match origin {
-            Origin::Text(target) => self.text(target, families).await,
-            Origin::Usage { namespace, selector } => self.usage(namespace, selector).await,
-            Origin::Custom { namespace, pod, metric } => self.custom(namespace, pod, metric).await,
-            Origin::External { namespace, metric } => self.external(namespace, metric).await,
-        }
+impl SendRequest<MetricsCache> for Sources {
+    async fn send(&self, scrape: &Scrape) -> Result<Value, SampleError> {
+        self.read(&scrape.origin, &scrape.families).await
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    reader::{ReadOrigins, Sources},
+    reader::Sources,
     wanted::{Item, Origin, Pick, Value, Wanted},
 };
 

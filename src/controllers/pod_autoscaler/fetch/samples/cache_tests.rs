@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
@@ -10,18 +10,24 @@ use crate::{
     },
 };
 use kube_fenced_election::clock::{Instant, Timestamp};
-use kube_loops::runtime::reconciler::Key;
+use kube_loops::runtime::{
+    reconciler::Key,
+    requests::{
+        Job,
+        runner::{Now, RequestBook as _},
+    },
+};
 
 use super::{
-    ledger::{Job, Lane, Ledger, Now},
+    cache::{FAILING, HEALTHY, LANES, MetricsCache, Scrape},
     wanted::{Item, Origin, Pick, Value, Wanted},
 };
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A ledger with a clock and with origins that answer at once when told to.
+/// A cache with a clock and with origins that answer at once when told to.
 struct Bench {
-    ledger: Ledger,
+    cache: MetricsCache,
     start: Instant,
     now: Duration,
     reads: BTreeMap<String, u32>,
@@ -30,7 +36,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let start = kube_fenced_election::clock::Clock::instant(&kube_fenced_election::clock::SystemClock);
-        Self { ledger: Ledger::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
+        Self { cache: MetricsCache::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
     }
 
     fn at(&mut self, seconds: f64) -> &mut Self {
@@ -45,22 +51,26 @@ impl Bench {
 
     fn ask(&mut self, key: &str, wanted: Vec<Wanted>) -> Samples {
         let now = self.now();
-        self.ledger.ask(&Key::new("ns", key), "about", wanted, now)
+        self.cache.ask(&Key::new("ns", key), "about", wanted, now)
     }
 
-    fn jobs(&mut self) -> Vec<Job> {
+    fn jobs(&mut self) -> Vec<Job<Scrape>> {
         let now = self.now().instant;
-        std::iter::from_fn(|| self.ledger.next_job(now)).collect()
+        std::iter::from_fn(|| self.cache.next(now)).collect()
     }
 
-    fn end(&mut self, job: &Job, value: Option<f64>) -> Vec<String> {
-        *self.reads.entry(job.origin.to_string()).or_default() += 1;
+    fn end(&mut self, job: &Job<Scrape>, value: Option<f64>) -> Vec<String> {
+        *self.reads.entry(job.request.origin.to_string()).or_default() += 1;
         let outcome = match value {
-            Some(value) => Ok(Arc::new(Value::Text(families(job, value)))),
+            Some(value) => Ok(Value::Text(families(job, value))),
             None => Err(SampleError("dead".to_owned())),
         };
         let now = self.now();
-        self.ledger.ended(job, outcome, now).into_iter().map(|key| key.name).collect()
+        self.cache
+            .ended(job.number, job.request.clone(), Some(outcome), now)
+            .into_iter()
+            .map(|key| key.name)
+            .collect()
     }
 
     /// Lets the time of gathering pass and ends all reads; answers who was woken.
@@ -79,9 +89,9 @@ impl Bench {
     }
 }
 
-fn families(job: &Job, value: f64) -> Families {
-    let mut scanner = Scanner::new(job.families.iter().map(|family| &**family));
-    for family in &job.families {
+fn families(job: &Job<Scrape>, value: f64) -> Families {
+    let mut scanner = Scanner::new(job.request.families.iter().map(|family| &**family));
+    for family in &job.request.families {
         scanner.feed(format!("{family} {value}\n").as_bytes()).unwrap();
     }
     scanner.finish()
@@ -160,10 +170,10 @@ fn failure_is_a_missing_value_and_not_tried_again_before_the_next_period() {
     assert_eq!(values(&bench.ask("a", pods(&["p1", "p2"], "m"))), [None, Some(5.0)]);
     assert!(bench.jobs().is_empty());
     bench.at(10.0).ask("a", pods(&["p1", "p2"], "m"));
-    let lanes: BTreeMap<String, Lane> =
-        bench.jobs().into_iter().map(|job| (job.origin.to_string(), job.lane)).collect();
-    assert_eq!(lanes["GET http://p1/metrics"], Lane::Failing);
-    assert_eq!(lanes["GET http://p2/metrics"], Lane::Healthy);
+    let lanes: BTreeMap<String, usize> =
+        bench.jobs().into_iter().map(|job| (job.request.origin.to_string(), job.lane)).collect();
+    assert_eq!(lanes["GET http://p1/metrics"], FAILING);
+    assert_eq!(lanes["GET http://p2/metrics"], HEALTHY);
 }
 
 #[test]
@@ -173,11 +183,11 @@ fn round_ends_with_what_it_has_when_its_time_is_over() {
     bench.now += Duration::from_millis(200);
     let jobs = bench.jobs();
     bench.end(&jobs[0], Some(5.0));
-    let deadline = bench.ledger.next_moment().unwrap();
+    let deadline = bench.cache.next_moment().unwrap();
     assert_eq!(deadline - bench.start, Duration::from_secs(6));
-    assert!(bench.ledger.overdue(bench.now()).is_empty());
+    assert!(bench.cache.overdue(bench.now()).is_empty());
     bench.at(6.0);
-    assert_eq!(bench.ledger.overdue(bench.now()), [Key::new("ns", "a")]);
+    assert_eq!(bench.cache.overdue(bench.now()), [Key::new("ns", "a")]);
     let samples = bench.ask("a", pods(&["p1", "p2"], "m"));
     assert!(!samples.pending);
     let [Reading::PerPod(values)] = samples.sources.as_slice() else { panic!() };
@@ -196,12 +206,12 @@ fn thousand_dead_pods_do_not_delay_the_living() {
     bench.read_all(None);
     bench.at(10.0).ask("dead", pods(&dead, "m"));
     let hanging = bench.jobs();
-    assert_eq!(hanging.len(), Lane::Failing.width());
+    assert_eq!(hanging.len(), LANES[FAILING].at_once);
     bench.ask("alive", pods(&["p1", "p2"], "m"));
     assert_eq!(bench.read_all(Some(1.0)), ["alive"]);
     // Those that nobody waits for any more are not asked at all.
     bench.at(16.0);
-    assert_eq!(bench.ledger.overdue(bench.now()).len(), 1);
+    assert_eq!(bench.cache.overdue(bench.now()).len(), 1);
     for job in hanging {
         bench.end(&job, None);
     }
@@ -214,7 +224,7 @@ fn reads_under_way_are_bounded() {
     let names: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
     bench.ask("a", pods(&names.iter().map(String::as_str).collect::<Vec<_>>(), "m"));
     bench.at(1.0);
-    assert_eq!(bench.jobs().len(), Lane::Healthy.width());
+    assert_eq!(bench.jobs().len(), LANES[HEALTHY].at_once);
 }
 
 #[test]
@@ -225,7 +235,7 @@ fn family_that_this_periods_read_did_not_keep_waits_for_the_next_period() {
     assert!(bench.at(1.0).ask("b", pods(&["p1"], "n")).pending);
     assert!(bench.jobs().is_empty());
     bench.at(7.0);
-    assert!(bench.ledger.overdue(bench.now()).is_empty());
+    assert!(bench.cache.overdue(bench.now()).is_empty());
     bench.at(10.0).ask("a", pods(&["p1"], "m"));
     bench.ask("b", pods(&["p1"], "n"));
     assert_eq!(bench.read_all(Some(1.0)), ["a", "b"]);
@@ -265,7 +275,7 @@ fn other_question_gets_no_old_answers() {
     bench.ask("a", pods(&["p1"], "m"));
     bench.read_all(Some(1.0));
     let now = bench.now();
-    let other = bench.ledger.ask(&Key::new("ns", "a"), "other", pods(&["p2"], "m"), now);
+    let other = bench.cache.ask(&Key::new("ns", "a"), "other", pods(&["p2"], "m"), now);
     assert_eq!(other, Samples { taken: None, pending: true, sources: Vec::new() });
 }
 
@@ -277,7 +287,7 @@ fn nothing_to_read_is_a_complete_round() {
     assert!(!samples.pending && samples.taken.is_some());
     let failed = Reading::Failed(SampleError("no selector".to_owned()));
     assert_eq!(samples.sources, [Reading::PerPod(Vec::new()), failed]);
-    assert!(bench.ledger.next_moment().is_none());
+    assert!(bench.cache.next_moment().is_none());
 }
 
 #[test]
@@ -286,10 +296,10 @@ fn what_nobody_asks_for_any_more_is_dropped() {
     bench.ask("a", pods(&["p1"], "m"));
     bench.ask("b", pods(&["p2"], "m"));
     bench.read_all(Some(1.0));
-    bench.ledger.forget(&Key::new("ns", "b"));
-    assert_eq!(bench.ledger.sizes(), (2, 1));
+    bench.cache.forget(&Key::new("ns", "b"));
+    assert_eq!(bench.cache.sizes(), (2, 1));
     for period in 1..6_u32 {
         bench.at(f64::from(period) * 10.0).ask("c", pods(&["p3"], "m"));
     }
-    assert_eq!(bench.ledger.sizes(), (1, 1));
+    assert_eq!(bench.cache.sizes(), (1, 1));
 }
