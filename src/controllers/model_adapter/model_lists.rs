@@ -15,8 +15,8 @@ use kube_loops::runtime::{
 };
 
 use super::{
-    calls::{Models, Origin},
     PERIOD,
+    calls::{Models, Origin},
     load_retry::{LoadFailure, delay_after},
     snapshot::{Failed, Listed},
 };
