@@ -145,6 +145,12 @@ impl Selector {
         self.requirements.is_empty()
     }
 
+    /// Labels that must have one of these values, with the values.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        let wanted = self.requirements.iter().filter(|requirement| requirement.operator == Operator::In);
+        wanted.map(|requirement| (requirement.key.as_str(), &requirement.values))
+    }
+
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.requirements.iter().all(|requirement| requirement.holds(labels))

@@ -15,7 +15,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{super::reconciler::Key, deserialize_guard::Malformed, version};
+use super::{
+    super::reconciler::Key,
+    deserialize_guard::Malformed,
+    index::{Index, Indexes, Labelled},
+    version,
+};
+use crate::k8s::selector::Selector;
 
 /// What a store needs to know of an object. Implemented for every Kubernetes type; a type of one's own
 /// that keeps less implements it by hand.
@@ -102,6 +108,7 @@ pub(crate) struct Cache<S> {
     rewritten: bool,
     /// Objects deleted by the watch while a full list is under way, with the version of the deletion.
     tombstones: Option<HashMap<Key, String>>,
+    indexes: Indexes<S>,
 }
 
 struct Entry<S> {
@@ -140,7 +147,19 @@ impl<S: Stored> Cache<S> {
             observed: None,
             rewritten: false,
             tombstones: None,
+            indexes: Indexes::new(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn indexes(&self) -> &Indexes<S> {
+        &self.indexes
+    }
+
+    /// Objects can be looked up by this index from now on.
+    pub(super) fn add_index(&mut self, index: Index<S>) {
+        let objects = self.namespaces.values().flat_map(BTreeMap::values);
+        self.indexes.add(index, objects.filter_map(|entry| entry.object.as_ref()));
     }
 
     pub(super) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<S>> {
@@ -160,6 +179,33 @@ impl<S: Stored> Cache<S> {
 
     pub(super) fn len(&self) -> usize {
         self.objects
+    }
+
+    /// Objects with this key, in order of namespace and name; `namespace`: only those in it.
+    pub(super) fn find(&self, index: &Index<S>, namespace: Option<&str>, key: &str) -> Vec<Arc<S>> {
+        if let Some(found) = self.indexes.find(index, namespace, key) {
+            return found.cloned().collect();
+        }
+        debug_assert!(false, "the watch was asked for without {index:?}");
+        let wanted = |object: &&Arc<S>| {
+            namespace.is_none_or(|namespace| object.namespace() == namespace) && index.finds(object, key)
+        };
+        self.iter().filter(wanted).cloned().collect()
+    }
+
+    /// The objects of a namespace that a selector matches, in order of name.
+    pub(super) fn select(&self, namespace: &str, selector: &Selector) -> Vec<Arc<S>>
+    where
+        S: Labelled,
+    {
+        let matches = |object: &&Arc<S>| selector.matches(object.labels());
+        let Some(candidates) = self.indexes.candidates(namespace, selector) else {
+            return self.iter_in(namespace).filter(matches).cloned().collect();
+        };
+        let mut selected: Vec<Arc<S>> = candidates.filter(matches).cloned().collect();
+        // Several values of one label are looked up one after the other.
+        selected.sort_by(|one, other| one.name().cmp(other.name()));
+        selected
     }
 
     pub(super) fn malformed(&self) -> impl Iterator<Item = &Malformed> {
@@ -321,6 +367,7 @@ impl<S: Stored> Cache<S> {
                     let new = Arc::new(object);
                     let old = entry.object.replace(Arc::clone(&new));
                     self.objects = self.objects.saturating_add(usize::from(old.is_none()));
+                    self.indexes.change(old.as_ref(), Some(&new));
                     Some(Change { old, new: Some(new) })
                 }
                 Err(malformed) => {
@@ -335,6 +382,7 @@ impl<S: Stored> Cache<S> {
             Err(malformed) => (None, Some(malformed)),
         };
         self.objects = self.objects.saturating_add(usize::from(object.is_some()));
+        self.indexes.change(None, object.as_ref());
         let new = object.clone();
         let relist = if via == Via::Relist { relist } else { 0 };
         let entry = Entry { object, malformed, epoch, relist };
@@ -360,6 +408,7 @@ impl<S: Stored> Cache<S> {
         }
         let old = entry.object?;
         self.objects = self.objects.saturating_sub(1);
+        self.indexes.change(Some(&old), None);
         Some(Change { old: Some(old), new: None })
     }
 
@@ -377,6 +426,9 @@ impl<S: Stored> Cache<S> {
             !entries.is_empty()
         });
         self.objects = self.objects.saturating_sub(gone.len());
+        for old in &gone {
+            self.indexes.change(Some(old), None);
+        }
         gone.into_iter().map(|old| Change { old: Some(old), new: None }).collect()
     }
 }

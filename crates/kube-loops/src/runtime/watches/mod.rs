@@ -17,6 +17,9 @@ mod connection_monitor;
 mod deserialize_guard;
 #[cfg(test)]
 mod deserialize_guard_tests;
+mod index;
+#[cfg(test)]
+mod index_tests;
 pub mod interner;
 #[cfg(test)]
 mod interner_tests;
@@ -62,6 +65,7 @@ pub(crate) use self::{
 pub use self::{
     cache::{Change, Stored},
     deserialize_guard::Malformed,
+    index::{ControllerRef, Index, Labelled, Owned},
     spec::{WatchSpec, Watched},
     state::Subscription,
     store::{AnyStore, Read, Store},
@@ -111,8 +115,11 @@ impl Watches {
     /// The store of a watch, which is started if nobody has asked for it before. Does not wait.
     /// To be called within the async runtime.
     pub fn store<K: Watched, S: Stored>(&self, spec: WatchSpec<K, S>) -> Store<S> {
+        let indexes = spec.indexes.clone();
         let source = KubeSource::new(spec, Arc::clone(&self.shared.interner));
-        self.store_of(Arc::new(source))
+        let store = self.store_of(Arc::new(source));
+        store.add_indexes(indexes);
+        store
     }
 
     /// Clock of the process.

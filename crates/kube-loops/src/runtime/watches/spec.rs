@@ -16,6 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     cache::{Item, Stored},
     deserialize_guard::{DeserializeGuard, InvalidObject, Malformed},
+    index::Index,
     interner::Interner,
     metadata,
 };
@@ -39,6 +40,7 @@ pub struct WatchSpec<K: Resource, S = K> {
     metadata_only: bool,
     api: MakeApi<K>,
     keep: fn(K, &Interner) -> S,
+    pub(super) indexes: Vec<Index<S>>,
 }
 
 impl<K: Resource> WatchSpec<K> {
@@ -61,6 +63,7 @@ impl<K: Resource> WatchSpec<K> {
             metadata_only: false,
             api,
             keep: without_managed_fields,
+            indexes: Vec::new(),
         }
     }
 
@@ -117,11 +120,19 @@ impl<K: Resource, S> WatchSpec<K, S> {
 
     /// Keeps what `keep` makes of an object: drop what nobody reads, share with the [`Interner`] what
     /// occurs often. Namespace, name and `resourceVersion` must survive. Two requests for one watch
-    /// must keep alike: the first one counts.
+    /// must keep alike: the first one counts. Indexes are of what is kept: add them after this.
     #[must_use]
     pub fn keeping<T>(self, keep: fn(K, &Interner) -> T) -> WatchSpec<K, T> {
-        let Self { dyntype, namespace, labels, fields, metadata_only, api, keep: _ } = self;
-        WatchSpec { dyntype, namespace, labels, fields, metadata_only, api, keep }
+        let Self { dyntype, namespace, labels, fields, metadata_only, api, keep: _, indexes } = self;
+        debug_assert!(indexes.is_empty(), "they are of another type");
+        WatchSpec { dyntype, namespace, labels, fields, metadata_only, api, keep, indexes: Vec::new() }
+    }
+
+    /// The store can be searched by this. One watch has all the indexes that any of its users asked for.
+    #[must_use]
+    pub fn indexed(mut self, index: Index<S>) -> Self {
+        self.indexes.push(index);
+        self
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     super::{metrics::MalformedCount, tasks::panic_message},
     cache::{AfterInit, Cache, Change, Item, Stored},
     deserialize_guard::Malformed,
+    index::Index,
 };
 
 /// State of a store, shared with its watch.
@@ -133,6 +134,16 @@ impl<S: Stored> Inner<S> {
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Cache<S>) -> T) -> T {
         read(&self.cache.read())
+    }
+
+    /// See [`super::WatchSpec::indexed`].
+    pub(super) fn add_indexes(&self, indexes: Vec<Index<S>>) {
+        if !indexes.is_empty() {
+            let mut contents = self.cache.write();
+            for index in indexes {
+                contents.add_index(index);
+            }
+        }
     }
 
     /// The watch begins to list.

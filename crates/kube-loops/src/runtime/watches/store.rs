@@ -9,12 +9,14 @@ use std::{
 
 use futures::future::BoxFuture;
 
+use crate::k8s::selector::Selector;
 use kube_fenced_election::clock::Instant;
 
 use super::{
     super::{catch_up::Lists, controller::RunError, reconciler::Key, tasks::TaskSet},
     cache::{Cache, Change, Stored},
     deserialize_guard::Malformed,
+    index::{Index, Labelled},
     state::{Inner, Subscription},
 };
 
@@ -72,6 +74,27 @@ impl<S: Stored> Store<S> {
         self.inner().read(|cache| cache.iter().filter(|object| pick(object)).cloned().collect())
     }
 
+    /// The objects with this key of an index, sorted by namespace and name. The index must have been asked for with
+    /// the watch ([`super::WatchSpec::indexed`]); otherwise every object is looked at.
+    pub fn by_index(&self, index: &Index<S>, key: &str) -> Vec<Arc<S>> {
+        self.inner().read(|contents| contents.find(index, None, key))
+    }
+
+    /// Those of [`Self::by_index`] in one namespace, sorted by name.
+    pub fn by_index_in(&self, namespace: &str, index: &Index<S>, key: &str) -> Vec<Arc<S>> {
+        self.inner().read(|contents| contents.find(index, Some(namespace), key))
+    }
+
+    /// The objects of a namespace that the selector matches, sorted by name. Looks only at those with the rarest of
+    /// the label values that the selector asks for and that are indexed ([`Index::label`]); without any at the whole
+    /// namespace.
+    pub fn select(&self, namespace: &str, selector: &Selector) -> Vec<Arc<S>>
+    where
+        S: Labelled,
+    {
+        self.inner().read(|contents| contents.select(namespace, selector))
+    }
+
     /// Keys of all objects, sorted.
     pub fn keys(&self) -> Vec<Key> {
         let key = |object: &Arc<S>| Key::new(object.namespace(), object.name());
@@ -122,6 +145,10 @@ impl<S: Stored> Store<S> {
     /// `None`: it does not fail, or its kind is not served.
     pub fn failing_since(&self) -> Option<(Instant, String)> {
         self.inner().failing_since()
+    }
+
+    pub(super) fn add_indexes(&self, indexes: Vec<Index<S>>) {
+        self.inner().add_indexes(indexes);
     }
 
     fn inner(&self) -> &Arc<Inner<S>> {

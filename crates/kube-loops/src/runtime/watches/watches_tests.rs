@@ -19,7 +19,7 @@ use crate::testkit::scripted::{Ask, Fault, ScriptedApi};
 
 use super::{
     super::{controller::RunError, metrics::RuntimeMetrics},
-    Change, Store, Stored, WatchSpec, Watches,
+    Change, Index, Store, Stored, WatchSpec, Watches,
     interner::Interner,
 };
 use kube_fenced_election::clock::SystemClock;
@@ -101,6 +101,34 @@ async fn one_watch_serves_all_who_ask_for_the_same_objects() {
     labelled.synced(MINUTES).await.unwrap();
     assert_eq!(api.count(Ask::StreamingList, PODS), 2, "all pods once, labelled ones once");
     assert_eq!(api.count(Ask::StreamingList, MAPS), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_watch_has_the_indexes_of_all_who_ask_for_it() {
+    let (names, apps) =
+        (Index::<Pod>::new("name", |pod| vec![pod.name().into()]), Index::<Pod>::label("app"));
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let watches = watches(&api, true);
+    let by_name = watches.store(WatchSpec::<Pod>::all().indexed(names));
+    by_name.synced(MINUTES).await.unwrap();
+    let mut labelled = pod("b");
+    labelled["metadata"]["labels"] = json!({"app": "x"});
+    api.put(PODS, labelled);
+    settle().await;
+    // The second asks when there is something to find already.
+    let by_label = watches.store(WatchSpec::<Pod>::all().indexed(apps).indexed(names));
+    let found = |store: &Store<Pod>, index, key| store.by_index_in("ns", index, key).len();
+    for store in [&by_name, &by_label] {
+        assert_eq!(
+            (found(store, &names, "a"), found(store, &names, "b"), found(store, &apps, "x")),
+            (1, 1, 1)
+        );
+    }
+    api.delete(PODS, "ns", "b");
+    settle().await;
+    assert_eq!((found(&by_name, &names, "b"), found(&by_name, &apps, "x")), (0, 0));
+    assert_eq!(api.count(Ask::StreamingList, PODS), 1);
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
