@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is kept of a pod: the union of what controllers read, so that one watch of all pods serves them all.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use kube::core::{ApiResource, Object};
 use serde::Deserialize;
 
-use kube_loops::runtime::watches::{Stored, WatchSpec};
+use kube_loops::runtime::watches::{Index, Labelled, Stored, WatchSpec};
 
-use crate::api::keys::{MODEL_NAME, MODEL_PORT_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim};
+use crate::api::keys::{
+    MODEL_NAME, MODEL_PORT_LABEL, STORM_SERVICE_NAME_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim,
+};
+
+/// Pods by uid.
+pub(crate) const BY_UID: Index<PodFacts> = Index::new("uid", |pod| vec![Cow::Borrowed(&*pod.uid)]);
+/// Labels that tell the pods of one workload from those of others: what selectors of pods ask for.
+const INDEXED_LABELS: [&str; 5] =
+    [MODEL_NAME, STORM_SERVICE_NAME_LABEL, "app", "app.kubernetes.io/name", "app.kubernetes.io/instance"];
 
 /// A pod as it comes over the wire, without what is not read.
 pub(crate) type WirePod = Object<WirePodSpec, WirePodStatus>;
@@ -191,6 +199,12 @@ impl Stored for PodFacts {
     }
 }
 
+impl Labelled for PodFacts {
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+}
+
 /// The one watch of all pods, reduced, shared by every loop that reads pods: a second one with other facts would cost
 /// as much memory again.
 pub(crate) fn watch() -> WatchSpec<WirePod, PodFacts> {
@@ -201,5 +215,6 @@ pub(crate) fn watch() -> WatchSpec<WirePod, PodFacts> {
         kind: "Pod".to_owned(),
         plural: "pods".to_owned(),
     };
-    WatchSpec::<WirePod>::all_of(resource).keeping(|pod, _| PodFacts::of(pod))
+    let spec = WatchSpec::<WirePod>::all_of(resource).keeping(|pod, _| PodFacts::of(pod)).indexed(BY_UID);
+    INDEXED_LABELS.into_iter().fold(spec, |spec, label| spec.indexed(Index::label(label)))
 }

@@ -45,32 +45,50 @@ pub(super) struct About<'a> {
     pub(super) settings: &'a ModelAdapterSettings,
 }
 
+/// Pods that an adapter has to do with, whether or not its selector matches them.
+pub(super) struct Known {
+    /// Their uids, as far as this term called them or dropped them.
+    pub(super) uids: BTreeSet<Box<str>>,
+    /// Their names, as far as the status has them.
+    pub(super) names: BTreeSet<String>,
+}
+
+impl Known {
+    /// Those of one adapter.
+    pub(super) fn to(about: About<'_>, tracker: &LoadTracker) -> Self {
+        let About { key, adapter, memory, .. } = about;
+        let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
+        let mut uids: BTreeSet<Box<str>> = tracker.touched(key, uid).into_iter().collect();
+        uids.extend(memory.dropped.keys().chain(&memory.dismissed).cloned());
+        let status = adapter.status.as_ref();
+        let chosen = status.and_then(stored_choice).map(str::to_owned);
+        let names = status.into_iter().flat_map(|status| status.instances.iter().cloned()).chain(chosen);
+        Self { uids, names: names.collect() }
+    }
+
+    fn has(&self, facts: &PodFacts) -> bool {
+        self.uids.contains(&facts.uid) || self.names.contains(&*facts.name)
+    }
+}
+
 /// Pods that may host the adapter now, and others that host it or had to do with it; both by name. `near`: the
-/// pods of its namespace.
+/// pods of its namespace that it selects or [knows](Known), and possibly others.
 pub(super) fn survey(
     about: About<'_>,
     near: &[Arc<PodFacts>],
     tracker: &mut LoadTracker,
     now: Instant,
 ) -> (Vec<PodSeen>, Vec<PodSeen>) {
-    let About { key, adapter, memory, settings } = about;
+    let About { key, adapter, settings, .. } = about;
     let selector = selector_of(adapter).ok();
     let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
     let token = token_of(adapter);
-    let status = adapter.status.clone().unwrap_or_default();
-    let choice = stored_choice(&status);
-    let mut known: BTreeSet<Box<str>> = tracker.touched(key, uid).into_iter().collect();
-    known.extend(memory.dropped.keys().chain(&memory.dismissed).cloned());
+    let known = Known::to(about, tracker);
     let (mut pods, mut outside) = (Vec::new(), Vec::new());
     for facts in near {
         let selected = selector.as_ref().is_some_and(|selector| selector.matches(&facts.labels));
         let usable = selected && is_usable(facts);
-        let matters = || {
-            known.contains(&facts.uid)
-                || choice == Some(&*facts.name)
-                || status.instances.iter().any(|name| **name == *facts.name)
-        };
-        if !usable && !matters() {
+        if !usable && !known.has(facts) {
             continue;
         }
         let endpoint = endpoint_of(facts, settings, &token);

@@ -14,9 +14,9 @@ use kube_loops::runtime::{
 
 use super::{
     ModelRouteSettings, http_routes, reference_grants, resource_of,
-    routes::{GrantFacts, RouteFacts},
+    routes::{BY_BACKEND, GrantFacts, RouteFacts},
     snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
-    sources::{Source, SourceFacts, SourceKind},
+    sources::{BY_ROUTE, SERVING, SERVING_KEY, Source, SourceFacts, SourceKind},
     state::Losses,
     triggers::{self, grant_key, keys_of},
 };
@@ -43,12 +43,14 @@ impl Stores {
         let all = |resource| WatchSpec::<DynamicObject>::all_of(resource).metadata_only();
         let of_routes =
             WatchSpec::<DynamicObject>::in_namespace_of(http_routes(), &gateway).keeping(RouteFacts::keep);
+        let of_routes = of_routes.indexed(BY_BACKEND);
         let of_grants = all(reference_grants()).keeping(GrantFacts::keep);
         let (for_routes, for_grants) = (gateway.clone(), gateway.clone());
         let routes = sources.trigger(of_routes, move |change| triggers::of_route(change, &for_routes));
         let grants = sources.trigger(of_grants, move |change| triggers::of_grant(change, &for_grants));
         let workloads = SourceKind::ALL.map(|kind| {
             let spec = all(resource_of(&kind.kind())).keeping(SourceFacts::keep);
+            let spec = spec.indexed(BY_ROUTE).indexed(SERVING);
             let store = if kind.is_builtin() { sources.reads(spec) } else { sources.reads_if_served(spec) };
             let (gateway, losses, source) = (gateway.clone(), Arc::clone(&losses), store.clone());
             sources.triggered(&store, move |change| {
@@ -81,8 +83,7 @@ impl Stores {
     /// What a pass for the route `name` looks at. `source_lost`: see the snapshot.
     fn route(&self, name: &str, source_lost: bool) -> RouteSnapshot {
         let sources = self.sources.iter().flat_map(|(kind, store)| {
-            let kept = store.list_where(|source| source.route() == Some(name));
-            kept.into_iter().map(|facts| Source { kind: *kind, facts })
+            store.by_index(&BY_ROUTE, name).into_iter().map(|facts| Source { kind: *kind, facts })
         });
         let route = self.routes.get(&self.gateway, name);
         RouteSnapshot {
@@ -107,7 +108,7 @@ impl Stores {
 
     /// All keys: of the workloads there are, and of the routes that carry our marker.
     fn keys(&self) -> Vec<Key> {
-        let sources = self.sources.iter().flat_map(|(_, store)| store.list_where(|it| it.served.is_some()));
+        let sources = self.sources.iter().flat_map(|(_, store)| store.by_index(&SERVING, SERVING_KEY));
         let of_sources = sources.flat_map(|source| keys_of(Some(&source), &self.gateway));
         of_sources.chain(self.ours(|_| true)).collect()
     }
@@ -120,9 +121,8 @@ impl Stores {
     /// Whether anything stands behind the key.
     fn exists(&self, key: &Key) -> bool {
         if key.namespace == self.gateway {
-            let serves = |source: &SourceFacts| source.route() == Some(&key.name);
-            return self.routes.contains(key)
-                || self.sources.iter().any(|(_, store)| !store.list_where(serves).is_empty());
+            let serve = |store: &Store<SourceFacts>| !store.by_index(&BY_ROUTE, &key.name).is_empty();
+            return self.routes.contains(key) || self.sources.iter().any(|(_, store)| serve(store));
         }
         self.grants.contains(key) || self.serves_a_model(&key.namespace)
     }
@@ -134,20 +134,22 @@ impl Stores {
     }
 
     fn serves_a_model(&self, namespace: &str) -> bool {
-        self.sources.iter().any(|(_, store)| store.list_in(namespace).iter().any(|it| it.served.is_some()))
+        let serve =
+            |store: &Store<SourceFacts>| !store.by_index_in(namespace, &SERVING, SERVING_KEY).is_empty();
+        self.sources.iter().any(|(_, store)| serve(store))
     }
 
     /// The grant that nothing but this route needs where it leads.
     fn last_use_of(&self, route: &RouteFacts) -> Option<Arc<GrantFacts>> {
         let (namespace, _) = route.backend()?;
         let key = grant_key(namespace, &self.gateway)?;
-        let others = self.ours_to(namespace).into_iter().any(|it| it.name != route.name());
+        let others = self.ours_to(namespace).iter().any(|it| it.name() != route.name());
         if others || self.serves_a_model(namespace) { None } else { self.grants.get_key(&key) }
     }
 
     /// Our routes that lead to a namespace.
-    fn ours_to(&self, namespace: &str) -> Vec<Key> {
-        self.ours(|route| route.backend().is_some_and(|(led_to, _)| led_to == namespace))
+    fn ours_to(&self, namespace: &str) -> Vec<Arc<RouteFacts>> {
+        self.routes.by_index(&BY_BACKEND, namespace)
     }
 
     fn ours(&self, pick: impl Fn(&RouteFacts) -> bool) -> Vec<Key> {

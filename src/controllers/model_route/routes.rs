@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is read of an HTTPRoute or a ReferenceGrant. Pure.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::{
     api::keys::{MANAGED_BY_LABEL, model_route},
     k8s::names::{reference_grant_name_for, route_name_for},
 };
-use kube_loops::runtime::watches::{Stored, interner::Interner};
+use kube_loops::runtime::watches::{Index, Stored, interner::Interner};
 
 use super::{ModelRouteSettings, sources::SourceKind};
 
@@ -24,6 +24,12 @@ pub(super) struct RouteFacts {
     /// All but the version.
     pub(super) content: Content,
 }
+
+/// Our routes by the namespace that they lead to.
+pub(super) const BY_BACKEND: Index<RouteFacts> = Index::new("namespace of the backend", |route| {
+    let led_to = route.marker().and_then(|_| route.backend());
+    led_to.map(|(namespace, _)| Cow::Borrowed(namespace)).into_iter().collect()
+});
 
 /// What passes read of an HTTPRoute.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is read of a workload: metadata only, whatever its kind. Pure.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
@@ -16,7 +16,7 @@ use crate::{
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::{
     controller::Kind,
-    watches::{Stored, interner::Interner},
+    watches::{Index, Stored, interner::Interner},
 };
 
 /// Kinds of workloads whose models get a route, in the order of their names.
@@ -72,6 +72,15 @@ pub(super) struct SourceFacts {
     /// What it serves; `None`: no model, so that nothing else of it matters.
     pub(super) served: Option<Box<Served>>,
 }
+
+/// Workloads by the route of their model.
+pub(super) const BY_ROUTE: Index<SourceFacts> =
+    Index::new("route", |source| source.route().map(Cow::Borrowed).into_iter().collect());
+/// Workloads that serve a model, under [`SERVING_KEY`].
+pub(super) const SERVING: Index<SourceFacts> =
+    Index::new("serving", |source| source.served.iter().map(|_| Cow::Borrowed(SERVING_KEY)).collect());
+/// The only key of [`SERVING`].
+pub(super) const SERVING_KEY: &str = "";
 
 /// What a workload says about its model, and which workload it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,9 +86,9 @@ impl Wanted {
 }
 
 impl Claims {
-    /// Decides whether `pa` may act and reserves its target. `all`: every PodAutoscaler of the store; only
-    /// those that ask for the same target matter.
-    pub(super) fn settle(&mut self, pa: &PodAutoscaler, all: &[Arc<PodAutoscaler>]) -> Settled {
+    /// Decides whether `pa` may act and reserves its target. `rivals`: all PodAutoscalers that may ask for the same
+    /// target, and possibly others.
+    pub(super) fn settle(&mut self, pa: &PodAutoscaler, rivals: &[Arc<PodAutoscaler>]) -> Settled {
         let key = key_of(pa);
         let Some(wanted) = Wanted::by(pa) else {
             return Settled { claim: Claim::Unwanted, wake: self.forget(&key) };
@@ -99,7 +99,7 @@ impl Claims {
         }
         let freed = self.held.remove(&key);
         if self.holder_of(&wanted).is_none() {
-            self.prefer_rivals(pa, &wanted, all);
+            self.prefer_rivals(pa, &wanted, rivals);
         }
         let claim = if let Some(by) = self.holder_of(&wanted).cloned() {
             self.waiting.insert(key, wanted.clone());

@@ -89,6 +89,11 @@ pub(super) enum TargetError {
 }
 
 impl PodSelection {
+    /// Matches all pods of the target, and possibly others: filter by [`Self::matches`].
+    pub(super) fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
     /// Whether a pod with these labels belongs to the target.
     pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let grouped_behind = || labels.get(keys::POD_GROUP_INDEX_LABEL).is_some_and(|index| index != "0");

@@ -14,7 +14,10 @@ mod scores_tests;
 
 use std::sync::Arc;
 
-use crate::api::model::ModelAdapter;
+use crate::{
+    api::model::ModelAdapter,
+    k8s::pod_facts::{BY_UID, PodFacts},
+};
 use kube_fenced_election::clock::{Instant, SharedClock};
 use kube_loops::runtime::{
     expectations::Seen, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests, watches::Stored,
@@ -29,9 +32,10 @@ use super::{
     memory::Memory,
     place::measures,
     placements::Placements,
+    plan::selector_of,
     settings::ModelAdapterSettings,
     snapshot::{ChildSeen, PodSeen, Snapshot},
-    survey::{About, count_models, survey},
+    survey::{About, Known, count_models, survey},
 };
 
 /// What a term reads with, and what it has to know to read right.
@@ -71,9 +75,9 @@ impl Reads {
         draw: u64,
     ) -> Snapshot {
         let now = self.clock.instant();
-        let near = self.stores.pods.list_in(&key.namespace);
         let uid = adapter.metadata.uid.clone().unwrap_or_default();
         let about = About { key, adapter: &adapter, memory, settings: &self.settings };
+        let near = self.near(about);
         let (mut pods, outside) = self.calls.with(|tracker, _| survey(about, &near, tracker, now));
         let status = adapter.status.clone().unwrap_or_default();
         let unplaced = !pods.iter().any(|pod| status.instances.iter().any(|name| *name == *pod.facts.name));
@@ -104,6 +108,20 @@ impl Reads {
             caught_up,
             adapter,
         }
+    }
+
+    /// The pods that an adapter selects or has to do with.
+    fn near(&self, about: About<'_>) -> Vec<Arc<PodFacts>> {
+        let (pods, namespace) = (&self.stores.pods, &about.key.namespace);
+        let known = self.calls.with(|tracker, _| Known::to(about, tracker));
+        let selector = selector_of(about.adapter).ok();
+        let selected = selector.map(|selector| pods.select(namespace, &selector)).unwrap_or_default();
+        let by_uid = known.uids.iter().flat_map(|uid| pods.by_index_in(namespace, &BY_UID, uid));
+        let by_name = known.names.iter().filter_map(|name| pods.get(namespace, name));
+        let mut near: Vec<Arc<PodFacts>> = selected.into_iter().chain(by_uid).chain(by_name).collect();
+        near.sort_by(|one, other| one.name.cmp(&other.name));
+        near.dedup_by(|one, other| one.name == other.name);
+        near
     }
 
     /// Measures pods where one is about to be chosen by measurements.

@@ -18,7 +18,7 @@ use crate::{
 
 use super::samples::{Item, Origin, Pick, Wanted};
 
-/// One entry for each metric source of `pa`, in order. `pods`: those of the namespace.
+/// One entry for each metric source of `pa`, in order. `pods`: those of the namespace that may be selected.
 pub(super) fn wanted_by(pa: &PodAutoscaler, selection: &PodSelection, pods: &[Arc<PodFacts>]) -> Vec<Wanted> {
     let namespace = pa.metadata.namespace.as_deref().unwrap_or_default();
     // Pods that have not started or are leaving say nothing about load.

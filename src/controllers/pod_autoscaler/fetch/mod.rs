@@ -40,7 +40,7 @@ use self::{
     live::{Live, LiveError},
     own_writes::OwnWrites,
     samples::MetricsCache,
-    stores::Stores,
+    stores::{BY_TARGET, Stores},
 };
 use super::{
     claims::Claims,
@@ -98,8 +98,9 @@ impl Reads {
     /// target which has become free: queue them.
     pub(super) fn admit(&self, key: &Key) -> (Option<Admitted>, Vec<Key>) {
         let Some(pa) = self.own.get(key) else { return (None, self.claims.lock().forget(key)) };
-        let all = self.stores.autoscalers.list_in(&key.namespace);
-        let settled = self.claims.lock().settle(&pa, &all);
+        let target = &pa.spec.scale_target_ref.name;
+        let rivals = self.stores.autoscalers.by_index_in(&key.namespace, &BY_TARGET, target);
+        let settled = self.claims.lock().settle(&pa, &rivals);
         (Some(Admitted { pa, claim: settled.claim }), settled.wake)
     }
 
@@ -168,7 +169,7 @@ impl Reads {
 
     fn samples(&self, pa: &PodAutoscaler, key: &Key, target: &Target) -> Samples {
         let (Ok(selection), Ok(_)) = (&target.pods, &target.replicas) else { return Samples::default() };
-        let pods = self.stores.pods.list_in(&key.namespace);
+        let pods = self.stores.pods.select(&key.namespace, selection.selector());
         let wanted = measure::wanted_by(pa, selection, &pods);
         self.metrics.with(|metrics, now| metrics.ask(key, &measure::subject_of(pa), wanted, now))
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::{ApiResource, DynamicObject};
@@ -22,12 +22,16 @@ use kube_loops::{
     runtime::{
         expectations::{Child, Expectations},
         loops::Sources,
-        watches::{Store, Stored, WatchSpec, interner::Interner},
+        watches::{Index, Store, Stored, WatchSpec, interner::Interner},
     },
 };
 
 /// How long a store may lag behind our own writes before it is believed.
 const LAG: Duration = Duration::from_secs(30);
+
+/// PodAutoscalers by the name of their target, whatever its kind.
+pub(super) const BY_TARGET: Index<PodAutoscaler> =
+    Index::new("target", |pa| vec![Cow::Borrowed(pa.spec.scale_target_ref.name.as_str())]);
 
 /// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
 const WATCHED_TARGETS: [(&str, &str, &str, &str); 4] = [
@@ -67,7 +71,8 @@ impl Stores {
         sources: &mut Sources<'_>,
         clock: SharedClock,
     ) -> Self {
-        let autoscalers = sources.primary_when(WatchSpec::<PodAutoscaler>::all(), triggers::worth_a_pass);
+        let autoscalers = WatchSpec::<PodAutoscaler>::all().indexed(BY_TARGET);
+        let autoscalers = sources.primary_when(autoscalers, triggers::worth_a_pass);
         let hpas = WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa);
         let expected = Arc::new(Mutex::new(Expectations::new(LAG)));
         let settled = Arc::clone(&expected);
@@ -88,8 +93,8 @@ impl Stores {
                 let Some(object) = change.object().filter(|_| triggers::has_appeared(change)) else {
                     return Vec::new();
                 };
-                let in_namespace = autoscalers.list_in(object.namespace());
-                triggers::that_target(&in_namespace, group, kind, object.name())
+                let of_name = autoscalers.by_index_in(object.namespace(), &BY_TARGET, object.name());
+                triggers::that_target(&of_name, group, kind, object.name())
             });
             TargetStore { resource, store }
         });

@@ -14,7 +14,7 @@ use super::{
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ObjectRef {
+struct Thing {
     namespace: &'static str,
     name: &'static str,
     version: String,
@@ -22,7 +22,7 @@ struct ObjectRef {
     words: Vec<&'static str>,
 }
 
-impl Stored for ObjectRef {
+impl Stored for Thing {
     fn namespace(&self) -> &str {
         self.namespace
     }
@@ -36,18 +36,18 @@ impl Stored for ObjectRef {
     }
 }
 
-impl Labelled for ObjectRef {
+impl Labelled for Thing {
     fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 }
 
-const APP: Index<ObjectRef> = Index::label("app");
-const TIER: Index<ObjectRef> = Index::label("tier");
-const WORDS: Index<ObjectRef> =
+const APP: Index<Thing> = Index::label("app");
+const TIER: Index<Thing> = Index::label("tier");
+const WORDS: Index<Thing> =
     Index::new("words", |thing| thing.words.iter().map(|word| Cow::Borrowed(*word)).collect());
 /// Of one name with a label, and yet another index.
-const NAMES: Index<ObjectRef> = Index::new("app", |thing| vec![Cow::Owned(thing.name.to_uppercase())]);
+const NAMES: Index<Thing> = Index::new("app", |thing| vec![Cow::Owned(thing.name.to_uppercase())]);
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
 const VALUES: [&str; 3] = ["x", "y", "z"];
@@ -55,12 +55,12 @@ const VALUES: [&str; 3] = ["x", "y", "z"];
 #[derive(Debug, Clone)]
 enum Op {
     Begin,
-    InitApply(Item<ObjectRef>),
+    InitApply(Item<Thing>),
     InitDone,
-    Apply(Item<ObjectRef>),
-    Delete(Item<ObjectRef>),
+    Apply(Item<Thing>),
+    Delete(Item<Thing>),
     RelistBegin,
-    RelistApply(Item<ObjectRef>),
+    RelistApply(Item<Thing>),
     RelistDone(u64),
     RelistFailed,
     ForgetHistory,
@@ -68,7 +68,7 @@ enum Op {
     AddTier,
 }
 
-fn item() -> impl Strategy<Value = Item<ObjectRef>> {
+fn item() -> impl Strategy<Value = Item<Thing>> {
     let value = || prop::option::of(prop::sample::select(&VALUES[..]));
     let words = prop::collection::vec(prop::sample::select(&VALUES[..]), 0..3);
     let place = (prop::sample::select(&NAMESPACES[..]), prop::sample::select(&["p", "q", "r", "s"][..]));
@@ -77,7 +77,7 @@ fn item() -> impl Strategy<Value = Item<ObjectRef>> {
             if bad {
                 return Err(Box::new(Malformed {
                     api_version: Arc::from("v1"),
-                    kind: Arc::from("ObjectRef"),
+                    kind: Arc::from("Thing"),
                     namespace: namespace.to_owned(),
                     name: name.to_owned(),
                     uid: String::new(),
@@ -88,7 +88,7 @@ fn item() -> impl Strategy<Value = Item<ObjectRef>> {
             let label =
                 |key: &str, value: Option<&str>| value.map(|value| (key.to_owned(), value.to_owned()));
             let labels = [label("app", app), label("tier", tier)].into_iter().flatten().collect();
-            Ok(ObjectRef { namespace, name, version: version.to_string(), labels, words })
+            Ok(Thing { namespace, name, version: version.to_string(), labels, words })
         },
     )
 }
@@ -110,7 +110,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn carry_out(contents: &mut Cache<ObjectRef>, op: Op) {
+fn carry_out(contents: &mut Cache<Thing>, op: Op) {
     match op {
         Op::Begin => contents.begin(),
         Op::InitApply(item) => drop(contents.init_apply(item)),
@@ -128,9 +128,9 @@ fn carry_out(contents: &mut Cache<ObjectRef>, op: Op) {
 }
 
 /// What an index finds is what a walk over all objects finds, in the same order.
-fn check(contents: &Cache<ObjectRef>, index: &Index<ObjectRef>, key: &str) {
-    let scan = |namespace: Option<&str>| -> Vec<Arc<ObjectRef>> {
-        let wanted = |thing: &&Arc<ObjectRef>| {
+fn check(contents: &Cache<Thing>, index: &Index<Thing>, key: &str) {
+    let scan = |namespace: Option<&str>| -> Vec<Arc<Thing>> {
+        let wanted = |thing: &&Arc<Thing>| {
             namespace.is_none_or(|namespace| thing.namespace == namespace) && index.finds(thing, key)
         };
         contents.iter().filter(wanted).cloned().collect()
@@ -182,7 +182,7 @@ fn a_selector_is_answered_from_the_rarest_of_its_values() {
     for (name, tier) in [("p", "y"), ("q", "x"), ("r", "x"), ("s", "x")] {
         let labels = [("app", "x"), ("tier", tier)].map(|(key, value)| (key.to_owned(), value.to_owned()));
         let thing =
-            ObjectRef { namespace: "a", name, version: "1".to_owned(), labels: labels.into(), words: Vec::new() };
+            Thing { namespace: "a", name, version: "1".to_owned(), labels: labels.into(), words: Vec::new() };
         contents.apply(Ok(thing));
     }
     let candidates = |text: &str| {
