@@ -4,44 +4,30 @@
 use std::sync::Arc;
 
 use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
-use k8s_openapi::{
-    api::{
-        core::v1::{Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use kube::{
-    Resource,
-    core::{ApiResource, DynamicObject},
-};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::json;
 use tracing::info;
 
 use crate::api::{
     keys::model_adapter::{FINALIZER, LOADED_SPEC_HASH},
     model::ModelAdapter,
 };
-use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::{
         dry_run::NotedStep,
         error::{ObjectRef, WriteError},
         finalizers,
-        writer::{Change, Guard, Target, Writer},
+        writer::{Change, Deletion, Guard, Target, Writer},
     },
     k8s::conditions::Stated,
-    runtime::reconciler::Key,
+    runtime::{children::Parent, reconciler::Key},
 };
 
 use super::{
     calls::{Order, Origin, What},
     error::Error,
-    fetch::{
-        Reads,
-        stores::{SERVICE, SLICE},
-    },
+    fetch::Reads,
     plan::Mark,
     status,
     steps::{PodTarget, Step},
@@ -50,7 +36,6 @@ use super::{
 /// What a term knows of its writes.
 pub(super) struct Writes {
     reads: Arc<Reads>,
-    clock: SharedClock,
 }
 
 /// How the steps of a plan went.
@@ -70,8 +55,8 @@ pub(super) struct Report {
 
 impl Writes {
     /// Tells `reads` what its stores will show.
-    pub(super) fn new(reads: Arc<Reads>, clock: SharedClock) -> Self {
-        Self { reads, clock }
+    pub(super) fn new(reads: Arc<Reads>) -> Self {
+        Self { reads }
     }
 
     /// Stores what has to be stored before anything is loaded. Answers with the object as stored now.
@@ -149,10 +134,8 @@ impl Writes {
         step: &Step,
         report: &mut Report,
     ) -> Result<(), (&'static str, WriteError)> {
-        let owner = adapter.metadata.uid.as_deref().unwrap_or_default();
-        let named = |resource| Target { resource, ..target_of(adapter) };
-        let service = || named(ApiResource::erase::<Service>(&()));
-        let slice = || named(ApiResource::erase::<EndpointSlice>(&()));
+        let (services, slices) = (&self.reads.stores.services, &self.reads.stores.slices);
+        let parent = Parent::of(adapter);
         match step {
             Step::Load { pod, source, reload } => {
                 info!(step = "load", pod = %pod.facts.name, reload, "Loading adapter");
@@ -172,27 +155,23 @@ impl Writes {
                 Ok(())
             }
             Step::CreateService(service) => {
-                let created = self.create(writer, owner, SERVICE, &**service).await;
-                created.map_err(|error| ("create the Service", error))
+                let created = services.create(writer, parent, &**service).await;
+                created.map(drop).map_err(|error| ("create the Service", error))
             }
             Step::CreateSlice(slice) => {
-                let created = self.create(writer, owner, SLICE, &**slice).await;
-                created.map_err(|error| ("create the EndpointSlice", error))
+                let created = slices.create(writer, parent, &**slice).await;
+                created.map(drop).map_err(|error| ("create the EndpointSlice", error))
             }
-            Step::PatchService { uid, patch } => {
-                let patched = self.patch(writer, owner, &service(), uid, patch).await;
-                patched.map_err(|error| ("patch the Service", error))
+            Step::PatchService { child, patch } => {
+                let patched = services.patch(writer, parent, child, Change::Merge(patch.clone())).await;
+                patched.map(drop).map_err(|error| ("patch the Service", error))
             }
-            Step::PatchSlice { uid, patch } => {
-                let patched = self.patch(writer, owner, &slice(), uid, patch).await;
-                patched.map_err(|error| ("patch the EndpointSlice", error))
+            Step::PatchSlice { child, patch } => {
+                let patched = slices.patch(writer, parent, child, Change::Merge(patch.clone())).await;
+                patched.map(drop).map_err(|error| ("patch the EndpointSlice", error))
             }
-            Step::DeleteSlice { uid } => {
-                self.reads.stores.expected.lock().deleting(owner, uid, self.clock.instant());
-                let deleted = writer.delete(&slice(), uid).await;
-                if deleted.is_err() {
-                    self.reads.stores.expected.lock().delete_failed(owner, uid);
-                }
+            Step::DeleteSlice { child } => {
+                let deleted = slices.delete(writer, parent, child, Deletion::background()).await;
                 deleted.map_err(|error| ("delete the EndpointSlice", error))
             }
             Step::Release => {
@@ -230,52 +209,6 @@ impl Writes {
         let guard = Guard { uid: adapter.metadata.uid.as_deref(), version: None };
         let stored = writer.patch(&target_of(adapter), "", Change::Merge(patch), guard).await?;
         parse(adapter, stored)
-    }
-
-    async fn create<K>(
-        &self,
-        writer: &Writer,
-        owner: &str,
-        kind: &'static str,
-        object: &K,
-    ) -> Result<(), WriteError>
-    where
-        K: Resource + Serialize + DeserializeOwned,
-        K::DynamicType: Default,
-    {
-        // Before the call: the store may show the object before the answer is here.
-        self.reads.stores.expected.lock().creating(owner, kind, self.clock.instant());
-        match writer.create(object).await {
-            Ok(created) => {
-                let uid = created.meta().uid.clone().unwrap_or_default();
-                self.reads.stores.expected.lock().created(owner, kind, &uid, self.clock.instant());
-                info!(child_kind = kind, child = object.meta().name, "created");
-                Ok(())
-            }
-            Err(error) => {
-                // Unanswered, it may exist all the same.
-                if !matches!(error, WriteError::Other { .. }) {
-                    self.reads.stores.expected.lock().create_failed(owner, kind);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn patch(
-        &self,
-        writer: &Writer,
-        owner: &str,
-        target: &Target,
-        uid: &str,
-        patch: &Value,
-    ) -> Result<(), WriteError> {
-        let guard = Guard { uid: Some(uid), version: None };
-        let patched = writer.patch(target, "", Change::Merge(patch.clone()), guard).await?;
-        let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
-        self.reads.stores.expected.lock().wrote(owner, uid, version, self.clock.instant());
-        info!(child_kind = target.resource.kind, child = target.name, "patched");
-        Ok(())
     }
 }
 

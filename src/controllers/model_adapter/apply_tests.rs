@@ -11,8 +11,8 @@ use kube_fenced_election::clock::{SharedClock, SystemClock};
 use kube_loops::{
     cluster::writer::Writer,
     runtime::{
-        loops::Sources, metrics::RuntimeMetrics, reconciler::Key, requests::runner::Requests,
-        watches::Watches,
+        children::ChildRef, loops::Sources, metrics::RuntimeMetrics, reconciler::Key,
+        requests::runner::Requests, watches::Watches,
     },
     testkit::{
         scripted,
@@ -36,13 +36,13 @@ fn writes() -> Writes {
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let settings = ModelAdapterSettings::default();
     let reads = Reads::new(
-        Stores::open(&mut Sources::new(&watches), &clock),
+        Stores::open(&mut Sources::new(&watches)),
         Arc::new(Requests::new(LoadTracker::default(), Arc::clone(&clock))),
         Arc::new(Requests::new(Scores::new(&settings.metrics), Arc::clone(&clock))),
         settings,
         Arc::clone(&clock),
     );
-    Writes::new(Arc::new(reads), clock)
+    Writes::new(Arc::new(reads))
 }
 
 #[tokio::test]
@@ -58,9 +58,10 @@ async fn a_refused_service_hides_no_error_of_a_later_step() {
         "metadata": {"name": "sql", "namespace": "ns", "uid": "u"}, "spec": {"artifactURL": "s3://loras/sql"},
     }))
     .unwrap();
+    let child = ChildRef { namespace: "ns".into(), name: "sql".into(), uid: "c".into(), version: "1".into() };
     let steps = [
-        Step::PatchService { uid: "s".into(), patch: json!({"spec": {"ports": []}}) },
-        Step::PatchSlice { uid: "e".into(), patch: json!({"endpoints": []}) },
+        Step::PatchService { child: child.clone(), patch: json!({"spec": {"ports": []}}) },
+        Step::PatchSlice { child, patch: json!({"endpoints": []}) },
     ];
     let mut report = Report::default();
     writes().apply(&Writer::new(api.client()), &Key::new("ns", "sql"), &adapter, &steps, &mut report).await;

@@ -172,8 +172,7 @@ impl Loop for ModelAdapterLoop {
     }
 
     fn open(&self, sources: &mut Sources<'_>) -> Stores {
-        let clock = Arc::clone(sources.clock());
-        Stores::open(sources, &clock)
+        Stores::open(sources)
     }
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AdapterStages> {
@@ -199,7 +198,7 @@ impl Loop for ModelAdapterLoop {
         term.run_beside("engine calls", async move { calls.run(&engines, |key| called.add(key)).await });
         term.run_beside("measurements", async move { readings.run(&meter, |key| measured.add(key)).await });
         Conductor::new(AdapterStages {
-            writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
+            writes: Writes::new(Arc::clone(&reads)),
             reads,
             placements: Mutex::default(),
             clock,

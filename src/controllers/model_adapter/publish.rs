@@ -35,9 +35,9 @@ pub(super) fn ensure_service(
             });
             (!refused).then(|| Step::CreateService(Box::new(want())))
         }
-        ChildSeen::Ours { uid, leaving: false, content } if seen.caught_up => {
+        ChildSeen::Ours { child, leaving: false, content } if seen.caught_up => {
             let patch = service_patch(content, &want())?;
-            Some(Step::PatchService { uid: uid.clone(), patch })
+            Some(Step::PatchService { child: child.clone(), patch })
         }
         ChildSeen::Absent | ChildSeen::Ours { .. } => None,
     }
@@ -53,13 +53,13 @@ pub(super) fn ensure_slice(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSe
         ChildSeen::Absent if seen.caught_up && !refuses_service(plan, seen) => {
             Some(Step::CreateSlice(Box::new(slice_for(seen, instances))))
         }
-        ChildSeen::Ours { uid, leaving: false, content } if seen.caught_up => {
+        ChildSeen::Ours { child, leaving: false, content } if seen.caught_up => {
             let want = slice_for(seen, instances);
             if content.address_type != want.address_type {
-                return Some(Step::DeleteSlice { uid: uid.clone() });
+                return Some(Step::DeleteSlice { child: child.clone() });
             }
             let patch = slice_patch(content, &want)?;
-            Some(Step::PatchSlice { uid: uid.clone(), patch })
+            Some(Step::PatchSlice { child: child.clone(), patch })
         }
         ChildSeen::Absent | ChildSeen::Ours { .. } => None,
     }
@@ -68,8 +68,8 @@ pub(super) fn ensure_slice(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSe
 /// Takes all endpoints out of an EndpointSlice of ours.
 pub(super) fn empty_slice(seen: &Snapshot) -> Option<Step> {
     match &seen.slice {
-        ChildSeen::Ours { uid, leaving: false, content } if !content.endpoints.is_empty() => {
-            Some(Step::PatchSlice { uid: uid.clone(), patch: json!({"endpoints": []}) })
+        ChildSeen::Ours { child, leaving: false, content } if !content.endpoints.is_empty() => {
+            Some(Step::PatchSlice { child: child.clone(), patch: json!({"endpoints": []}) })
         }
         ChildSeen::Absent | ChildSeen::Foreign | ChildSeen::Ours { .. } => None,
     }

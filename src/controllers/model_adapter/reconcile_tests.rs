@@ -78,10 +78,8 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     watched.put(PODS, pod());
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-    let stores = Stores::open(
-        &mut Sources::new(&Watches::new(watched.client(), Arc::clone(&clock), metrics, true)),
-        &clock,
-    );
+    let process = Watches::new(watched.client(), Arc::clone(&clock), metrics, true);
+    let stores = Stores::open(&mut Sources::new(&process));
     stores.adapters.synced(PATIENCE).await.unwrap();
     stores.pods.synced(PATIENCE).await.unwrap();
     let settings = ModelAdapterSettings::default();
@@ -98,7 +96,7 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     let pass =
         Pass { now: SystemClock.now(), draw: 0, attempt: 0, writer: Writer::new(api.client()), recorder };
     let conductor = Conductor::new(AdapterStages {
-        writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
+        writes: Writes::new(Arc::clone(&reads)),
         reads: Arc::clone(&reads),
         placements: Mutex::default(),
         clock,

@@ -17,7 +17,7 @@ use crate::{
 use kube_fenced_election::clock::{Clock, Instant, SystemClock, Timestamp};
 use kube_loops::{
     cluster::events::EventDraft,
-    runtime::{reconciler::Key, requests::runner::RequestBook as _},
+    runtime::{children::ChildRef, reconciler::Key, requests::runner::RequestBook as _},
 };
 
 use super::{
@@ -240,7 +240,12 @@ impl Cluster {
 
     pub(super) fn carry_out(&mut self, name: &str, seen: &Snapshot, step: Step, report: &mut Report) {
         let stored = self.adapters.get_mut(name).unwrap();
-        let ours = |uid: &str| Box::<str>::from(uid);
+        let ours = |uid: &str| ChildRef {
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            version: "1".to_owned(),
+        };
         match step {
             Step::Load { pod, source, reload } => self.order(name, &pod, What::Load { source, reload }),
             Step::Unload { pod } => self.order(name, &pod, What::Unload),
@@ -271,7 +276,7 @@ impl Cluster {
                     model_annotation: None,
                     ports: service.spec.clone().unwrap().ports.unwrap(),
                 });
-                stored.service = ChildSeen::Ours { uid: ours("service"), leaving: false, content };
+                stored.service = ChildSeen::Ours { child: ours("service"), leaving: false, content };
                 self.writes += 1;
             }
             Step::CreateSlice(slice) => {
@@ -281,7 +286,7 @@ impl Cluster {
                     endpoints: slice.endpoints,
                     ports: slice.ports.unwrap(),
                 });
-                stored.slice = ChildSeen::Ours { uid: ours("slice"), leaving: false, content };
+                stored.slice = ChildSeen::Ours { child: ours("slice"), leaving: false, content };
                 self.writes += 1;
             }
             Step::PatchSlice { patch, .. } => {

@@ -14,6 +14,8 @@ use crate::{
     k8s::pod_facts::PodFacts,
 };
 
+use kube_loops::runtime::children::ChildRef;
+
 use super::{calls::Origin, placement::Measured, settings::SchedulerPolicy};
 
 /// Built once per pass, never refreshed half-way.
@@ -118,8 +120,8 @@ pub(super) enum ChildSeen<C> {
     Absent,
     /// Its controller is this adapter, by uid.
     Ours {
-        /// Its uid.
-        uid: Box<str>,
+        /// Which one, and which version of it.
+        child: ChildRef,
         /// Being deleted.
         leaving: bool,
         /// What it says.

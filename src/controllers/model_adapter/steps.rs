@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::{api::model::ModelAdapterStatus, engine::endpoint::Endpoint, k8s::pod_facts::PodFacts};
 
+use kube_loops::runtime::children::ChildRef;
+
 use super::{memory::Memory, source::Source};
 
 /// One change. Complete: carrying it out needs no look at spec or snapshot.
@@ -34,26 +36,26 @@ pub(super) enum Step {
     },
     /// Creates the Service.
     CreateService(Box<Service>),
-    /// Changes the Service with this uid.
+    /// Changes the Service.
     PatchService {
-        /// Uid.
-        uid: Box<str>,
+        /// Which one, as it was seen.
+        child: ChildRef,
         /// Merge patch.
         patch: Value,
     },
     /// Creates the EndpointSlice.
     CreateSlice(Box<EndpointSlice>),
-    /// Changes the EndpointSlice with this uid.
+    /// Changes the EndpointSlice.
     PatchSlice {
-        /// Uid.
-        uid: Box<str>,
+        /// Which one, as it was seen.
+        child: ChildRef,
         /// Merge patch.
         patch: Value,
     },
-    /// Deletes the EndpointSlice with this uid: its family of addresses cannot be changed.
+    /// Deletes the EndpointSlice: its family of addresses cannot be changed.
     DeleteSlice {
-        /// Uid.
-        uid: Box<str>,
+        /// Which one.
+        child: ChildRef,
     },
     /// Lets the object go.
     Release,

@@ -11,13 +11,8 @@ use crate::{
 };
 use kube_loops::{
     k8s::selector::Selector,
-    runtime::{
-        reconciler::Key,
-        watches::{Change, Stored},
-    },
+    runtime::{reconciler::Key, watches::Change},
 };
-
-use super::fetch::stores::Child;
 
 /// Whether an update of a ModelAdapter is worth a pass: spec, labels, annotations of others, start of a
 /// deletion, or another object of the same name. What this loop writes itself is not.
@@ -33,17 +28,6 @@ pub(super) fn worth_a_pass(old: &ModelAdapter, new: &ModelAdapter) -> bool {
         || old.labels != new.labels
         || old.deletion_timestamp.is_some() != new.deletion_timestamp.is_some()
         || annotations(&old.annotations) != annotations(&new.annotations)
-}
-
-/// The ModelAdapters that control a child, or did before the change.
-pub(super) fn of_child<C: Send + Sync + 'static>(change: &Change<Child<C>>) -> Vec<Key> {
-    let key = |child: &Arc<Child<C>>| {
-        let owner = child.owner.as_ref()?;
-        Some(Key::new(child.namespace().to_owned(), owner.name.to_string()))
-    };
-    let mut keys: Vec<Key> = change.old.iter().chain(&change.new).filter_map(key).collect();
-    keys.dedup();
-    keys
 }
 
 /// Those of the ModelAdapters of a namespace that a change of a pod concerns: it may or might host them, or

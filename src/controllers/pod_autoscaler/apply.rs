@@ -4,16 +4,15 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::core::ApiResource;
-use serde_json::Value;
 use tracing::info;
 
 use crate::api::autoscaling::PodAutoscaler;
-use kube_fenced_election::clock::SharedClock;
-use kube_loops::cluster::{
-    error::{ObjectRef, WriteError},
-    writer::{Target, Writer},
+use kube_loops::{
+    cluster::{
+        error::{ObjectRef, WriteError},
+        writer::{Change, Deletion, Target, Writer},
+    },
+    runtime::children::Parent,
 };
 
 use super::{
@@ -29,7 +28,6 @@ const RELOCATIONS: usize = 5;
 /// What a term knows of its writes.
 pub(super) struct Writes {
     reads: Arc<Reads>,
-    clock: SharedClock,
 }
 
 /// How the steps of a plan went.
@@ -43,8 +41,8 @@ pub(super) struct Report {
 
 impl Writes {
     /// Tells `reads` what its stores will show.
-    pub(super) fn new(reads: Arc<Reads>, clock: SharedClock) -> Self {
-        Self { reads, clock }
+    pub(super) fn new(reads: Arc<Reads>) -> Self {
+        Self { reads }
     }
 
     /// Tries every step for `pa`.
@@ -55,20 +53,21 @@ impl Writes {
         steps: &[Step],
         report: &mut Report,
     ) {
-        let owner = pa.metadata.uid.as_deref().unwrap_or_default();
+        let (hpas, parent) = (&self.reads.stores.hpas, Parent::of(pa));
         for step in steps {
             let (attempt, result) = match step {
                 Step::CreateHpa(hpa) => {
-                    ("create the HorizontalPodAutoscaler", self.create(writer, owner, hpa).await)
+                    let created = hpas.create(writer, parent, &**hpa).await;
+                    ("create the HorizontalPodAutoscaler", created.map(drop))
                 }
-                Step::PatchHpa { namespace, name, patch } => (
-                    "patch the HorizontalPodAutoscaler",
-                    self.patch(writer, owner, namespace, name, patch).await,
-                ),
-                Step::DeleteHpa { namespace, name, uid } => (
-                    "delete the HorizontalPodAutoscaler",
-                    self.delete(writer, owner, namespace, name, uid).await,
-                ),
+                Step::PatchHpa { child, patch } => {
+                    let patched = hpas.patch(writer, parent, child, Change::Merge(patch.clone())).await;
+                    ("patch the HorizontalPodAutoscaler", patched.map(drop))
+                }
+                Step::DeleteHpa { child } => {
+                    let deleted = hpas.delete(writer, parent, child, Deletion::background()).await;
+                    ("delete the HorizontalPodAutoscaler", deleted)
+                }
                 Step::Scale { target, write, to, .. } => {
                     ("scale the target", self.scale(writer, target, write.clone(), *to).await)
                 }
@@ -82,69 +81,6 @@ impl Writes {
                 }
             }
         }
-    }
-
-    async fn create(
-        &self,
-        writer: &Writer,
-        owner: &str,
-        hpa: &HorizontalPodAutoscaler,
-    ) -> Result<(), WriteError> {
-        let name = hpa.metadata.name.as_deref().unwrap_or_default();
-        // Before the call: the store may show the object before the answer is here.
-        self.reads.stores.expected.lock().creating(owner, name, self.clock.instant());
-        let created = writer.create(hpa).await;
-        let mut expected = self.reads.stores.expected.lock();
-        match created {
-            Ok(created) => {
-                let uid = created.metadata.uid.unwrap_or_default();
-                expected.created(owner, name, &uid, self.clock.instant());
-                drop(expected);
-                info!(child_kind = "HorizontalPodAutoscaler", child = name, "created");
-                Ok(())
-            }
-            Err(error) => {
-                // Unanswered, it may exist all the same.
-                if !matches!(error, WriteError::Other { .. }) {
-                    expected.create_failed(owner, name);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn patch(
-        &self,
-        writer: &Writer,
-        owner: &str,
-        namespace: &str,
-        name: &str,
-        patch: &Value,
-    ) -> Result<(), WriteError> {
-        // The patch carries the version that it was computed for.
-        let patched = writer.merge_patch(&hpa(namespace, name), patch, None).await?;
-        let uid = patched.metadata.uid.as_deref().unwrap_or_default();
-        let version = patched.metadata.resource_version.as_deref().unwrap_or_default();
-        self.reads.stores.expected.lock().wrote(owner, uid, version, self.clock.instant());
-        info!(child_kind = "HorizontalPodAutoscaler", child = name, "patched");
-        Ok(())
-    }
-
-    async fn delete(
-        &self,
-        writer: &Writer,
-        owner: &str,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-    ) -> Result<(), WriteError> {
-        self.reads.stores.expected.lock().deleting(owner, uid, self.clock.instant());
-        let deleted = writer.delete(&hpa(namespace, name), uid).await;
-        match deleted {
-            Ok(()) => info!(child_kind = "HorizontalPodAutoscaler", child = name, "deleted"),
-            Err(_) => self.reads.stores.expected.lock().delete_failed(owner, uid),
-        }
-        deleted
     }
 
     async fn scale(
@@ -196,11 +132,6 @@ impl Writes {
             Ok(_) | Err(_) => Err(error),
         }
     }
-}
-
-fn hpa(namespace: &str, name: &str) -> Target {
-    let resource = ApiResource::erase::<HorizontalPodAutoscaler>(&());
-    Target { resource, namespace: Some(namespace.to_owned()), name: name.to_owned() }
 }
 
 /// A plan's patch is a constant shape with a number in it; that it is no patch would be a defect.

@@ -10,6 +10,7 @@ use kube_fenced_election::clock::{SharedClock, SystemClock};
 use kube_loops::{
     cluster::writer::Writer,
     runtime::{
+        children::ChildRef,
         loops::Sources,
         metrics::RuntimeMetrics,
         reconciler::{Failure as _, Retry},
@@ -36,14 +37,8 @@ fn writes(api: &ScriptedApi) -> Writes {
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
     let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), Arc::clone(&clock)));
-    let live = Live::new(api.client(), Arc::clone(&clock));
-    let reads = Reads::new(
-        Stores::open(&mut Sources::new(&watches), Arc::clone(&clock)),
-        live,
-        metrics,
-        Arc::clone(&clock),
-    );
-    Writes::new(Arc::new(reads), clock)
+    let live = Live::new(api.client(), clock);
+    Writes::new(Arc::new(Reads::new(Stores::open(&mut Sources::new(&watches)), live, metrics)))
 }
 
 #[tokio::test]
@@ -55,8 +50,10 @@ async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_ag
             Answer::server_error()
         }
     });
+    let child =
+        ChildRef { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h".into(), version: "1".into() };
     let steps = [
-        Step::DeleteHpa { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h".into() },
+        Step::DeleteHpa { child },
         Step::Scale {
             target: ScaleTarget {
                 resource: resource("apps", "Deployment"),

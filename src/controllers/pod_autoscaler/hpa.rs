@@ -174,9 +174,6 @@ pub(super) fn patch_for(have: &HorizontalPodAutoscaler, want: &HorizontalPodAuto
     if metadata.is_empty() && !spec_differs {
         return None;
     }
-    if let Some(version) = &have.metadata.resource_version {
-        metadata.insert("resourceVersion".to_owned(), json!(version));
-    }
     let mut patch = json!({"metadata": metadata});
     if let (true, Some(want), Some(patch)) = (spec_differs, &want.spec, patch.as_object_mut()) {
         let mut spec = to_json(want);

@@ -159,19 +159,18 @@ impl Loop for PodAutoscalerLoop {
     }
 
     fn open(&self, sources: &mut Sources<'_>) -> Stores {
-        let clock = Arc::clone(sources.clock());
-        Stores::open(sources, clock)
+        Stores::open(sources)
     }
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AutoscalerStages> {
         let clock = Arc::clone(&term.clock);
         let metrics = Arc::new(Requests::new(MetricsCache::new(self.sync_period), Arc::clone(&clock)));
-        let live = Live::new(term.client.clone(), Arc::clone(&clock));
-        let reads = Arc::new(Reads::new(stores, live, Arc::clone(&metrics), Arc::clone(&clock)));
+        let live = Live::new(term.client.clone(), clock);
+        let reads = Arc::new(Reads::new(stores, live, Arc::clone(&metrics)));
         let (engines, wake) = (Engines::new(self.engine.clone(), term.client.clone()), term.enqueue.clone());
         term.run_beside("samples", async move { metrics.run(&engines, |key| wake.add(key)).await });
         Conductor::new(AutoscalerStages {
-            writes: Writes::new(Arc::clone(&reads), clock),
+            writes: Writes::new(Arc::clone(&reads)),
             reads,
             gauge: TermGauge::new(&self.scale_actions),
             enqueue: term.enqueue.clone(),

@@ -9,9 +9,12 @@ use crate::{
     validation::pod_autoscaler::first_problem,
 };
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::k8s::{
-    conditions,
-    text::{EVENT_MESSAGE_BYTES, cut},
+use kube_loops::{
+    k8s::{
+        conditions,
+        text::{EVENT_MESSAGE_BYTES, cut},
+    },
+    runtime::children::ChildRef,
 };
 
 use super::{
@@ -151,12 +154,7 @@ fn drop_hpa(seen: &Snapshot) -> Option<Step> {
     if !seen.caught_up || hpa.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let of = |text: &Option<String>| text.clone().unwrap_or_default();
-    Some(Step::DeleteHpa {
-        namespace: of(&hpa.metadata.namespace),
-        name: of(&hpa.metadata.name),
-        uid: of(&hpa.metadata.uid),
-    })
+    Some(Step::DeleteHpa { child: ChildRef::to(&**hpa) })
 }
 
 fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Parameters) {
@@ -184,9 +182,7 @@ fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Para
             copy_hpa_status(outlook, have);
             let leaving = have.metadata.deletion_timestamp.is_some();
             if let Some(patch) = hpa::patch_for(have, &want).filter(|_| seen.caught_up && !leaving) {
-                let of = |text: &Option<String>| text.clone().unwrap_or_default();
-                let (namespace, name) = (of(&want.metadata.namespace), of(&want.metadata.name));
-                plan.steps.push(Step::PatchHpa { namespace, name, patch });
+                plan.steps.push(Step::PatchHpa { child: ChildRef::to(&**have), patch });
             }
         }
     }

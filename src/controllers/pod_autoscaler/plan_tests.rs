@@ -13,7 +13,7 @@ use super::{
     world::{Told, World, pass, scale_of},
 };
 use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
-use kube_loops::runtime::reconciler::Key;
+use kube_loops::runtime::{children::ChildRef, reconciler::Key};
 
 fn events_of(conclusion: &Conclusion) -> Vec<(&'static str, String)> {
     conclusion.events.iter().map(|event| (event.reason, event.message.clone())).collect()
@@ -483,7 +483,9 @@ fn the_status_of_the_hpa_is_copied_verbatim() {
 
 #[test]
 fn a_hpa_of_ours_goes_with_the_strategy_or_the_claim_and_stays_with_an_invalid_spec() {
-    let delete = [Step::DeleteHpa { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h1".into() }];
+    let child =
+        ChildRef { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h1".into(), version: "5".into() };
+    let delete = [Step::DeleteHpa { child }];
     let switched = hpa_seen(json!({}), stored_hpa());
     assert_eq!(pass(&switched, &Memory::default(), 0).0.steps, delete);
     let mut lost = hpa_seen(json!({"scalingStrategy": "HPA"}), stored_hpa());

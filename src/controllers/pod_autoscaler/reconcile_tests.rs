@@ -60,18 +60,18 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let process = Watches::new(watched.client(), Arc::clone(&clock), metrics.clone(), true);
-    let stores = Stores::open(&mut Sources::new(&process), Arc::clone(&clock));
+    let stores = Stores::open(&mut Sources::new(&process));
     stores.autoscalers.synced(PATIENCE).await.unwrap();
     for target in stores.targets.iter().filter(|target| target.resource.group == "apps") {
         target.store.synced(PATIENCE).await.unwrap();
     }
     let live = Live::new(api.client(), Arc::clone(&clock));
     let cache = Arc::new(Requests::new(MetricsCache::new(PATIENCE), Arc::clone(&clock)));
-    let reads = Arc::new(Reads::new(stores, live, cache, Arc::clone(&clock)));
+    let reads = Arc::new(Reads::new(stores, live, cache));
     let progress = Arc::new(Progress::new(Arc::clone(&clock)));
     let queue = Queue::new(&LOOP, Arc::clone(&clock), &metrics.of(&LOOP), progress.of_loop("test", PATIENCE));
     let conductor = Conductor::new(AutoscalerStages {
-        writes: Writes::new(Arc::clone(&reads), Arc::clone(&clock)),
+        writes: Writes::new(Arc::clone(&reads)),
         reads,
         gauge: TermGauge::new(&ScaleActions::register(&Metrics::new()).unwrap()),
         enqueue: queue.enqueue(),

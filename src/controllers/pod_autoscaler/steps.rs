@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::autoscaling::{PodAutoscalerStatus, ScalingEvent};
 use kube_fenced_election::clock::Timestamp;
+use kube_loops::runtime::children::ChildRef;
 
 use super::{
     memory::Memory,
@@ -20,23 +21,17 @@ use super::{
 pub(super) enum Step {
     /// Creates this HorizontalPodAutoscaler.
     CreateHpa(Box<HorizontalPodAutoscaler>),
-    /// Merge-patches our fields of the HorizontalPodAutoscaler; the patch carries its resourceVersion.
+    /// Merge-patches our fields of the HorizontalPodAutoscaler.
     PatchHpa {
-        /// Namespace.
-        namespace: String,
-        /// Name.
-        name: String,
+        /// Which one, as it was seen.
+        child: ChildRef,
         /// Merge patch.
         patch: Value,
     },
-    /// Deletes our HorizontalPodAutoscaler, and only the one with this uid.
+    /// Deletes our HorizontalPodAutoscaler.
     DeleteHpa {
-        /// Namespace.
-        namespace: String,
-        /// Name.
-        name: String,
-        /// Uid for the precondition.
-        uid: String,
+        /// Which one.
+        child: ChildRef,
     },
     /// Writes the replicas of the target.
     Scale {

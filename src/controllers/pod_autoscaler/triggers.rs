@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-
 use crate::api::autoscaling::PodAutoscaler;
 use kube_loops::{
     k8s::owner::group_of,
     runtime::{reconciler::Key, watches::Change},
 };
 
-use super::fetch::stores::{TargetFacts, autoscaler_of};
+use super::fetch::stores::TargetFacts;
 
 /// Whether an update of a PodAutoscaler is worth a pass: spec, labels, annotations, start of a deletion,
 /// or another object of the same name. Our own status writes are not: they would turn one measurement
@@ -23,17 +21,6 @@ pub(super) fn worth_a_pass(old: &PodAutoscaler, new: &PodAutoscaler) -> bool {
         || old.labels != new.labels
         || old.annotations != new.annotations
         || old.deletion_timestamp.is_some() != new.deletion_timestamp.is_some()
-}
-
-/// The PodAutoscalers that control a HorizontalPodAutoscaler, or did before the change.
-pub(super) fn of_hpa(change: &Change<HorizontalPodAutoscaler>) -> Vec<Key> {
-    let key = |hpa: &Arc<HorizontalPodAutoscaler>| {
-        let namespace = hpa.metadata.namespace.clone().unwrap_or_default();
-        autoscaler_of(hpa).map(|name| Key::new(namespace, name))
-    };
-    let mut keys: Vec<Key> = change.old.iter().chain(&change.new).filter_map(key).collect();
-    keys.dedup();
-    keys
 }
 
 /// Whether a target has appeared (again). Its other changes wait for the next period: passes that

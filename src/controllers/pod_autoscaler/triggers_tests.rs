@@ -9,7 +9,7 @@ use kube_loops::runtime::{reconciler::Key, watches::Change};
 
 use super::{
     fetch::stores::TargetFacts,
-    triggers::{has_appeared, of_hpa, that_target, worth_a_pass},
+    triggers::{has_appeared, that_target, worth_a_pass},
 };
 
 fn autoscaler(name: &str, metadata: &Value) -> PodAutoscaler {
@@ -39,22 +39,6 @@ fn only_what_a_user_changes_is_worth_a_pass() {
     ] {
         assert!(worth_a_pass(&before, &autoscaler("pa", &metadata)), "{why}");
     }
-}
-
-#[test]
-fn hpa_leads_to_its_owner_before_and_after() {
-    let hpa = |owner: &str| {
-        let owner = json!({"apiVersion": "autoscaling.aibrix.ai/v1alpha1", "kind": "PodAutoscaler",
-            "name": owner, "uid": "u", "controller": true});
-        let hpa = json!({"metadata": {"name": "x", "namespace": "ns", "ownerReferences": [owner]}});
-        Some(Arc::new(serde_json::from_value(hpa).unwrap()))
-    };
-    let foreign = Some(Arc::new(serde_json::from_value(json!({"metadata": {"name": "x"}})).unwrap()));
-    assert_eq!(of_hpa(&Change { old: None, new: hpa("a") }), [Key::new("ns", "a")]);
-    assert_eq!(of_hpa(&Change { old: hpa("a"), new: None }), [Key::new("ns", "a")]);
-    assert_eq!(of_hpa(&Change { old: hpa("a"), new: hpa("a") }), [Key::new("ns", "a")]);
-    assert_eq!(of_hpa(&Change { old: hpa("a"), new: hpa("b") }).len(), 2);
-    assert_eq!(of_hpa(&Change { old: foreign, new: None }), []);
 }
 
 #[test]

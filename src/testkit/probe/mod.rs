@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::Notify;
 
 use kube_loops::runtime::{
+    children::Children,
     controller::{Controller, ControllerSpec, LoopSpec, Rule},
     loops::{Loop, LoopController, LoopTerm, Sources},
     metrics::RuntimeMetrics,
@@ -24,7 +25,7 @@ use kube_loops::runtime::{
     watches::{Store, WatchSpec, Watches},
 };
 
-use self::reconcile::{Children, Count};
+use self::reconcile::{Count, MakeChildren};
 
 /// Label of a parent: the controller that makes its children.
 const PARENT: &str = "probe/parent";
@@ -117,8 +118,8 @@ struct ChildrenLoop {
 
 impl Loop for ChildrenLoop {
     /// Parents and children.
-    type Stores = (Store<ConfigMap>, Store<ConfigMap>);
-    type Reconciler = Children;
+    type Stores = (Store<ConfigMap>, Children<ConfigMap>);
+    type Reconciler = MakeChildren;
 
     fn spec(&self) -> &'static LoopSpec {
         self.spec
@@ -130,16 +131,11 @@ impl Loop for ChildrenLoop {
                 .labels(format!("{label}={}", self.controller))
         };
         let parents = sources.primary(maps(PARENT));
-        let children = sources.trigger(maps(MADE_BY), |change| {
-            let label = |map: &Arc<ConfigMap>| map.metadata.labels.as_ref()?.get(CHILD_OF).cloned();
-            let namespace = |map: &Arc<ConfigMap>| map.metadata.namespace.clone().unwrap_or_default();
-            let parent = change.object().and_then(|map| Some(Key::new(namespace(map), label(map)?)));
-            parent.into_iter().collect()
-        });
+        let children = sources.owns(maps(MADE_BY), "", "ConfigMap");
         (parents, children)
     }
 
-    fn start(&self, (parents, children): Self::Stores, term: &mut LoopTerm) -> Children {
-        Children::new(Arc::clone(&term.clock), self.controller, parents, children)
+    fn start(&self, (parents, children): Self::Stores, _: &mut LoopTerm) -> MakeChildren {
+        MakeChildren { controller: self.controller, parents, children }
     }
 }

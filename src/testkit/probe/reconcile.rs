@@ -13,14 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::{
         error::WriteError,
         writer::{Target, Writer},
     },
     runtime::{
-        expectations::{Expectations, Seen},
+        children::{Children, Parent},
         reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
         watches::Store,
     },
@@ -99,30 +98,13 @@ impl Reconciler for Count {
 }
 
 /// Makes as many children as a parent asks for, by what its store shows.
-pub(super) struct Children {
-    controller: &'static str,
-    parents: Store<ConfigMap>,
-    made: Store<ConfigMap>,
-    clock: SharedClock,
-    expected: Mutex<Expectations>,
+pub(super) struct MakeChildren {
+    pub(super) controller: &'static str,
+    pub(super) parents: Store<ConfigMap>,
+    pub(super) children: Children<ConfigMap>,
 }
 
-impl Children {
-    pub(super) fn new(
-        clock: SharedClock,
-        controller: &'static str,
-        parents: Store<ConfigMap>,
-        children: Store<ConfigMap>,
-    ) -> Self {
-        Self {
-            controller,
-            parents,
-            made: children,
-            clock,
-            expected: Mutex::new(Expectations::new(Duration::from_secs(30))),
-        }
-    }
-
+impl MakeChildren {
     fn child(&self, parent: &ConfigMap, key: &Key) -> ConfigMap {
         let owner = OwnerReference {
             api_version: "v1".to_owned(),
@@ -145,7 +127,7 @@ impl Children {
     }
 }
 
-impl Reconciler for Children {
+impl Reconciler for MakeChildren {
     type Error = Error;
 
     async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
@@ -156,37 +138,12 @@ impl Reconciler for Children {
             std::future::pending::<()>().await;
         }
         let want: usize = field("children").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let of_parent = |map: &Arc<ConfigMap>| {
-            map.metadata.labels.as_ref().and_then(|labels| labels.get(CHILD_OF)) == Some(&key.name)
-        };
-        let have: Vec<_> = self.made.list_in(&key.namespace).into_iter().filter(of_parent).collect();
-        let uid = parent.metadata.uid.clone().unwrap_or_default();
-        let seen = have.iter().map(|map| Seen {
-            name: map.metadata.name.as_deref().unwrap_or_default(),
-            uid: map.metadata.uid.as_deref().unwrap_or_default(),
-            version: map.metadata.resource_version.as_deref().unwrap_or_default(),
-            leaving: map.metadata.deletion_timestamp.is_some(),
-        });
-        if !self.expected.lock().caught_up(&uid, seen, self.clock.instant()) {
+        let owner = Parent::of(&*parent);
+        if !self.children.caught_up(owner) {
             return Ok(Outcome::RequeueAfter(PAUSE));
         }
-        for _ in have.len()..want {
-            let child = self.child(&parent, key);
-            let name = child.metadata.name.clone().unwrap_or_default();
-            self.expected.lock().creating(&uid, &name, self.clock.instant());
-            match pass.writer.create(&child).await {
-                Ok(made) => {
-                    let made = made.metadata.uid.unwrap_or_default();
-                    self.expected.lock().created(&uid, &name, &made, self.clock.instant());
-                }
-                Err(error) => {
-                    // Without an answer nobody knows: the child may be there, and the store show it later.
-                    if !matches!(error, WriteError::Other { .. }) {
-                        self.expected.lock().create_failed(&uid, &name);
-                    }
-                    return Err(error.into());
-                }
-            }
+        for _ in self.children.of(owner).len()..want {
+            self.children.create(&pass.writer, owner, &self.child(&parent, key)).await?;
         }
         Ok(Outcome::Done)
     }

@@ -89,6 +89,13 @@ pub struct Deletion {
     pub version: Option<String>,
 }
 
+impl Deletion {
+    /// Its dependents go in the background.
+    pub fn background() -> Self {
+        Self { propagation: Some(PropagationPolicy::Background), ..Self::default() }
+    }
+}
+
 /// The metadata that addresses an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -166,7 +173,7 @@ impl Writer {
         K: Resource + Serialize + DeserializeOwned,
         K::DynamicType: Default,
     {
-        self.post(resource_of::<K>(), object).await
+        self.create_as(&resource_of::<K>(), object).await
     }
 
     /// Creates an object of a kind known at run time only, with `apiVersion` and `kind`: POST.
@@ -174,7 +181,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::create`].
     pub async fn create_dynamic(&self, resource: &ApiResource, object: &Value) -> Result<Value, WriteError> {
-        self.post(resource.clone(), object).await
+        self.create_as(resource, object).await
     }
 
     /// Replaces an object of a kind known at run time only as a whole: PUT with the `resourceVersion` that it carries.
@@ -223,6 +230,20 @@ impl Writer {
         change: Change,
         guard: Guard<'_>,
     ) -> Result<DynamicObject, WriteError> {
+        self.patch_as(target, subresource, change, guard).await
+    }
+
+    /// Like [`Writer::patch`], with the answer as the type of the object.
+    ///
+    /// # Errors
+    /// As [`Writer::patch`].
+    pub async fn patch_as<A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        subresource: &str,
+        change: Change,
+        guard: Guard<'_>,
+    ) -> Result<A, WriteError> {
         let guarded = |patch| {
             with_guard(patch, guard).ok_or_else(|| target.unsound("cannot be patched by what is no object"))
         };
@@ -259,8 +280,7 @@ impl Writer {
     /// # Errors
     /// As the API server answers.
     pub async fn delete(&self, target: &Target, uid: &str) -> Result<(), WriteError> {
-        let background = Deletion { propagation: Some(PropagationPolicy::Background), ..Deletion::default() };
-        self.delete_with(target, uid, background).await
+        self.delete_with(target, uid, Deletion::background()).await
     }
 
     /// Deletes the object with this uid in another way than [`Writer::delete`].
@@ -287,12 +307,16 @@ impl Writer {
         }
     }
 
-    async fn post<T: Serialize, A: DeserializeOwned>(
+    /// Creates an object of this resource, and reads the answer as another type.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub(crate) async fn create_as<T: Serialize, A: DeserializeOwned>(
         &self,
-        resource: ApiResource,
+        resource: &ApiResource,
         object: &T,
     ) -> Result<A, WriteError> {
-        let (target, body, head) = encode(resource, object)?;
+        let (target, body, head) = encode(resource.clone(), object)?;
         if target.name.is_empty() && head.generate_name.as_deref().unwrap_or_default().is_empty() {
             return Err(target.unsound("has neither name nor generateName"));
         }
@@ -323,12 +347,12 @@ impl Writer {
         self.send(&target, verb, request).await
     }
 
-    async fn send_patch<P: Serialize>(
+    async fn send_patch<P: Serialize, A: DeserializeOwned>(
         &self,
         target: &Target,
         subresource: &str,
         patch: &Patch<P>,
-    ) -> Result<DynamicObject, WriteError> {
+    ) -> Result<A, WriteError> {
         target.check()?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let request = match subresource {

@@ -7,20 +7,24 @@
 //! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
 //! | [`requests`] | keyed requests beside the passes: bounds, fairness, deadlines, abort |
-//! | [`health`] [`expectations`] [`term_cache`] [`tasks`] | building blocks for loops |
+//! | [`children`] [`own_objects`] | what a loop makes and what it is about, never older than its own last write |
+//! | [`health`] [`term_cache`] [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
-//! Deliberately absent: names of kinds, controllers or Leases, and every write.
+//! Deliberately absent: names of kinds, controllers or Leases, and every decision to write.
 
 pub mod backoff;
 #[cfg(test)]
 mod backoff_tests;
 pub mod catch_up;
+pub mod children;
+#[cfg(test)]
+mod children_tests;
 pub mod conductor;
 #[cfg(test)]
 mod conductor_tests;
 pub mod controller;
-pub mod expectations;
+mod expectations;
 #[cfg(test)]
 mod expectations_tests;
 pub mod health;

@@ -150,6 +150,17 @@ impl StoredApi {
                 (StatusCode::OK, self.put(&collection, object))
             }
             (&Method::PATCH, Some(mut object)) => {
+                let differs = |field: &str| {
+                    let wanted = &body["metadata"][field];
+                    !wanted.is_null() && *wanted != object["metadata"][field]
+                };
+                if differs("uid") {
+                    let message = "metadata.uid: Invalid value: field is immutable";
+                    return refused(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
+                }
+                if differs("resourceVersion") {
+                    return refused(StatusCode::CONFLICT, "Conflict", "changed");
+                }
                 let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
                 if kind.is_some_and(|kind| kind.contains("json-patch")) {
                     let patched = serde_json::from_value::<json_patch::Patch>(body)
@@ -168,6 +179,11 @@ impl StoredApi {
                 (StatusCode::OK, self.put(&collection, object))
             }
             (&Method::DELETE, Some(object)) => {
+                let wanted = &body["preconditions"];
+                if !wanted["uid"].is_null() && wanted["uid"] != object["metadata"]["uid"] {
+                    let message = "the UID in the precondition does not match the UID in record";
+                    return refused(StatusCode::CONFLICT, "Conflict", message);
+                }
                 self.remove(&collection, name);
                 (StatusCode::OK, object)
             }

@@ -20,12 +20,12 @@ use crate::{
 };
 use kube_fenced_election::clock::{Instant, SharedClock};
 use kube_loops::runtime::{
-    expectations::Seen, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests, watches::Stored,
+    children::Parent, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests,
 };
 
 use self::{
     scores::Scores,
-    stores::{Child, SERVICE, SLICE, Stores},
+    stores::{Child, Stores},
 };
 use super::{
     load_tracker::EngineCalls,
@@ -34,7 +34,7 @@ use super::{
     placements::Placements,
     plan::selector_of,
     settings::ModelAdapterSettings,
-    snapshot::{ChildSeen, PodSeen, Snapshot},
+    snapshot::{PodSeen, Snapshot},
     survey::{About, Known, count_models, survey},
 };
 
@@ -75,7 +75,6 @@ impl Reads {
         draw: u64,
     ) -> Snapshot {
         let now = self.clock.instant();
-        let uid = adapter.metadata.uid.clone().unwrap_or_default();
         let about = About { key, adapter: &adapter, memory, settings: &self.settings };
         let near = self.near(about);
         let (mut pods, outside) = self.calls.with(|tracker, _| survey(about, &near, tracker, now));
@@ -88,13 +87,8 @@ impl Reads {
             count_models(key, &mut pods, &others, placements, now);
             self.measure(key, &mut pods, placements, now);
         }
-        let service = self.stores.services.get_key(key);
-        let slice = self.stores.slices.get_key(key);
-        let seen = [
-            service.as_deref().map(|child| shown(child, SERVICE)),
-            slice.as_deref().map(|child| shown(child, SLICE)),
-        ];
-        let caught_up = self.stores.expected.lock().caught_up(&uid, seen.into_iter().flatten(), now);
+        let (services, slices, parent) = (&self.stores.services, &self.stores.slices, Parent::of(&*adapter));
+        let caught_up = services.caught_up(parent) && slices.caught_up(parent);
         Snapshot {
             policy: self.settings.policy,
             pods,
@@ -103,8 +97,8 @@ impl Reads {
             placements: placements.changes(),
             source_trouble: self.readings.with(|scores, _| scores.trouble()),
             draw,
-            service: service.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
-            slice: slice.map_or(ChildSeen::Absent, |child| child.seen_by(&uid)),
+            service: Child::seen(&services.named(parent, &key.name)),
+            slice: Child::seen(&slices.named(parent, &key.name)),
             caught_up,
             adapter,
         }
@@ -145,9 +139,4 @@ impl Reads {
         self.calls.with(|tracker, _| tracker.forget(key));
         self.own.forget(key);
     }
-}
-
-/// A child as expectations want to see it.
-fn shown<'a, C: Send + Sync + 'static>(child: &'a Child<C>, name: &'a str) -> Seen<'a> {
-    Seen { name, uid: child.uid(), version: child.version(), leaving: child.is_leaving() }
 }

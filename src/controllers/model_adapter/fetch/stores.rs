@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
-use std::{sync::Arc, time::Duration};
-
 use k8s_openapi::{
     api::{
         core::v1::Service,
@@ -10,8 +8,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-
-use parking_lot::Mutex;
 
 use crate::{
     api::{
@@ -24,75 +20,43 @@ use crate::{
     },
     k8s::pod_facts::{self, PodFacts},
 };
-use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     k8s::owner::{controller_of, group_of},
     runtime::{
-        expectations::{self, Expectations},
+        children::{self, ChildRef, Children},
         loops::Sources,
-        reconciler::Key,
-        watches::{Change, Store, Stored, WatchSpec, interner::Interner},
+        watches::{ControllerRef, Owned, Store, Stored, WatchSpec, interner::Interner},
     },
 };
 
 /// Everything that passes read from memory.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::controllers::model_adapter) struct Stores {
     /// All ModelAdapters.
     pub(in crate::controllers::model_adapter) adapters: Store<ModelAdapter>,
     /// All pods.
     pub(in crate::controllers::model_adapter) pods: Store<PodFacts>,
     /// All Services; those that no ModelAdapter controls without their content.
-    pub(in crate::controllers::model_adapter) services: Store<Child<ServiceContent>>,
-    /// Own writes to both that the stores do not show yet.
-    pub(in crate::controllers::model_adapter) expected: Arc<Mutex<Expectations>>,
+    pub(in crate::controllers::model_adapter) services: Children<Service, Child<ServiceContent>>,
     /// All EndpointSlices, likewise.
-    pub(in crate::controllers::model_adapter) slices: Store<Child<SliceContent>>,
+    pub(in crate::controllers::model_adapter) slices: Children<EndpointSlice, Child<SliceContent>>,
 }
 
 impl Stores {
     /// Opens the stores, and says which keys their changes queue.
-    pub(in crate::controllers::model_adapter) fn open(
-        sources: &mut Sources<'_>,
-        clock: &SharedClock,
-    ) -> Self {
+    pub(in crate::controllers::model_adapter) fn open(sources: &mut Sources<'_>) -> Self {
         let adapters = sources.primary_when(WatchSpec::<ModelAdapter>::all(), triggers::worth_a_pass);
         let services = WatchSpec::<Service>::all().keeping(keep_service);
         let slices = WatchSpec::<EndpointSlice>::all().keeping(keep_slice);
         let affected = adapters.clone();
-        let expected = Arc::new(Mutex::new(Expectations::new(LAG)));
         Self {
-            services: sources.trigger(services, child_trigger(SERVICE, &expected, clock)),
-            slices: sources.trigger(slices, child_trigger(SLICE, &expected, clock)),
-            expected,
+            services: sources.owns(services, GROUP, MODEL_ADAPTER),
+            slices: sources.owns(slices, GROUP, MODEL_ADAPTER),
             pods: sources.trigger(pod_facts::watch(), move |change| {
                 triggers::of_pod(change, |namespace| affected.list_in(namespace))
             }),
             adapters,
         }
-    }
-}
-
-/// How long a store may lag behind our own writes before it is believed.
-const LAG: Duration = Duration::from_secs(30);
-/// Names of the children in [`Expectations`].
-pub(in crate::controllers::model_adapter) const SERVICE: &str = "Service";
-pub(in crate::controllers::model_adapter) const SLICE: &str = "EndpointSlice";
-
-/// Queues the adapters that a change of a child concerns, and settles what was expected of it.
-fn child_trigger<C: Send + Sync + 'static>(
-    name: &'static str,
-    expected: &Arc<Mutex<Expectations>>,
-    clock: &SharedClock,
-) -> impl Fn(&Change<Child<C>>) -> Vec<Key> + Send + 'static {
-    let (expected, clock) = (Arc::clone(expected), Arc::clone(clock));
-    move |change| {
-        expected.lock().changed(
-            change.old.as_deref().and_then(|child| child.expected_as(name)),
-            change.new.as_deref().and_then(|child| child.expected_as(name)),
-            clock.instant(),
-        );
-        triggers::of_child(change)
     }
 }
 
@@ -105,15 +69,14 @@ pub(in crate::controllers::model_adapter) struct Child<C> {
     uid: Box<str>,
     leaving: bool,
     /// The ModelAdapter that controls it; `None`: none does.
-    pub(in crate::controllers::model_adapter) owner: Option<Owner>,
+    owner: Option<Owner>,
     content: Option<Box<C>>,
 }
 
 /// A ModelAdapter that controls a child.
 #[derive(Debug)]
-pub(in crate::controllers::model_adapter) struct Owner {
-    /// Its name.
-    pub(in crate::controllers::model_adapter) name: Box<str>,
+struct Owner {
+    name: Box<str>,
     uid: Box<str>,
 }
 
@@ -133,32 +96,22 @@ impl<C> Child<C> {
             content,
         }
     }
-
-    /// As [`Expectations`] know it under this name; `None`: no ModelAdapter controls it.
-    fn expected_as<'a>(&'a self, name: &'a str) -> Option<expectations::Child<'a>> {
-        Some(expectations::Child { owner: &self.owner.as_ref()?.uid, name, uid: &self.uid })
-    }
-
-    /// Its uid.
-    pub(super) fn uid(&self) -> &str {
-        &self.uid
-    }
-
-    /// Whether it is being deleted.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving
-    }
 }
 
-impl<C: Clone> Child<C> {
-    /// What it is to the adapter with this uid.
-    pub(super) fn seen_by(&self, uid: &str) -> ChildSeen<C> {
-        match (&self.owner, &self.content) {
-            (Some(owner), Some(content)) if *owner.uid == *uid => {
-                ChildSeen::Ours { uid: self.uid.clone(), leaving: self.leaving, content: content.clone() }
-            }
-            _ => ChildSeen::Foreign,
+impl<C: Clone + Send + Sync + 'static> Child<C> {
+    /// What there is by the name of the adapter.
+    pub(super) fn seen(child: &children::Child<Self>) -> ChildSeen<C> {
+        match child {
+            children::Child::Absent => ChildSeen::Absent,
+            children::Child::Ours(it) => it.as_seen(false),
+            children::Child::Terminating(it) => it.as_seen(true),
+            children::Child::Foreign(_) => ChildSeen::Foreign,
         }
+    }
+
+    fn as_seen(&self, leaving: bool) -> ChildSeen<C> {
+        let Some(content) = self.content.clone() else { return ChildSeen::Foreign };
+        ChildSeen::Ours { child: ChildRef::to(self), leaving, content }
     }
 }
 
@@ -173,6 +126,21 @@ impl<C: Send + Sync + 'static> Stored for Child<C> {
 
     fn version(&self) -> &str {
         &self.version
+    }
+}
+
+impl<C: Send + Sync + 'static> Owned for Child<C> {
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn is_terminating(&self) -> bool {
+        self.leaving
+    }
+
+    fn controller(&self) -> Option<ControllerRef<'_>> {
+        let Owner { name, uid } = self.owner.as_ref()?;
+        Some(ControllerRef { group: GROUP, kind: MODEL_ADAPTER, name, uid })
     }
 }
 

@@ -53,21 +53,19 @@ impl World {
         }
         let clock: SharedClock = Arc::new(SystemClock);
         let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
-        let stores = Stores::open(
-            &mut Sources::new(&Watches::new(api.client(), Arc::clone(&clock), metrics, true)),
-            Arc::clone(&clock),
-        );
+        let watches = Watches::new(api.client(), Arc::clone(&clock), metrics, true);
+        let stores = Stores::open(&mut Sources::new(&watches));
         let patience = Duration::from_secs(10);
         stores.autoscalers.synced(patience).await.unwrap();
-        stores.hpas.synced(patience).await.unwrap();
+        stores.hpas.store().synced(patience).await.unwrap();
         stores.pods.synced(patience).await.unwrap();
         for target in stores.targets.iter().filter(|target| target.resource.group == "apps") {
             target.store.synced(patience).await.unwrap();
         }
         let live_requests = Arc::new(AtomicUsize::new(0));
         let live = Live::new(live_client(live, Arc::clone(&live_requests)), Arc::clone(&clock));
-        let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), Arc::clone(&clock)));
-        Self { reads: Reads::new(stores, live, metrics, clock), live_requests }
+        let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), clock));
+        Self { reads: Reads::new(stores, live, metrics), live_requests }
     }
 
     async fn see(&self, name: &str) -> Snapshot {
@@ -208,14 +206,4 @@ async fn hpa_of_somebody_else_is_foreign() {
     assert!(matches!(ours.hpa, HpaSeen::Ours(_)));
     let foreign = World::of(&[autoscaler("pa"), hpa("uid-of-a-predecessor")], None).await.see("pa").await;
     assert_eq!(foreign.hpa, HpaSeen::Foreign);
-}
-
-#[tokio::test]
-async fn hpa_that_was_just_created_is_waited_for() {
-    let world = World::of(&[autoscaler("pa")], None).await;
-    let now = world.reads.clock.instant();
-    world.reads.stores.expected.lock().creating("uid-pa", "pa-hpa", now);
-    assert!(!world.see("pa").await.caught_up);
-    world.reads.stores.expected.lock().create_failed("uid-pa", "pa-hpa");
-    assert!(world.see("pa").await.caught_up);
 }

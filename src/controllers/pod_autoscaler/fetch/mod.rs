@@ -20,19 +20,20 @@ mod stores_tests;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::ApiResource;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::autoscaling::PodAutoscaler;
-use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     cluster::error::{Cause, ObjectRef, ReadError},
-    k8s::owner::{group_of, is_controlled_by},
+    k8s::owner::group_of,
     runtime::{
-        expectations::Seen, own_objects::OwnObjects, reconciler::Key, requests::runner::Requests,
-        watches::Stored,
+        children::{Child, Parent},
+        own_objects::OwnObjects,
+        reconciler::Key,
+        requests::runner::Requests,
+        watches::Stored as _,
     },
 };
 
@@ -63,7 +64,6 @@ pub(super) struct Reads {
     pub(super) claims: Mutex<Claims>,
     /// Own writes to targets that their stores do not show yet.
     pub(super) own_writes: Mutex<OwnWrites>,
-    clock: SharedClock,
 }
 
 /// An object whose claim is settled.
@@ -77,12 +77,7 @@ pub(super) struct Admitted {
 
 impl Reads {
     /// Reads of a new term.
-    pub(super) fn new(
-        stores: Stores,
-        live: Live,
-        metrics: Arc<Requests<MetricsCache>>,
-        clock: SharedClock,
-    ) -> Self {
+    pub(super) fn new(stores: Stores, live: Live, metrics: Arc<Requests<MetricsCache>>) -> Self {
         Self {
             own: OwnObjects::new(stores.autoscalers.clone()),
             stores,
@@ -90,7 +85,6 @@ impl Reads {
             metrics,
             claims: Mutex::default(),
             own_writes: Mutex::default(),
-            clock,
         }
     }
 
@@ -107,7 +101,7 @@ impl Reads {
     /// The facts for one pass.
     pub(super) async fn observe(&self, key: &Key, admitted: Admitted) -> Snapshot {
         let Admitted { pa, claim } = admitted;
-        let (hpa, caught_up) = self.hpa(&pa, key);
+        let (hpa, caught_up) = self.hpa(&pa);
         let measures = scope(&pa) == Scope::Metrics && claim == Claim::Held;
         let target = if measures { Some(self.target(&pa, key).await) } else { None };
         let samples = match &target {
@@ -123,17 +117,14 @@ impl Reads {
         self.own.forget(key);
     }
 
-    fn hpa(&self, pa: &PodAutoscaler, key: &Key) -> (HpaSeen, bool) {
-        let uid = pa.metadata.uid.as_deref().unwrap_or_default();
-        let found = self.stores.hpas.get(&key.namespace, &hpa::name_for(pa));
-        let shown = found.iter().map(|hpa| shown(hpa));
-        let caught_up = self.stores.expected.lock().caught_up(uid, shown, self.clock.instant());
-        let seen = match &found {
-            None => HpaSeen::Absent,
-            Some(hpa) if is_controlled_by(&hpa.metadata, uid) => HpaSeen::Ours(Box::new((**hpa).clone())),
-            Some(_) => HpaSeen::Foreign,
+    fn hpa(&self, pa: &PodAutoscaler) -> (HpaSeen, bool) {
+        let parent = Parent::of(pa);
+        let seen = match self.stores.hpas.named(parent, &hpa::name_for(pa)) {
+            Child::Absent => HpaSeen::Absent,
+            Child::Ours(hpa) | Child::Terminating(hpa) => HpaSeen::Ours(Box::new((*hpa).clone())),
+            Child::Foreign(_) => HpaSeen::Foreign,
         };
-        (seen, caught_up)
+        (seen, self.stores.hpas.caught_up(parent))
     }
 
     async fn target(&self, pa: &PodAutoscaler, key: &Key) -> TargetSeen {
@@ -185,15 +176,5 @@ fn said(error: &kube::Error) -> String {
     {
         Cause::Answer { message, .. } => message,
         cause @ (Cause::Timeout(_) | Cause::Transport(_)) => cause.to_string(),
-    }
-}
-
-/// A child as expectations want to see it.
-fn shown(hpa: &HorizontalPodAutoscaler) -> Seen<'_> {
-    Seen {
-        name: hpa.name(),
-        uid: hpa.metadata.uid.as_deref().unwrap_or_default(),
-        version: hpa.version(),
-        leaving: hpa.metadata.deletion_timestamp.is_some(),
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::borrow::Cow;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::{ApiResource, DynamicObject};
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -16,18 +15,11 @@ use crate::{
     controllers::pod_autoscaler::triggers,
     k8s::pod_facts::{self, PodFacts},
 };
-use kube_fenced_election::clock::SharedClock;
-use kube_loops::{
-    k8s::owner::{controller_of, group_of},
-    runtime::{
-        expectations::{Child, Expectations},
-        loops::Sources,
-        watches::{Index, Store, Stored, WatchSpec, interner::Interner},
-    },
+use kube_loops::runtime::{
+    children::Children,
+    loops::Sources,
+    watches::{Index, Owned as _, Store, Stored, WatchSpec, interner::Interner},
 };
-
-/// How long a store may lag behind our own writes before it is believed.
-const LAG: Duration = Duration::from_secs(30);
 
 /// PodAutoscalers by the name of their target, whatever its kind.
 pub(super) const BY_TARGET: Index<PodAutoscaler> =
@@ -42,14 +34,12 @@ const WATCHED_TARGETS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// Everything that passes read from memory.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::controllers::pod_autoscaler) struct Stores {
     /// All PodAutoscalers.
     pub(in crate::controllers::pod_autoscaler) autoscalers: Store<PodAutoscaler>,
     /// All HorizontalPodAutoscalers; those that no PodAutoscaler controls without their content.
-    pub(in crate::controllers::pod_autoscaler) hpas: Store<HorizontalPodAutoscaler>,
-    /// Own creates and deletes of HorizontalPodAutoscalers that the store does not show yet.
-    pub(in crate::controllers::pod_autoscaler) expected: Arc<Mutex<Expectations>>,
+    pub(in crate::controllers::pod_autoscaler) hpas: Children<HorizontalPodAutoscaler>,
     /// All pods.
     pub(in crate::controllers::pod_autoscaler) pods: Store<PodFacts>,
     /// Targets by kind.
@@ -67,20 +57,11 @@ pub(in crate::controllers::pod_autoscaler) struct TargetStore {
 
 impl Stores {
     /// Opens the stores, and says which keys their changes queue.
-    pub(in crate::controllers::pod_autoscaler) fn open(
-        sources: &mut Sources<'_>,
-        clock: SharedClock,
-    ) -> Self {
+    pub(in crate::controllers::pod_autoscaler) fn open(sources: &mut Sources<'_>) -> Self {
         let autoscalers = WatchSpec::<PodAutoscaler>::all().indexed(BY_TARGET);
         let autoscalers = sources.primary_when(autoscalers, triggers::worth_a_pass);
         let hpas = WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa);
-        let expected = Arc::new(Mutex::new(Expectations::new(LAG)));
-        let settled = Arc::clone(&expected);
-        let hpas = sources.trigger(hpas, move |change| {
-            let (old, new) = (change.old.as_deref(), change.new.as_deref());
-            settled.lock().changed(old.and_then(child_of), new.and_then(child_of), clock.instant());
-            triggers::of_hpa(change)
-        });
+        let hpas = sources.owns(hpas, GROUP, POD_AUTOSCALER);
         let pods = sources.reads(pod_facts::watch());
         let targets = WATCHED_TARGETS.map(|(group, version, kind, plural)| {
             let resource = resource(group, version, kind, plural);
@@ -98,7 +79,7 @@ impl Stores {
             });
             TargetStore { resource, store }
         });
-        Self { autoscalers, hpas, expected, pods, targets: targets.into() }
+        Self { autoscalers, hpas, pods, targets: targets.into() }
     }
 
     /// The store of a kind of targets, whatever version of the group a user names; `None`: not watched.
@@ -194,22 +175,10 @@ fn picked(object: Option<&Value>, fields: &[&str]) -> Map<String, Value> {
     fields.iter().filter_map(field).collect()
 }
 
-/// Whether a PodAutoscaler controls the object.
-pub(in crate::controllers::pod_autoscaler) fn autoscaler_of(hpa: &HorizontalPodAutoscaler) -> Option<&str> {
-    let owner = controller_of(&hpa.metadata)?;
-    let ours = owner.kind == POD_AUTOSCALER && group_of(&owner.api_version) == GROUP;
-    ours.then_some(owner.name.as_str())
-}
-
-/// A HorizontalPodAutoscaler as [`Expectations`] know it; `None`: nobody controls it.
-fn child_of(hpa: &HorizontalPodAutoscaler) -> Option<Child<'_>> {
-    let uid = hpa.metadata.uid.as_deref()?;
-    Some(Child { owner: &controller_of(&hpa.metadata)?.uid, name: hpa.name(), uid })
-}
-
-fn keep_hpa(mut hpa: HorizontalPodAutoscaler, _: &Interner) -> HorizontalPodAutoscaler {
+pub(super) fn keep_hpa(mut hpa: HorizontalPodAutoscaler, _: &Interner) -> HorizontalPodAutoscaler {
     hpa.metadata.managed_fields = None;
-    if autoscaler_of(&hpa).is_none() {
+    let ours = hpa.controller().is_some_and(|owner| (owner.group, owner.kind) == (GROUP, POD_AUTOSCALER));
+    if !ours {
         // Only that it exists, and whose it is, matters.
         hpa.metadata.labels = None;
         hpa.metadata.annotations = None;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use kube_loops::runtime::watches::Stored;
+use kube_loops::runtime::watches::{Stored, interner::Interner};
 
-use super::stores::{TargetFacts, autoscaler_of};
+use super::stores::{TargetFacts, keep_hpa};
 
 #[test]
 fn target_keeps_what_says_how_it_is_scaled_and_nothing_else() {
@@ -34,15 +34,15 @@ fn target_keeps_what_says_how_it_is_scaled_and_nothing_else() {
 }
 
 #[test]
-fn owner_of_an_hpa_is_known_by_kind_and_group() {
-    let hpa = |api_version: &str, kind: &str, controller: bool| {
-        serde_json::from_value(json!({"metadata": {"name": "x", "ownerReferences": [
+fn only_an_hpa_that_a_pod_autoscaler_controls_is_kept_whole() {
+    let is_kept = |api_version: &str, kind: &str, controller: bool| {
+        let hpa = json!({"metadata": {"name": "x", "ownerReferences": [
             {"apiVersion": api_version, "kind": kind, "name": "pa", "uid": "u", "controller": controller},
-        ]}}))
-        .unwrap()
+        ]}, "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}});
+        keep_hpa(serde_json::from_value(hpa).unwrap(), &Interner::new()).spec.is_some()
     };
-    assert_eq!(autoscaler_of(&hpa("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", true)), Some("pa"));
-    assert_eq!(autoscaler_of(&hpa("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", false)), None);
-    assert_eq!(autoscaler_of(&hpa("autoscaling.k8s.io/v1", "PodAutoscaler", true)), None);
-    assert_eq!(autoscaler_of(&hpa("autoscaling.aibrix.ai/v1alpha1", "Other", true)), None);
+    assert!(is_kept("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", true));
+    assert!(!is_kept("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", false));
+    assert!(!is_kept("autoscaling.k8s.io/v1", "PodAutoscaler", true));
+    assert!(!is_kept("autoscaling.aibrix.ai/v1alpha1", "Other", true));
 }

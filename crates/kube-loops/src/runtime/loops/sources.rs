@@ -4,13 +4,16 @@
 
 use std::{fmt, sync::Arc};
 
+use kube::core::ApiResource;
+
 use crate::cluster::events::Recorder;
 use kube_fenced_election::clock::SharedClock;
 
 use super::super::{
+    children::{Children, parents_of},
     queue::Enqueue,
     reconciler::Key,
-    watches::{Change, Read, Store, Stored, Subscription, WatchSpec, Watched, Watches},
+    watches::{Change, Index, Keep, Owned, Read, Store, Stored, Subscription, WatchSpec, Watched, Watches},
 };
 
 /// The stores of a loop. Each call opens one and says what its changes mean; the watch is shared with everybody who
@@ -126,6 +129,52 @@ impl<'a> Sources<'a> {
         let store = self.reads_if_served(spec);
         self.triggered(&store, keys);
         store
+    }
+
+    /// Objects that the loop makes: every change of one queues the object of the kind `group`, `kind` that controls it,
+    /// or did before.
+    pub fn owns<K, S>(
+        &mut self,
+        spec: WatchSpec<K, S>,
+        group: &'static str,
+        kind: &'static str,
+    ) -> Children<K, S>
+    where
+        K: Watched,
+        S: Owned,
+    {
+        let (resource, keep) = (spec.resource(), spec.keep());
+        let store = self.reads(spec.indexed(Index::controller()));
+        self.owned(store, resource, keep, (group, kind))
+    }
+
+    /// Like [`Self::owns`], of a kind that may be absent from the cluster.
+    pub fn owns_if_served<K, S>(
+        &mut self,
+        spec: WatchSpec<K, S>,
+        group: &'static str,
+        kind: &'static str,
+    ) -> Children<K, S>
+    where
+        K: Watched,
+        S: Owned,
+    {
+        let (resource, keep) = (spec.resource(), spec.keep());
+        let store = self.reads_if_served(spec.indexed(Index::controller()));
+        self.owned(store, resource, keep, (group, kind))
+    }
+
+    fn owned<K, S: Owned>(
+        &mut self,
+        store: Store<S>,
+        resource: ApiResource,
+        keep: Keep<K, S>,
+        (group, kind): (&'static str, &'static str),
+    ) -> Children<K, S> {
+        // The children hear of a change before the loop's queue does: a pass finds it settled.
+        let children = Children::new(store, resource, keep, self.watches, Arc::clone(self.watches.clock()));
+        self.triggered(children.store(), move |change| parents_of(change, group, kind));
+        children
     }
 
     /// Every change of a store that is declared already queues these keys, too: for keys that can only be told with

@@ -58,7 +58,7 @@ use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
 
 pub(crate) use self::{
     cache::Cache,
-    spec::{Page, Source},
+    spec::{Keep, Page, Source},
     state::Inner,
     store::sync_in_time,
 };

@@ -8,7 +8,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
     api::{ListMeta, ListParams},
-    core::{DynamicResourceScope, Request},
+    core::{ApiResource, DynamicResourceScope, Request},
     runtime::watcher::{self, Event, watcher},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -23,6 +23,9 @@ use super::{
 
 /// Objects in one page of a list.
 pub(super) const PAGE: u32 = 500;
+
+/// What a store makes of an object.
+pub(crate) type Keep<K, S> = fn(K, &Interner) -> S;
 
 /// A type that objects can be watched as. Nothing needs to be implemented for it.
 pub trait Watched: Resource + Clone + DeserializeOwned + Send + Sync + 'static {}
@@ -39,7 +42,7 @@ pub struct WatchSpec<K: Resource, S = K> {
     fields: Option<String>,
     metadata_only: bool,
     api: MakeApi<K>,
-    keep: fn(K, &Interner) -> S,
+    keep: Keep<K, S>,
     pub(super) indexes: Vec<Index<S>>,
 }
 
@@ -126,6 +129,16 @@ impl<K: Resource, S> WatchSpec<K, S> {
         let Self { dyntype, namespace, labels, fields, metadata_only, api, keep: _, indexes } = self;
         debug_assert!(indexes.is_empty(), "they are of another type");
         WatchSpec { dyntype, namespace, labels, fields, metadata_only, api, keep, indexes: Vec::new() }
+    }
+
+    /// The resource that is watched.
+    pub(crate) fn resource(&self) -> ApiResource {
+        ApiResource::erase::<K>(&self.dyntype)
+    }
+
+    /// What the store keeps of an object.
+    pub(crate) fn keep(&self) -> Keep<K, S> {
+        self.keep
     }
 
     /// The store can be searched by this. One watch has all the indexes that any of its users asked for.
