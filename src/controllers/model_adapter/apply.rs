@@ -206,9 +206,9 @@ impl Writes {
         hash: &str,
     ) -> Result<ModelAdapter, WriteError> {
         let patch = json!({"metadata": {"annotations": {LOADED_SPEC_HASH: hash}}});
-        let guard = Guard { uid: adapter.metadata.uid.as_deref(), version: None };
-        let stored = writer.patch(&target_of(adapter), "", Change::Merge(patch), guard).await?;
-        parse(adapter, stored)
+        let ObjectMeta { uid, resource_version: version, .. } = &adapter.metadata;
+        let guard = Guard { uid: uid.as_deref(), version: version.as_deref() };
+        writer.patch_as(&target_of(adapter), "", Change::Merge(patch), guard).await
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     error::Error,
     fetch::Reads,
     steps::Step,
-    targets::{ScalePatch, ScaleTarget, ScaleWrite},
+    targets::{Found, ScaleTarget, ScaleWrite},
 };
 
 /// How often a role is looked for again after its place in the list has changed under the patch.
@@ -68,8 +68,8 @@ impl Writes {
                     let deleted = hpas.delete(writer, parent, child, Deletion::background()).await;
                     ("delete the HorizontalPodAutoscaler", deleted)
                 }
-                Step::Scale { target, write, to, .. } => {
-                    ("scale the target", self.scale(writer, target, write.clone(), *to).await)
+                Step::Scale { target, write, found, to, .. } => {
+                    ("scale the target", self.scale(writer, target, write.clone(), found, *to).await)
                 }
             };
             let error = result.err();
@@ -88,6 +88,7 @@ impl Writes {
         writer: &Writer,
         scaled: &ScaleTarget,
         mut write: ScaleWrite,
+        found: &Found,
         to: i32,
     ) -> Result<(), WriteError> {
         let ScaleTarget { resource, namespace, name } = scaled;
@@ -95,12 +96,9 @@ impl Writes {
         let target = Target { resource, namespace: Some(namespace.clone()), name };
         let mut tries = 0..RELOCATIONS;
         loop {
-            let written = match write.patch(to) {
-                ScalePatch::Merge(patch) => writer.merge_patch(&target, &patch, None).await,
-                ScalePatch::Json(patch) => match serde_json::from_value(patch) {
-                    Ok(patch) => writer.json_patch(&target, patch).await,
-                    Err(error) => Err(unreadable(scaled, &error)),
-                },
+            let written = match serde_json::from_value(write.patch(found, to)) {
+                Ok(patch) => writer.json_patch(&target, patch).await,
+                Err(error) => Err(unreadable(scaled, &error)),
             };
             match written {
                 Ok(object) => {

@@ -28,7 +28,7 @@ use super::{
     cases::{pa, resource},
     fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
     steps::Step,
-    targets::{ScaleTarget, ScaleWrite},
+    targets::{Found, ScaleTarget, ScaleWrite},
 };
 
 /// What a term knows of its writes, towards this API server.
@@ -61,6 +61,7 @@ async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_ag
                 name: "web".into(),
             },
             write: ScaleWrite::Replicas,
+            found: Found { uid: "u".into(), version: "1".into(), count: Some(1) },
             from: 1,
             to: 2,
             reason: "test",

@@ -124,7 +124,10 @@ impl Api {
             (&Method::PATCH, Some(mut object)) => {
                 if parts.headers[CONTENT_TYPE].to_str().unwrap().contains("json-patch") {
                     let operations: json_patch::Patch = serde_json::from_value(body).unwrap();
-                    json_patch::patch(&mut object, &operations).unwrap();
+                    if json_patch::patch(&mut object, &operations).is_err() {
+                        let said = "the server rejected our request due to an error in our request";
+                        return refused(StatusCode::UNPROCESSABLE_ENTITY, said);
+                    }
                 } else {
                     json_patch::merge(&mut object, &body);
                 }

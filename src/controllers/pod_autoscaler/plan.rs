@@ -299,6 +299,7 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
                 plan.steps.push(Step::Scale {
                     target: target.object.clone(),
                     write: target.write.clone(),
+                    found: target.found.clone(),
                     from: current,
                     to: desired,
                     reason,

@@ -13,7 +13,7 @@ use kube_loops::runtime::children::ChildRef;
 use super::{
     memory::Memory,
     status::Outlook,
-    targets::{ScaleTarget, ScaleWrite},
+    targets::{Found, ScaleTarget, ScaleWrite},
 };
 
 /// One change, complete: whoever carries it out needs neither spec nor snapshot.
@@ -39,6 +39,8 @@ pub(super) enum Step {
         target: ScaleTarget,
         /// Where in the object, see [`ScaleWrite::patch`].
         write: ScaleWrite,
+        /// What has to be there still.
+        found: Found,
         /// Replicas before.
         from: i32,
         /// Replicas wanted: of the target as a whole; a role of several copies gets its share.

@@ -23,6 +23,19 @@ pub(super) struct Target {
     pub(super) pods: Result<PodSelection, TargetError>,
     /// How it is scaled.
     pub(super) write: ScaleWrite,
+    /// What has to be there still when it is.
+    pub(super) found: Found,
+}
+
+/// What a decision to scale was made on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Uid of the object.
+    pub(super) uid: String,
+    /// Its `resourceVersion`.
+    pub(super) version: String,
+    /// What stands where the count is written; `None`: nothing.
+    pub(super) count: Option<i32>,
 }
 
 /// Address of a target.
@@ -110,19 +123,30 @@ impl fmt::Display for PodSelection {
 }
 
 impl ScaleWrite {
-    /// The patch that makes the target `replicas` large; it touches nothing else.
-    pub(super) fn patch(&self, replicas: i32) -> ScalePatch {
+    /// The JSON patch that makes the target `replicas` large, if what was found is still there; it touches nothing
+    /// else. A failed test of a role's name means: re-read, [`Self::relocated`], retry.
+    pub(super) fn patch(&self, found: &Found, replicas: i32) -> Value {
+        let test = |path: &str, value: Value| json!({"op": "test", "path": path, "value": value});
+        let mut patch = vec![test("/metadata/uid", json!(found.uid))];
+        if let Self::Role { index, name, .. } = self {
+            patch.push(test(&format!("/spec/template/spec/roles/{index}/name"), json!(name)));
+        }
+        let place = self.place();
+        patch.push(match found.count {
+            Some(count) if count != 0 => test(&place, json!(count)),
+            // What is absent, or may be stored as absent, cannot be tested.
+            Some(_) | None => test("/metadata/resourceVersion", json!(found.version)),
+        });
+        // `add` sets a member of an object whether or not it exists.
+        patch.push(json!({"op": "add", "path": place, "value": self.share_of(replicas)}));
+        Value::Array(patch)
+    }
+
+    /// Where the count stands.
+    fn place(&self) -> String {
         match self {
-            Self::Replicas => ScalePatch::Merge(json!({"spec": {"replicas": replicas}})),
-            Self::Role { index, name, .. } => {
-                let role = format!("/spec/template/spec/roles/{index}");
-                let share = self.share_of(replicas);
-                // `add` sets a member of an object whether or not it exists.
-                ScalePatch::Json(json!([
-                    {"op": "test", "path": format!("{role}/name"), "value": name},
-                    {"op": "add", "path": format!("{role}/replicas"), "value": share},
-                ]))
-            }
+            Self::Replicas => "/spec/replicas".to_owned(),
+            Self::Role { index, .. } => format!("/spec/template/spec/roles/{index}/replicas"),
         }
     }
 
@@ -153,15 +177,6 @@ impl ScaleWrite {
             }
         }
     }
-}
-
-/// A patch in one of two dialects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ScalePatch {
-    /// JSON merge patch.
-    Merge(Value),
-    /// JSON patch (a list of operations). A failed `test` means: re-read, [`ScaleWrite::relocated`], retry.
-    Json(Value),
 }
 
 /// Whether the PodAutoscaler scales one role within each copy of a StormService, and which.
@@ -205,7 +220,13 @@ pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, object: &Va
     } else {
         read_selector(pa, object, &name)
     };
-    Target { object: ScaleTarget { resource, namespace, name }, replicas, pods, write }
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let found = Found {
+        uid: text("/metadata/uid"),
+        version: text("/metadata/resourceVersion"),
+        count: object.pointer(&write.place()).and_then(as_count),
+    };
+    Target { object: ScaleTarget { resource, namespace, name }, replicas, pods, write, found }
 }
 
 /// R = replicas of the role in the spec · k. Unset in the spec: what the status counts, else 0.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     cases::{annotated, pa, resource},
-    targets::{ScalePatch, ScaleWrite, Target, TargetError, read_target},
+    targets::{ScaleWrite, Target, TargetError, read_target},
 };
 use crate::api::autoscaling::PodAutoscaler;
 
@@ -36,7 +36,33 @@ fn replicas_of_ordinary_kinds_stand_in_the_spec() {
     assert_eq!(read(&pa, json!({"spec": {"replicas": 3}})).replicas, Ok(3));
     let missing = read(&pa, json!({"spec": {}})).replicas.unwrap_err();
     assert_eq!(missing.to_string(), "the 'replicas' field was not found in the scale object");
-    assert_eq!(ScaleWrite::Replicas.patch(4), ScalePatch::Merge(json!({"spec": {"replicas": 4}})));
+}
+
+#[test]
+fn a_count_is_written_only_over_the_one_that_was_read() {
+    let stored = |replicas: Value| json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {"replicas": replicas, "other": 1}});
+    let scaled = |read: &Value, now: &Value| {
+        let target = self::read(&pa(json!({})), read.clone());
+        let patch: json_patch::Patch = serde_json::from_value(target.write.patch(&target.found, 4)).unwrap();
+        let mut object = now.clone();
+        json_patch::patch(&mut object, &patch).is_ok().then_some(object)
+    };
+    let edited = |mut object: Value, path: &str, value: Value| {
+        *object.pointer_mut(path).unwrap() = value;
+        object
+    };
+    let (three, zero, none) = (stored(json!(3)), stored(json!(0)), stored(Value::Null));
+    for read in [&three, &zero, &none] {
+        assert_eq!(scaled(read, read), Some(edited(read.clone(), "/spec/replicas", json!(4))));
+        let namesake = edited(read.clone(), "/metadata/uid", json!("v"));
+        let successor =
+            edited(edited(read.clone(), "/spec/replicas", json!(9)), "/metadata/resourceVersion", json!("8"));
+        assert_eq!((scaled(read, &namesake), scaled(read, &successor)), (None, None), "{read}");
+    }
+    // What does not concern the count may change beside it, unless there was nothing to hold on to.
+    let elsewhere = |object: &Value| edited(object.clone(), "/metadata/resourceVersion", json!("8"));
+    assert!(scaled(&three, &elsewhere(&three)).is_some());
+    assert_eq!(scaled(&zero, &elsewhere(&zero)), None);
 }
 
 #[test]
@@ -71,17 +97,20 @@ fn replicas_of_a_role_count_over_all_copies() {
 fn scaling_a_role_touches_nothing_but_its_count() {
     let pa = service(role("prefill"), None);
     let mut object = json!({
+        "metadata": {"uid": "u", "resourceVersion": "7"},
         "spec": {"replicas": 2, "template": {"spec": {"roles": [
             {"name": "decode", "replicas": 5, "unknown": true}, {"name": "prefill"},
         ]}}},
     });
     let target = read(&pa, object.clone());
-    let ScalePatch::Json(patch) = target.write.patch(5) else { panic!("a JSON patch") };
+    let patch = target.write.patch(&target.found, 5);
     let role = "/spec/template/spec/roles/1";
     assert_eq!(
         patch,
         json!([
+            {"op": "test", "path": "/metadata/uid", "value": "u"},
             {"op": "test", "path": format!("{role}/name"), "value": "prefill"},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}, // no count is stored
             {"op": "add", "path": format!("{role}/replicas"), "value": 3}, // 5 over two copies
         ])
     );
@@ -91,8 +120,10 @@ fn scaling_a_role_touches_nothing_but_its_count() {
         json!([{"name": "decode", "replicas": 5, "unknown": true}, {"name": "prefill", "replicas": 3}]);
     assert_eq!(object["spec"]["template"]["spec"]["roles"], roles);
 
-    let mut moved =
-        json!({"spec": {"template": {"spec": {"roles": [{"name": "prefill"}, {"name": "decode"}]}}}});
+    let mut moved = json!({
+        "metadata": {"uid": "u", "resourceVersion": "7"},
+        "spec": {"template": {"spec": {"roles": [{"name": "prefill"}, {"name": "decode"}]}}},
+    });
     assert!(json_patch::patch(&mut moved, &patch).is_err(), "the test guards the place");
     let found = target.write.relocated(&moved).unwrap();
     assert_eq!(found, ScaleWrite::Role { index: 0, name: "prefill".into(), copies: 1 });

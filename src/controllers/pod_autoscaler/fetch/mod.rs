@@ -149,7 +149,7 @@ impl Reads {
             self.own_writes.lock().shown(&plural, &key.namespace, &wanted.name, object.version())
         });
         if let Some(found) = found {
-            return Ok((kind.resource.clone(), found.object.clone()));
+            return Ok((kind.resource.clone(), found.whole()));
         }
         let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
         if read.is_err() {

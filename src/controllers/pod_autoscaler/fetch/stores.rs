@@ -126,6 +126,16 @@ impl TargetFacts {
             object: reduced(&data),
         }
     }
+
+    /// The object with what tells one version of it from another.
+    pub(super) fn whole(&self) -> Value {
+        let mut object = self.object.clone();
+        if let Some(object) = object.as_object_mut() {
+            let metadata = serde_json::json!({"uid": self.uid, "resourceVersion": self.version});
+            object.insert("metadata".to_owned(), metadata);
+        }
+        object
+    }
 }
 
 #[cfg(test)]
