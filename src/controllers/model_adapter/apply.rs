@@ -28,7 +28,7 @@ use super::{
     calls::{Order, Origin, What},
     error::Error,
     fetch::Reads,
-    plan::Mark,
+    plan::FinalizerPatch,
     status,
     steps::{PodTarget, Step},
 };
@@ -67,7 +67,7 @@ impl Writes {
         &self,
         writer: &Writer,
         adapter: &Arc<ModelAdapter>,
-        mark: &Mark,
+        mark: &FinalizerPatch,
     ) -> Result<Arc<ModelAdapter>, Error> {
         let attempt = "add the finalizer";
         let Some(mut patch) = finalizers::addition(&adapter.metadata, FINALIZER) else {

@@ -135,7 +135,7 @@ impl LoadTracker {
     }
 
     /// Uids of the pods that this term had to do with for the adapter.
-    pub(super) fn touched(&self, key: &Key, uid: &str) -> Vec<Box<str>> {
+    pub(super) fn affected(&self, key: &Key, uid: &str) -> Vec<Box<str>> {
         let adapter = self.adapters.get(key).filter(|adapter| *adapter.uid == *uid);
         adapter.into_iter().flat_map(|adapter| adapter.pods.keys().cloned()).collect()
     }

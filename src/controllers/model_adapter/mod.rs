@@ -16,38 +16,40 @@
 
 mod apply;
 mod calls;
-mod dropped;
+mod candidates;
 mod error;
 mod events;
 mod fetch;
-mod leave;
+mod finalize;
 mod load;
 pub(crate) mod load_retry;
 mod load_tracker;
-mod memory;
 mod metrics;
 mod model_lists;
 pub(crate) mod objects;
-mod place;
-pub(crate) mod placement;
-mod placements;
 mod plan;
+pub(crate) mod policies;
 mod publish;
 mod reconcile;
+mod reservations;
+mod schedule;
 mod settings;
 mod snapshot;
 mod source;
+mod state;
 mod status;
 mod steps;
-mod survey;
 mod triggers;
+mod unload;
 
 #[cfg(test)]
 mod apply_tests;
 #[cfg(test)]
-mod controller_tests;
+mod candidates_tests;
 #[cfg(test)]
-mod led;
+mod controller_harness;
+#[cfg(test)]
+mod controller_tests;
 #[cfg(test)]
 mod load_retry_tests;
 #[cfg(test)]
@@ -55,13 +57,13 @@ mod load_tracker_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
-mod placement_tests;
-#[cfg(test)]
-mod plan_place_tests;
-#[cfg(test)]
 mod plan_property_tests;
 #[cfg(test)]
+mod plan_schedule_tests;
+#[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod policies_tests;
 #[cfg(test)]
 mod publish_tests;
 #[cfg(test)]
@@ -72,8 +74,6 @@ mod simulated;
 mod simulated_passes;
 #[cfg(test)]
 mod source_tests;
-#[cfg(test)]
-mod survey_tests;
 #[cfg(test)]
 mod triggers_tests;
 
@@ -200,7 +200,7 @@ impl Loop for ModelAdapterLoop {
         Conductor::new(AdapterStages {
             writes: Writes::new(Arc::clone(&reads)),
             reads,
-            placements: Mutex::default(),
+            reservations: Mutex::default(),
             clock,
         })
     }

@@ -12,37 +12,37 @@ use kube_fenced_election::clock::Timestamp;
 use kube_loops::k8s::selector::Selector;
 
 use super::{
-    dropped::plan_dropped,
-    leave::plan_leave,
+    finalize::plan_finalize,
     load::plan_load,
-    memory::{Dropped, Memory},
-    place::plan_place,
     publish,
+    schedule::plan_schedule,
     snapshot::{PodSeen, Snapshot},
+    state::{State, UnloadAttempt},
     status::{self, Draft},
     steps::{Plan, PodTarget, Step},
+    unload::plan_unload,
 };
 
 /// What has to be stored before anything is loaded: the finalizer, and with it what is going to be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct FinalizerPatch {
     /// Hash of the source; `None`: an older manager has loaded something, nobody knows from what.
     pub(super) hash: Option<String>,
 }
 
 /// The first write of a new object; `None`: it was made, or the object is going.
-pub(super) fn plan_mark(adapter: &ModelAdapter, hash: &str) -> Option<Mark> {
+pub(super) fn ensure_finalizer(adapter: &ModelAdapter, hash: &str) -> Option<FinalizerPatch> {
     let metadata = &adapter.metadata;
     let marked = metadata.finalizers.iter().flatten().any(|it| it == FINALIZER);
     if marked || metadata.deletion_timestamp.is_some() {
         return None;
     }
     let loaded = adapter.status.as_ref().is_some_and(|status| !status.instances.is_empty());
-    Some(Mark { hash: (!loaded).then(|| hash.to_owned()) })
+    Some(FinalizerPatch { hash: (!loaded).then(|| hash.to_owned()) })
 }
 
 /// The status that a new object gets before anything else; `None`: it has one, or it is going.
-pub(super) fn plan_base(adapter: &ModelAdapter, now: Timestamp) -> Option<ModelAdapterStatus> {
+pub(super) fn initial_status(adapter: &ModelAdapter, now: Timestamp) -> Option<ModelAdapterStatus> {
     let has_conditions = adapter.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
     let leaving = adapter.metadata.deletion_timestamp.is_some();
     (!has_conditions && !leaving).then(|| status::initial(adapter, now))
@@ -63,11 +63,11 @@ pub(super) fn stored_hash(adapter: &ModelAdapter) -> Option<&str> {
 }
 
 /// Decides on a snapshot.
-pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
+pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
     if seen.is_leaving() {
-        return plan_leave(seen, memory, now);
+        return plan_finalize(seen, state, now);
     }
-    let mut plan = Plan { remember: memory.clone(), ..Plan::default() };
+    let mut plan = Plan { remember: state.clone(), ..Plan::default() };
     if let Err(problem) = selector_of(&seen.adapter) {
         let mut draft = Draft::of(&seen.adapter, now);
         draft.phase(status::FAILED);
@@ -84,7 +84,7 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
     let instances = stored.instances.iter().filter(|name| named.insert(name.as_str()));
     let keep: Vec<&PodSeen> = instances.filter_map(|name| find(&seen.pods, name)).collect();
     for pod in seen.outside.iter().filter(|pod| stored.instances.iter().any(|name| name == pod.name())) {
-        plan.remember.dropped.entry(pod.facts.uid.clone()).or_default();
+        plan.remember.unwanted.entry(pod.facts.uid.clone()).or_default();
     }
     if !stored.instances.is_empty() && keep.is_empty() {
         plan_lost(&mut plan, seen, now);
@@ -126,7 +126,7 @@ fn plan_idle(plan: &mut Plan, seen: &Snapshot, now: Timestamp) {
     plan.steps.extend(service);
     plan.steps.extend(publish::empty_slice(seen));
     plan.status = Some(draft.status);
-    plan_dropped(plan, seen, &[]);
+    plan_unload(plan, seen, &[]);
 }
 
 /// One replica is asked for, and several have it.
@@ -137,7 +137,7 @@ fn plan_scaled(plan: &mut Plan, seen: &Snapshot, first: &PodSeen, rest: &[&PodSe
     let name = status::full_name(&seen.adapter);
     draft.scheduled(true, status::SCALED, format!("ModelAdapter {name} scaled to 1 replicas"));
     for pod in rest {
-        plan.remember.dropped.insert(pod.facts.uid.clone(), Dropped::default());
+        plan.remember.unwanted.insert(pod.facts.uid.clone(), UnloadAttempt::default());
     }
     plan.status = Some(draft.status);
     plan.again = true;
@@ -151,7 +151,7 @@ fn plan_hosted(plan: &mut Plan, seen: &Snapshot, keep: &[&PodSeen], now: Timesta
     } else if let [only, ..] = keep {
         vec![*only]
     } else {
-        let Some(order) = plan_place(plan, seen, &mut draft, now) else {
+        let Some(order) = plan_schedule(plan, seen, &mut draft, now) else {
             plan.status = Some(draft.status);
             return;
         };
@@ -159,7 +159,7 @@ fn plan_hosted(plan: &mut Plan, seen: &Snapshot, keep: &[&PodSeen], now: Timesta
     };
     plan.watch = order.iter().map(|pod| pod.facts.uid.clone()).collect();
     let instances = plan_load(plan, seen, &mut draft, &order, keep);
-    plan_dropped(plan, seen, &instances);
+    plan_unload(plan, seen, &instances);
     if instances.is_empty() {
         plan.steps.extend(publish::empty_slice(seen));
     } else {

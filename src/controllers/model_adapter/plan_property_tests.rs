@@ -5,9 +5,7 @@ use jiff::SignedDuration;
 use proptest::{prelude::*, test_runner::TestCaseError};
 use serde_json::json;
 
-use super::{
-    load_retry::LoadFailure, memory::Memory, plan::plan, settings::SchedulerPolicy, simulated::World,
-};
+use super::{load_retry::LoadFailure, plan::plan, settings::SchedulerPolicy, simulated::World, state::State};
 
 /// What may happen.
 #[derive(Debug, Clone)]
@@ -193,8 +191,8 @@ proptest! {
             apply(&mut back, happens);
         }
         let (now, one, another) = (ahead.now(), ahead.look("sql"), back.look("sql"));
-        let memory = ahead.memory("sql");
-        prop_assert_eq!(plan(&one, &memory, now), plan(&another, &memory, now));
+        let state = ahead.state("sql");
+        prop_assert_eq!(plan(&one, &state, now), plan(&another, &state, now));
     }
 
     #[test]
@@ -214,7 +212,7 @@ proptest! {
             adapter.status = Some(serde_json::from_value(status).unwrap());
         });
         let seen = world.look("sql");
-        drop(plan(&seen, &Memory::default(), world.now()));
+        drop(plan(&seen, &State::default(), world.now()));
         world.run(20);
         let status = world.status("sql");
         prop_assert_eq!(status.phase.as_str(), "Running");

@@ -345,6 +345,20 @@ fn deletion_waits_for_a_load_and_unloads_wherever_the_adapter_may_be() {
 }
 
 #[test]
+fn deletion_unloads_what_an_earlier_term_loaded_and_could_not_say() {
+    let mut world = World::new();
+    world.pods(&["a", "b"]);
+    world.adapter("sql", &json!({}));
+    world.settle();
+    world.edit("sql", |adapter| adapter.status.as_mut().unwrap().instances.retain(|name| name == "a"));
+    delete(&mut world, "sql");
+    world.take_over();
+    world.settle();
+    assert!(world.engines.values().all(|engine| engine.models.is_empty()));
+    assert!(!world.adapters.contains_key("sql"));
+}
+
+#[test]
 fn deletion_ends_within_its_bound() {
     let mut world = World::new();
     world.pods(&["a"]);

@@ -88,6 +88,6 @@ fn while_a_write_is_not_visible_yet_children_are_left_alone() {
     world.settle();
     let mut seen = world.look("sql");
     (seen.service, seen.slice, seen.caught_up) = (ChildSeen::Absent, ChildSeen::Absent, false);
-    let memory = world.memory("sql");
-    assert_eq!(super::plan::plan(&seen, &memory, world.now()).steps, []);
+    let state = world.state("sql");
+    assert_eq!(super::plan::plan(&seen, &state, world.now()).steps, []);
 }

@@ -17,11 +17,11 @@ use super::{
     error::Error,
     events,
     fetch::Reads,
-    memory::Memory,
-    placements::Placements,
-    plan::{plan, plan_base, plan_mark},
+    plan::{ensure_finalizer, initial_status, plan},
+    reservations::Reservations,
     snapshot::Snapshot,
     source::Source,
+    state::State,
     status::{conclude, refuse},
     steps::Plan,
 };
@@ -30,7 +30,7 @@ use super::{
 pub(super) struct AdapterStages {
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Writes,
-    pub(super) placements: Mutex<Placements>,
+    pub(super) reservations: Mutex<Reservations>,
     pub(super) clock: SharedClock,
 }
 
@@ -39,7 +39,7 @@ impl Stages for AdapterStages {
     type Snapshot = Snapshot;
     type Plan = Plan;
     type Report = Report;
-    type State = Memory;
+    type State = State;
     type Status = ModelAdapterStatus;
     type Error = Error;
 
@@ -49,10 +49,10 @@ impl Stages for AdapterStages {
 
     async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Arc<ModelAdapter>>, Error> {
         let Some(mut adapter) = self.reads.own.get(key) else { return Ok(None) };
-        if let Some(mark) = plan_mark(&adapter, &Source::of(&adapter).hash) {
+        if let Some(mark) = ensure_finalizer(&adapter, &Source::of(&adapter).hash) {
             adapter = self.writes.mark(&pass.writer, &adapter, &mark).await?;
         }
-        if let Some(status) = plan_base(&adapter, pass.now) {
+        if let Some(status) = initial_status(&adapter, pass.now) {
             let stored = self.reads.own.replace_status(&pass.writer, &adapter, status).await;
             adapter = stored.map_err(Error::Status)?;
         }
@@ -63,15 +63,15 @@ impl Stages for AdapterStages {
         &self,
         key: &Key,
         adapter: Arc<ModelAdapter>,
-        state: &Memory,
+        state: &State,
         pass: &Pass,
     ) -> Result<Snapshot, Error> {
-        Ok(self.reads.observe(key, adapter, state, &self.placements.lock(), pass.draw))
+        Ok(self.reads.observe(key, adapter, state, &self.reservations.lock(), pass.draw))
     }
 
-    fn plan(&self, key: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
+    fn plan(&self, key: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
         let now = (pass.now, self.clock.instant());
-        let plan = plan_and_reserve(key, seen, state, &mut self.placements.lock(), now);
+        let plan = plan_and_reserve(key, seen, state, &mut self.reservations.lock(), now);
         // The next round follows at once, and says whose.
         if !plan.again {
             self.reads.watch(key, seen, &plan.watch);
@@ -88,7 +88,7 @@ impl Stages for AdapterStages {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> Conclusion<ModelAdapterStatus, Memory, Error> {
+    ) -> Conclusion<ModelAdapterStatus, State, Error> {
         conclude_round(round, pass.now)
     }
 
@@ -104,14 +104,14 @@ impl Stages for AdapterStages {
         let stored = self.reads.own.replace_status(&pass.writer, adapter, status).await;
         let stored = stored.map_err(Error::Status)?;
         if let Some(status) = &stored.status {
-            self.placements.lock().stored(key, status);
+            self.reservations.lock().stored(key, status);
         }
         Ok(())
     }
 
     fn forget(&self, key: &Key) {
         self.reads.forget(key);
-        self.placements.lock().forget(key);
+        self.reservations.lock().forget(key);
     }
 }
 
@@ -119,17 +119,17 @@ impl Stages for AdapterStages {
 pub(super) fn plan_and_reserve(
     key: &Key,
     seen: &Snapshot,
-    state: &Memory,
-    placements: &mut Placements,
+    state: &State,
+    reservations: &mut Reservations,
     (now, instant): (Timestamp, Instant),
 ) -> Plan {
     let plan = plan(seen, state, now);
     if let Some(chosen) = &plan.reserve {
-        if placements.changes() != seen.placements {
+        if reservations.changes() != seen.reservations {
             // Another adapter was placed since this one looked: look again, and see it.
             return Plan { remember: state.clone(), again: true, ..Plan::default() };
         }
-        placements.reserve(key, &chosen.pod, &chosen.uid, instant);
+        reservations.reserve(key, &chosen.pod, &chosen.uid, instant);
     }
     plan
 }
@@ -138,9 +138,9 @@ pub(super) fn plan_and_reserve(
 pub(super) fn conclude_round<S>(
     round: Round<'_, S>,
     now: Timestamp,
-) -> Conclusion<ModelAdapterStatus, Memory, Error>
+) -> Conclusion<ModelAdapterStatus, State, Error>
 where
-    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = Memory>,
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
     let Round { seen, plan, report, state } = round;
     let mut plan = plan.clone();
@@ -152,8 +152,8 @@ where
     let events = state.with_untold(std::mem::take(&mut plan.events));
     // While all were lost, every status has to say so until one is stored.
     let recovering = state.recovering || plan.remember.recovering;
-    let untold = Memory { untold: events.clone(), recovering, ..plan.remember.clone() };
-    let told = Memory { untold: Vec::new(), ..plan.remember };
+    let untold = State { untold: events.clone(), recovering, ..plan.remember.clone() };
+    let told = State { untold: Vec::new(), ..plan.remember };
     let next = match (report.error.take(), plan.again) {
         (Some(error), _) => Next::Fail(error),
         (None, true) => Next::Again,

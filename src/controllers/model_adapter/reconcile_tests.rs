@@ -31,8 +31,8 @@ use kube_loops::{
 
 use super::{
     apply::Writes,
+    controller_harness::{ADAPTERS, PODS, SERVICES, SLICES},
     fetch::{Reads, scores::Scores, stores::Stores},
-    led::{ADAPTERS, PODS, SERVICES, SLICES},
     load_tracker::LoadTracker,
     reconcile::AdapterStages,
     settings::ModelAdapterSettings,
@@ -98,7 +98,7 @@ async fn term(api: &ScriptedApi, watched: &scripted::ScriptedApi) -> Term {
     let conductor = Conductor::new(AdapterStages {
         writes: Writes::new(Arc::clone(&reads)),
         reads: Arc::clone(&reads),
-        placements: Mutex::default(),
+        reservations: Mutex::default(),
         clock,
     });
     Term { conductor, reads, pass, _sending: sending }

@@ -23,17 +23,17 @@ use kube_loops::{
 use super::{
     apply::Report,
     calls::{Call, Ended, Models, Order, Origin, What},
+    candidates::{AdapterContext, candidates, count_models},
     load_retry::LoadFailure,
     load_tracker::LoadTracker,
-    memory::Memory,
-    placement::Measured,
-    placements::Placements,
-    plan::{plan_base, plan_mark},
+    plan::{ensure_finalizer, initial_status},
+    policies::Measured,
+    reservations::Reservations,
     settings::ModelAdapterSettings,
     snapshot::{ChildSeen, Listed, PodSeen, ServiceContent, SliceContent, Snapshot},
     source::Source,
+    state::State,
     steps::{Plan, Step},
-    survey::{About, count_models, survey},
 };
 
 pub(super) use super::simulated_passes::World;
@@ -70,8 +70,8 @@ pub(super) struct Cluster {
     pub(super) engines: HashMap<String, Engine>,
     pub(super) measured: HashMap<String, Measured>,
     pub(super) settings: ModelAdapterSettings,
-    pub(super) ledger: LoadTracker,
-    pub(super) placements: Placements,
+    pub(super) tracker: LoadTracker,
+    pub(super) reservations: Reservations,
     pub(super) events: Vec<EventDraft>,
     /// Changes of engines: pod, what, source.
     pub(super) calls: Vec<(String, &'static str, String)>,
@@ -158,7 +158,7 @@ impl Cluster {
 
     /// Begins a new term: what is under way is lost.
     pub(super) fn take_over(&mut self) {
-        (self.ledger, self.placements) = (LoadTracker::default(), Placements::default());
+        (self.tracker, self.reservations) = (LoadTracker::default(), Reservations::default());
         self.held.clear();
         self.loaded.clear();
         self.untold.append(&mut self.passed_over);
@@ -186,26 +186,26 @@ impl Cluster {
     }
 
     /// What a pass that remembers this would see now.
-    pub(super) fn look(&mut self, name: &str, memory: &Memory) -> Snapshot {
+    pub(super) fn look(&mut self, name: &str, state: &State) -> Snapshot {
         let key = Key::new("ns", name);
         let now = self.instant();
         let stored = self.adapters[name].clone();
-        let near: Vec<Arc<PodFacts>> = self.pods.iter().cloned().map(Arc::new).collect();
-        let about = About { key: &key, adapter: &stored.adapter, memory, settings: &self.settings };
-        let (mut pods, outside) = survey(about, &near, &mut self.ledger, now);
+        let namespace_pods: Vec<Arc<PodFacts>> = self.pods.iter().cloned().map(Arc::new).collect();
+        let about = AdapterContext { key: &key, adapter: &stored.adapter, state, settings: &self.settings };
+        let (mut pods, outside) = candidates(about, &namespace_pods, &mut self.tracker, now);
         let others: Vec<Arc<ModelAdapter>> =
             self.adapters.values().map(|stored| Arc::new(stored.adapter.clone())).collect();
-        count_models(&key, &mut pods, &others, &self.placements, now);
+        count_models(&key, &mut pods, &others, &self.reservations, now);
         for pod in &mut pods {
             pod.measured = self.measured.get(pod.name()).copied();
         }
         Snapshot {
-            placements: self.placements.changes(),
+            reservations: self.reservations.changes(),
             policy: self.settings.policy,
             pods,
             outside,
-            chosen: self.placements.chosen(&key, now).map(Box::from),
-            source_trouble: None,
+            chosen: self.reservations.chosen(&key, now).map(Box::from),
+            metrics_error: None,
             draw: self.draw,
             service: stored.service,
             slice: stored.slice,
@@ -216,7 +216,7 @@ impl Cluster {
 
     pub(super) fn prepare(&mut self, name: &str, now: Timestamp) -> Option<Arc<ModelAdapter>> {
         let adapter = &mut self.adapters.get_mut(name)?.adapter;
-        if let Some(mark) = plan_mark(adapter, &Source::of(adapter).hash) {
+        if let Some(mark) = ensure_finalizer(adapter, &Source::of(adapter).hash) {
             let meta = &mut adapter.metadata;
             meta.finalizers.get_or_insert_default().push("adapter.model.aibrix.ai/finalizer".into());
             let annotations = meta.annotations.get_or_insert_default();
@@ -224,7 +224,7 @@ impl Cluster {
                 .extend(mark.hash.map(|hash| ("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash)));
             self.writes += 1;
         }
-        if let Some(status) = plan_base(adapter, now) {
+        if let Some(status) = initial_status(adapter, now) {
             self.store(name, status);
         }
         Some(Arc::new(self.adapters[name].adapter.clone()))
@@ -233,7 +233,7 @@ impl Cluster {
     pub(super) fn store(&mut self, name: &str, status: ModelAdapterStatus) {
         let stored = self.adapters.get_mut(name).unwrap();
         stored.history.push(status.clone());
-        self.placements.stored(&Key::new("ns", name), &status);
+        self.reservations.stored(&Key::new("ns", name), &status);
         stored.adapter.status = Some(status);
         self.writes += 1;
     }
@@ -306,8 +306,8 @@ impl Cluster {
             Step::PatchService { .. } => self.writes += 1,
             Step::Release => {
                 self.adapters.remove(name);
-                self.ledger.forget(&Key::new("ns", name));
-                self.placements.forget(&Key::new("ns", name));
+                self.tracker.forget(&Key::new("ns", name));
+                self.reservations.forget(&Key::new("ns", name));
                 report.released = true;
             }
         }
@@ -323,13 +323,13 @@ impl Cluster {
             ready_since: pod.facts.ready_since,
             what,
         };
-        self.ledger.order(order, self.instant());
+        self.tracker.order(order, self.instant());
     }
 
     /// Makes the calls that are due. Returns the adapters to which that is news.
     pub(super) fn call_engines(&mut self) -> BTreeSet<String> {
         let mut news = BTreeSet::new();
-        while let Some(job) = self.ledger.next(self.instant()) {
+        while let Some(job) = self.tracker.next(self.instant()) {
             let keys = match job.request {
                 Call::List(origin) => {
                     let models = match self.engine_of(&origin.pod) {
@@ -342,7 +342,7 @@ impl Cluster {
                             silent: false,
                         },
                     };
-                    self.ledger.listed(job.number, &origin, models, self.instant())
+                    self.tracker.listed(job.number, &origin, models, self.instant())
                 }
                 Call::Change(order) => {
                     let is_slow = self.engine_of(&order.origin.pod).is_some_and(|engine| engine.slow);
@@ -406,7 +406,7 @@ impl Cluster {
                 }
             },
         };
-        self.ledger.changed(number, order, &ended, self.instant())
+        self.tracker.changed(number, order, &ended, self.instant())
     }
 
     /// Lets time pass in which nobody does anything.

@@ -23,11 +23,11 @@ use kube_loops::{
 use super::{
     apply::Report,
     error::Error,
-    memory::Memory,
     reconcile::{conclude_round, plan_and_reserve},
     settings::SchedulerPolicy,
     simulated::Cluster,
     snapshot::Snapshot,
+    state::State,
     steps::Plan,
 };
 
@@ -59,7 +59,7 @@ impl Stages for Simulated {
     type Snapshot = Snapshot;
     type Plan = Plan;
     type Report = Report;
-    type State = Memory;
+    type State = State;
     type Status = ModelAdapterStatus;
     type Error = Error;
 
@@ -75,18 +75,18 @@ impl Stages for Simulated {
         &self,
         key: &Key,
         _: Arc<ModelAdapter>,
-        state: &Memory,
+        state: &State,
         _: &Pass,
     ) -> Result<Snapshot, Error> {
         Ok(self.0.lock().look(&key.name, state))
     }
 
-    fn plan(&self, key: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
+    fn plan(&self, key: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
         let mut cluster = self.0.lock();
         let now = cluster.instant();
-        let plan = plan_and_reserve(key, seen, state, &mut cluster.placements, (pass.now, now));
+        let plan = plan_and_reserve(key, seen, state, &mut cluster.reservations, (pass.now, now));
         if !plan.again {
-            cluster.ledger.watch(key, seen.origins(&plan.watch), now);
+            cluster.tracker.watch(key, seen.origins(&plan.watch), now);
         }
         cluster.planned = plan.clone();
         plan
@@ -104,7 +104,7 @@ impl Stages for Simulated {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> Conclusion<ModelAdapterStatus, Memory, Error> {
+    ) -> Conclusion<ModelAdapterStatus, State, Error> {
         conclude_round(round, pass.now)
     }
 
@@ -145,15 +145,15 @@ impl World {
     }
 
     /// What passes remember of the adapter.
-    pub(super) fn memory(&self, name: &str) -> Memory {
+    pub(super) fn state(&self, name: &str) -> State {
         let uid = self.adapters[name].adapter.metadata.uid.clone().unwrap();
         self.passes.state(&Key::new("ns", name), &uid)
     }
 
     /// What a pass for the adapter would see now.
     pub(super) fn look(&mut self, name: &str) -> Snapshot {
-        let memory = self.memory(name);
-        self.cluster.look(name, &memory)
+        let state = self.state(name);
+        self.cluster.look(name, &state)
     }
 
     /// One pass. Returns its last plan.

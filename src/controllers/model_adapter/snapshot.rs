@@ -16,7 +16,7 @@ use crate::{
 
 use kube_loops::runtime::children::ChildRef;
 
-use super::{calls::Origin, placement::Measured, settings::SchedulerPolicy};
+use super::{calls::Origin, policies::Measured, settings::SchedulerPolicy};
 
 /// Built once per pass, never refreshed half-way.
 #[derive(Debug, Clone)]
@@ -31,10 +31,10 @@ pub(super) struct Snapshot {
     pub(super) outside: Vec<PodSeen>,
     /// Uid of the pod that was chosen for it and that no status shows yet; `None`: none.
     pub(super) chosen: Option<Box<str>>,
-    /// [`super::placements::Placements::changes`] when the models were counted.
-    pub(super) placements: u64,
+    /// [`super::reservations::Reservations::changes`] when the models were counted.
+    pub(super) reservations: u64,
     /// Why the source that the measurements of all pods share fails; `None`: it does not, or there is none.
-    pub(super) source_trouble: Option<String>,
+    pub(super) metrics_error: Option<String>,
     /// Source of randomness of this pass.
     pub(super) draw: u64,
     /// The Service with its name.
@@ -56,7 +56,7 @@ pub(super) struct PodSeen {
     pub(super) endpoint: Result<Endpoint, String>,
     /// Where the engine listens.
     pub(super) port: u16,
-    /// Names of models on it without this adapter, placements under way included.
+    /// Names of models on it without this adapter, reservations under way included.
     pub(super) models: usize,
     /// What its metrics say; `None`: not known yet, and being asked for.
     pub(super) measured: Option<Measured>,

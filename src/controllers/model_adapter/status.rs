@@ -14,8 +14,8 @@ use kube_loops::k8s::{
 };
 
 use super::{
-    memory::Refused,
     snapshot::Snapshot,
+    state::Refused,
     steps::{Plan, Step},
 };
 

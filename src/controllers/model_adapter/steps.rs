@@ -10,7 +10,7 @@ use crate::{api::model::ModelAdapterStatus, engine::endpoint::Endpoint, k8s::pod
 
 use kube_loops::runtime::children::ChildRef;
 
-use super::{memory::Memory, source::Source};
+use super::{source::Source, state::State};
 
 /// One change. Complete: carrying it out needs no look at spec or snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,8 +101,8 @@ pub(super) struct Plan {
     pub(super) serves: bool,
     /// Events.
     pub(super) events: Vec<EventDraft>,
-    /// Memory for the next pass.
-    pub(super) remember: Memory,
+    /// State for the next pass.
+    pub(super) remember: State,
     /// The pod that was chosen.
     pub(super) reserve: Option<Reservation>,
     /// Pods (by uid) whose lists matter to the next pass.
@@ -124,7 +124,7 @@ impl Plan {
         self.events.push(EventDraft { warning, reason, message });
     }
 
-    /// Warns, once in the life of the memory.
+    /// Warns, once in the life of the state.
     pub(super) fn warn_once(&mut self, reason: &'static str, message: String) {
         if self.remember.warned.insert(format!("{reason}: {message}")) {
             self.tell(true, reason, message);

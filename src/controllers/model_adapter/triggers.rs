@@ -34,7 +34,7 @@ pub(super) fn worth_a_pass(old: &ModelAdapter, new: &ModelAdapter) -> bool {
 /// does.
 pub(super) fn of_pod(
     change: &Change<PodFacts>,
-    near: impl FnOnce(&str) -> Vec<Arc<ModelAdapter>>,
+    adapters_in: impl FnOnce(&str) -> Vec<Arc<ModelAdapter>>,
 ) -> Vec<Key> {
     if !matters(change) {
         return Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn of_pod(
     let key = |adapter: &Arc<ModelAdapter>| {
         Key::new(pod.namespace.to_string(), adapter.metadata.name.clone().unwrap_or_default())
     };
-    near(&pod.namespace).iter().filter(concerns).map(key).collect()
+    adapters_in(&pod.namespace).iter().filter(concerns).map(key).collect()
 }
 
 /// Whether a change of a pod can change anything for any adapter.

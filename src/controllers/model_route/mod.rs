@@ -20,8 +20,8 @@
 mod apply;
 mod error;
 mod fetch;
-mod fit;
 mod objects;
+mod owned_fields;
 pub(crate) mod paths;
 mod plan;
 mod reconcile;
@@ -37,9 +37,9 @@ mod cases;
 #[cfg(test)]
 mod dry_run_tests;
 #[cfg(test)]
-mod fit_tests;
-#[cfg(test)]
 mod objects_tests;
+#[cfg(test)]
+mod owned_fields_tests;
 #[cfg(test)]
 mod paths_tests;
 #[cfg(test)]

@@ -16,8 +16,8 @@ use kube_loops::{cluster::events::EventDraft, runtime::watches::Stored};
 
 use super::{
     ModelRouteSettings,
-    fit::{fitted_spec, patch_between},
     objects::{Wanted, build_grant},
+    owned_fields::{merge_owned, patch_between},
     routes::RouteFacts,
     snapshot::{GrantSnapshot, RouteSnapshot},
     sources::Source,
@@ -196,9 +196,9 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
     if !metadata.is_empty() {
         patch.insert("metadata".to_owned(), Value::Object(metadata));
     }
-    let fitted = fitted_spec(&content.spec, &want.spec);
-    if fitted != content.spec {
-        patch.insert("spec".to_owned(), patch_between(&content.spec, &fitted));
+    let merged = merge_owned(&content.spec, &want.spec);
+    if merged != content.spec {
+        patch.insert("spec".to_owned(), patch_between(&content.spec, &merged));
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
 }

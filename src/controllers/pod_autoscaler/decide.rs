@@ -17,8 +17,8 @@ use super::{
     algorithm::{aggregate::mean_of_pods, apa, kpa},
     annotations::Parameters,
     bounds::Bounds,
-    memory::{Memory, Note, SourceMemory},
     snapshot::{Reading, SampleError, Samples},
+    state::{Note, SourceMemory, State},
     status::ERROR_BYTES,
 };
 
@@ -29,7 +29,7 @@ const ACTIVATION: i32 = 1;
 
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct ScaleDecision {
     /// Replicas wanted.
     pub(super) desired: i32,
     /// `boundary-check`, `kpa` or `apa`.
@@ -40,7 +40,7 @@ pub(super) struct Verdict {
 
 /// Everything that a decision on measurements looks at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
+pub(super) struct DecisionInputs<'a> {
     /// The object.
     pub(super) pa: &'a PodAutoscaler,
     /// R.
@@ -61,35 +61,38 @@ pub(super) struct Question<'a> {
 pub(super) struct ComputeError(pub(super) String);
 
 /// What bounds alone decide; `None`: the measurements decide.
-pub(super) fn at_bounds(current: i32, bounds: &Bounds) -> Option<Verdict> {
-    let verdict = |desired, reason| Some(Verdict { desired, algorithm: "boundary-check", reason });
+pub(super) fn at_bounds(current: i32, bounds: &Bounds) -> Option<ScaleDecision> {
+    let decision = |desired, reason| Some(ScaleDecision { desired, algorithm: "boundary-check", reason });
     if current == 0 && bounds.min != 0 && !bounds.has_explicit_min {
-        return verdict(0, "scaling disabled: current replicas is 0");
+        return decision(0, "scaling disabled: current replicas is 0");
     }
     if current > bounds.max {
-        return verdict(bounds.max, "current replicas exceed maximum");
+        return decision(bounds.max, "current replicas exceed maximum");
     }
     if current < bounds.min {
-        return verdict(bounds.min, "current replicas below minimum");
+        return decision(bounds.min, "current replicas below minimum");
     }
     None
 }
 
-/// What one round of measurements decides. Updates the windows in `memory`, and its note.
+/// What one round of measurements decides. Updates the windows in `state`, and its note.
 ///
 /// # Errors
 /// [`ComputeError`] when no source has a value: hold R and say so.
-pub(super) fn by_metrics(question: Question<'_>, memory: &mut Memory) -> Result<Verdict, ComputeError> {
-    let Question { pa, current, bounds, parameters, samples, now } = question;
+pub(super) fn by_metrics(
+    inputs: DecisionInputs<'_>,
+    state: &mut State,
+) -> Result<ScaleDecision, ComputeError> {
+    let DecisionInputs { pa, current, bounds, parameters, samples, now } = inputs;
     let is_kpa = pa.spec.scaling_strategy == "KPA";
-    memory.note = None;
-    memory.sources.resize_with(pa.spec.metrics_sources.len(), SourceMemory::default);
+    state.note = None;
+    state.sources.resize_with(pa.spec.metrics_sources.len(), SourceMemory::default);
 
     let mut raw: Option<i32> = None;
     let mut failures: Vec<String> = Vec::new();
-    let sources = pa.spec.metrics_sources.iter().zip(&samples.sources).zip(&mut memory.sources);
+    let sources = pa.spec.metrics_sources.iter().zip(&samples.sources).zip(&mut state.sources);
     for ((source, reading), remembered) in sources {
-        match recommend(question, source, reading, remembered) {
+        match recommend(inputs, source, reading, remembered) {
             Ok(count) => {
                 let count = count.min(bounds.max).max(bounds.min);
                 raw = Some(raw.map_or(count, |raw| raw.max(count)));
@@ -102,16 +105,16 @@ pub(super) fn by_metrics(question: Question<'_>, memory: &mut Memory) -> Result<
     let Some(raw) = raw else {
         return Err(all_failed(pa, &failures));
     };
-    let stabilised = memory.recommendations.stabilise(now, current, raw, parameters.cooldown);
+    let stabilised = state.recommendations.stabilise(now, current, raw, parameters.cooldown);
     let mut desired = stabilised.min(bounds.max).max(bounds.min);
     if raw < current {
         let full_at = if is_kpa {
-            memory.sources.iter().filter_map(|source| source.windows.full_at()).max()
+            state.sources.iter().filter_map(|source| source.windows.full_at()).max()
         } else {
-            memory.recommendations.full_at(parameters.cooldown.down)
+            state.recommendations.full_at(parameters.cooldown.down)
         };
-        memory.note = withheld(&failures, full_at.filter(|full_at| now < *full_at));
-        if memory.note.is_some() {
+        state.note = withheld(&failures, full_at.filter(|full_at| now < *full_at));
+        if state.note.is_some() {
             desired = desired.max(current);
         }
     }
@@ -121,20 +124,20 @@ pub(super) fn by_metrics(question: Question<'_>, memory: &mut Memory) -> Result<
         (std::cmp::Ordering::Less, _) => "All metrics below target",
         (std::cmp::Ordering::Equal, _) => "stable",
     };
-    Ok(Verdict { desired, algorithm: if is_kpa { "kpa" } else { "apa" }, reason })
+    Ok(ScaleDecision { desired, algorithm: if is_kpa { "kpa" } else { "apa" }, reason })
 }
 
 /// Recommendation of one source, not clamped to bounds.
 fn recommend(
-    question: Question<'_>,
+    inputs: DecisionInputs<'_>,
     source: &MetricSource,
     reading: &Reading,
-    memory: &mut SourceMemory,
+    state: &mut SourceMemory,
 ) -> Result<i32, SampleError> {
-    let Question { pa, current, parameters, now, .. } = question;
+    let DecisionInputs { pa, current, parameters, now, .. } = inputs;
     let identity = identity_of(source);
-    if memory.identity != identity {
-        *memory = SourceMemory { identity, ..SourceMemory::default() };
+    if state.identity != identity {
+        *state = SourceMemory { identity, ..SourceMemory::default() };
     }
     let target = target_value(source);
     let (value, per_pod) = value_of(reading, current, target.unwrap_or(f64::INFINITY))?;
@@ -145,8 +148,8 @@ fn recommend(
     let sample = sample.clamp(f64::MIN, f64::MAX);
     let stable = pa.spec.observe_window_seconds.unwrap_or(DEFAULT_OBSERVE_WINDOW_SECONDS);
     let panic = pa.spec.panic_window_seconds.unwrap_or(DEFAULT_PANIC_WINDOW_SECONDS);
-    memory.windows.record(now, sample, stable, panic);
-    let (stable, panic) = memory.windows.means();
+    state.windows.record(now, sample, stable, panic);
+    let (stable, panic) = state.windows.means();
     if !is_kpa {
         return Ok(apa::recommend(current, target, stable, parameters.limits));
     }
@@ -157,10 +160,10 @@ fn recommend(
         panic,
         summed: per_pod,
         activation: ACTIVATION,
-        peak: memory.panic_peak,
+        peak: state.panic_peak,
     };
     let output = kpa::recommend(input, parameters.panic_threshold, parameters.limits);
-    memory.panic_peak = output.peak;
+    state.panic_peak = output.peak;
     Ok(output.desired)
 }
 

@@ -8,7 +8,7 @@ use kube_loops::{
     runtime::reconciler::{Failure, Retry},
 };
 
-use super::steps::Trouble;
+use super::steps::DegradedReason;
 
 /// Wait after a write that the API server refused for its content.
 const REFUSED: Duration = Duration::from_secs(10);
@@ -29,10 +29,10 @@ pub(super) enum Error {
         source: WriteError,
     },
     /// No decision was possible. The status says so.
-    #[error("{trouble}")]
-    Trouble {
+    #[error("{reason}")]
+    Degraded {
         /// Why not.
-        trouble: Trouble,
+        reason: DegradedReason,
         /// When the next measurements come, which is when it may be over.
         cure: Duration,
     },
@@ -56,7 +56,7 @@ impl Failure for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Status(error) | Self::Step { source: error, .. } => Retry::of_write(error, REFUSED),
-            Self::Trouble { cure, .. } => Retry::After(*cure),
+            Self::Degraded { cure, .. } => Retry::After(*cure),
         }
     }
 }

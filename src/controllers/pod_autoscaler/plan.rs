@@ -20,12 +20,12 @@ use kube_loops::{
 use super::{
     annotations::{Parameters, parse_parameters},
     bounds::{self, Bounds},
-    decide::{self, ComputeError, Question, Verdict},
+    decide::{self, ComputeError, DecisionInputs, ScaleDecision},
     hpa,
-    memory::{Memory, Subject},
     snapshot::{Claim, HpaSeen, Scope, Snapshot, TargetSeen, scope},
-    status::{self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, Outlook},
-    steps::{EventDraft, Gauge, Plan, Step, Trouble},
+    state::{State, Subject},
+    status::{self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, StatusDraft},
+    steps::{DegradedReason, EventDraft, Gauge, Plan, Step},
     targets::{ScaleWrite, Target},
 };
 
@@ -40,33 +40,33 @@ pub(super) fn plan_base(pa: &PodAutoscaler, claim: &Claim, now: Timestamp) -> Op
         return None;
     }
     let (bounds, _) = bounds::resolve(&pa.spec, now);
-    Some(status::compose(&base_outlook(pa, claim, &bounds), now))
+    Some(status::compose(&base_status(pa, claim, &bounds), now))
 }
 
 /// Decides on a snapshot.
-pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
+pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
     let pa = &*seen.pa;
     let scope = scope(pa);
     let (bounds, requeue) = bounds::resolve(&pa.spec, now);
     let mut plan = Plan {
         steps: Vec::new(),
-        outlook: Some(base_outlook(pa, &seen.claim, &bounds)),
+        draft: Some(base_status(pa, &seen.claim, &bounds)),
         events: Vec::new(),
         gauge: Gauge::Keep,
-        remember: memory.about(subject_of(pa)),
+        remember: state.about(subject_of(pa)),
         requeue,
-        trouble: None,
+        degraded: None,
         withheld_until: None,
     };
-    if let Some(outlook) = &mut plan.outlook {
-        outlook.untold.clone_from(&plan.remember.untold);
+    if let Some(draft) = &mut plan.draft {
+        draft.untold.clone_from(&plan.remember.untold);
     }
     match (scope, &seen.claim) {
         (Scope::Leaving, _) => {
-            plan.outlook = None;
+            plan.draft = None;
             plan.requeue = None;
             plan.gauge = Gauge::Remove;
-            plan.remember = Memory::default();
+            plan.remember = State::default();
         }
         (Scope::Invalid, _) | (_, Claim::Unwanted) => {}
         (Scope::Hpa | Scope::Metrics, Claim::Taken { .. }) => {
@@ -75,7 +75,7 @@ pub(super) fn plan(seen: &Snapshot, memory: &Memory, now: Timestamp) -> Plan {
         }
         (Scope::Hpa, Claim::Held) => {
             let parameters = parse_parameters(pa);
-            warn_once(&mut plan, memory, &parameters.warnings);
+            warn_once(&mut plan, state, &parameters.warnings);
             plan.gauge = Gauge::Remove;
             plan_hpa(&mut plan, seen, &bounds, &parameters);
         }
@@ -97,7 +97,7 @@ struct View<'a> {
     now: Timestamp,
 }
 
-fn base_outlook(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> Outlook {
+fn base_status(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> StatusDraft {
     let previous = pa.status.clone().unwrap_or_default();
     let conflict = match claim {
         Claim::Taken { target, by } => Some(format!(
@@ -105,7 +105,7 @@ fn base_outlook(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> Outlook {
         )),
         Claim::Held | Claim::Unwanted => None,
     };
-    Outlook {
+    StatusDraft {
         generation: pa.metadata.generation,
         problem: first_problem(pa),
         conflict,
@@ -135,9 +135,9 @@ fn subject_of(pa: &PodAutoscaler) -> Subject {
 }
 
 /// Warns about annotations, about each value once.
-fn warn_once(plan: &mut Plan, memory: &Memory, warnings: &[String]) {
+fn warn_once(plan: &mut Plan, state: &State, warnings: &[String]) {
     for message in warnings {
-        if !memory.warned.contains(message) {
+        if !state.warned.contains(message) {
             plan.events.push(warning("InvalidAnnotation", message));
         }
     }
@@ -158,7 +158,7 @@ fn drop_hpa(seen: &Snapshot) -> Option<Step> {
 }
 
 fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Parameters) {
-    let Some(outlook) = &mut plan.outlook else { return };
+    let Some(draft) = &mut plan.draft else { return };
     let want = hpa::build_hpa(&seen.pa, bounds, parameters);
     match &seen.hpa {
         HpaSeen::Foreign => {
@@ -166,20 +166,20 @@ fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Para
             let message =
                 format!("HorizontalPodAutoscaler {name} exists and is not controlled by this PodAutoscaler");
             let able = Able { holds: false, reason: "HPANameConflict", message };
-            if status::is_news(&outlook.previous, &able) {
+            if status::is_news(&draft.previous, &able) {
                 plan.events.push(warning("HPANameConflict", &able.message));
             }
-            outlook.able = able;
+            draft.able = able;
         }
         HpaSeen::Absent => {
-            (outlook.desired, outlook.actual) = (0, 0);
-            outlook.hpa_conditions = Some(Vec::new());
+            (draft.desired, draft.actual) = (0, 0);
+            draft.hpa_conditions = Some(Vec::new());
             if seen.caught_up {
                 plan.steps.push(Step::CreateHpa(Box::new(want)));
             }
         }
         HpaSeen::Ours(have) => {
-            copy_hpa_status(outlook, have);
+            copy_hpa_status(draft, have);
             let leaving = have.metadata.deletion_timestamp.is_some();
             if let Some(patch) = hpa::patch_for(have, &want).filter(|_| seen.caught_up && !leaving) {
                 plan.steps.push(Step::PatchHpa { child: ChildRef::to(&**have), patch });
@@ -188,34 +188,34 @@ fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Para
     }
 }
 
-fn copy_hpa_status(outlook: &mut Outlook, hpa: &HorizontalPodAutoscaler) {
+fn copy_hpa_status(draft: &mut StatusDraft, hpa: &HorizontalPodAutoscaler) {
     let status = hpa.status.clone().unwrap_or_default();
-    outlook.desired = status.desired_replicas;
-    outlook.actual = status.current_replicas.unwrap_or(0);
-    outlook.last_scale_time = status.last_scale_time;
-    outlook.hpa_conditions = Some(status.conditions.unwrap_or_default());
+    draft.desired = status.desired_replicas;
+    draft.actual = status.current_replicas.unwrap_or(0);
+    draft.last_scale_time = status.last_scale_time;
+    draft.hpa_conditions = Some(status.conditions.unwrap_or_default());
 }
 
 fn plan_metrics(plan: &mut Plan, view: View<'_>) {
     let mut unreadable_replicas = None;
-    let Some(outlook) = &mut plan.outlook else { return };
-    outlook.able = Able {
+    let Some(draft) = &mut plan.draft else { return };
+    draft.able = Able {
         holds: true,
         reason: "SucceededGetScale",
         message: "successfully retrieved target scale".to_owned(),
     };
     match &view.seen.target {
         // Nothing was read: say nothing new.
-        None => outlook.able = stored_able(&outlook.previous).unwrap_or_else(|| outlook.able.clone()),
+        None => draft.able = stored_able(&draft.previous).unwrap_or_else(|| draft.able.clone()),
         Some(TargetSeen::Unreadable(error)) => {
             let error = cut(error, ERROR_BYTES);
             let message = format!("unable to get target scaleObj: {error}");
             let able = Able { holds: false, reason: "FailedGetScale", message };
-            if status::is_news(&outlook.previous, &able) {
+            if status::is_news(&draft.previous, &able) {
                 plan.events.push(warning("FailedGetScale", &error));
             }
-            outlook.able = able;
-            plan.trouble = Some(Trouble::Target(error));
+            draft.able = able;
+            plan.degraded = Some(DegradedReason::Target(error));
         }
         Some(TargetSeen::Found(target)) => match &target.replicas {
             Err(error) => {
@@ -224,12 +224,12 @@ fn plan_metrics(plan: &mut Plan, view: View<'_>) {
                     plan.events.push(warning("FailedGetReplicas", &message));
                 }
                 unreadable_replicas = Some(message);
-                plan.trouble = Some(Trouble::Replicas(error.to_string()));
+                plan.degraded = Some(DegradedReason::Replicas(error.to_string()));
             }
             Ok(replicas) => plan_target(plan, view, target, (*replicas).max(0)),
         },
     }
-    let before = Memory { warned: std::mem::take(&mut plan.remember.warned), ..Memory::default() };
+    let before = State { warned: std::mem::take(&mut plan.remember.warned), ..State::default() };
     warn_once(plan, &before, &view.parameters.warnings);
     plan.remember.warned.extend(unreadable_replicas);
 }
@@ -245,7 +245,7 @@ fn stored_able(previous: &PodAutoscalerStatus) -> Option<Able> {
 /// What a pass decided about a target that was read.
 enum Decision {
     /// A count, perhaps the current one.
-    Made(Verdict),
+    Made(ScaleDecision),
     /// This round was decided before, or measurements are under way: R stays.
     Waiting,
     /// No count could be computed: R stays.
@@ -254,13 +254,13 @@ enum Decision {
 
 fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Decision {
     let View { seen, bounds, parameters, now } = view;
-    if let Some(verdict) = decide::at_bounds(current, bounds) {
+    if let Some(decision) = decide::at_bounds(current, bounds) {
         plan.remember.note = None;
-        if verdict.desired != current {
+        if decision.desired != current {
             // What was measured before this step says nothing about the new size.
             plan.remember.decided = seen.samples.taken;
         }
-        return Decision::Made(verdict);
+        return Decision::Made(decision);
     }
     if let Err(error) = &target.pods {
         return Decision::Failed(ComputeError(format!("failed to get pod selector: {error}")));
@@ -271,9 +271,9 @@ fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Dec
         return Decision::Waiting;
     }
     plan.remember.decided = samples.taken;
-    let question = Question { pa: &seen.pa, current, bounds, parameters, samples, now };
-    match decide::by_metrics(question, &mut plan.remember) {
-        Ok(verdict) => Decision::Made(verdict),
+    let inputs = DecisionInputs { pa: &seen.pa, current, bounds, parameters, samples, now };
+    match decide::by_metrics(inputs, &mut plan.remember) {
+        Ok(decision) => Decision::Made(decision),
         Err(error) => Decision::Failed(error),
     }
 }
@@ -281,13 +281,13 @@ fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Dec
 fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
     let View { seen, now, .. } = view;
     let decision = decide(plan, view, target, current);
-    let Some(outlook) = &mut plan.outlook else { return };
-    (outlook.actual, outlook.desired) = (current, current);
+    let Some(draft) = &mut plan.draft else { return };
+    (draft.actual, draft.desired) = (current, current);
     match decision {
-        Decision::Made(verdict) => {
-            let desired = reachable(&target.write, current, verdict.desired);
-            outlook.desired = desired;
-            let Verdict { algorithm, reason, .. } = verdict;
+        Decision::Made(decision) => {
+            let desired = reachable(&target.write, current, decision.desired);
+            draft.desired = desired;
+            let ScaleDecision { algorithm, reason, .. } = decision;
             plan.gauge = Gauge::Set { algorithm, reason, value: desired };
             if desired != current {
                 let strategy = &seen.pa.spec.scaling_strategy;
@@ -307,29 +307,28 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
             }
         }
         Decision::Waiting => {
-            if let Some(able) =
-                stored_able(&outlook.previous).filter(|able| able.reason == FAILED_UPDATE_SCALE)
+            if let Some(able) = stored_able(&draft.previous).filter(|able| able.reason == FAILED_UPDATE_SCALE)
             {
                 // The last attempt is still what there is to say.
-                outlook.able = able;
-                if outlook.previous.actual_scale == current {
-                    outlook.desired = outlook.previous.desired_scale;
+                draft.able = able;
+                if draft.previous.actual_scale == current {
+                    draft.desired = draft.previous.desired_scale;
                 }
             }
         }
         Decision::Failed(error) => {
             let error = cut(&error.to_string(), ERROR_BYTES);
-            let last = outlook.previous.scaling_history.last();
+            let last = draft.previous.scaling_history.last();
             if last.is_none_or(|last| last.success || last.error.as_deref() != Some(error.as_str())) {
                 plan.events.push(warning(FAILED_COMPUTE_SCALE, &error));
             }
-            outlook.entry = Some(failed_entry(current, &error, now));
+            draft.entry = Some(failed_entry(current, &error, now));
             plan.remember.note = None;
-            plan.trouble = Some(Trouble::Compute(error));
+            plan.degraded = Some(DegradedReason::Compute(error));
         }
     }
     let note = plan.remember.note.as_ref().filter(|note| note.until.is_none_or(|until| now < until));
-    outlook.note = note.map(|note| note.text.clone());
+    draft.note = note.map(|note| note.text.clone());
     plan.withheld_until = note.and_then(|note| note.until);
 }
 

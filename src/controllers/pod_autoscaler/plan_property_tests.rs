@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{
     cases::{annotated, at, failed, pa, seen, source},
-    memory::Memory,
     plan::plan,
     snapshot::Reading,
+    state::State,
     world::{World, scale_of},
 };
 use crate::api::autoscaling::PodAutoscaler;
@@ -101,7 +101,7 @@ proptest! {
         let decide = |values: &[f64]| {
             let values = values.iter().map(|value| Ok(*value)).collect();
             let pa = pa(json!({"metricsSources": [source("pod", "m", "30")]}));
-            scale_of(&plan(&seen(pa, replicas, at(0), vec![Reading::PerPod(values)]), &Memory::default(), at(0)))
+            scale_of(&plan(&seen(pa, replicas, at(0), vec![Reading::PerPod(values)]), &State::default(), at(0)))
         };
         let mut reversed = values.clone();
         reversed.reverse();

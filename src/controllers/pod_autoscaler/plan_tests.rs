@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::{
     cases::{annotated, at, deployment, failed, pa, seen, source, total, unread},
-    memory::Memory,
     plan::{plan, plan_base},
     snapshot::{Claim, HpaSeen, Reading, Samples, Snapshot, TargetSeen},
+    state::State,
     status::conclude,
-    steps::{Conclusion, Gauge, Step, Trouble},
+    steps::{Conclusion, DegradedReason, Gauge, Step},
     world::{Told, World, pass, scale_of},
 };
 use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
@@ -39,7 +39,7 @@ fn bounds_decide_before_measurements() {
         (json!({"schedules": always}), 0, 4, "current replicas below minimum"),
         (json!({"schedules": only_max}), 0, 0, "scaling disabled: current replicas is 0"),
     ] {
-        let (plan, _) = pass(&seen(pa(changes), replicas, at(0), vec![total(30.0)]), &Memory::default(), 0);
+        let (plan, _) = pass(&seen(pa(changes), replicas, at(0), vec![total(30.0)]), &State::default(), 0);
         let want_step = (want != replicas).then_some((replicas, want, reason));
         assert_eq!(scale_of(&plan), want_step, "{reason}");
         assert_eq!(plan.gauge, Gauge::Set { algorithm: "boundary-check", reason, value: want });
@@ -57,7 +57,7 @@ fn a_rescale_whose_status_could_not_be_written_is_told_by_the_next_one() {
     let status = told.status.unwrap();
     let steps: Vec<_> = status.scaling_history.iter().map(|it| (it.previous_scale, it.new_scale)).collect();
     assert_eq!(steps, [(2, 4), (4, 8)]);
-    assert!(world.memory().untold.is_empty());
+    assert!(world.state().untold.is_empty());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_step_of_ten_seconds_grows_by_the_rate_at_most() {
 #[test]
 fn a_step_to_a_bound_waits_for_measurements_of_the_new_size() {
     let one = seen(pa(json!({"minReplicas": 2})), 1, at(0), vec![total(90.0)]);
-    let (first, conclusion) = pass(&one, &Memory::default(), 0);
+    let (first, conclusion) = pass(&one, &State::default(), 0);
     assert_eq!(scale_of(&first), Some((1, 2, "current replicas below minimum")));
     let two = seen(pa(json!({"minReplicas": 2})), 2, at(0), vec![total(90.0)]);
     assert_eq!(scale_of(&pass(&two, &conclusion.remember, 1).0), None);
@@ -130,8 +130,8 @@ fn a_step_to_a_bound_waits_for_measurements_of_the_new_size() {
 #[test]
 fn a_round_is_decided_once() {
     let round =
-        |memory: &Memory, replicas| pass(&seen(pa(json!({})), replicas, at(0), vec![total(90.0)]), memory, 3);
-    let (first, conclusion) = round(&Memory::default(), 2);
+        |state: &State, replicas| pass(&seen(pa(json!({})), replicas, at(0), vec![total(90.0)]), state, 3);
+    let (first, conclusion) = round(&State::default(), 2);
     assert_eq!(scale_of(&first), Some((2, 4, "apa above target")));
     let (second, _) = round(&conclusion.remember, 4);
     assert_eq!((scale_of(&second), second.gauge), (None, Gauge::Keep));
@@ -140,8 +140,8 @@ fn a_round_is_decided_once() {
 #[test]
 fn a_failed_write_is_decided_again() {
     let mut seen = seen(pa(json!({})), 2, at(0), vec![total(90.0)]);
-    let plan_of = |seen: &Snapshot, memory: &Memory| plan(seen, memory, at(0));
-    let first = plan_of(&seen, &Memory::default());
+    let plan_of = |seen: &Snapshot, state: &State| plan(seen, state, at(0));
+    let first = plan_of(&seen, &State::default());
     let failure = vec![Some("no permission".to_owned())];
     let conclusion = conclude(&first, &failure, at(0));
     let status = conclusion.status.clone().unwrap();
@@ -171,14 +171,14 @@ fn a_pass_waits_for_measurements_and_holds() {
     let mut stale = waiting.clone();
     stale.samples = Samples { taken: Some(at(0)), pending: false, sources: vec![] };
     for seen in [waiting, fresh, stale] {
-        let (plan, conclusion) = pass(&seen, &Memory::default(), 0);
+        let (plan, conclusion) = pass(&seen, &State::default(), 0);
         let status = conclusion.status.unwrap();
-        assert_eq!((scale_of(&plan), plan.gauge, plan.trouble), (None, Gauge::Keep, None));
+        assert_eq!((scale_of(&plan), plan.gauge, plan.degraded), (None, Gauge::Keep, None));
         assert_eq!((status.actual_scale, status.desired_scale), (3, 3));
     }
     let mut over = seen(pa(json!({"maxReplicas": 2})), 3, at(0), vec![total(90.0)]);
     over.samples.pending = true;
-    assert_eq!(scale_of(&pass(&over, &Memory::default(), 0).0).map(|step| step.1), Some(2), "bounds hold");
+    assert_eq!(scale_of(&pass(&over, &State::default(), 0).0).map(|step| step.1), Some(2), "bounds hold");
 }
 
 // scenario: pod-autoscaler 32
@@ -196,7 +196,7 @@ fn no_value_at_all_holds_and_is_told_once() {
         let mut world = World::new(pa(json!({})), 4);
         let (plan, told) = world.round(vec![reading.clone()]);
         assert_eq!(scale_of(&plan), None);
-        assert!(matches!(plan.trouble, Some(Trouble::Compute(_))));
+        assert!(matches!(plan.degraded, Some(DegradedReason::Compute(_))));
         let text = &told_by(&told)[0].1;
         assert_eq!(told_by(&told)[0].0, "FailedComputeScale");
         assert!(text.starts_with("failed to compute metric-based replicas: all 1 metric sources failed for PodAutoscaler ns/pa: queue: "), "{text}");
@@ -212,10 +212,10 @@ fn a_selector_that_cannot_be_read_fails_external_metrics_too() {
     let mut world = seen(pa(json!({})), 4, at(0), vec![total(90.0)]);
     let Some(TargetSeen::Found(target)) = &mut world.target else { panic!("found") };
     target.pods = Err(super::targets::TargetError::NoSelector("web".into()));
-    let (plan, _) = pass(&world, &Memory::default(), 0);
+    let (plan, _) = pass(&world, &State::default(), 0);
     let text = "failed to compute metric-based replicas: failed to get pod selector: \
                 scale object \"web\" is missing spec.selector";
-    assert_eq!(plan.trouble, Some(Trouble::Compute(text.into())));
+    assert_eq!(plan.degraded, Some(DegradedReason::Compute(text.into())));
 }
 
 // scenario: pod-autoscaler 37
@@ -313,9 +313,9 @@ fn the_history_keeps_the_last_five_in_order() {
 fn an_unreadable_target_keeps_one_condition_and_one_event() {
     let mut seen = unread(pa(json!({})));
     seen.target = Some(TargetSeen::Unreadable("failed to query scale subresource: not found".into()));
-    let (plan, conclusion) = pass(&seen, &Memory::default(), 0);
+    let (plan, conclusion) = pass(&seen, &State::default(), 0);
     let text = "failed to query scale subresource: not found";
-    assert_eq!(plan.trouble, Some(Trouble::Target(text.into())));
+    assert_eq!(plan.degraded, Some(DegradedReason::Target(text.into())));
     assert_eq!(events_of(&conclusion), [("FailedGetScale", text.to_owned())]);
     let status = conclusion.status.unwrap();
     assert_eq!(kinds(&status)[2], ("AbleToScale", "False", "FailedGetScale"));
@@ -332,7 +332,7 @@ fn replicas_that_cannot_be_told_are_reported_once() {
     let mut target = deployment(&pa, 1);
     target.replicas = Err(super::targets::TargetError::NoReplicas);
     seen.target = Some(TargetSeen::Found(Box::new(target)));
-    let (_, conclusion) = pass(&seen, &Memory::default(), 0);
+    let (_, conclusion) = pass(&seen, &State::default(), 0);
     let text = "Error extracting replicas: the 'replicas' field was not found in the scale object";
     assert_eq!(events_of(&conclusion), [("FailedGetReplicas", text.to_owned())]);
     let (_, again) = pass(&seen, &conclusion.remember, 10);
@@ -392,7 +392,7 @@ fn an_edit_to_an_invalid_spec_is_reported_and_back() {
     let mut broken = unread(pa(json!({"scaleTargetRef": {"kind": "Deployment"}})));
     Arc::make_mut(&mut broken.pa).status = world.pa.status.clone();
     broken.claim = Claim::Unwanted;
-    let (plan, conclusion) = pass(&broken, &world.memory(), 20);
+    let (plan, conclusion) = pass(&broken, &world.state(), 20);
     let status = conclusion.status.unwrap();
     assert_eq!(plan.steps, []);
     assert_eq!(kinds(&status)[0], ("ValidSpec", "False", "MissingScaleTargetRef"));
@@ -406,7 +406,7 @@ fn an_edit_to_an_invalid_spec_is_reported_and_back() {
 fn a_conflict_ends_with_its_condition() {
     let mut losing = unread(pa(json!({})));
     losing.claim = Claim::Taken { target: "t".into(), by: Key::new("ns", "a") };
-    let (_, conclusion) = pass(&losing, &Memory::default(), 0);
+    let (_, conclusion) = pass(&losing, &State::default(), 0);
     let mut world = World::new(pa(json!({})), 3);
     world.pa.status = conclusion.status;
     world.round(vec![total(30.0)]);
@@ -428,23 +428,23 @@ fn stored_hpa() -> Value {
 #[test]
 fn a_missing_hpa_is_created_and_one_that_is_not_ours_left_alone() {
     let mut seen = unread(pa(json!({"scalingStrategy": "HPA"})));
-    assert!(matches!(pass(&seen, &Memory::default(), 0).0.steps[..], [Step::CreateHpa(_)]));
+    assert!(matches!(pass(&seen, &State::default(), 0).0.steps[..], [Step::CreateHpa(_)]));
     seen.caught_up = false;
-    assert_eq!(pass(&seen, &Memory::default(), 0).0.steps, [], "our own create may be on its way");
+    assert_eq!(pass(&seen, &State::default(), 0).0.steps, [], "our own create may be on its way");
     seen.hpa = HpaSeen::Foreign;
-    let (plan, conclusion) = pass(&seen, &Memory::default(), 0);
+    let (plan, conclusion) = pass(&seen, &State::default(), 0);
     assert_eq!(plan.steps, []);
     assert_eq!(events_of(&conclusion)[0].0, "HPANameConflict");
     let status = conclusion.status.unwrap();
     assert!(kinds(&status).contains(&("AbleToScale", "False", "HPANameConflict")));
     Arc::make_mut(&mut seen.pa).status = Some(status);
-    assert_eq!(pass(&seen, &Memory::default(), 0).1.events, []);
+    assert_eq!(pass(&seen, &State::default(), 0).1.events, []);
 }
 
 #[test]
 fn a_hpa_that_the_api_server_refuses_is_reported() {
     let seen = unread(pa(json!({"scalingStrategy": "HPA"})));
-    let plan = plan(&seen, &Memory::default(), at(0));
+    let plan = plan(&seen, &State::default(), at(0));
     let conclusion = conclude(&plan, &[Some("spec.maxReplicas: Invalid".into())], at(0));
     assert_eq!(events_of(&conclusion), [("FailedUpdateHPA", "spec.maxReplicas: Invalid".to_owned())]);
     let status = conclusion.status.unwrap();
@@ -461,7 +461,7 @@ fn the_status_of_the_hpa_is_copied_verbatim() {
         "conditions": [condition("AbleToScale", "True"), condition("ScalingActive", "False"), condition("ScalingLimited", "True")],
     });
     let seen = hpa_seen(json!({"scalingStrategy": "HPA"}), hpa.clone());
-    let (_, conclusion) = pass(&seen, &Memory::default(), 0);
+    let (_, conclusion) = pass(&seen, &State::default(), 0);
     let status = conclusion.status.unwrap();
     assert_eq!((status.actual_scale, status.desired_scale), (2, 3));
     assert_eq!(status.last_scale_time.as_ref().unwrap().0, "2026-11-24T09:00:00Z".parse().unwrap());
@@ -478,7 +478,7 @@ fn the_status_of_the_hpa_is_copied_verbatim() {
     assert_eq!(status.conditions[1].message, "100%d");
     let mut again = seen.clone();
     Arc::make_mut(&mut again.pa).status = Some(status.clone());
-    assert_eq!(pass(&again, &Memory::default(), 60).1.status, Some(status));
+    assert_eq!(pass(&again, &State::default(), 60).1.status, Some(status));
 }
 
 #[test]
@@ -487,18 +487,18 @@ fn a_hpa_of_ours_goes_with_the_strategy_or_the_claim_and_stays_with_an_invalid_s
         ChildRef { namespace: "ns".into(), name: "pa-hpa".into(), uid: "h1".into(), version: "5".into() };
     let delete = [Step::DeleteHpa { child }];
     let switched = hpa_seen(json!({}), stored_hpa());
-    assert_eq!(pass(&switched, &Memory::default(), 0).0.steps, delete);
+    assert_eq!(pass(&switched, &State::default(), 0).0.steps, delete);
     let mut lost = hpa_seen(json!({"scalingStrategy": "HPA"}), stored_hpa());
     lost.claim = Claim::Taken { target: "t".into(), by: Key::new("ns", "a") };
-    assert_eq!(pass(&lost, &Memory::default(), 0).0.steps, delete);
+    assert_eq!(pass(&lost, &State::default(), 0).0.steps, delete);
     let mut invalid = hpa_seen(json!({"scalingStrategy": "HPA", "maxReplicas": 0}), stored_hpa());
     invalid.claim = Claim::Unwanted;
-    assert_eq!(pass(&invalid, &Memory::default(), 0).0.steps, []);
+    assert_eq!(pass(&invalid, &State::default(), 0).0.steps, []);
     let mut leaving = hpa_seen(json!({"scalingStrategy": "HPA"}), stored_hpa());
     Arc::make_mut(&mut leaving.pa).metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
     leaving.claim = Claim::Unwanted;
-    let (plan, conclusion) = pass(&leaving, &Memory::default(), 0);
+    let (plan, conclusion) = pass(&leaving, &State::default(), 0);
     assert_eq!((plan.steps, plan.gauge, conclusion.status), (vec![], Gauge::Remove, None));
 }
 
@@ -514,7 +514,7 @@ fn a_role_that_copies_share_is_scaled_to_what_can_be_reached() {
             super::targets::read_target(&pa, super::cases::resource("g", "StormService"), &object(replicas));
         let mut seen = seen(pa.clone(), 1, at(0), vec![total(value)]);
         seen.target = Some(TargetSeen::Found(Box::new(target)));
-        let (plan, conclusion) = pass(&seen, &Memory::default(), 0);
+        let (plan, conclusion) = pass(&seen, &State::default(), 0);
         let status = conclusion.status.unwrap();
         (scale_of(&plan).map(|step| (step.0, step.1)), status.actual_scale, status.desired_scale)
     };
@@ -527,7 +527,7 @@ fn observations_end_with_target_strategy_and_object() {
     let mut world = World::new(pa(json!({})), 4);
     world.round(vec![total(30.0)]);
     let fresh = |changed: PodAutoscaler| {
-        let plan = plan(&unread(changed), &world.memory(), at(10));
+        let plan = plan(&unread(changed), &world.state(), at(10));
         plan.remember.sources.is_empty() && plan.remember.decided.is_none()
     };
     assert!(!fresh(pa(json!({"maxReplicas": 11}))));
@@ -555,8 +555,8 @@ fn a_schedule_moves_the_bounds_at_its_start_and_its_end() {
     let pa = pa(json!({"schedules": window, "minReplicas": 2}));
     let run = |time: &str, replicas| {
         let now = format!("2026-11-24T{time}Z").parse().unwrap();
-        let plan = plan(&seen(pa.clone(), replicas, now, vec![total(30.0)]), &Memory::default(), now);
-        let bounds = plan.outlook.as_ref().unwrap().bounds.clone();
+        let plan = plan(&seen(pa.clone(), replicas, now, vec![total(30.0)]), &State::default(), now);
+        let bounds = plan.draft.as_ref().unwrap().bounds.clone();
         (
             scale_of(&plan).map(|step| step.1),
             bounds.active_schedule,

@@ -18,10 +18,10 @@ use super::{
     error::Error,
     events,
     fetch::{Admitted, Reads},
-    memory::Memory,
     metrics::TermGauge,
     plan::{plan, plan_base},
     snapshot::Snapshot,
+    state::State,
     status::conclude,
     steps::Plan,
 };
@@ -41,7 +41,7 @@ impl Stages for AutoscalerStages {
     type Snapshot = Snapshot;
     type Plan = Plan;
     type Report = Report;
-    type State = Memory;
+    type State = State;
     type Status = PodAutoscalerStatus;
     type Error = Error;
 
@@ -61,11 +61,11 @@ impl Stages for AutoscalerStages {
         Ok(Some(Admitted { pa, claim }))
     }
 
-    async fn fetch(&self, key: &Key, object: Admitted, _: &Memory, _: &Pass) -> Result<Snapshot, Error> {
+    async fn fetch(&self, key: &Key, object: Admitted, _: &State, _: &Pass) -> Result<Snapshot, Error> {
         Ok(self.reads.observe(key, object).await)
     }
 
-    fn plan(&self, _: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
+    fn plan(&self, _: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
         plan(seen, state, pass.now)
     }
 
@@ -79,7 +79,7 @@ impl Stages for AutoscalerStages {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> Conclusion<PodAutoscalerStatus, Memory, Error> {
+    ) -> Conclusion<PodAutoscalerStatus, State, Error> {
         conclude_round(round, self.period, pass.now)
     }
 
@@ -105,18 +105,18 @@ pub(super) fn conclude_round<S>(
     round: Round<'_, S>,
     period: Duration,
     now: Timestamp,
-) -> Conclusion<PodAutoscalerStatus, Memory, Error>
+) -> Conclusion<PodAutoscalerStatus, State, Error>
 where
-    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = Memory>,
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
     let Round { seen, plan, report, state } = round;
     if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != state.note) {
         info!(%until, "scaling down is withheld until a whole window was observed");
     }
     let concluded = conclude(plan, &report.failures, now);
-    let next = match (report.error.take(), &plan.trouble, plan.requeue) {
+    let next = match (report.error.take(), &plan.degraded, plan.requeue) {
         (Some(error), ..) => Next::Fail(error),
-        (None, Some(trouble), _) => Next::Fail(Error::Trouble { trouble: trouble.clone(), cure: period }),
+        (None, Some(reason), _) => Next::Fail(Error::Degraded { reason: reason.clone(), cure: period }),
         (None, None, Some(delay)) => Next::End(Outcome::RequeueAfter(delay)),
         (None, None, None) => Next::End(Outcome::Done),
     };
@@ -124,7 +124,7 @@ where
     Conclusion {
         status: concluded.status,
         // The target is scaled already, so the next pass decides nothing: it has to tell this.
-        untold: Memory { untold: concluded.untold, ..concluded.remember.clone() },
+        untold: State { untold: concluded.untold, ..concluded.remember.clone() },
         told: concluded.remember,
         events: events.collect(),
         events_with_status: Vec::new(),

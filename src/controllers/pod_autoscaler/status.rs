@@ -31,7 +31,7 @@ pub(super) const CONFLICT: &str = "MultiPodAutoscalerConflict";
 
 /// What the status will say, before its conditions are worked out.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Outlook {
+pub(super) struct StatusDraft {
     /// The stored status.
     pub(super) previous: PodAutoscalerStatus,
     /// Generation of the spec that was looked at.
@@ -78,46 +78,46 @@ const HISTORY_QUIET_SECONDS: i64 = 5;
 /// Longest error text in history and conditions, in bytes.
 pub(super) const ERROR_BYTES: usize = 512;
 
-/// The status of an outlook. All conditions are worked out here, once for each pass.
-pub(super) fn compose(outlook: &Outlook, now: Timestamp) -> PodAutoscalerStatus {
+/// The status of a draft. All conditions are worked out here, once for each pass.
+pub(super) fn compose(draft: &StatusDraft, now: Timestamp) -> PodAutoscalerStatus {
     let mut status = PodAutoscalerStatus {
-        desired_scale: outlook.desired,
-        actual_scale: outlook.actual,
-        scheduled_bounds: Some(outlook.bounds.clone()),
-        ..outlook.previous.clone()
+        desired_scale: draft.desired,
+        actual_scale: draft.actual,
+        scheduled_bounds: Some(draft.bounds.clone()),
+        ..draft.previous.clone()
     };
-    if let Some(time) = &outlook.last_scale_time {
+    if let Some(time) = &draft.last_scale_time {
         status.last_scale_time = Some(time.clone());
     }
-    for entry in outlook.untold.iter().chain(&outlook.entry) {
+    for entry in draft.untold.iter().chain(&draft.entry) {
         record(&mut status, entry);
     }
-    write_conditions(&mut status.conditions, outlook, now);
+    write_conditions(&mut status.conditions, draft, now);
     status
 }
 
-fn write_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: Timestamp) {
+fn write_conditions(conditions: &mut Vec<Condition>, draft: &StatusDraft, now: Timestamp) {
     let mut say = |kind, holds, reason, message: &str| {
         let stated = Stated { kind, holds, reason, message: message.to_owned() };
-        conditions::upsert(conditions, stated, outlook.generation, now);
+        conditions::upsert(conditions, stated, draft.generation, now);
     };
-    match &outlook.problem {
+    match &draft.problem {
         None => say("ValidSpec", true, "AsExpected", ""),
         Some(problem) => say("ValidSpec", false, problem.reason, &problem.message),
     }
-    if let Some(message) = &outlook.conflict {
+    if let Some(message) = &draft.conflict {
         // COMPAT: the condition exists with status False while there is a conflict.
         say(CONFLICT, false, CONFLICT, message);
     }
-    let differs = outlook.desired != outlook.actual;
-    let mut message = format!("desired={}, actual={}", outlook.desired, outlook.actual);
-    if let Some(note) = &outlook.note {
+    let differs = draft.desired != draft.actual;
+    let mut message = format!("desired={}, actual={}", draft.desired, draft.actual);
+    if let Some(note) = &draft.note {
         message = format!("{message}; {note}");
     }
     say("ScalingActive", differs, if differs { "ReconcilingScaleDiff" } else { "Stable" }, &message);
 
-    let refused = outlook.problem.is_some() || outlook.conflict.is_some();
-    let able = &outlook.able;
+    let refused = draft.problem.is_some() || draft.conflict.is_some();
+    let able = &draft.able;
     if refused {
         say("AbleToScale", false, "InvalidSpec", "");
     } else {
@@ -126,28 +126,28 @@ fn write_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: Tim
     let ready = !refused && able.holds && !differs;
     say("Ready", ready, if ready { "AsExpected" } else { "ReconcilingScaleDiff" }, "");
 
-    if outlook.conflict.is_none() {
+    if draft.conflict.is_none() {
         conditions::remove(conditions, CONFLICT);
     }
     if !refused {
-        copy_hpa_conditions(conditions, outlook, now);
+        copy_hpa_conditions(conditions, draft, now);
     }
 }
 
 /// The conditions of the HorizontalPodAutoscaler win over ours, unless we could not even write it.
-fn copy_hpa_conditions(conditions: &mut Vec<Condition>, outlook: &Outlook, now: Timestamp) {
-    let theirs = outlook.hpa_conditions.as_deref().unwrap_or_default();
+fn copy_hpa_conditions(conditions: &mut Vec<Condition>, draft: &StatusDraft, now: Timestamp) {
+    let theirs = draft.hpa_conditions.as_deref().unwrap_or_default();
     if theirs.iter().all(|condition| condition.type_ != SCALING_LIMITED) {
         conditions::remove(conditions, SCALING_LIMITED);
     }
-    for theirs in theirs.iter().filter(|theirs| outlook.able.holds || theirs.type_ != "AbleToScale") {
+    for theirs in theirs.iter().filter(|theirs| draft.able.holds || theirs.type_ != "AbleToScale") {
         let reason = theirs.reason.clone().filter(|reason| !reason.is_empty());
         let condition = Condition {
             type_: theirs.type_.clone(),
             status: theirs.status.clone(),
             reason: reason.unwrap_or_else(|| "Unspecified".to_owned()),
             message: theirs.message.clone().unwrap_or_default(),
-            observed_generation: outlook.generation,
+            observed_generation: draft.generation,
             last_transition_time: theirs.last_transition_time.clone().unwrap_or(Time(now)),
         };
         conditions::upsert_condition(conditions, condition);
@@ -179,7 +179,7 @@ fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent) {
 pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp) -> Conclusion {
     let mut events = plan.events.clone();
     let mut remember = plan.remember.clone();
-    let Some(mut outlook) = plan.outlook.clone() else {
+    let Some(mut draft) = plan.draft.clone() else {
         return Conclusion { status: None, events, remember, untold: Vec::new() };
     };
     for (i, step) in plan.steps.iter().enumerate() {
@@ -190,13 +190,13 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
         match (step, failure) {
             (Step::CreateHpa(_) | Step::PatchHpa { .. }, Some(failure)) => {
                 let able = Able { holds: false, reason: FAILED_UPDATE_HPA, message: failure.clone() };
-                if is_news(&outlook.previous, &able) {
+                if is_news(&draft.previous, &able) {
                     events.push(EventDraft { warning: true, reason: FAILED_UPDATE_HPA, message: failure });
                 }
-                outlook.able = able;
+                draft.able = able;
             }
             (Step::Scale { from, to, reason, .. }, failure) => {
-                outlook.entry = Some(ScalingEvent {
+                draft.entry = Some(ScalingEvent {
                     timestamp: Time(now),
                     previous_scale: *from,
                     new_scale: *to,
@@ -211,10 +211,10 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
                 };
                 let message = format!("unable to apply desired replicas: {failure}");
                 let able = Able { holds: false, reason: FAILED_UPDATE_SCALE, message };
-                if is_news(&outlook.previous, &able) {
+                if is_news(&draft.previous, &able) {
                     events.push(EventDraft { warning: true, reason: "FailedRescale", message: failure });
                 }
-                outlook.able = able;
+                draft.able = able;
                 // The retry has to decide on this round again.
                 remember.decided = None;
             }
@@ -222,8 +222,8 @@ pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp)
         }
     }
     remember.untold.clear();
-    let untold = outlook.untold.iter().chain(&outlook.entry).cloned().collect();
-    Conclusion { status: Some(compose(&outlook, now)), events, remember, untold }
+    let untold = draft.untold.iter().chain(&draft.entry).cloned().collect();
+    Conclusion { status: Some(compose(&draft, now)), events, remember, untold }
 }
 
 /// Whether the stored status does not say this yet.

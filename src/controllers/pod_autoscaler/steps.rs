@@ -11,8 +11,8 @@ use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::children::ChildRef;
 
 use super::{
-    memory::Memory,
-    status::Outlook,
+    state::State,
+    status::StatusDraft,
     targets::{Found, ScaleTarget, ScaleWrite},
 };
 
@@ -81,7 +81,7 @@ pub(super) enum Gauge {
 
 /// Why a pass could not do what the spec asks for. The status says so already; the next period retries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum DegradedReason {
     /// The target could not be read.
     #[error("unable to get target scaleObj: {0}")]
     Target(String),
@@ -100,17 +100,17 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the status will say; [`super::status::conclude`] folds in how the steps went. `None`: the
     /// status stays as it is.
-    pub(super) outlook: Option<Outlook>,
+    pub(super) draft: Option<StatusDraft>,
     /// Events that do not depend on the steps.
     pub(super) events: Vec<EventDraft>,
     /// The gauge, set before the steps.
     pub(super) gauge: Gauge,
     /// What the next pass has to know.
-    pub(super) remember: Memory,
+    pub(super) remember: State,
     /// When to come back at the latest: the next schedule transition. `None`: the period will do.
     pub(super) requeue: Option<Duration>,
     /// What went wrong while planning, for the log.
-    pub(super) trouble: Option<Trouble>,
+    pub(super) degraded: Option<DegradedReason>,
     /// Scaling down is withheld until then because not a whole window was observed yet, for the log.
     pub(super) withheld_until: Option<Timestamp>,
 }
@@ -122,8 +122,8 @@ pub(super) struct Conclusion {
     pub(super) status: Option<PodAutoscalerStatus>,
     /// Events to record, in order.
     pub(super) events: Vec<EventDraft>,
-    /// Memory to commit.
-    pub(super) remember: Memory,
-    /// What the memory has to keep for the next status if this one cannot be written.
+    /// State to commit.
+    pub(super) remember: State,
+    /// What the state has to keep for the next status if this one cannot be written.
     pub(super) untold: Vec<ScalingEvent>,
 }

@@ -19,17 +19,17 @@ use super::{
     apply::Report,
     cases::{at, seen},
     error::Error,
-    memory::Memory,
     plan::{plan, plan_base},
     reconcile::conclude_round,
     snapshot::{Claim, Reading, Snapshot},
+    state::State,
     status::conclude,
     steps::{Conclusion, Plan, Step},
 };
 
 /// Plans and concludes with every step done.
-pub(super) fn pass(seen: &Snapshot, memory: &Memory, seconds: i64) -> (Plan, Conclusion) {
-    let plan = plan(seen, memory, at(seconds));
+pub(super) fn pass(seen: &Snapshot, state: &State, seconds: i64) -> (Plan, Conclusion) {
+    let plan = plan(seen, state, at(seconds));
     let conclusion = conclude(&plan, &vec![None; plan.steps.len()], at(seconds));
     (plan, conclusion)
 }
@@ -69,7 +69,7 @@ impl Stages for Simulated {
     type Snapshot = Snapshot;
     type Plan = Plan;
     type Report = Report;
-    type State = Memory;
+    type State = State;
     type Status = PodAutoscalerStatus;
     type Error = Error;
 
@@ -91,14 +91,14 @@ impl Stages for Simulated {
         &self,
         _: &Key,
         pa: Arc<PodAutoscaler>,
-        _: &Memory,
+        _: &State,
         pass: &Pass,
     ) -> Result<Snapshot, Error> {
         let cluster = self.0.lock();
         Ok(seen(PodAutoscaler::clone(&pa), cluster.replicas, pass.now, cluster.sources.clone()))
     }
 
-    fn plan(&self, _: &Key, seen: &Snapshot, state: &Memory, pass: &Pass) -> Plan {
+    fn plan(&self, _: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
         plan(seen, state, pass.now)
     }
 
@@ -118,7 +118,7 @@ impl Stages for Simulated {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> conductor::Conclusion<PodAutoscalerStatus, Memory, Error> {
+    ) -> conductor::Conclusion<PodAutoscalerStatus, State, Error> {
         let conclusion = conclude_round(round, Duration::from_secs(10), pass.now);
         self.0.lock().concluded.clone_from(&conclusion.status);
         conclusion
@@ -151,7 +151,7 @@ impl World {
         self.passes.take_over();
     }
 
-    pub(super) fn memory(&self) -> Memory {
+    pub(super) fn state(&self) -> State {
         self.passes.state(&self.key(), self.pa.metadata.uid.as_deref().unwrap())
     }
 

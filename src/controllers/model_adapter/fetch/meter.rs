@@ -14,7 +14,7 @@ use crate::{
     api::keys::{DEFAULT_ENGINE_PORT, ENGINE_LABEL, METRIC_PORT_LABEL},
     controllers::model_adapter::{
         metrics::{FailedSource, SourceFailures},
-        placement::{Mean, Measured, latency_score, throughput_score},
+        policies::{Mean, Measured, latency_score, throughput_score},
         settings::{ModelAdapterSettings, PrometheusLogin, PrometheusSettings, SchedulerPolicy},
     },
     engine::{
@@ -230,8 +230,8 @@ impl SendRequest<Scores> for Meter {
                 Measured::Missing
             }
         };
-        let trouble = self.failing.lock().as_ref().map(|(_, why)| why.clone());
-        Measurement { measured, trouble }
+        let last_error = self.failing.lock().as_ref().map(|(_, why)| why.clone());
+        Measurement { measured, last_error }
     }
 }
 

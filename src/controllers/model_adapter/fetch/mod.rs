@@ -28,14 +28,14 @@ use self::{
     stores::{Child, Stores},
 };
 use super::{
+    candidates::{AdapterContext, Known, candidates, count_models},
     load_tracker::EngineCalls,
-    memory::Memory,
-    place::measures,
-    placements::Placements,
     plan::selector_of,
+    reservations::Reservations,
+    schedule::measures,
     settings::ModelAdapterSettings,
     snapshot::{PodSeen, Snapshot},
-    survey::{About, Known, count_models, survey},
+    state::State,
 };
 
 /// What a term reads with, and what it has to know to read right.
@@ -70,22 +70,23 @@ impl Reads {
         &self,
         key: &Key,
         adapter: Arc<ModelAdapter>,
-        memory: &Memory,
-        placements: &Placements,
+        state: &State,
+        reservations: &Reservations,
         draw: u64,
     ) -> Snapshot {
         let now = self.clock.instant();
-        let about = About { key, adapter: &adapter, memory, settings: &self.settings };
-        let near = self.near(about);
-        let (mut pods, outside) = self.calls.with(|tracker, _| survey(about, &near, tracker, now));
+        let about = AdapterContext { key, adapter: &adapter, state, settings: &self.settings };
+        let namespace_pods = self.namespace_pods(about);
+        let (mut pods, outside) =
+            self.calls.with(|tracker, _| candidates(about, &namespace_pods, tracker, now));
         let status = adapter.status.clone().unwrap_or_default();
         let unplaced = !pods.iter().any(|pod| status.instances.iter().any(|name| *name == *pod.facts.name));
         if adapter.spec.replicas.is_some() && unplaced {
             // Each as we wrote it last: what was chosen for one stops to be assumed when its status is stored, not when
             // the store shows that.
             let others = self.own.list_in(&key.namespace);
-            count_models(key, &mut pods, &others, placements, now);
-            self.measure(key, &mut pods, placements, now);
+            count_models(key, &mut pods, &others, reservations, now);
+            self.measure(key, &mut pods, reservations, now);
         }
         let (services, slices, parent) = (&self.stores.services, &self.stores.slices, Parent::of(&*adapter));
         let caught_up = services.caught_up(parent) && slices.caught_up(parent);
@@ -93,9 +94,9 @@ impl Reads {
             policy: self.settings.policy,
             pods,
             outside,
-            chosen: placements.chosen(key, now).map(Box::from),
-            placements: placements.changes(),
-            source_trouble: self.readings.with(|scores, _| scores.trouble()),
+            chosen: reservations.chosen(key, now).map(Box::from),
+            reservations: reservations.changes(),
+            metrics_error: self.readings.with(|scores, _| scores.last_error()),
             draw,
             service: Child::seen(&services.named(parent, &key.name)),
             slice: Child::seen(&slices.named(parent, &key.name)),
@@ -105,22 +106,23 @@ impl Reads {
     }
 
     /// The pods that an adapter selects or has to do with.
-    fn near(&self, about: About<'_>) -> Vec<Arc<PodFacts>> {
+    fn namespace_pods(&self, about: AdapterContext<'_>) -> Vec<Arc<PodFacts>> {
         let (pods, namespace) = (&self.stores.pods, &about.key.namespace);
         let known = self.calls.with(|tracker, _| Known::to(about, tracker));
         let selector = selector_of(about.adapter).ok();
         let selected = selector.map(|selector| pods.select(namespace, &selector)).unwrap_or_default();
         let by_uid = known.uids.iter().flat_map(|uid| pods.by_index_in(namespace, &BY_UID, uid));
         let by_name = known.names.iter().filter_map(|name| pods.get(namespace, name));
-        let mut near: Vec<Arc<PodFacts>> = selected.into_iter().chain(by_uid).chain(by_name).collect();
-        near.sort_by(|one, other| one.name.cmp(&other.name));
-        near.dedup_by(|one, other| one.name == other.name);
-        near
+        let mut namespace_pods: Vec<Arc<PodFacts>> =
+            selected.into_iter().chain(by_uid).chain(by_name).collect();
+        namespace_pods.sort_by(|one, other| one.name.cmp(&other.name));
+        namespace_pods.dedup_by(|one, other| one.name == other.name);
+        namespace_pods
     }
 
     /// Measures pods where one is about to be chosen by measurements.
-    fn measure(&self, key: &Key, pods: &mut [PodSeen], placements: &Placements, now: Instant) {
-        if measures(self.settings.policy) && placements.chosen(key, now).is_none() {
+    fn measure(&self, key: &Key, pods: &mut [PodSeen], reservations: &Reservations, now: Instant) {
+        if measures(self.settings.policy) && reservations.chosen(key, now).is_none() {
             self.readings.with(|scores, _| {
                 for pod in pods {
                     pod.measured = scores.ask(key, &pod.facts, now);

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    controllers::model_adapter::{placement::Measured, settings::EngineMetricsSettings},
+    controllers::model_adapter::{policies::Measured, settings::EngineMetricsSettings},
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::Instant;
@@ -32,7 +32,7 @@ pub(in crate::controllers::model_adapter) struct Scores {
     requests: RequestScheduler<Box<str>>,
     pods: HashMap<Box<str>, Score>,
     /// Why the source that pods share failed when it was last asked.
-    trouble: Option<String>,
+    last_error: Option<String>,
     fresh: Duration,
 }
 
@@ -48,7 +48,7 @@ pub(in crate::controllers::model_adapter) struct Measurement {
     /// What a policy wants to know of the pod.
     pub(super) measured: Measured,
     /// Why the source that pods share fails, in words for users; `None`: it does not, or there is none.
-    pub(super) trouble: Option<String>,
+    pub(super) last_error: Option<String>,
 }
 
 impl Scores {
@@ -57,7 +57,7 @@ impl Scores {
         Self {
             requests: RequestScheduler::new(&[LANE], |pod| pod),
             pods: HashMap::new(),
-            trouble: None,
+            last_error: None,
             fresh: if settings.prometheus.is_some() { FRESH_QUERIES } else { settings.refresh_interval },
         }
     }
@@ -81,8 +81,8 @@ impl Scores {
     }
 
     /// Why the source that pods share fails; `None`: it does not, or there is none.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.clone()
     }
 }
 
@@ -104,9 +104,9 @@ impl RequestBook for Scores {
         if self.requests.ended(&pod.uid, number).is_none() {
             return Vec::new();
         }
-        let none = || Measurement { measured: Measured::Unreachable, trouble: self.trouble.take() };
-        let Measurement { measured, trouble } = answer.unwrap_or_else(none);
-        self.trouble = trouble;
+        let none = || Measurement { measured: Measured::Unreachable, last_error: self.last_error.take() };
+        let Measurement { measured, last_error } = answer.unwrap_or_else(none);
+        self.last_error = last_error;
         if let Some(score) = self.pods.get_mut(&pod.uid) {
             score.known = Some((measured, now.instant));
         }

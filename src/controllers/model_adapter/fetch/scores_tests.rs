@@ -12,7 +12,7 @@ use tokio::{sync::Mutex, time::sleep};
 
 use crate::{
     controllers::model_adapter::{
-        placement::Measured,
+        policies::Measured,
         settings::{EngineMetricsSettings, SchedulerPolicy},
         simulated::World,
     },
@@ -41,7 +41,7 @@ impl SendRequest<Scores> for OneByOne {
         self.asked.fetch_add(1, Ordering::Relaxed);
         sleep(self.takes).await;
         let number = pod.name.rsplit('-').next().and_then(|number| number.parse().ok());
-        Measurement { measured: number.map_or(Measured::Missing, Measured::Score), trouble: None }
+        Measurement { measured: number.map_or(Measured::Missing, Measured::Score), last_error: None }
     }
 }
 

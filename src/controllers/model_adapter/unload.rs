@@ -2,9 +2,9 @@
 //! Pods on which the adapter is not wanted any more: it is unloaded there if that is possible. Pure.
 
 use super::{
-    memory::Dropped,
     plan::unload,
     snapshot::{PodSeen, Snapshot},
+    state::UnloadAttempt,
     status,
     steps::Plan,
 };
@@ -20,7 +20,7 @@ enum Fate {
 }
 
 /// Plans to unload the adapter where it is left over, beside these `instances`.
-pub(super) fn plan_dropped(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSeen]) {
+pub(super) fn plan_unload(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSeen]) {
     let is_instance = |pod: &PodSeen| instances.iter().any(|it| it.facts.uid == pod.facts.uid);
     let left_over = |pod: &&PodSeen| pod.engine.loaded.is_some() && pod.engine.unloaded != Some(true);
     // Loads that ended too late to be wanted.
@@ -29,10 +29,10 @@ pub(super) fn plan_dropped(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSe
     });
     let late = late_inside.chain(seen.outside.iter().filter(left_over));
     for pod in late {
-        plan.remember.dropped.entry(pod.facts.uid.clone()).or_default();
+        plan.remember.unwanted.entry(pod.facts.uid.clone()).or_default();
     }
-    let dropped = std::mem::take(&mut plan.remember.dropped);
-    for (uid, before) in dropped {
+    let unwanted = std::mem::take(&mut plan.remember.unwanted);
+    for (uid, before) in unwanted {
         let pods = || seen.pods.iter().chain(&seen.outside);
         let Some(pod) = pods().find(|pod| pod.facts.uid == uid) else { continue };
         let is_candidate = seen.pods.iter().any(|it| it.facts.uid == uid);
@@ -45,19 +45,25 @@ pub(super) fn plan_dropped(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSe
                 }
             }
             Fate::Waits => {
-                plan.remember.dropped.insert(uid, before);
+                plan.remember.unwanted.insert(uid, before);
             }
             Fate::Unload => {
                 plan.steps.extend(unload(pod));
                 plan.remember
-                    .dropped
-                    .insert(uid, Dropped { asked: true, ready_since: pod.facts.ready_since });
+                    .unwanted
+                    .insert(uid, UnloadAttempt { asked: true, ready_since: pod.facts.ready_since });
             }
         }
     }
 }
 
-fn fate(seen: &Snapshot, pod: &PodSeen, before: &Dropped, wanted: bool, instances: &[&PodSeen]) -> Fate {
+fn fate(
+    seen: &Snapshot,
+    pod: &PodSeen,
+    before: &UnloadAttempt,
+    wanted: bool,
+    instances: &[&PodSeen],
+) -> Fate {
     if wanted || pod.facts.is_finished() {
         return Fate::Settled;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What passes of one object remember within a term. Losing it is harmless: a fresh memory never scales
+//! What passes of one object remember within a term. Losing it is harmless: a fresh state never scales
 //! down before it has observed a whole window.
 
 use std::collections::BTreeSet;
@@ -9,10 +9,10 @@ use kube_fenced_election::clock::Timestamp;
 
 use super::algorithm::{cooldown::Recommendations, window::Windows};
 
-/// Memory of one PodAutoscaler; a fresh one knows nothing.
+/// State of one PodAutoscaler; a fresh one knows nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Memory {
-    /// Whose memory this is: another uid, target or strategy starts afresh.
+pub(super) struct State {
+    /// Whose state this is: another uid, target or strategy starts afresh.
     pub(super) subject: Option<Subject>,
     /// Observations, one entry for each metric source in order.
     pub(super) sources: Vec<SourceMemory>,
@@ -48,8 +48,8 @@ pub(super) struct Note {
     pub(super) until: Option<Timestamp>,
 }
 
-impl Memory {
-    /// This memory if it is about `subject`, else a fresh one.
+impl State {
+    /// This state if it is about `subject`, else a fresh one.
     pub(super) fn about(&self, subject: Subject) -> Self {
         if self.subject.as_ref() == Some(&subject) {
             return self.clone();

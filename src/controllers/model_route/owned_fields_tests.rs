@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::{
     cases::{deployment, settings, stored, workload},
-    fit::{fitted_spec, patch_between},
     objects::Wanted,
+    owned_fields::{merge_owned, patch_between},
 };
 
 fn want() -> Value {
@@ -19,7 +19,7 @@ fn have() -> Value {
 fn defaults_of_the_api_server_are_no_difference() {
     let have = have();
     assert_ne!(have, want());
-    assert_eq!(fitted_spec(&have, &want()), have);
+    assert_eq!(merge_owned(&have, &want()), have);
     assert_eq!(patch_between(&have, &have), json!({}));
 }
 
@@ -54,10 +54,10 @@ fn every_edit_of_a_known_field_is_undone() {
         let mut edited = whole.clone();
         put(&mut edited, place, value);
         assert_ne!(edited, whole, "{place}");
-        let fitted = fitted_spec(&edited, &want());
+        let merged = merge_owned(&edited, &want());
         let mut after = edited.clone();
-        json_patch::merge(&mut after, &patch_between(&edited, &fitted));
-        assert_eq!(after, fitted, "{place}");
+        json_patch::merge(&mut after, &patch_between(&edited, &merged));
+        assert_eq!(after, merged, "{place}");
         // What was a default may be left out: the API server writes it again.
         let after = stored(&json!({"metadata": {"name": "m-router"}, "spec": after}))["spec"].clone();
         assert_eq!(after, whole, "{place}");
@@ -66,7 +66,7 @@ fn every_edit_of_a_known_field_is_undone() {
         let mut edited = whole.clone();
         let (parent, key) = place.rsplit_once('/').unwrap();
         edited.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
-        let after = fitted_spec(&edited, &want());
+        let after = merge_owned(&edited, &want());
         let after = stored(&json!({"metadata": {"name": "m-router"}, "spec": after}))["spec"].clone();
         assert_eq!(after, whole, "{place}");
     }
@@ -81,19 +81,19 @@ fn fields_of_other_channels_survive_a_repair() {
     put(&mut edited, "/rules/0/matches/2/future", json!(true));
     put(&mut edited, "/rules/0/backendRefs/0/future", json!(1));
     put(&mut edited, "/rules/0/timeouts/future", json!("x"));
-    assert_eq!(fitted_spec(&edited, &want()), edited, "they alone are no difference");
+    assert_eq!(merge_owned(&edited, &want()), edited, "they alone are no difference");
 
     let mut moved = edited.clone();
     put(&mut moved, "/rules/0/backendRefs/0/port", json!(1));
     // The match with the unknown field is found by its path, wherever it stands.
     moved.pointer_mut("/rules/0/matches").unwrap().as_array_mut().unwrap().swap(0, 2);
-    assert_eq!(fitted_spec(&moved, &want()), edited);
+    assert_eq!(merge_owned(&moved, &want()), edited);
 }
 
 #[test]
 fn a_spec_that_is_no_object_is_replaced() {
     for broken in [json!(null), json!("x"), json!([]), json!({"rules": "x", "parentRefs": {}})] {
-        assert_eq!(fitted_spec(&broken, &want()), want());
+        assert_eq!(merge_owned(&broken, &want()), want());
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) const EVENTS: &str = "/api/v1/events";
 /// Each test has addresses of its own: engines are told apart by address.
 static NETWORKS: AtomicU8 = AtomicU8::new(1);
 
-pub(super) struct Led {
+pub(super) struct ControllerHarness {
     pub(super) api: StoredApi,
     pub(super) engine: FakeEngine,
     /// Metrics of the term that leads.
@@ -61,7 +61,7 @@ struct TermOf {
     _right: FenceKeeper,
 }
 
-impl Led {
+impl ControllerHarness {
     pub(super) async fn start() -> Self {
         Self::start_with(ModelAdapterSettings::default()).await
     }
@@ -73,9 +73,9 @@ impl Led {
         }
         let engine = FakeEngine::start(SocketAddr::from(([0, 0, 0, 0], 0))).await.unwrap();
         let network = NETWORKS.fetch_add(1, Ordering::Relaxed);
-        let mut led = Self { api, engine, metrics: Metrics::new(), network, settings, term: None };
-        led.lead();
-        led
+        let mut harness = Self { api, engine, metrics: Metrics::new(), network, settings, term: None };
+        harness.lead();
+        harness
     }
 
     /// Begins a term, in place of the one that there is: it ends as if its Lease were lost.
@@ -147,15 +147,15 @@ impl Led {
     }
 
     pub(super) async fn phase(&self, name: &str, phase: &str) -> Value {
-        self.until(&format!("{name} to be {phase}"), |led| {
-            Some(led.status(name)).filter(|status| status["phase"] == phase)
+        self.until(&format!("{name} to be {phase}"), |harness| {
+            Some(harness.status(name)).filter(|status| status["phase"] == phase)
         })
         .await
     }
 
     pub(super) async fn running_on(&self, name: &str, instances: &[&str]) -> Value {
-        self.until(&format!("{name} to run on {instances:?}"), |led| {
-            let status = led.status(name);
+        self.until(&format!("{name} to run on {instances:?}"), |harness| {
+            let status = harness.status(name);
             let there = status["phase"] == "Running" && status["instances"] == json!(instances);
             there.then_some(status)
         })

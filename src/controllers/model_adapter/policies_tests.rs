@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::placement::{
+use super::policies::{
     Candidate, Mean, Measured, bin_pack, latency_score, least_adapters, least_latency, least_throughput,
     random, throughput_score,
 };

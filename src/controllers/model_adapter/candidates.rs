@@ -22,32 +22,32 @@ use kube_loops::runtime::reconciler::Key;
 
 use super::{
     load_tracker::{Asked, LoadTracker},
-    memory::Memory,
-    placements::Placements,
     plan::selector_of,
+    reservations::Reservations,
     settings::ModelAdapterSettings,
     snapshot::PodSeen,
     source::token_of,
+    state::State,
     status::stored_choice,
     triggers::is_usable,
 };
 
-/// Whom a survey is about.
+/// What candidates are looked for.
 #[derive(Clone, Copy)]
-pub(super) struct About<'a> {
+pub(super) struct AdapterContext<'a> {
     /// Its key.
     pub(super) key: &'a Key,
     /// The adapter.
     pub(super) adapter: &'a ModelAdapter,
     /// What is remembered of it.
-    pub(super) memory: &'a Memory,
+    pub(super) state: &'a State,
     /// How pods are called.
     pub(super) settings: &'a ModelAdapterSettings,
 }
 
 /// Pods that an adapter has to do with, whether or not its selector matches them.
 pub(super) struct Known {
-    /// Their uids, as far as this term called them or dropped them.
+    /// Their uids, as far as this term called them or does not want them any more.
     pub(super) uids: BTreeSet<Box<str>>,
     /// Their names, as far as the status has them.
     pub(super) names: BTreeSet<String>,
@@ -55,11 +55,11 @@ pub(super) struct Known {
 
 impl Known {
     /// Those of one adapter.
-    pub(super) fn to(about: About<'_>, tracker: &LoadTracker) -> Self {
-        let About { key, adapter, memory, .. } = about;
+    pub(super) fn to(about: AdapterContext<'_>, tracker: &LoadTracker) -> Self {
+        let AdapterContext { key, adapter, state, .. } = about;
         let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
-        let mut uids: BTreeSet<Box<str>> = tracker.touched(key, uid).into_iter().collect();
-        uids.extend(memory.dropped.keys().chain(&memory.dismissed).cloned());
+        let mut uids: BTreeSet<Box<str>> = tracker.affected(key, uid).into_iter().collect();
+        uids.extend(state.unwanted.keys().chain(&state.unload_requested).cloned());
         let status = adapter.status.as_ref();
         let chosen = status.and_then(stored_choice).map(str::to_owned);
         let names = status.into_iter().flat_map(|status| status.instances.iter().cloned()).chain(chosen);
@@ -71,21 +71,21 @@ impl Known {
     }
 }
 
-/// Pods that may host the adapter now, and others that host it or had to do with it; both by name. `near`: the
-/// pods of its namespace that it selects or [knows](Known), and possibly others.
-pub(super) fn survey(
-    about: About<'_>,
-    near: &[Arc<PodFacts>],
+/// Pods that may host the adapter now, and others that host it or had to do with it; both by name.
+/// `namespace_pods`: the pods of its namespace that it selects or [knows](Known), and possibly others.
+pub(super) fn candidates(
+    about: AdapterContext<'_>,
+    namespace_pods: &[Arc<PodFacts>],
     tracker: &mut LoadTracker,
     now: Instant,
 ) -> (Vec<PodSeen>, Vec<PodSeen>) {
-    let About { key, adapter, settings, .. } = about;
+    let AdapterContext { key, adapter, settings, .. } = about;
     let selector = selector_of(adapter).ok();
     let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
     let token = token_of(adapter);
     let known = Known::to(about, tracker);
     let (mut pods, mut outside) = (Vec::new(), Vec::new());
-    for facts in near {
+    for facts in namespace_pods {
         let selected = selector.as_ref().is_some_and(|selector| selector.matches(&facts.labels));
         let usable = selected && is_usable(facts);
         if !usable && !known.has(facts) {
@@ -106,19 +106,19 @@ pub(super) fn survey(
         let seen = PodSeen { facts, selected, endpoint, port, models: 0, measured: None, engine };
         if usable { pods.push(seen) } else { outside.push(seen) }
     }
-    tracker.retain(key, |pod| near.iter().any(|facts| *facts.uid == *pod));
+    tracker.retain(key, |pod| namespace_pods.iter().any(|facts| *facts.uid == *pod));
     pods.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
     outside.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
     (pods, outside)
 }
 
-/// Counts models of pods: base model, claims, other adapters by their status, and placements under way.
+/// Counts models of pods: base model, claims, other adapters by their status, and reservations under way.
 /// `others`: the adapters of the namespace.
 pub(super) fn count_models(
     key: &Key,
     pods: &mut [PodSeen],
     others: &[Arc<ModelAdapter>],
-    placements: &Placements,
+    reservations: &Reservations,
     now: Instant,
 ) {
     let mut models: HashMap<&str, BTreeSet<&str>> = HashMap::new();
@@ -138,7 +138,7 @@ pub(super) fn count_models(
         let instances = other.status.iter().flat_map(|status| &status.instances);
         instances.for_each(|pod| hosts(name, pod.as_str()));
     }
-    placements.assumed_in(&key.namespace, now).for_each(|(adapter, pod)| hosts(adapter, pod));
+    reservations.assumed_in(&key.namespace, now).for_each(|(adapter, pod)| hosts(adapter, pod));
     let counts: HashMap<Box<str>, usize> =
         models.iter().map(|(pod, models)| (Box::from(*pod), models.len())).collect();
     for pod in pods {

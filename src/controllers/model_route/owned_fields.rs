@@ -85,39 +85,39 @@ static BACKEND: Shape = Shape {
 static TIMEOUTS: Shape = Shape { fields: &[plain("request"), plain("backendRequest")], identity: "" };
 
 /// The stored spec of an HTTPRoute edited to be what is wanted. Equal to `have`: nothing is to be done.
-pub(super) fn fitted_spec(have: &Value, want: &Value) -> Value {
-    fitted(Some(have), want, &SPEC)
+pub(super) fn merge_owned(have: &Value, want: &Value) -> Value {
+    merge(Some(have), want, &SPEC)
 }
 
-/// A merge patch that turns the spec `have` into `fitted`, which came from it.
-pub(super) fn patch_between(have: &Value, fitted: &Value) -> Value {
+/// A merge patch that turns the spec `have` into `merged`, which came from it.
+pub(super) fn patch_between(have: &Value, merged: &Value) -> Value {
     let nothing = Map::new();
-    let (have, fitted) = (have.as_object().unwrap_or(&nothing), fitted.as_object().unwrap_or(&nothing));
-    let changed = fitted.iter().filter(|(key, value)| have.get(*key) != Some(value));
+    let (have, merged) = (have.as_object().unwrap_or(&nothing), merged.as_object().unwrap_or(&nothing));
+    let changed = merged.iter().filter(|(key, value)| have.get(*key) != Some(value));
     let mut patch: Map<String, Value> = changed.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let gone = have.keys().filter(|key| !fitted.contains_key(*key));
+    let gone = have.keys().filter(|key| !merged.contains_key(*key));
     patch.extend(gone.map(|key| (key.clone(), Value::Null)));
     Value::Object(patch)
 }
 
-fn fitted(have: Option<&Value>, want: &Value, shape: &Shape) -> Value {
+fn merge(have: Option<&Value>, want: &Value, shape: &Shape) -> Value {
     match want {
         Value::Array(wanted) => {
             let have = have.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let pairs = wanted.iter().enumerate();
-            pairs.map(|(place, want)| fitted(counterpart(have, place, want, shape), want, shape)).collect()
+            pairs.map(|(place, want)| merge(counterpart(have, place, want, shape), want, shape)).collect()
         }
-        Value::Object(wanted) => fitted_object(have.and_then(Value::as_object), wanted, shape),
+        Value::Object(wanted) => merge_object(have.and_then(Value::as_object), wanted, shape),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => want.clone(),
     }
 }
 
-fn fitted_object(have: Option<&Map<String, Value>>, want: &Map<String, Value>, shape: &Shape) -> Value {
+fn merge_object(have: Option<&Map<String, Value>>, want: &Map<String, Value>, shape: &Shape) -> Value {
     let mut result = have.cloned().unwrap_or_default();
     for field in shape.fields {
         let stored = have.and_then(|have| have.get(field.name));
         if let Some(wanted) = want.get(field.name) {
-            let value = field.inner.map_or_else(|| wanted.clone(), |inner| fitted(stored, wanted, inner));
+            let value = field.inner.map_or_else(|| wanted.clone(), |inner| merge(stored, wanted, inner));
             result.insert(field.name.to_owned(), value);
         } else if stored.is_some_and(|stored| !field.is_default(stored)) {
             result.remove(field.name);

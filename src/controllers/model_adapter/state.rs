@@ -11,9 +11,9 @@ use super::steps::EventDraft;
 /// Events that are kept for a status that can be written; beyond, the oldest are lost.
 const UNTOLD: usize = 32;
 
-/// Memory of one ModelAdapter; a fresh one knows nothing.
+/// State of one ModelAdapter; a fresh one knows nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Memory {
+pub(super) struct State {
     /// Failures in a row of a pod (by uid) that events have told of.
     pub(super) told: BTreeMap<Box<str>, u32>,
     /// Events of former passes whose status could not be written, oldest first.
@@ -21,7 +21,7 @@ pub(super) struct Memory {
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
     /// Pods (by uid) on which the adapter is not wanted any more.
-    pub(super) dropped: BTreeMap<Box<str>, Dropped>,
+    pub(super) unwanted: BTreeMap<Box<str>, UnloadAttempt>,
     /// A Service that the API server will not take as it is.
     pub(super) refused: Option<Refused>,
     /// All instances were lost, and none has taken their place yet.
@@ -29,12 +29,12 @@ pub(super) struct Memory {
     /// Since when a choice waits for measurements; `None`: none does.
     pub(super) measuring_since: Option<Timestamp>,
     /// When the deletion of the adapter was first seen.
-    pub(super) leaving_since: Option<Timestamp>,
+    pub(super) deletion_seen_at: Option<Timestamp>,
     /// Pods (by uid) that were asked to unload because of the deletion.
-    pub(super) dismissed: BTreeSet<Box<str>>,
+    pub(super) unload_requested: BTreeSet<Box<str>>,
 }
 
-impl Memory {
+impl State {
     /// The events that a pass has to send, with those that former passes could not: each once.
     pub(super) fn with_untold(&self, events: Vec<EventDraft>) -> Vec<EventDraft> {
         let mut all = self.untold.clone();
@@ -51,7 +51,7 @@ impl Memory {
 
 /// A pod on which the adapter is not wanted any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Dropped {
+pub(super) struct UnloadAttempt {
     /// It was asked to unload.
     pub(super) asked: bool,
     /// Since when it was ready then; `None`: it was not.

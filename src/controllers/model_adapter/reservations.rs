@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Placements under way: chosen pods that no status shows yet. Pure.
+//! Reservations under way: chosen pods that no status shows yet. Pure.
 //!
 //! A pod is reserved only if none was since its models were counted: two adapters that are placed at the same time
 //! see each other.
@@ -13,9 +13,9 @@ use kube_loops::runtime::reconciler::Key;
 /// How long a placement counts that no status shows.
 const ASSUMED: Duration = Duration::from_mins(1);
 
-/// All placements of one term.
+/// All reservations of one term.
 #[derive(Debug, Default)]
-pub(super) struct Placements {
+pub(super) struct Reservations {
     by_key: BTreeMap<Key, Placement>,
     changes: u64,
 }
@@ -27,7 +27,7 @@ struct Placement {
     since: Instant,
 }
 
-impl Placements {
+impl Reservations {
     /// The adapter is going to be on this pod.
     pub(super) fn reserve(&mut self, key: &Key, pod: &str, pod_uid: &str, now: Instant) {
         let placement = Placement { pod: pod.into(), pod_uid: pod_uid.into(), since: now };

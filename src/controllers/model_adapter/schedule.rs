@@ -10,8 +10,8 @@ use kube_fenced_election::clock::Timestamp;
 
 use super::{
     PERIOD,
-    placement::{self, CAPACITY, Candidate, Measured},
     plan::find,
+    policies::{self, CAPACITY, Candidate, Measured},
     settings::SchedulerPolicy,
     snapshot::{Change, PodSeen, Snapshot},
     status::{self, Draft},
@@ -25,7 +25,7 @@ const STABLE: Duration = Duration::from_secs(5);
 
 /// Pods in the order in which they are tried. `None`: none is tried in this pass; the plan says why and when it
 /// goes on.
-pub(super) fn plan_place<'a>(
+pub(super) fn plan_schedule<'a>(
     plan: &mut Plan,
     seen: &'a Snapshot,
     draft: &mut Draft,
@@ -95,8 +95,8 @@ fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Times
         return None;
     }
     if measures(seen.policy) {
-        if let Some(trouble) = &seen.source_trouble {
-            plan.warn_once(status::FAILED_GET_METRICS, trouble.clone());
+        if let Some(error) = &seen.metrics_error {
+            plan.warn_once(status::FAILED_GET_METRICS, error.clone());
         }
         if old.iter().any(|pod| pod.measured.is_none()) && awaits_measurements(plan, now) {
             return None;
@@ -140,10 +140,10 @@ pub(super) fn measures(policy: SchedulerPolicy) -> bool {
 
 fn pick<'a>(seen: &Snapshot, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
     match seen.policy {
-        SchedulerPolicy::Random => placement::random(candidates, &mut SmallRng::seed_from_u64(seen.draw)),
-        SchedulerPolicy::LeastAdapters => placement::least_adapters(candidates),
-        SchedulerPolicy::BinPack => placement::bin_pack(candidates),
-        SchedulerPolicy::LeastLatency => placement::least_latency(candidates),
-        SchedulerPolicy::LeastThroughput => placement::least_throughput(candidates),
+        SchedulerPolicy::Random => policies::random(candidates, &mut SmallRng::seed_from_u64(seen.draw)),
+        SchedulerPolicy::LeastAdapters => policies::least_adapters(candidates),
+        SchedulerPolicy::BinPack => policies::bin_pack(candidates),
+        SchedulerPolicy::LeastLatency => policies::least_latency(candidates),
+        SchedulerPolicy::LeastThroughput => policies::least_throughput(candidates),
     }
 }

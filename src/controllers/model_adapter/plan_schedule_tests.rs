@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::{interpret, settings::Env};
 
-use super::{load_retry::LoadFailure, placement::Measured, settings::SchedulerPolicy, simulated::World};
+use super::{load_retry::LoadFailure, policies::Measured, settings::SchedulerPolicy, simulated::World};
 
 fn instances(world: &World, name: &str) -> Vec<String> {
     world.status(name).instances
