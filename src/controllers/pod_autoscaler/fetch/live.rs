@@ -90,7 +90,7 @@ impl Live {
         name: &str,
     ) -> Result<Value, LiveError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
-        let read = api.get(name).await;
-        read.map(|object| object.data).map_err(|error| LiveError::Get(said(&error)))
+        let read = api.get(name).await.map_err(|error| LiveError::Get(said(&error)))?;
+        serde_json::to_value(read).map_err(|error| LiveError::Get(error.to_string()))
     }
 }
