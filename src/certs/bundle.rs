@@ -92,28 +92,24 @@ fn read_entry(entry: &Value, names: &Names, known: &mut Known) -> Entry {
     }
 }
 
-/// Gives the entries at `positions` the bundle of these CAs; answers whether that changed anything.
-pub(crate) fn write(
-    configuration: &mut Value,
-    positions: &[usize],
-    want: &[Fingerprint],
-    known: &Known,
-) -> bool {
-    let pem: String =
-        want.iter().filter_map(|fingerprint| known.get(fingerprint)).map(x509::pem_of).collect();
-    let Ok(bundle) = serde_json::to_value(ByteString(pem.into_bytes())) else { return false };
+/// The CAs that entries of a configuration get, in order, by the entry's position.
+pub(crate) type Bundles = BTreeMap<usize, Vec<Fingerprint>>;
+
+/// Gives entries these bundles; answers whether that changed anything.
+pub(crate) fn write(configuration: &mut Value, bundles: &Bundles, known: &Known) -> bool {
     let Some(webhooks) = configuration.get_mut("webhooks").and_then(Value::as_array_mut) else {
         return false;
     };
     let mut changed = false;
     for (at, entry) in webhooks.iter_mut().enumerate() {
-        if !positions.contains(&at) {
-            continue;
-        }
+        let Some(want) = bundles.get(&at) else { continue };
+        let pem: String =
+            want.iter().filter_map(|fingerprint| known.get(fingerprint)).map(x509::pem_of).collect();
+        let Ok(bundle) = serde_json::to_value(ByteString(pem.into_bytes())) else { continue };
         let client = entry.get_mut("clientConfig").and_then(Value::as_object_mut);
         let Some(client) = client else { continue };
         if client.get("caBundle") != Some(&bundle) {
-            client.insert("caBundle".to_owned(), bundle.clone());
+            client.insert("caBundle".to_owned(), bundle);
             changed = true;
         }
     }

@@ -61,14 +61,17 @@ fn only_the_named_entries_change_and_only_their_bundle() {
     let mut known = Known::new();
     let mut written = configuration();
     bundle::read(&written, &names(), &mut known);
-    let want = [print_of(&pairs().ca.certificate), print_of(&pairs().other_ca.certificate)];
-    assert!(bundle::write(&mut written, &[0, 3, 6], &want, &known));
+    let want = vec![print_of(&pairs().ca.certificate), print_of(&pairs().other_ca.certificate)];
+    assert!(bundle::write(&mut written, &[0, 3, 6].map(|at| (at, want.clone())).into(), &known));
     let both = format!("{}{}", pairs().ca.certificate, pairs().other_ca.certificate);
     let mut expected = configuration();
     expected["webhooks"][0]["clientConfig"]["caBundle"] = pem(&both);
     expected["webhooks"][3]["clientConfig"]["caBundle"] = pem(&both);
     assert_eq!(written, expected);
-    assert!(!bundle::write(&mut written, &[0, 3], &want, &known), "a second time nothing differs");
+    assert!(
+        !bundle::write(&mut written, &[(0, want.clone()), (3, want)].into(), &known),
+        "a second time nothing differs"
+    );
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn single_ca_is_published_byte_for_byte_as_it_stands_in_the_secret() {
     let mut known = Known::new();
     let mut written = configuration();
     bundle::read(&written, &names(), &mut known);
-    bundle::write(&mut written, &[3], &[print_of(&pairs().ca.certificate)], &known);
+    bundle::write(&mut written, &[(3, vec![print_of(&pairs().ca.certificate)])].into(), &known);
     assert_eq!(written["webhooks"][3]["clientConfig"]["caBundle"], pem(&pairs().ca.certificate));
 }
 
@@ -85,7 +88,7 @@ fn configuration_of_another_shape_has_no_entries() {
     for odd in [json!(null), json!({"webhooks": "x"}), json!({"webhooks": [7]}), json!([])] {
         let entries = bundle::read(&odd, &names(), &mut Known::new());
         assert!(entries.len() <= 1, "{odd}");
-        assert!(!bundle::write(&mut odd.clone(), &[0], &[], &Known::new()), "{odd}");
+        assert!(!bundle::write(&mut odd.clone(), &[(0, Vec::new())].into(), &Known::new()), "{odd}");
     }
 }
 

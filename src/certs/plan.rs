@@ -8,7 +8,8 @@
 //! 3. When all entries have held it for [`SETTLE`], it stores it in the Secret with a server certificate.
 //! 4. Every replica serves what the Secret holds once the bundles have held that CA for [`SETTLE`].
 //! 5. [`OVERLAP`] after a replica first saw a CA in the bundles that is not (or no longer) in the Secret, it
-//!    takes it out.
+//!    takes it out. Nobody copies such a CA into an entry that holds another one already: configurations are
+//!    written one after the other, and who reads in between would bring back what is just being taken out.
 //!
 //! No step needs to know who took the one before: where things stand follows from the Secret (which CA is the
 //! one) and from the bundles (who is trusted), and waits are measured by each replica from its own first observation.
@@ -32,14 +33,14 @@
 //! Where nobody trusts a CA that is alive (an empty Secret, an expired CA) there is nothing to overlap with: the
 //! Secret is stored at once and published afterwards.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use kube_fenced_election::clock::Instant;
 
 use super::{
-    bundle::is_alive,
+    bundle::{Bundles, is_alive},
     rotation::{Pair, Reason, Renewal, SecretContents},
     snapshot::{Lookup, Snapshot},
     state::ReplicaState,
@@ -78,14 +79,8 @@ pub(crate) enum Step {
     Publish(Publication),
 }
 
-/// Bundles to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Publication {
-    /// The CAs, in order.
-    pub authorities: Vec<Fingerprint>,
-    /// Which entries get them: (configuration, positions).
-    pub entries: Vec<(usize, Vec<usize>)>,
-}
+/// Bundles to write, by configuration.
+pub(crate) type Publication = BTreeMap<usize, Bundles>;
 
 /// Where a certificate to serve comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +128,8 @@ pub(crate) fn plan(seen: &Snapshot, state: &ReplicaState, now: Timestamp, at: In
         (Lookup::Found(_), Some(_)) | (Lookup::Unknown(_), _) => None,
     };
     let step = step.or_else(|| {
-        let want = want(held?, seen, state, (candidate, serving), (now, &mut timer));
-        differences(seen, &want).map(|entries| Step::Publish(Publication { authorities: want, entries }))
+        let publication = publication(held?, seen, state, (candidate, serving), (now, &mut timer));
+        (!publication.is_empty()).then_some(Step::Publish(publication))
     });
     let readiness = readiness(seen, state, serving);
     Plan { serve, drop_candidate, step, wait: timer.shortest.max(SHORTEST_WAIT), readiness }
@@ -228,14 +223,14 @@ fn renew(
     ready.then_some(Step::StoreAuthority)
 }
 
-/// The CAs that every entry of ours shall hold. Empty: nothing that could be published.
-fn want(
+/// Entries of ours that hold other CAs than they shall, with those.
+fn publication(
     held: &SecretContents,
     seen: &Snapshot,
     state: &ReplicaState,
     (candidate, serving): (Option<Authority>, Option<Pair>),
     (now, timer): (Timestamp, &mut Timer),
-) -> Vec<Fingerprint> {
+) -> Publication {
     let changing = matches!(held.renewal, Renewal::Authority(_));
     // A CA that is to be replaced is worth publishing as long as its server certificate works.
     let from_secret = held.authority.map(|it| it.fingerprint).filter(|fingerprint| {
@@ -271,27 +266,18 @@ fn want(
             want.push(fingerprint);
         }
     }
-    want
-}
-
-/// Entries of ours that hold other CAs than these; `None`: none.
-fn differences(seen: &Snapshot, want: &[Fingerprint]) -> Option<Vec<(usize, Vec<usize>)>> {
-    if want.is_empty() {
-        return None;
-    }
-    let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut publication = Publication::new();
     for (configuration, at, entry) in seen.own_entries() {
-        let same =
-            entry.authorities.len() == want.len() && want.iter().all(|fingerprint| entry.holds(*fingerprint));
-        if same {
-            continue;
-        }
-        match found.iter_mut().find(|(index, _)| *index == configuration) {
-            Some((_, positions)) => positions.push(at),
-            None => found.push((configuration, vec![at])),
+        // An entry that holds none of them, because somebody cleared it, gets them all.
+        let holds_none = !want.iter().any(|it| entry.holds(*it));
+        let belongs = |it: &Fingerprint| holds_none || entry.holds(*it) || needed.contains(&Some(*it));
+        let want: Vec<Fingerprint> = want.iter().copied().filter(belongs).collect();
+        let same = entry.authorities.len() == want.len() && want.iter().all(|it| entry.holds(*it));
+        if !same && !want.is_empty() {
+            publication.entry(configuration).or_default().insert(at, want);
         }
     }
-    Some(found).filter(|found| !found.is_empty())
+    publication
 }
 
 fn readiness(seen: &Snapshot, state: &ReplicaState, serving: Option<Pair>) -> Result<(), String> {

@@ -252,23 +252,20 @@ impl World {
                 });
             }
             Some(Step::Publish(publication)) => {
-                let known = |fingerprint: Fingerprint| {
-                    let published = bundles.iter().flat_map(|it| it.entries.iter().flatten());
-                    let mut all = published
-                        .copied()
-                        .chain(secret.as_ref().and_then(|it| it.ca))
-                        .chain(self.replicas[replica].candidate.map(|(ca, _)| ca));
-                    all.find(|ca| ca.facts().fingerprint == fingerprint).expect("a CA that is known")
+                let candidate = self.replicas[replica].candidate.map(|(ca, _)| ca);
+                let stored = secret.and_then(|it| it.ca);
+                let known = |fingerprint: &Fingerprint| {
+                    let published = bundles.iter().flat_map(|it| it.entries.iter().flatten()).copied();
+                    let mut all = published.chain(stored).chain(candidate);
+                    all.find(|ca| ca.facts().fingerprint == *fingerprint).expect("a CA that is known")
                 };
-                let cas: Vec<Ca> =
-                    publication.authorities.iter().map(|fingerprint| known(*fingerprint)).collect();
-                for (index, positions) in &publication.entries {
+                for (index, entries) in publication {
                     if self.bundles[*index].version != bundles[*index].version {
                         continue; // conflict
                     }
                     self.bundles[*index].version += 1;
-                    for position in positions {
-                        self.bundles[*index].entries[*position].clone_from(&cas);
+                    for (position, want) in entries {
+                        self.bundles[*index].entries[*position] = want.iter().map(known).collect();
                     }
                     self.published();
                 }

@@ -5,7 +5,7 @@ use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bundle::Entry,
-    plan::{CertificateSource, OVERLAP, PERIOD, Plan, Publication, SETTLE, Step, plan},
+    plan::{CertificateSource, OVERLAP, PERIOD, Plan, SETTLE, Step, plan},
     rotation::{CA_CERTIFICATE, Pair, Reason, Renewal, SecretContents},
     snapshot::{Configuration, Lookup, Snapshot},
     state::ReplicaState,
@@ -73,8 +73,13 @@ fn serving(ca: Fingerprint) -> ReplicaState {
 }
 
 fn all(fingerprints: &[Fingerprint]) -> Option<Step> {
-    let entries = vec![(0, vec![0]), (1, vec![0])];
-    Some(Step::Publish(Publication { authorities: fingerprints.to_vec(), entries }))
+    let bundles = || [(0, fingerprints.to_vec())].into();
+    Some(Step::Publish([(0, bundles()), (1, bundles())].into()))
+}
+
+/// Only the entry of this configuration is to be written.
+fn only(configuration: usize, fingerprints: &[Fingerprint]) -> Option<Step> {
+    Some(Step::Publish([(configuration, [(0, fingerprints.to_vec())].into())].into()))
 }
 
 #[test]
@@ -134,9 +139,7 @@ fn candidate_that_somebody_takes_out_is_not_stored() {
     let seen = looked(Lookup::Found(held(Renewal::Authority(reason()), Some(OLD))), &[OLD, NEW], &[OLD]);
     let mut memory = serving(OLD);
     memory.candidate = Some(authority(NEW));
-    let plan = after(&seen, memory, days(1));
-    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
-    assert_eq!(plan.step, Some(Step::Publish(only_second)));
+    assert_eq!(after(&seen, memory, days(1)).step, only(1, &[OLD, NEW]));
 }
 
 #[test]
@@ -202,9 +205,7 @@ fn old_ca_is_dropped_when_it_has_expired() {
     let mut seen = looked(sound(NEW), &[OLD, NEW], &[NEW]);
     let Lookup::Found(entries) = &mut seen.configurations[0].entries else { panic!("read") };
     entries[0].authorities[0].not_after = NOW - Duration::from_secs(1);
-    let plan = at_once(&seen, serving(NEW));
-    let first = Publication { authorities: vec![NEW], entries: vec![(0, vec![0])] };
-    assert_eq!(plan.step, Some(Step::Publish(first)));
+    assert_eq!(at_once(&seen, serving(NEW)).step, only(0, &[NEW]));
 }
 
 #[test]
@@ -212,15 +213,22 @@ fn old_ca_is_kept_as_long_as_this_replica_needs_it() {
     let mut seen = looked(sound(NEW), &[OLD, NEW], &[OLD]);
     let Lookup::Found(held) = &mut seen.secret else { panic!("read") };
     held.pair = None;
-    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
-    assert_eq!(after(&seen, serving(OLD), days(1)).step, Some(Step::Publish(only_second)));
+    assert_eq!(after(&seen, serving(OLD), days(1)).step, only(1, &[OLD, NEW]));
 }
 
 #[test]
 fn entry_that_was_cleared_gets_everything_that_the_others_trust() {
     let plan = at_once(&looked(sound(NEW), &[OLD, NEW], &[]), serving(NEW));
-    let only_second = Publication { authorities: vec![OLD, NEW], entries: vec![(1, vec![0])] };
-    assert_eq!(plan.step, Some(Step::Publish(only_second)));
+    assert_eq!(plan.step, only(1, &[OLD, NEW]));
+}
+
+/// Its maker has given a candidate up and takes it out of one configuration after the other.
+#[test]
+fn ca_that_is_being_taken_out_is_not_brought_back_from_the_other_configuration() {
+    assert_eq!(at_once(&looked(sound(NEW), &[NEW], &[NEW, OTHER]), serving(NEW)).step, None);
+    let first = at_once(&looked(sound(NEW), &[OLD], &[OLD, OTHER]), serving(OLD)).step;
+    let bundles = [(0, [(0, vec![OLD, NEW])].into()), (1, [(0, vec![OLD, OTHER, NEW])].into())];
+    assert_eq!(first, Some(Step::Publish(bundles.into())), "each keeps what it holds");
 }
 
 #[test]
@@ -320,6 +328,5 @@ fn entry_with_garbage_gets_the_ca() {
     let mut seen = looked(sound(OLD), &[], &[OLD]);
     let Lookup::Found(entries) = &mut seen.configurations[0].entries else { panic!("read") };
     entries[0].foul = true;
-    let first = Publication { authorities: vec![OLD], entries: vec![(0, vec![0])] };
-    assert_eq!(at_once(&seen, serving(OLD)).step, Some(Step::Publish(first)));
+    assert_eq!(at_once(&seen, serving(OLD)).step, only(0, &[OLD]));
 }

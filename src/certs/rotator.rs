@@ -328,12 +328,12 @@ impl Rotator {
         observed: &ObservedState,
     ) -> Result<(), ChangeError> {
         let (mut written, mut first_error) = (false, None);
-        for (place, positions) in &publication.entries {
+        for (place, bundles) in publication {
             let Some((title, Lookup::Found(object))) = observed.objects.configurations.get(*place) else {
                 continue;
             };
             let mut object = object.clone();
-            if !bundle::write(&mut object, positions, &publication.authorities, &observed.known) {
+            if !bundle::write(&mut object, bundles, &observed.known) {
                 continue;
             }
             // Both are tried: trouble with one must not keep clients of the other waiting.
@@ -342,8 +342,8 @@ impl Rotator {
                     written = true;
                     tracing::info!(
                         webhooks = title,
-                        entries = positions.len(),
-                        authorities = publication.authorities.len(),
+                        entries = bundles.len(),
+                        authorities = bundles.values().map(Vec::len).max(),
                         "CA certs are injected to webhooks"
                     );
                 }
