@@ -269,7 +269,7 @@ impl Elector {
         self.parts.log.acquired(transitions);
         self.parts.events.became_leader(self.parts.log.lease(), &self.parts.identity);
         self.parts.channels.step_down.send_replace(None);
-        let leadership = Leadership { fence, since: self.parts.clock.now(), transitions };
+        let leadership = Leadership { fence, transitions };
         // It fails only when the handle has been dropped, and then the next round ends the term.
         drop(self.parts.channels.acquired.try_send(leadership));
     }

@@ -85,7 +85,7 @@
 
 use std::time::Duration;
 
-use crate::{clock::Timestamp, decision::Timing, fence::Fence};
+use crate::{decision::Timing, fence::Fence};
 
 mod assembly;
 pub mod clock;
@@ -195,8 +195,6 @@ impl Settings {
 pub struct Leadership {
     /// Closes when the term ends.
     pub fence: Fence,
-    /// When the Lease was acquired, by the wall clock.
-    pub since: Timestamp,
     /// `leaseTransitions` of the term. Rises with each change of the holder, unless somebody deletes the Lease.
     pub transitions: i32,
 }

@@ -53,7 +53,7 @@ async fn serve(mut channels: ElectorChannels, clock: SharedClock, shutdown: Canc
         }
         // Dropped at the end of the round, which ends the right.
         let (_keeper, fence) = Fence::without_election(Arc::clone(&clock));
-        if channels.acquired.send(Leadership { fence, since: clock.now(), transitions: 0 }).await.is_err() {
+        if channels.acquired.send(Leadership { fence, transitions: 0 }).await.is_err() {
             return;
         }
         channels.status.send_modify(|status| status.state = LeaseState::WithoutElection);

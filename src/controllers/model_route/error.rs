@@ -40,7 +40,7 @@ impl Failure for Error {
         let wait = exponential(FIRST, self.before, LONGEST);
         match Retry::of_write(&self.source, wait) {
             Retry::Backoff => Retry::After(wait),
-            other @ (Retry::Soon | Retry::After(_) | Retry::OnChange | Retry::TermOver) => other,
+            other @ (Retry::Soon | Retry::After(_) | Retry::TermOver) => other,
         }
     }
 }

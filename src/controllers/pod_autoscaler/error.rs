@@ -46,7 +46,6 @@ impl Error {
             Retry::Soon => 1,
             Retry::Backoff => 2,
             Retry::After(_) => 3,
-            Retry::OnChange => 4,
         };
         rank(self) < rank(other)
     }

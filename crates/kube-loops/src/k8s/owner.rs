@@ -8,11 +8,6 @@ pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-/// Whether the controller of an object is the one with this uid. An empty uid owns nothing.
-pub fn is_controlled_by(meta: &ObjectMeta, uid: &str) -> bool {
-    !uid.is_empty() && controller_of(meta).is_some_and(|owner| owner.uid == uid)
-}
-
 /// The group of an `apiVersion`: empty for the core group.
 pub fn group_of(api_version: &str) -> &str {
     api_version.rsplit_once('/').map_or("", |(group, _)| group)

@@ -11,7 +11,7 @@ use kube_fenced_election::clock::Instant;
 use super::reconciler::Key;
 
 /// Delay after the first failure of a key.
-pub const BASE: Duration = Duration::from_millis(5);
+pub(crate) const BASE: Duration = Duration::from_millis(5);
 /// The loop's bucket refills one token in this time: 10 per second.
 const REFILL: Duration = Duration::from_millis(100);
 /// Retries that the loop's bucket lets through at once.
@@ -24,20 +24,20 @@ pub fn exponential(first: Duration, before: u32, cap: Duration) -> Duration {
 
 /// Per-key exponential back-off.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: HashMap<Key, u32>,
     cap: Duration,
 }
 
 impl Backoff {
     /// No key has failed. `cap`: longest delay.
-    pub fn new(cap: Duration) -> Self {
+    pub(crate) fn new(cap: Duration) -> Self {
         Self { failures: HashMap::new(), cap }
     }
 
     /// Counts one more failure of the key and yields the delay `min(5 ms · 2ⁿ, cap)`, where n is how
     /// often it had failed before.
-    pub fn fail(&mut self, key: &Key) -> Duration {
+    pub(crate) fn fail(&mut self, key: &Key) -> Duration {
         let failures = self.failures.entry(key.clone()).or_default();
         let delay = exponential(BASE, *failures, self.cap);
         *failures = failures.saturating_add(1);
@@ -45,7 +45,7 @@ impl Backoff {
     }
 
     /// The key is well again: its next failure is its first.
-    pub fn forget(&mut self, key: &Key) {
+    pub(crate) fn forget(&mut self, key: &Key) {
         self.failures.remove(key);
     }
 }
@@ -55,13 +55,13 @@ impl Backoff {
 /// Kept as the one moment at which the bucket would be full again, as in the generic cell rate
 /// algorithm: nothing is counted up between calls, so there is nothing to drift.
 #[derive(Debug, Default)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     full_at: Option<Instant>,
 }
 
 impl Bucket {
     /// Takes one token and yields how long its holder has to wait from `now`: zero while tokens last.
-    pub fn reserve(&mut self, now: Instant) -> Duration {
+    pub(crate) fn reserve(&mut self, now: Instant) -> Duration {
         let full_at = self.full_at.map_or(now, |moment| moment.max(now));
         let owed = full_at.saturating_duration_since(now);
         self.full_at = full_at.checked_add(REFILL);

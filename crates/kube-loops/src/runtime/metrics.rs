@@ -27,7 +27,7 @@ const QUEUE_BUCKETS: [f64; 12] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1
 
 /// How a pass ended: label `result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PassResult {
+pub(crate) enum PassResult {
     /// `success`.
     Success,
     /// `requeue_after`.
@@ -40,17 +40,17 @@ pub enum PassResult {
 
 /// What a queue looks like at the moment of a scrape.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueueSample {
+pub(crate) struct QueueSample {
     /// Keys that wait.
-    pub depth: usize,
+    pub(crate) depth: usize,
     /// Age of all work under way, in sum.
-    pub unfinished: Duration,
+    pub(crate) unfinished: Duration,
     /// Age of the oldest work under way.
-    pub longest: Duration,
+    pub(crate) longest: Duration,
 }
 
 /// A queue that is looked at when metrics are scraped.
-pub trait SampledQueue: Send + Sync {
+pub(crate) trait SampledQueue: Send + Sync {
     /// How it looks now.
     fn sample(&self) -> QueueSample;
 }
@@ -85,7 +85,6 @@ pub struct LoopMetrics {
     requeue: IntCounter,
     error: IntCounter,
     errors: IntCounter,
-    terminal_errors: IntCounter,
     panics: IntCounter,
     pass_time: Histogram,
     active: IntGauge,
@@ -96,13 +95,9 @@ pub struct LoopMetrics {
     gauges: QueueGauges,
 }
 
-/// Counts the malformed objects of one kind.
-#[derive(Clone, Debug)]
-pub struct MalformedCount(IntCounter);
-
 /// Counts one pass as active while it lives.
 #[derive(Debug)]
-pub struct Active(IntGauge);
+pub(crate) struct Active(IntGauge);
 
 /// Gauges that are computed when they are scraped: they can neither drift nor outlive their queue.
 #[derive(Clone)]
@@ -214,6 +209,7 @@ impl RuntimeMetrics {
     pub fn start_at_zero(&self, spec: &LoopSpec, workers: usize) {
         let series = self.of(spec);
         self.0.gauges.touch(series.label);
+        self.0.terminal_errors.with_label_values(&[spec.label]);
         let workers = i64::try_from(workers).unwrap_or(i64::MAX);
         self.0.workers.with_label_values(&[spec.label]).set(workers);
     }
@@ -230,7 +226,6 @@ impl RuntimeMetrics {
             requeue: passes("requeue"),
             error: passes("error"),
             errors: families.errors.with_label_values(&[label]),
-            terminal_errors: families.terminal_errors.with_label_values(&[label]),
             panics: families.panics.with_label_values(&[label]),
             pass_time: families.pass_time.with_label_values(&[label]),
             active: families.active.with_label_values(&[label]),
@@ -244,19 +239,19 @@ impl RuntimeMetrics {
 
     /// Counts the times that the API server showed an older state of a kind (plural and group) than before; exists at
     /// zero from this call on.
-    pub fn rewritten(&self, kind: &str) -> IntCounter {
+    pub(crate) fn rewritten(&self, kind: &str) -> IntCounter {
         self.0.rewritten.with_label_values(&[kind])
     }
 
     /// Counts objects of a kind (plural and group) that a watch skipped; exists at zero from this call on.
-    pub fn malformed(&self, kind: &str) -> MalformedCount {
-        MalformedCount(self.0.malformed.with_label_values(&[kind]))
+    pub(crate) fn malformed(&self, kind: &str) -> IntCounter {
+        self.0.malformed.with_label_values(&[kind])
     }
 }
 
 impl LoopMetrics {
     /// A pass ended after `took`.
-    pub fn pass_ended(&self, result: PassResult, took: Duration) {
+    pub(crate) fn pass_ended(&self, result: PassResult, took: Duration) {
         self.pass_time.observe(took.as_secs_f64());
         match result {
             PassResult::Success => self.success.inc(),
@@ -269,18 +264,13 @@ impl LoopMetrics {
         }
     }
 
-    /// The error of a pass is not retried.
-    pub fn terminal(&self) {
-        self.terminal_errors.inc();
-    }
-
     /// A pass panicked.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.panics.inc();
     }
 
     /// A pass is under way until the answer is dropped.
-    pub fn active(&self) -> Active {
+    pub(crate) fn active(&self) -> Active {
         self.active.inc();
         Active(self.active.clone())
     }
@@ -311,18 +301,6 @@ impl LoopMetrics {
         let queues = queues.entry(self.label).or_default();
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(queue);
-    }
-}
-
-impl MalformedCount {
-    /// One more.
-    pub fn add(&self) {
-        self.0.inc();
-    }
-
-    /// How many so far.
-    pub fn get(&self) -> u64 {
-        self.0.get()
     }
 }
 

@@ -4,11 +4,11 @@
 //! | Module | Promise |
 //! |---|---|
 //! | [`controller`] [`reconciler`] [`progress`] | the contracts: what the manager sees, what a worker sees, proof of work |
-//! | [`watches`] [`catch_up`] | one watch per kind and process; a new leader sees all that was written before its term |
+//! | [`watches`] `catch_up` | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
 //! | [`requests`] | keyed requests beside the passes: bounds, fairness, deadlines, abort |
 //! | [`children`] [`own_objects`] | what a loop makes and what it is about, never older than its own last write |
-//! | [`health`] [`term_cache`] [`tasks`] | building blocks for loops |
+//! | [`health`] `term_cache` [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
 //!
 //! Deliberately absent: names of kinds, controllers or Leases, and every decision to write.
@@ -16,7 +16,7 @@
 pub mod backoff;
 #[cfg(test)]
 mod backoff_tests;
-pub mod catch_up;
+mod catch_up;
 pub mod children;
 #[cfg(test)]
 mod children_tests;
@@ -44,7 +44,7 @@ pub mod requests;
 pub mod tasks;
 #[cfg(test)]
 mod tasks_tests;
-pub mod term_cache;
+mod term_cache;
 #[cfg(test)]
 mod term_cache_tests;
 pub mod watches;

@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// The watches' health changed: the one that has failed for the longest time and since when, or `None`.
-    pub fn watch_health(&self, failing: Option<(Instant, String)>) {
+    pub(crate) fn watch_health(&self, failing: Option<(Instant, String)>) {
         self.state.lock().watch_failing = failing;
     }
 
@@ -89,7 +89,7 @@ pub struct LoopProgress {
 
 impl LoopProgress {
     /// The queue now holds this number of keys, waiting or being worked on.
-    pub fn holds(&self, keys: usize) {
+    pub(crate) fn holds(&self, keys: usize) {
         self.change(|it, now| {
             it.held = keys;
             if keys > 0 {
@@ -102,7 +102,7 @@ impl LoopProgress {
     ///
     /// A pass that ran into its deadline has not finished: a loop whose every request hangs would otherwise look
     /// busy.
-    pub fn pass_finished(&self) {
+    pub(crate) fn pass_finished(&self) {
         self.change(|it, now| it.busy_since = (it.held > 0).then_some(now));
     }
 

@@ -64,8 +64,6 @@ pub enum Retry {
     Backoff,
     /// A cure is expected at a known pace.
     After(Duration),
-    /// The spec is wrong and the status says so: nothing until a trigger.
-    OnChange,
     /// The term is over: dropped, not counted.
     TermOver,
 }

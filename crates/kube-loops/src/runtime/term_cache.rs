@@ -12,14 +12,14 @@ use super::reconciler::Key;
 /// One value for each object, bounded: beyond the bound the value that was not used for the longest
 /// time goes. A namesake with another uid never sees its predecessor's value.
 #[derive(Debug)]
-pub struct TermCache<V> {
+pub(crate) struct TermCache<V> {
     /// The uid beside each value.
     entries: LruCache<Key, (String, V)>,
 }
 
 impl<V> TermCache<V> {
     /// Remembers nothing. `bound`: most objects to remember, at least 1.
-    pub fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         // Made with its bound, the cache would have room for all of them from the beginning.
         let mut entries = LruCache::unbounded();
         entries.resize(NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN));
@@ -27,12 +27,12 @@ impl<V> TermCache<V> {
     }
 
     /// What is remembered of the object with this uid. `None`: nothing.
-    pub fn get(&mut self, key: &Key, uid: &str) -> Option<&V> {
+    pub(crate) fn get(&mut self, key: &Key, uid: &str) -> Option<&V> {
         self.get_mut(key, uid).map(|value| &*value)
     }
 
     /// Like [`Self::get`], to change it in place.
-    pub fn get_mut(&mut self, key: &Key, uid: &str) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &Key, uid: &str) -> Option<&mut V> {
         if self.entries.peek(key)?.0 != uid {
             self.forget(key);
             return None;
@@ -41,22 +41,17 @@ impl<V> TermCache<V> {
     }
 
     /// Remembers a value in place of the former one.
-    pub fn put(&mut self, key: &Key, uid: &str, value: V) {
+    pub(crate) fn put(&mut self, key: &Key, uid: &str, value: V) {
         self.entries.put(key.clone(), (uid.to_owned(), value));
     }
 
     /// Remembers nothing of the object any more. Yields what it was.
-    pub fn forget(&mut self, key: &Key) -> Option<V> {
+    pub(crate) fn forget(&mut self, key: &Key) -> Option<V> {
         self.entries.pop(key).map(|(_, value)| value)
     }
 
     /// Objects remembered.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }

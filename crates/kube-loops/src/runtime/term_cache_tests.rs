@@ -12,7 +12,7 @@ fn a_value_is_found_again_under_its_key_and_uid() {
     assert_eq!(memory.get(&key("a"), "uid-1"), Some(&7));
     *memory.get_mut(&key("a"), "uid-1").unwrap() += 1;
     assert_eq!(memory.forget(&key("a")), Some(8));
-    assert!(memory.is_empty());
+    assert_eq!(memory.len(), 0);
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_namesake_with_another_uid_starts_without_memory() {
     let mut memory = TermCache::new(10);
     memory.put(&key("a"), "uid-1", 7);
     assert_eq!(memory.get(&key("a"), "uid-2"), None);
-    assert!(memory.is_empty(), "the predecessor's value is gone for good");
+    assert_eq!(memory.len(), 0, "the predecessor's value is gone for good");
 }
 
 #[test]

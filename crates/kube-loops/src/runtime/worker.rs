@@ -77,8 +77,6 @@ pub(super) enum LogPolicy {
     Warn,
     /// At warn level, once per change of cause.
     WarnOnNewCause,
-    /// At info level, once per change of cause.
-    InfoOnNewCause,
     /// At error level, each time: a defect.
     Error,
 }
@@ -90,13 +88,12 @@ pub(super) struct PassHandling {
     /// Label of the metrics; `None`: the pass is not counted.
     pub(super) result: Option<PassResult>,
     pub(super) log: LogPolicy,
-    pub(super) terminal: bool,
 }
 
 /// What follows from the end of a pass. `attempt`: failures in a row of the key before it.
 pub(super) fn classify<E: Failure>(ended: &PassEnd<E>, attempt: u32) -> PassHandling {
     use QueueAction::{AddAfter, AddRateLimited, DropPass, Forget, ForgetAndAddAfter};
-    let handling = |action, result, log| PassHandling { action, result: Some(result), log, terminal: false };
+    let handling = |action, result, log| PassHandling { action, result: Some(result), log };
     match ended {
         PassEnd::Answered(Ok(Outcome::Done)) => handling(Forget, PassResult::Success, LogPolicy::Debug),
         PassEnd::Answered(Ok(Outcome::RequeueAfter(delay))) => {
@@ -110,13 +107,7 @@ pub(super) fn classify<E: Failure>(ended: &PassEnd<E>, attempt: u32) -> PassHand
             }
             Retry::Backoff => handling(AddRateLimited, PassResult::Error, LogPolicy::WarnOnNewCause),
             Retry::After(delay) => handling(AddAfter(delay), PassResult::Error, LogPolicy::WarnOnNewCause),
-            Retry::OnChange => PassHandling {
-                terminal: true,
-                ..handling(Forget, PassResult::Error, LogPolicy::InfoOnNewCause)
-            },
-            Retry::TermOver => {
-                PassHandling { action: DropPass, result: None, log: LogPolicy::Debug, terminal: false }
-            }
+            Retry::TermOver => PassHandling { action: DropPass, result: None, log: LogPolicy::Debug },
         },
         PassEnd::Panicked(_) => handling(AddRateLimited, PassResult::Error, LogPolicy::Error),
         PassEnd::TimedOut => handling(AddRateLimited, PassResult::Error, LogPolicy::WarnOnNewCause),
@@ -205,9 +196,6 @@ impl<R: Reconciler> Worker<R> {
         if let Some(result) = handling.result {
             self.metrics.pass_ended(result, took);
         }
-        if handling.terminal {
-            self.metrics.terminal();
-        }
         if matches!(ended, PassEnd::Panicked(_)) {
             self.metrics.panicked();
         }
@@ -274,10 +262,7 @@ impl<R: Reconciler> Worker<R> {
             LogPolicy::WarnOnNewCause if new_cause => {
                 warn!(elapsed_ms, attempt, error = cause, "Reconciler error");
             }
-            LogPolicy::InfoOnNewCause if new_cause => {
-                info!(elapsed_ms, attempt, error = cause, "Reconciler error");
-            }
-            LogPolicy::WarnOnNewCause | LogPolicy::InfoOnNewCause | LogPolicy::Debug => {
+            LogPolicy::WarnOnNewCause | LogPolicy::Debug => {
                 debug!(elapsed_ms, attempt, error = cause, "Reconciler error");
             }
         }

@@ -169,7 +169,7 @@ impl Bench {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// End of a pass, failures before it, what follows, name of the row.
-type Row = (PassEnd<Scripted>, u32, QueueAction, Option<PassResult>, LogPolicy, bool, &'static str);
+type Row = (PassEnd<Scripted>, u32, QueueAction, Option<PassResult>, LogPolicy, &'static str);
 
 #[test]
 fn every_end_of_a_pass_has_its_row() {
@@ -178,33 +178,27 @@ fn every_end_of_a_pass_has_its_row() {
     use QueueAction::{AddAfter, AddRateLimited, DropPass, Forget, ForgetAndAddAfter};
     let five = Duration::from_secs(5);
     let failed = |retry| PassEnd::Answered(Err(Scripted(retry)));
-    let rows: [Row; 10] = [
-        (PassEnd::Answered(Ok(Outcome::Done)), 3, Forget, Some(Success), Log::Debug, false, "done"),
+    let rows: [Row; 9] = [
+        (PassEnd::Answered(Ok(Outcome::Done)), 3, Forget, Some(Success), Log::Debug, "done"),
         (
             PassEnd::Answered(Ok(Outcome::RequeueAfter(five))),
             0,
             ForgetAndAddAfter(five),
             Some(RequeueAfter),
             Log::Debug,
-            false,
             "requeue after",
         ),
-        (failed(Retry::Soon), 0, AddRateLimited, Some(Requeue), Log::Debug, false, "conflict"),
-        (failed(Retry::Soon), 3, AddRateLimited, Some(Requeue), Log::Debug, false, "fourth conflict"),
-        (failed(Retry::Soon), 4, AddRateLimited, Some(Requeue), Log::Warn, false, "fifth conflict"),
-        (failed(Retry::Backoff), 0, AddRateLimited, Some(Error), Log::WarnOnNewCause, false, "trouble"),
-        (failed(Retry::After(five)), 0, AddAfter(five), Some(Error), Log::WarnOnNewCause, false, "paced"),
-        (failed(Retry::OnChange), 0, Forget, Some(Error), Log::InfoOnNewCause, true, "wrong spec"),
-        (failed(Retry::TermOver), 0, DropPass, None, Log::Debug, false, "term over"),
-        (PassEnd::Panicked("x".into()), 0, AddRateLimited, Some(Error), Log::Error, false, "panic"),
+        (failed(Retry::Soon), 0, AddRateLimited, Some(Requeue), Log::Debug, "conflict"),
+        (failed(Retry::Soon), 3, AddRateLimited, Some(Requeue), Log::Debug, "fourth conflict"),
+        (failed(Retry::Soon), 4, AddRateLimited, Some(Requeue), Log::Warn, "fifth conflict"),
+        (failed(Retry::Backoff), 0, AddRateLimited, Some(Error), Log::WarnOnNewCause, "trouble"),
+        (failed(Retry::After(five)), 0, AddAfter(five), Some(Error), Log::WarnOnNewCause, "paced"),
+        (failed(Retry::TermOver), 0, DropPass, None, Log::Debug, "term over"),
+        (PassEnd::Panicked("x".into()), 0, AddRateLimited, Some(Error), Log::Error, "panic"),
     ];
-    for (ended, attempt, action, result, log, terminal, row) in rows {
+    for (ended, attempt, action, result, log, row) in rows {
         let handling = classify(&ended, attempt);
-        assert_eq!(
-            (handling.action, handling.result, handling.log, handling.terminal),
-            (action, result, log, terminal),
-            "{row}"
-        );
+        assert_eq!((handling.action, handling.result, handling.log), (action, result, log), "{row}");
     }
 }
 
@@ -241,18 +235,6 @@ async fn failures_back_off_and_the_pass_learns_how_often_it_failed() {
     let attempts: Vec<u32> = bench.passes().into_iter().map(|(_, attempt)| attempt).collect();
     assert_eq!(attempts, [0, 1, 2, 3, 4]);
     assert_eq!(bench.metric(r#"controller_runtime_reconcile_errors_total{controller="thing"}"#), "5");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wrong_spec_is_not_retried_and_counted_as_terminal() {
-    let bench = bench(&[("a", Act::Fail(Retry::OnChange))], &["a"]);
-    bench.add(&["a"]);
-    bench.run_for(1, Duration::from_secs(100_000)).await;
-    assert_eq!(bench.passes().len(), 1);
-    assert_eq!(
-        bench.metric(r#"controller_runtime_terminal_reconcile_errors_total{controller="thing"}"#),
-        "1"
-    );
 }
 
 #[tokio::test(start_paused = true)]

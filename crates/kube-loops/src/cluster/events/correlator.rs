@@ -27,7 +27,7 @@ const COMBINED: &str = "(combined from similar events): ";
 
 /// What to do with a draft.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Create an event with this message.
     Create {
         /// Under this key, for [`Correlator::created`].
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 /// Identity of an event; two drafts with equal keys are the same event again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventKey {
+pub(crate) struct EventKey {
     object: String,
     severity: Severity,
     reason: String,
@@ -74,7 +74,7 @@ struct Sent {
 
 /// Memory of one event source (a component).
 #[derive(Default)]
-pub struct Correlator {
+pub(crate) struct Correlator {
     buckets: HashMap<String, Bucket>,
     alike: HashMap<EventKey, VecDeque<(Instant, String)>>,
     sent: HashMap<EventKey, Sent>,
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Correlator {
 
 impl Correlator {
     /// Judges a draft.
-    pub fn judge(&mut self, draft: &EventDraft, now: Instant) -> Verdict {
+    pub(crate) fn judge(&mut self, draft: &EventDraft, now: Instant) -> Verdict {
         let object = identity(&draft.regarding);
         if !self.take_token(&object, now) {
             return Verdict::Drop;
@@ -117,7 +117,7 @@ impl Correlator {
     }
 
     /// The draft that was judged last, once more after a failure: takes no token and counts nothing up.
-    pub fn again(&mut self, draft: &EventDraft) -> Verdict {
+    pub(crate) fn again(&mut self, draft: &EventDraft) -> Verdict {
         let object = identity(&draft.regarding);
         let group = EventKey {
             object,
@@ -137,12 +137,12 @@ impl Correlator {
     }
 
     /// The event was created under this name.
-    pub fn created(&mut self, key: EventKey, name: String, now: Instant) {
+    pub(crate) fn created(&mut self, key: EventKey, name: String, now: Instant) {
         self.sent.insert(key, Sent { name, count: 1, used: now });
     }
 
     /// The event that was to be counted up is gone: the next one is created.
-    pub fn gone(&mut self, key: &EventKey) {
+    pub(crate) fn gone(&mut self, key: &EventKey) {
         self.sent.remove(key);
     }
 

@@ -6,9 +6,9 @@
 //! cannot be sent is tried a few times and then dropped with a log line.
 //!
 //! The decisions — is this the same event again, one of many alike, one too many? — are the pure
-//! [`correlator`]; `sink` sends what it decides.
+//! `correlator`; `sink` sends what it decides.
 
-pub mod correlator;
+mod correlator;
 mod draft;
 mod sink;
 

@@ -13,7 +13,7 @@ mod catch_up_tests;
 mod coalesce;
 #[cfg(test)]
 mod coalesce_tests;
-pub mod plan;
+mod plan;
 #[cfg(test)]
 mod plan_tests;
 
@@ -48,7 +48,7 @@ const PROBE_VALID: Duration = Duration::from_secs(10);
 
 /// Resolves when every store shows everything that was written before the call. The stores must have
 /// had their first list. It goes on trying when the API server fails; bound it.
-pub async fn catch_up(reads: &[Read]) {
+pub(crate) async fn catch_up(reads: &[Read]) {
     futures::future::join_all(reads.iter().map(|read| read.store.catch_up(read.optional))).await;
 }
 

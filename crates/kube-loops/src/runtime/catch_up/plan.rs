@@ -7,15 +7,15 @@ use super::super::{reconciler::Key, watches::version};
 
 /// A consistent list, reduced to versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Version of the list.
-    pub version: String,
+    pub(crate) version: String,
     /// Version of each object.
-    pub objects: BTreeMap<Key, String>,
+    pub(crate) objects: BTreeMap<Key, String>,
 }
 
 /// What a store shows, as far as catching up needs it.
-pub trait View {
+pub(crate) trait View {
     /// Version held of an object; `None`: it is not there.
     fn version_of(&self, key: &Key) -> Option<&str>;
     /// Namespace, name and version of everything held.
@@ -26,7 +26,7 @@ pub trait View {
 
 /// Objects of which a store shows a state older than a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CatchUp {
+pub(crate) struct CatchUp {
     listed: String,
     /// Missing or older than listed, with the listed version.
     older: Vec<(Key, String)>,
@@ -36,7 +36,7 @@ pub struct CatchUp {
 
 impl CatchUp {
     /// Compares a store with a list.
-    pub fn of(listed: &Listed, view: &dyn View) -> Self {
+    pub(crate) fn of(listed: &Listed, view: &dyn View) -> Self {
         let mut catch_up = Self { listed: listed.version.clone(), ..Self::default() };
         if catch_up.passed(view) {
             return catch_up;
@@ -50,7 +50,7 @@ impl CatchUp {
     }
 
     /// Looks again at what was behind; the rest can only have moved forward.
-    pub fn recheck(&mut self, view: &dyn View) {
+    pub(crate) fn recheck(&mut self, view: &dyn View) {
         if self.passed(view) {
             self.older.clear();
             self.surplus.clear();
@@ -62,12 +62,12 @@ impl CatchUp {
     }
 
     /// Whether nothing is behind.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.older.is_empty() && self.surplus.is_empty()
     }
 
     /// Number of objects that are behind.
-    pub fn behind(&self) -> usize {
+    pub(crate) fn behind(&self) -> usize {
         self.older.len().saturating_add(self.surplus.len())
     }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The queue of a loop for one term: the rules of [`work_queue`] behind a lock, with a clock, a wake-up,
+//! The queue of a loop for one term: the rules of `work_queue` behind a lock, with a clock, a wake-up,
 //! the back-off of [`super::backoff`] and the metrics of a Go manager's queue.
 //!
 //! Deliberately absent: priorities, and any memory of what a key's passes did; the worker has that.
 
 #[cfg(test)]
 mod queue_tests;
-pub mod work_queue;
+mod work_queue;
 #[cfg(test)]
 mod work_queue_tests;
 
@@ -39,7 +39,7 @@ pub struct Queue(Arc<Shared>);
 pub struct Enqueue(Queue);
 
 /// A key that is being worked on. Dropping it gives it back: the queue may hand it out again.
-pub struct Taken {
+pub(crate) struct Taken {
     key: Key,
     queue: Queue,
 }
@@ -80,20 +80,20 @@ impl Queue {
     }
 
     /// The key is due now.
-    pub fn add(&self, key: Key) {
+    pub(crate) fn add(&self, key: Key) {
         let now = self.0.clock.instant();
         self.0.change_and_wake(|state| state.work_queue.add(key, now));
     }
 
     /// The key is due after `delay`, or at an earlier moment that it has been given before.
-    pub fn add_after(&self, key: Key, delay: Duration) {
+    pub(crate) fn add_after(&self, key: Key, delay: Duration) {
         let now = self.0.clock.instant();
         self.0.metrics.retry();
         self.0.change_and_wake(|state| state.work_queue.add_at(key, now + delay, now));
     }
 
     /// The key failed: it is due after its own back-off or the loop's bucket, whichever is longer.
-    pub fn add_rate_limited(&self, key: Key) {
+    pub(crate) fn add_rate_limited(&self, key: Key) {
         let now = self.0.clock.instant();
         self.0.metrics.retry();
         self.0.change_and_wake(|state| {
@@ -103,12 +103,12 @@ impl Queue {
     }
 
     /// The key succeeded: resets its back-off.
-    pub fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &Key) {
         self.0.state.lock().backoff.forget(key);
     }
 
     /// Waits for a key. `None` once the queue is shut down. Dropping the future loses no key.
-    pub async fn take(&self) -> Option<Taken> {
+    pub(crate) async fn take(&self) -> Option<Taken> {
         loop {
             // Registered before looking, so that an add in between is not missed.
             let woken = self.0.wake.notified();
@@ -135,12 +135,12 @@ impl Queue {
     }
 
     /// No key is handed out from now on, and none is taken in.
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         self.0.change_and_wake(|state| state.work_queue.shut_down());
     }
 
     /// Keys that wait for a pass; delayed ones do not count.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.0.state.lock().work_queue.depth()
     }
 
@@ -197,16 +197,11 @@ impl Enqueue {
     pub fn add(&self, key: Key) {
         self.0.add(key);
     }
-
-    /// The key is due after `delay`, or at an earlier moment that it has been given before.
-    pub fn add_after(&self, key: Key, delay: Duration) {
-        self.0.add_after(key, delay);
-    }
 }
 
 impl Taken {
     /// The key.
-    pub fn key(&self) -> &Key {
+    pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 }

@@ -12,7 +12,7 @@ use super::super::reconciler::Key;
 
 /// What [`WorkQueue::take`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Take {
+pub(crate) enum Take {
     /// A key to work on. It belongs to the caller until [`WorkQueue::done`].
     Key {
         /// The key.
@@ -34,7 +34,7 @@ pub enum Take {
 /// - Keys are handed out in the order in which they became due.
 /// - Of several delays of one key the earliest counts; an immediate add leaves a pending delay alone.
 #[derive(Debug, Default)]
-pub struct WorkQueue {
+pub(crate) struct WorkQueue {
     /// Keys that may be taken, first in, first out.
     ready: VecDeque<Key>,
     /// Keys that wait for a pass and since when: those in `ready` and those that were added while
@@ -45,7 +45,7 @@ pub struct WorkQueue {
     /// Keys that become due later, in that order; the number keeps adds of one moment in order.
     delayed: BTreeSet<(Instant, u64, Key)>,
     /// Where a key stands in `delayed`.
-    delays: HashMap<Key, (Instant, u64)>,
+    pub(super) delays: HashMap<Key, (Instant, u64)>,
     sequence: u64,
     adds: u64,
     shut: bool,
@@ -53,13 +53,13 @@ pub struct WorkQueue {
 
 impl WorkQueue {
     /// The key is due now. Without effect if it waits already, or after shut down.
-    pub fn add(&mut self, key: Key, now: Instant) {
+    pub(crate) fn add(&mut self, key: Key, now: Instant) {
         self.promote(now);
         self.enter(key, now);
     }
 
     /// The key is due at `moment`.
-    pub fn add_at(&mut self, key: Key, moment: Instant, now: Instant) {
+    pub(crate) fn add_at(&mut self, key: Key, moment: Instant, now: Instant) {
         self.promote(now);
         if moment <= now {
             return self.enter(key, now);
@@ -79,7 +79,7 @@ impl WorkQueue {
     }
 
     /// Hands out the key that has been due the longest.
-    pub fn take(&mut self, now: Instant) -> Take {
+    pub(crate) fn take(&mut self, now: Instant) -> Take {
         if self.shut {
             return Take::ShutDown;
         }
@@ -93,7 +93,7 @@ impl WorkQueue {
     }
 
     /// The taker of a key is through with it. Yields how long it had it; `None` if it had none.
-    pub fn done(&mut self, key: &Key, now: Instant) -> Option<Duration> {
+    pub(crate) fn done(&mut self, key: &Key, now: Instant) -> Option<Duration> {
         let since = self.working.remove(key)?;
         if self.waiting.contains_key(key) && !self.shut {
             self.ready.push_back(key.clone());
@@ -102,7 +102,7 @@ impl WorkQueue {
     }
 
     /// Makes delayed keys wait whose moment has come.
-    pub fn promote(&mut self, now: Instant) {
+    pub(crate) fn promote(&mut self, now: Instant) {
         while self.delayed.first().is_some_and(|(moment, ..)| *moment <= now) {
             let Some((moment, _, key)) = self.delayed.pop_first() else { return };
             self.delays.remove(&key);
@@ -111,7 +111,7 @@ impl WorkQueue {
     }
 
     /// Hands out nothing and takes in nothing from now on. Keys with a taker stay with it.
-    pub fn shut_down(&mut self) {
+    pub(crate) fn shut_down(&mut self) {
         self.shut = true;
         self.ready.clear();
         self.waiting.clear();
@@ -120,27 +120,22 @@ impl WorkQueue {
     }
 
     /// Keys that wait for a pass; delayed ones do not count.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.waiting.len()
     }
 
     /// Keys that wait or are worked on. A key that does both counts twice.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.waiting.len().saturating_add(self.working.len())
     }
 
-    /// When a delayed key is due; `None`: it is not delayed.
-    pub fn delay_of(&self, key: &Key) -> Option<Instant> {
-        self.delays.get(key).map(|(moment, _)| *moment)
-    }
-
     /// How often a key came to wait, since the beginning.
-    pub fn adds(&self) -> u64 {
+    pub(crate) fn adds(&self) -> u64 {
         self.adds
     }
 
     /// For how long the keys with a taker have been worked on: in sum, and the longest.
-    pub fn unfinished(&self, now: Instant) -> (Duration, Duration) {
+    pub(crate) fn unfinished(&self, now: Instant) -> (Duration, Duration) {
         let ages = self.working.values().map(|since| now.saturating_duration_since(*since));
         ages.fold((Duration::ZERO, Duration::ZERO), |(sum, longest), age| {
             (sum.saturating_add(age), longest.max(age))

@@ -187,7 +187,7 @@ proptest! {
                         prop_assert!(due.iter().flatten().any(|due| *due <= now), "{} came early", key);
                         // Later delays may have been dropped for the earlier one that this pass is, but
                         // the queue must not hold any that nobody asked for.
-                        if let Some(later) = work_queue.delay_of(&key) {
+                        if let Some(&(later, _)) = work_queue.delays.get(&key) {
                             prop_assert!(due.iter().flatten().any(|due| *due == later));
                             owed.insert(key.clone(), vec![later]);
                         }

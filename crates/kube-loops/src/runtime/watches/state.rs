@@ -11,7 +11,7 @@ use crate::metrics::families::IntCounter;
 use kube_fenced_election::clock::{Instant, SharedClock};
 
 use super::{
-    super::{metrics::MalformedCount, tasks::panic_message},
+    super::tasks::panic_message,
     cache::{AfterInit, Cache, Change, Item, Stored},
     deserialize_guard::Malformed,
     index::Index,
@@ -29,7 +29,7 @@ pub(crate) struct Inner<S> {
     /// Told after every change.
     changed: Notify,
     health: Mutex<Option<(Instant, String)>>,
-    malformed: MalformedCount,
+    malformed: IntCounter,
     rewritten: IntCounter,
 }
 
@@ -55,7 +55,7 @@ impl<S: Stored> Inner<S> {
     pub(super) fn new(
         kind: String,
         clock: SharedClock,
-        malformed: MalformedCount,
+        malformed: IntCounter,
         rewritten: IntCounter,
     ) -> Self {
         let listeners = Listeners { next: 0, changes: BTreeMap::new(), malformed: BTreeMap::new() };
@@ -253,7 +253,7 @@ impl<S: Stored> Inner<S> {
     }
 
     fn notify_malformed(&self, malformed: &Malformed) {
-        self.malformed.add();
+        self.malformed.inc();
         warn!(
             kind = self.kind,
             namespace = malformed.namespace,
