@@ -28,14 +28,15 @@
 //! | [`bundle`] | the `caBundle`s of a configuration |
 //! | [`snapshot`], [`state`], [`plan`] | the observed facts, what a replica remembers, the decision |
 //! | `store`, `files`, `watching` | Secret and configurations, mounted files, events |
-//! | `observed_state`, `rotator`, `backoff`, `log_once` | reads all of them; the task, its back-off, its log |
+//! | `observed_state` | reads all of them |
+//! | `rotator`, `backoff`, `log_on_change` | the task, its back-off, its log |
 //! | `served` | what handshakes get |
 
 mod backoff;
 pub(crate) mod bundle;
 mod files;
 pub mod issue;
-mod log_once;
+mod log_on_change;
 mod observed_state;
 pub(crate) mod plan;
 pub(crate) mod rotation;

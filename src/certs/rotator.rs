@@ -14,7 +14,7 @@ use super::{
     backoff::{self, WriteBackoff},
     bundle,
     issue::{self, IssueError, PemPair, Template},
-    log_once::LogOnChange,
+    log_on_change::LogOnChange,
     observed_state::{ObserveInputs, ObservedState},
     plan::{self, Plan, Publication, Step, plan},
     rotation::{self, CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY},
