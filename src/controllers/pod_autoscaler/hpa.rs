@@ -23,7 +23,7 @@ use crate::{
     },
     validation::pod_autoscaler::target_value,
 };
-use kube_loops::{k8s::quantity, rollout::template::quantity::are_equal};
+use kube_loops::rollout::template::quantity::{are_equal, format_binary, format_milli};
 
 use super::{annotations::Parameters, bounds::Bounds};
 
@@ -113,15 +113,13 @@ fn metric_of(source: &MetricSource) -> MetricSpec {
                 ..Default::default()
             },
         ),
-        "memory" => {
-            resource("memory", average(quantity::format_binary(rounded(value * 1024.0 * 1024.0).max(1))))
-        }
+        "memory" => resource("memory", average(format_binary(rounded(value * 1024.0 * 1024.0).max(1)))),
         _ => MetricSpec {
             type_: "Pods".to_owned(),
             pods: Some(PodsMetricSource {
                 metric: MetricIdentifier { name: source.target_metric.clone(), selector: None },
                 // To the nearest thousandth; the API server refuses zero.
-                target: average(quantity::format_milli(rounded(value * 1000.0).max(1))),
+                target: average(format_milli(rounded(value * 1000.0).max(1))),
             }),
             ..Default::default()
         },

@@ -4,7 +4,6 @@
 pub mod conditions;
 pub mod names;
 pub mod owner;
-pub mod quantity;
 pub mod selector;
 pub mod text;
 
@@ -14,8 +13,6 @@ mod conditions_tests;
 mod names_tests;
 #[cfg(test)]
 mod owner_tests;
-#[cfg(test)]
-mod quantity_tests;
 #[cfg(test)]
 mod selector_tests;
 #[cfg(test)]

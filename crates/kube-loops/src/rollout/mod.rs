@@ -6,7 +6,7 @@
 //! |---|---|
 //! | does this object belong to that owner, and may it be adopted? | [`controller_ref`] |
 //! | how much is `25%`, and how far may a rollout go? | [`int_or_percent`], [`limits`] |
-//! | what is a replica to this arithmetic, and which goes first? | [`replica`], [`order`], [`ordinals`] |
+//! | what is a replica to this arithmetic, and which goes first? | [`replica`], [`order`] |
 //! | what does a pass create and delete? | interchangeable replicas: [`pool`]; with indexes: [`slots`] |
 //! | how do several roles advance together? | [`interleave`] |
 //! | how does a rollout stop half-way? | [`partition`]; paused: [`proportional`] |
@@ -22,7 +22,6 @@ pub mod int_or_percent;
 pub mod interleave;
 pub mod limits;
 pub mod order;
-pub mod ordinals;
 pub mod partition;
 pub mod pool;
 pub mod proportional;
@@ -42,8 +41,6 @@ mod interleave_tests;
 mod limits_tests;
 #[cfg(test)]
 mod order_tests;
-#[cfg(test)]
-mod ordinals_tests;
 #[cfg(test)]
 mod partition_tests;
 #[cfg(test)]

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::{
     limits::Limits,
-    ordinals::lowest_free,
     partition::*,
     pool::RevisionStep,
     replica::{Counts, Life, Replica, Revision},
     replica_cases::{World, any_replicas, cases, replica},
+    slots::lowest_free,
 };
 
 fn limits(desired: usize, surge: usize, unavailable: usize) -> Limits {
