@@ -256,7 +256,7 @@ impl Campaign {
 
     /// Whether every probe loop counts.
     async fn count(&self) -> Result<(), String> {
-        for controller in UNBUILT {
+        for controller in UNBUILT.iter().copied() {
             let before = probe_count(&self.client, controller).await?;
             tokio::time::sleep(Duration::from_millis(700)).await;
             if probe_count(&self.client, controller).await? <= before {

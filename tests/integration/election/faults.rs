@@ -54,7 +54,7 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
     first[0].sigterm();
     assert_eq!(first[0].wait_exit(Duration::from_secs(9)).await, Some(0));
     wait_held(&client, SOON, &default_leases(), &[&second[0]]).await;
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
 

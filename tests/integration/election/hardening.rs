@@ -41,7 +41,7 @@ pub(super) async fn nothing_has_started(client: &Client) -> Result<(), String> {
     let holders = holders(client).await?;
     let ours: Vec<_> = default_leases().into_iter().filter(|it| holders.contains_key(it)).collect();
     let mut counts = Vec::new();
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter().copied() {
         counts.push(probe_count(client, controller).await?);
     }
     if ours.is_empty() && counts.iter().all(|it| *it == 0) {
@@ -86,7 +86,7 @@ async fn wait_skewed(client: &Client, manager: &Manager, offset: i64) {
 async fn assert_taken_when_the_claim_ended(plane: &ControlPlane, manager: &Manager, claim: Duration) {
     let client = plane.client().await;
     wait_held(&client, claim + Duration::from_secs(10), &default_leases(), &[manager]).await;
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
     let history = leases::history(plane.audit().entries());
@@ -179,7 +179,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
     let all: Vec<String> = UNBUILT.iter().map(|it| default_lease(it)).collect();
     let first = Launch::new(&plane, &args).await.start();
     wait_held(&client, SOON, &all, &[&first]).await;
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter() {
         let blocked = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": format!("blocking-{controller}"), "namespace": NAMESPACE,
@@ -193,7 +193,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
         if blocks >= UNBUILT.len() { Ok(()) } else { Err(format!("{blocks} of {}", UNBUILT.len())) }
     })
     .await;
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
 
@@ -238,7 +238,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
         if led { Ok(()) } else { Err(format!("{holders:?}")) }
     })
     .await;
-    for controller in UNBUILT {
+    for controller in UNBUILT.iter().copied() {
         wait_counting(&client, SOON, controller).await;
         assert_alive(&first).await;
     }

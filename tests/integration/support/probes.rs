@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The seven controllers and their Leases, and what the probe loops need that stand in for some of them.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde_json::json;
@@ -19,12 +21,8 @@ pub(crate) const CONTROLLERS: [&str; 7] = [
 ];
 
 /// Those that probe loops play.
-pub(crate) const UNBUILT: [&str; 4] = [
-    "model-claim-controller",
-    "distributed-inference-controller",
-    "kv-cache-controller",
-    "stormservice-controller",
-];
+pub(crate) static UNBUILT: LazyLock<Vec<&'static str>> =
+    LazyLock::new(aibrix_controller_manager::internals::unbuilt);
 
 /// The default Lease of a controller.
 pub(crate) fn default_lease(controller: &str) -> String {
