@@ -61,6 +61,15 @@ fn record<S: Stored>(store: &Store<S>) -> (Arc<Mutex<Vec<String>>>, super::Subsc
     (log, subscription)
 }
 
+/// An API server with one pod, and a store that has it.
+async fn one_pod() -> (ScriptedApi, Store<Pod>) {
+    let api = ScriptedApi::new();
+    api.put(PODS, pod("a"));
+    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
+    store.synced(MINUTES).await.unwrap();
+    (api, store)
+}
+
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -210,10 +219,7 @@ async fn one_rust_type_may_stand_for_several_kinds_in_one_namespace() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_told_that_objects_vanish_can_see_that_their_kind_is_not_served() {
-    let api = ScriptedApi::new();
-    api.put(PODS, pod("a"));
-    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
-    store.synced(MINUTES).await.unwrap();
+    let (api, store) = one_pod().await;
     let (log, seen) = (Arc::new(Mutex::new(Vec::new())), store.clone());
     let to = Arc::clone(&log);
     let _subscription = store.subscribe(move |change: Change<Pod>| {
@@ -346,10 +352,7 @@ async fn after_a_break_differences_are_delivered_deletions_included() {
 
 #[tokio::test(start_paused = true)]
 async fn a_streaming_list_that_breaks_half_way_leaves_no_ghosts() {
-    let api = ScriptedApi::new();
-    api.put(PODS, pod("a"));
-    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
-    store.synced(MINUTES).await.unwrap();
+    let (api, store) = one_pod().await;
     // The watch is told to list anew; that list stops after its first object, which goes meanwhile.
     api.put(PODS, pod("b"));
     settle().await;
@@ -403,10 +406,7 @@ async fn a_watch_that_may_not_list_names_kind_and_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_that_is_up_again_is_healthy() {
-    let api = ScriptedApi::new();
-    api.put(PODS, pod("a"));
-    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
-    store.synced(MINUTES).await.unwrap();
+    let (api, store) = one_pod().await;
     api.fail(Ask::Watch, PODS, Fault::Status(500));
     api.cut_watches(PODS);
     sleep(Duration::from_secs(90)).await;
@@ -420,10 +420,7 @@ async fn a_quiet_watch_that_is_up_again_is_healthy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_refused_on_many_lines_is_up_again_at_its_next_try() {
-    let api = ScriptedApi::new();
-    api.put(PODS, pod("a"));
-    let store = watches(&api, true).store(WatchSpec::<Pod>::all());
-    store.synced(MINUTES).await.unwrap();
+    let (api, store) = one_pod().await;
     api.fail(Ask::Watch, PODS, Fault::Status(429));
     api.cut_watches(PODS);
     sleep(Duration::from_secs(20)).await;
@@ -559,7 +556,7 @@ async fn ten_thousand_pods_fit_in_twenty_five_megabytes() {
     for n in 0..10_000 {
         let labels: serde_json::Map<String, Value> =
             (0..8).map(|l| (format!("example.com/label-{l}"), json!(format!("value-{l}")))).collect();
-        let owner = json!({ "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "PodSet", "name": "set-1",
+        let owner = json!({ "apiVersion": "example.com/v1", "kind": "PodSet", "name": "set-1",
             "uid": "00000000-0000-0000-0000-000000000000", "controller": true });
         api.put(
             PODS,
