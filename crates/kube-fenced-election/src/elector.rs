@@ -203,7 +203,7 @@ impl Elector {
                     self.parts.log.released();
                 }
                 if let Some(concluded) = self.concluded.take() {
-                    // The supervisor may not be waiting for it.
+                    // The manager may not be waiting for it.
                     concluded.send(released).ok();
                 }
             }

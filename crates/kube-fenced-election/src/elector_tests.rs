@@ -47,7 +47,7 @@ async fn first_candidate_leads_at_once_and_renews_three_times_per_duration() {
     assert_eq!(a.status().state, LeaseState::Leading);
     assert!(a.status().valid_for(SystemClock.instant()) > Duration::from_secs(8));
     assert!((a.figure("leading", "kv") - 1.0).abs() < 0.1);
-    assert_eq!(a.events(), ["aibrix-system/kv a became leader"]);
+    assert_eq!(a.events(), ["example-system/kv a became leader"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +142,7 @@ async fn foreign_holder_ends_the_term_at_once_and_the_controller_resumes_after_i
     pass(1.0).await;
     assert_eq!(a.status().state, LeaseState::Standby);
     assert_eq!(a.status().holder.as_deref(), Some("thief"));
-    assert!(a.events().contains(&"aibrix-system/kv a stopped leading".to_owned()));
+    assert!(a.events().contains(&"example-system/kv a stopped leading".to_owned()));
     assert!(within(20.0, || a.leads(KV)).await > 13.0);
     assert_eq!(a.times(&HandleEvent::Acquired), 2);
 }
@@ -169,7 +169,7 @@ async fn leader_without_api_server_stops_by_the_renew_deadline_and_comes_back() 
 async fn slow_or_briefly_hanging_api_server_does_not_cost_the_lease() {
     let store = LeaseStore::new();
     // Its claim on the Lease of an older manager has to last, too.
-    let legacy_lease = Some("aibrix-controller-manager".to_owned());
+    let legacy_lease = Some("example-controller-manager".to_owned());
     let a = Replica::start(&store, super::Settings { legacy_lease, ..settings("a") }, ONE);
     within(1.0, || a.leads(KV)).await;
     a.link.requests(Fault::Slow(Duration::from_secs(2)));
@@ -377,7 +377,7 @@ async fn controller_that_could_not_work_leaves_its_lease_to_others_until_it_can(
     assert_eq!(b.status().state, LeaseState::Paused);
     let wanted = |identity: &str| {
         let presence = store.get(&presence_name(&names(), identity)).unwrap();
-        presence["metadata"]["annotations"]["leaders.aibrix.ai/contends-for"].clone()
+        presence["metadata"]["annotations"]["leaders.example.com/contends-for"].clone()
     };
     assert_eq!((wanted("a"), wanted("b")), (json!("kv"), json!("")), "nobody offers it a lease");
     a.leave(KV, TermEnd::Failed { back_off: Duration::from_secs(8) });
@@ -478,7 +478,7 @@ async fn seven_controllers_spread_over_three_replicas() {
     let elections: Vec<(String, String)> = (0..7).map(|n| (format!("c{n}"), format!("l{n}"))).collect();
     let pairs: Vec<(&str, &str)> =
         elections.iter().map(|(name, lease)| (name.as_str(), lease.as_str())).collect();
-    let legacy = || Some("aibrix-controller-manager".to_owned());
+    let legacy = || Some("example-controller-manager".to_owned());
     let spread = |identity| super::Settings { spread: true, legacy_lease: legacy(), ..settings(identity) };
     let a = Replica::start(&store, spread("a"), &pairs);
     pass(0.5).await;

@@ -27,7 +27,7 @@ use super::{
 fn lock(client: &kube::Client, identity: &str) -> Lock {
     let guarded = GuardedLease {
         labels: names().lease_labels("kv-cache-controller"),
-        annotations: [("leaders.aibrix.ai/holder".to_owned(), identity.to_owned())].into(),
+        annotations: [("leaders.example.com/holder".to_owned(), identity.to_owned())].into(),
         ..GuardedLease::new(&names(), "ns", "x", identity, &Timing::default())
     };
     let clients = LeaseClients { first: client.clone(), second: client.clone() };
@@ -46,6 +46,16 @@ async fn observed(lock: &Lock) -> Observation {
     let mut seen = Observation::new(at);
     seen.observe(snapshot, Source::Answer, at);
     seen
+}
+
+/// A store with this Lease, the lock with which `a` contends for it, and what `a` has observed.
+async fn contender(lease: &Value) -> (LeaseStore, Lock, Observation) {
+    let store = LeaseStore::new();
+    store.edit("x", lease);
+    let (client, _) = store.client("a");
+    let lock = lock(&client, "a");
+    let seen = observed(&lock).await;
+    (store, lock, seen)
 }
 
 async fn wait() {
@@ -104,8 +114,8 @@ async fn lease_is_created_with_labels_and_kept_up_without_losing_anything() {
     assert!(matches!(ended.end, AttemptEnd::Holding { .. }));
     let made = store.get("x").unwrap();
     assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/component"], "kv-cache-controller");
-    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/name"], "aibrix");
-    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/managed-by"], "aibrix-controller-manager");
+    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/name"], "example");
+    assert_eq!(made["metadata"]["labels"]["app.kubernetes.io/managed-by"], "example-controller-manager");
     assert_eq!(made["spec"]["leaseTransitions"], 0);
     assert_eq!(made["spec"]["leaseDurationSeconds"], 15);
 
@@ -121,11 +131,7 @@ async fn lease_is_created_with_labels_and_kept_up_without_losing_anything() {
 
 #[tokio::test(start_paused = true)]
 async fn take_over_keeps_foreign_labels_and_counts_the_transition() {
-    let store = LeaseStore::new();
-    store.edit("x", &expired());
-    let (client, _) = store.client("a");
-    let lock = lock(&client, "a");
-    let seen = observed(&lock).await;
+    let (store, lock, seen) = contender(&expired()).await;
     wait().await;
     assert!(matches!(lock.try_acquire(seen, false).await.end, AttemptEnd::Holding { .. }));
     let taken = store.get("x").unwrap();
@@ -137,11 +143,7 @@ async fn take_over_keeps_foreign_labels_and_counts_the_transition() {
 
 #[tokio::test(start_paused = true)]
 async fn long_dead_lease_by_its_timestamps_is_not_taken_before_it_was_observed_for_its_duration() {
-    let store = LeaseStore::new();
-    store.edit("x", &expired());
-    let (client, _) = store.client("a");
-    let lock = lock(&client, "a");
-    let seen = observed(&lock).await;
+    let (store, lock, seen) = contender(&expired()).await;
     for read in [false, true] {
         assert_eq!(lock.try_acquire(seen.clone(), read).await.end, AttemptEnd::HeldByOther);
     }
@@ -163,11 +165,7 @@ async fn renewal_with_an_outdated_version_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn release_empties_the_holder_and_keeps_the_transitions() {
-    let store = LeaseStore::new();
-    store.edit("x", &expired());
-    let (client, _) = store.client("a");
-    let lock = lock(&client, "a");
-    let seen = observed(&lock).await;
+    let (store, lock, seen) = contender(&expired()).await;
     wait().await;
     lock.try_acquire(seen, false).await;
     let ended = lock.release(observed(&lock).await, false).await;
@@ -191,11 +189,7 @@ async fn garbage_is_repaired_when_the_lease_is_taken() {
         json!({ "holderIdentity": "dead", "leaseDurationSeconds": -5, "leaseTransitions": -5 }),
         json!({ "holderIdentity": "dead", "leaseDurationSeconds": 1, "leaseTransitions": biggest }),
     ] {
-        let store = LeaseStore::new();
-        store.edit("x", &json!({ "spec": spec }));
-        let (client, _) = store.client("a");
-        let lock = lock(&client, "a");
-        let seen = observed(&lock).await;
+        let (store, lock, seen) = contender(&json!({ "spec": spec })).await;
         wait().await;
         let ended = lock.try_acquire(seen, false).await;
         assert!(matches!(ended.end, AttemptEnd::Holding { .. }), "{spec}: {ended:?}");
@@ -210,11 +204,7 @@ async fn garbage_is_repaired_when_the_lease_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn standby_that_answers_from_its_own_observation_asks_nobody() {
-    let store = LeaseStore::new();
-    store.edit("x", &expired());
-    let (client, _) = store.client("a");
-    let lock = lock(&client, "a");
-    let seen = observed(&lock).await;
+    let (store, lock, seen) = contender(&expired()).await;
     let before = store.served().len();
     assert_eq!(lock.try_acquire(seen, false).await.end, AttemptEnd::HeldByOther);
     assert_eq!(store.served().len(), before);
@@ -268,7 +258,9 @@ async fn all_writes_name_one_field_manager_however_long_the_identity() {
     assert_eq!(lock.release(observed(&lock).await, false).await.end, ReleaseEnd::Released);
     let writes: Vec<_> = store.served().into_iter().filter(|served| served.verb != "GET").collect();
     assert_eq!(writes.iter().map(|served| served.verb).collect::<Vec<_>>(), ["POST", "PATCH", "PATCH"]);
-    assert!(writes.iter().all(|served| served.field_manager.as_deref() == Some("aibrix-controller-manager")));
+    assert!(
+        writes.iter().all(|served| served.field_manager.as_deref() == Some("example-controller-manager"))
+    );
 }
 
 /// A lock with two connections of their own, and what it knows.

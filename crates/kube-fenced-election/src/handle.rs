@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The controller's side of its election: what its supervisor holds.
+//! The controller's side of its election: what its manager holds.
 //!
 //! Protocol: [`Candidacy::contend`], then for each [`ElectionHandle::acquired`] exactly one
 //! [`ElectionHandle::stepped_down`] or [`ElectionHandle::stepped_down_and_released`] when the controller's tasks have
-//! ended (or never will). In between the supervisor watches the fence of the term and
+//! ended (or never will). In between the manager watches the fence of the term and
 //! [`ElectionHandle::step_down_requested`].
 
 use tokio::sync::{mpsc, oneshot, watch};

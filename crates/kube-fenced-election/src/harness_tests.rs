@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole replicas over the Lease store, with a supervisor that does what the manager's does.
+//! Whole replicas over the Lease store, with a manager that does what a real one does.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use super::{
     metrics::{GuardMetrics, LeaseMetrics, Metrics},
 };
 
-pub(super) const NAMESPACE: &str = "aibrix-system";
+pub(super) const NAMESPACE: &str = "example-system";
 
 /// Remembers figures by their kind and the name of the Lease.
 #[derive(Debug, Clone, Default)]

@@ -14,9 +14,9 @@ use super::{
 };
 
 const TWO: &[(&str, &str)] = &[("kv-cache-controller", "kv"), ("stormservice-controller", "storm")];
-const OLD: &str = "aibrix-controller-manager";
+const OLD: &str = "example-controller-manager";
 /// The identity as which all managers of ours hold it.
-const GROUP: &str = "aibrix-controller-manager-group";
+const GROUP: &str = "example-controller-manager-group";
 
 fn guarded(identity: &str) -> Settings {
     Settings { legacy_lease: Some(OLD.to_owned()), ..settings(identity) }
@@ -369,7 +369,7 @@ async fn one_of_ours_on_the_guards_lease_holds_up_its_own_controller_alone_and_b
             assert!(!handle_events.is_empty() && handle_events.len() <= 2, "{handle_events:?}");
             assert!(
                 handle_events[0]
-                    .contains("--leader-election-id=model-claim-controller=aibrix-model-claim-controller")
+                    .contains("--leader-election-id=model-claim-controller=example-model-claim-controller")
             );
         }
         sitter.stop().await;
@@ -386,8 +386,8 @@ async fn what_one_of_ours_left_on_the_lease_makes_no_go_manager_one_of_ours() {
     store.edit(
         OLD,
         &json!({ "metadata": {
-            "annotations": { "leaders.aibrix.ai/holder": "sitter" },
-            "labels": { "app.kubernetes.io/managed-by": "aibrix-controller-manager" },
+            "annotations": { "leaders.example.com/holder": "sitter" },
+            "labels": { "app.kubernetes.io/managed-by": "example-controller-manager" },
         } }),
     );
     renew(&store, 0);
@@ -398,7 +398,7 @@ async fn what_one_of_ours_left_on_the_lease_makes_no_go_manager_one_of_ours() {
         assert_eq!(a.led(), 0);
     }
     // A holder that says that it is ours, and that no member confirms.
-    store.edit(OLD, &json!({ "metadata": { "annotations": { "leaders.aibrix.ai/holder": "old-pod_x" } } }));
+    store.edit(OLD, &json!({ "metadata": { "annotations": { "leaders.example.com/holder": "old-pod_x" } } }));
     for round in 30..60 {
         pass(2.0).await;
         renew(&store, round);

@@ -10,7 +10,7 @@
 //! # The promise
 //! - At most one process has a valid [`fence::Fence`] for a Lease at any time.
 //! - A fence that has closed stays closed; the next term has a new one.
-//! - A process contends for a Lease again only after its supervisor has reported that no task of the last term runs.
+//! - A process contends for a Lease again only after its manager has reported that no task of the last term runs.
 //! - One request that is lost or hangs costs no Lease.
 //! - The loss of one Lease concerns one controller. No error in here ends the process.
 //! - A standby that sees the holder renew sends no request.
@@ -36,7 +36,7 @@
 //!
 //! # Parts
 //! ```text
-//!  supervisor ── ElectionHandle ──▶ Elector ── events ──▶ ElectorState    pure: what to do, and when
+//!     manager ── ElectionHandle ──▶ Elector ── events ──▶ ElectorState    pure: what to do, and when
 //!                                      │ ◀── actions ──       │
 //!                                      │                 Observation     pure: who may be leading?
 //!                               Lock: library + guard    spread, conflict  pure: whose turn, whose Lease?
@@ -199,7 +199,7 @@ pub struct Leadership {
     pub transitions: i32,
 }
 
-/// How a term ended: the supervisor's report to the elector.
+/// How a term ended: the manager's report to the elector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TermEnd {
     /// All tasks of the controller have ended: release the Lease.

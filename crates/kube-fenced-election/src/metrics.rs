@@ -27,7 +27,7 @@ pub trait LeaseMetrics: Send + Sync + fmt::Debug + 'static {
     fn conflict(&self, conflict: bool);
     /// Whether the Lease is the upgrade guard of another manager of this product.
     fn guard_conflict(&self, conflict: bool);
-    /// The Lease was given away because its controller could not work; `reason` is the supervisor's.
+    /// The Lease was given away because its controller could not work; `reason` is the manager's.
     fn gave_way(&self, reason: &str);
 }
 

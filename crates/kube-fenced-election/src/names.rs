@@ -15,7 +15,7 @@ const MEMBER: &str = "member";
 /// Names of one product. All its processes need the same: they find each other by them.
 #[derive(Debug, Clone)]
 pub struct Names {
-    /// Value of `app.kubernetes.io/name` on every Lease, such as `aibrix`.
+    /// Value of `app.kubernetes.io/name` on every Lease, such as `example`.
     pub application: String,
     /// Field manager of all writes of Leases, value of `app.kubernetes.io/managed-by`, and beginning of the names of
     /// presence Leases. A DNS label of at most 46 bytes.

@@ -13,7 +13,7 @@ use super::presence::{Roster, presence_name};
 fn presence(name: &str, version: u32) -> Lease {
     serde_json::from_value(json!({
         "metadata": { "name": name, "uid": "u", "resourceVersion": version.to_string(),
-                      "annotations": { "leaders.aibrix.ai/contends-for": "a,b" } },
+                      "annotations": { "leaders.example.com/contends-for": "a,b" } },
         "spec": { "holderIdentity": format!("{name}-identity"), "renewTime": format!("1999-01-01T00:00:00.{version:06}Z") },
     }))
     .unwrap()
@@ -27,7 +27,7 @@ fn second(start: Instant, second: u64) -> Instant {
 fn names_differ_by_identity_and_are_stable() {
     assert_eq!(presence_name(&names(), "pod-1_x"), presence_name(&names(), "pod-1_x"));
     assert_ne!(presence_name(&names(), "pod-1_x"), presence_name(&names(), "pod-1_y"));
-    assert!(presence_name(&names(), "pod-1_x").starts_with("aibrix-controller-manager-"));
+    assert!(presence_name(&names(), "pod-1_x").starts_with("example-controller-manager-"));
 }
 
 #[test]
@@ -72,7 +72,12 @@ fn whoever_saw_the_last_other_go_is_alone_at_once() {
     assert!(roster.members(second(at, 1)).alone(second(at, 1)));
     roster.observe(&presence("leaving", 1), second(at, 2));
     let mut leaving = presence("leaving", 2);
-    leaving.metadata.annotations.as_mut().unwrap().insert("leaders.aibrix.ai/leaving".into(), "true".into());
+    leaving
+        .metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .insert("leaders.example.com/leaving".into(), "true".into());
     roster.observe(&leaving, second(at, 3));
     assert!(roster.members(second(at, 3)).alone(second(at, 3)), "whoever leaves takes nothing any more");
 }

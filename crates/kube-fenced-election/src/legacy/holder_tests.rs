@@ -22,7 +22,7 @@ const HOLDER: &str = "pod_x";
 /// The Lease as first seen at `at`, written for `seconds` and last annotated by `annotated`.
 fn seen(seconds: i32, annotated: Option<&str>, at: Instant) -> Observation {
     let annotations: BTreeMap<&str, Value> =
-        annotated.map(|identity| ("leaders.aibrix.ai/holder", json!(identity))).into_iter().collect();
+        annotated.map(|identity| ("leaders.example.com/holder", json!(identity))).into_iter().collect();
     let lease = json!({
         "metadata": { "name": LEASE, "resourceVersion": "1", "annotations": annotations },
         "spec": { "holderIdentity": HOLDER, "leaseDurationSeconds": seconds },

@@ -22,7 +22,7 @@ pub mod parts {
 /// The names with which tests write Leases.
 pub fn names() -> Arc<Names> {
     Arc::new(Names {
-        own_lease_advice: |controller| format!("--leader-election-id={controller}=aibrix-{controller}"),
-        ..Names::new("aibrix", "aibrix-controller-manager", "leaders.aibrix.ai")
+        own_lease_advice: |controller| format!("--leader-election-id={controller}=example-{controller}"),
+        ..Names::new("example", "example-controller-manager", "leaders.example.com")
     })
 }
