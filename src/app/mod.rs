@@ -190,12 +190,12 @@ impl Host {
             &["controller", "state"],
         )?;
         let states = Arc::new(ControllerStates::new(gauge));
-        let runtime_metrics = RuntimeMetrics::register(metrics.registry())?;
+        let runtime_metrics = RuntimeMetrics::register_with_prefix(metrics.registry(), "aibrix_")?;
         let warm = settings.warm_standby;
         let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
-        let agent = client::user_agent(&settings.client.version, "engines", &settings.client.identity);
+        let agent = client::user_agent(&settings.client.program, "engines", &settings.client.identity);
         let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent)
             .context("could not make the client towards engines")?;
         deps.settings = settings.loops.clone();

@@ -128,7 +128,7 @@ impl Options {
             home: env.var("HOME").map(Into::into),
             qps: -1.0,
             burst: 1,
-            version: VERSION.to_owned(),
+            program: format!("{PROGRAM}/{VERSION}"),
             identity: election_settings::identity("leases", Uuid::nil()),
         }
     }

@@ -237,7 +237,7 @@ fn client(given: &Given, env: &Env, identity: String, problems: &mut Vec<Problem
         home: env.var("HOME").map(Into::into),
         qps,
         burst: if burst < 1 { FALLBACK_BURST } else { u32::try_from(burst).unwrap_or(u32::MAX) },
-        version: super::VERSION.to_owned(),
+        program: format!("{}/{}", super::PROGRAM, super::VERSION),
         identity,
     }
 }

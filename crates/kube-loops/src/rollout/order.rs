@@ -72,7 +72,7 @@ pub fn set_rollout(a: &Replica, b: &Replica) -> Ordering {
 }
 
 /// Ray clusters, when there are too many: not ready before ready, lower cost, **oldest**, name. The age is
-/// the opposite of Kubernetes' ReplicaSet, as AIBrix has it.
+/// the opposite of Kubernetes' ReplicaSet.
 pub fn cluster_scale_in(a: &Replica, b: &Replica) -> Ordering {
     let key = |r: &Replica| (r.ready, r.deletion_cost);
     key(a).cmp(&key(b)).then_with(|| older_first(a, b))

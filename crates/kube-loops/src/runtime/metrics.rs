@@ -118,11 +118,19 @@ fn registered<T: Collector + Clone + 'static>(registry: &Registry, family: T) ->
 }
 
 impl RuntimeMetrics {
-    /// Adds the families to a registry.
+    /// Adds the families to a registry, see [`Self::register_with_prefix`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn register(registry: &Registry) -> Result<Self, Error> {
+        Self::register_with_prefix(registry, "")
+    }
+
+    /// Adds the families to a registry. `prefix`: of the names of those that controller-runtime does not have.
     ///
     /// # Errors
     /// A family of that name is there already: construct this once per registry.
-    pub fn register(registry: &Registry) -> Result<Self, Error> {
+    pub fn register_with_prefix(registry: &Registry, prefix: &str) -> Result<Self, Error> {
         let by_loop = ["controller"].as_slice();
         let by_queue = ["name", "controller"].as_slice();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -192,12 +200,12 @@ impl RuntimeMetrics {
             )?,
             gauges,
             malformed: counter(
-                "aibrix_watch_malformed_objects_total",
+                &format!("{prefix}watch_malformed_objects_total"),
                 "Objects that a watch skipped because they could not be parsed",
                 &["kind"],
             )?,
             rewritten: counter(
-                "aibrix_watch_history_rewritten_total",
+                &format!("{prefix}watch_history_rewritten_total"),
                 "Times that the API server showed an older state than before, such as after a restore, by kind",
                 &["kind"],
             )?,

@@ -30,7 +30,7 @@ fn settings() -> ClientSettings {
         home: None,
         qps: 1.0,
         burst: 1,
-        version: "1.2.3".into(),
+        program: "program/1.2.3".into(),
         identity: "pod-0_f00d".into(),
     }
 }

@@ -34,7 +34,7 @@ impl Files {
             home: Some(self.0.path().to_owned()),
             qps: 100.0,
             burst: 100,
-            version: "1".into(),
+            program: "program/1".into(),
             identity: "x".into(),
         }
     }

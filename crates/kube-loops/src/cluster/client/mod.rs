@@ -85,16 +85,16 @@ pub struct ClientSettings {
     pub qps: f32,
     /// Requests that may exceed the rate for a moment; 0: 10.
     pub burst: u32,
-    /// Version of the program, for the user agent.
-    pub version: String,
+    /// Name and version of the program, `<program>/<version>`, for the user agent.
+    pub program: String,
     /// Identity of the process, for the user agent.
     pub identity: String,
 }
 
 /// The `User-Agent` of requests by the part `who` of the process `identity`, for clients that talk to others
 /// than the API server.
-pub fn user_agent(version: &str, who: &str, identity: &str) -> String {
-    UserAgent::new(version, identity).text(who)
+pub fn user_agent(program: &str, who: &str, identity: &str) -> String {
+    UserAgent::new(program, identity).text(who)
 }
 
 /// Told of each request that a fence refused: its method.
@@ -162,7 +162,7 @@ impl Clients {
             auth,
             source,
             host: config.cluster_url.authority().map(ToString::to_string).unwrap_or_default(),
-            user_agent: UserAgent::new(&settings.version, &settings.identity),
+            user_agent: UserAgent::new(&settings.program, &settings.identity),
             rate: RateLimit::new(settings.qps, settings.burst, clock),
             counting: Counting::new(requests.clone()),
             config,

@@ -4,7 +4,7 @@
 use http::{HeaderValue, Request, header::USER_AGENT};
 use tower::{Layer, Service};
 
-/// `aibrix-controller-manager/<version> (<os>/<arch>) <controller>/<identity>`, the controller to be named.
+/// `<program>/<version> (<os>/<arch>) <controller>/<identity>`, the controller to be named.
 #[derive(Debug, Clone)]
 pub(super) struct UserAgent {
     start: String,
@@ -15,7 +15,8 @@ pub(super) struct UserAgent {
 pub(super) struct SetUserAgent(HeaderValue);
 
 impl UserAgent {
-    pub(super) fn new(version: &str, identity: &str) -> Self {
+    /// `program`: name and version, `<program>/<version>`.
+    pub(super) fn new(program: &str, identity: &str) -> Self {
         // As Go names them: the spelling that is in audit logs already.
         let arch = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -23,17 +24,12 @@ impl UserAgent {
             arch => arch,
         };
         let os = std::env::consts::OS;
-        Self {
-            start: format!("aibrix-controller-manager/{version} ({os}/{arch})"),
-            identity: identity.to_owned(),
-        }
+        Self { start: format!("{program} ({os}/{arch})"), identity: identity.to_owned() }
     }
 
     pub(super) fn of(&self, controller: &str) -> SetUserAgent {
         let text = self.text(controller);
-        SetUserAgent(
-            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("aibrix-controller-manager")),
-        )
+        SetUserAgent(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("kube-loops")))
     }
 
     /// The text, fit for a header.

@@ -10,7 +10,7 @@ use super::user_agent::UserAgent;
 
 fn sent(identity: &str) -> String {
     let api = ScriptedApi::echo();
-    let mut service = UserAgent::new("1.2.3", identity).of("kv-cache-controller").layer(api.clone());
+    let mut service = UserAgent::new("program/1.2.3", identity).of("kv-cache-controller").layer(api.clone());
     let request = Request::get("/api").body(kube::client::Body::empty()).unwrap();
     service.call(request).now_or_never().unwrap().unwrap();
     api.requests()[0].header("user-agent").to_owned()
@@ -23,7 +23,7 @@ fn names_program_platform_controller_and_process() {
         "aarch64" => "arm64",
         other => other,
     };
-    let want = format!("aibrix-controller-manager/1.2.3 (linux/{arch}) kv-cache-controller/pod-0_f00d");
+    let want = format!("program/1.2.3 (linux/{arch}) kv-cache-controller/pod-0_f00d");
     assert_eq!(sent("pod-0_f00d"), want);
 }
 

@@ -4,7 +4,7 @@
 //! Programs in Go read a template into structs. A member that is no pointer loses the difference between
 //! absent and zero there, one that is a pointer keeps it; a struct is always written, an empty list never.
 //! So whether two templates are equal to such a program, what it writes, and what it hashes follows from a
-//! table of the types. The one here is that of Kubernetes 1.31, with which AIBrix is built. It describes
+//! table of the types. The one here is that of Kubernetes 1.31. It describes
 //! what was written, so it does not grow with Kubernetes: members that it does not know count as they
 //! stand.
 //!

@@ -159,7 +159,7 @@ fn without_managed_fields<K: Resource>(mut object: K, _: &Interner) -> K {
 pub(crate) trait Source<S>: Send + Sync {
     /// Tells watches apart: type kept, path, selectors, whether it is metadata only.
     fn id(&self) -> WatchId;
-    /// Plural and group, such as `podautoscalers.autoscaling.aibrix.ai`; only the plural in the core group.
+    /// Plural and group, such as `deployments.apps`; only the plural in the core group.
     fn kind(&self) -> String;
     /// Lists and watches for ever.
     fn watch(&self, client: Client, streaming: bool) -> BoxStream<'static, watcher::Result<Event<Item<S>>>>;
