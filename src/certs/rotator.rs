@@ -201,10 +201,7 @@ impl Rotator {
 
     async fn apply(&mut self, step: &Step, observed: &ObservedState) -> Result<(), ChangeError> {
         match step {
-            Step::CreateSecret => {
-                self.store.create_secret().await?;
-                tracing::info!(secret = self.store.secret_title(), "created the Secret for certificates");
-            }
+            Step::CreateSecret => self.store.create_secret().await?,
             Step::MakeAuthority(_) if !self.state.delayed => {
                 let delay = Duration::from_millis(rand::random_range(0..LONGEST_DELAY_MILLIS));
                 tokio::time::sleep(delay).await;

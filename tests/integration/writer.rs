@@ -47,7 +47,7 @@ async fn guards_of_the_writer_hold_on_a_real_api_server() {
     let outdated = writer.merge_patch(&target, &json!({"data": {"k": "x"}}), version.as_deref()).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
     let addition = finalizers::addition(&stale.metadata, OURS).expect("it is not there");
-    let outdated = writer.json_patch(&target, addition).await;
+    let outdated = writer.json_patch::<ConfigMap>(&target, addition).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
 
     let namesake = Guard { uid: Some("00000000-0000-0000-0000-000000000000"), version: None };
@@ -58,7 +58,8 @@ async fn guards_of_the_writer_hold_on_a_real_api_server() {
     }
 
     let wrong = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b c"}}]);
-    let wrong = writer.json_patch(&target, serde_json::from_value(wrong).expect("a patch")).await;
+    let wrong =
+        writer.json_patch::<ConfigMap>(&target, serde_json::from_value(wrong).expect("a patch")).await;
     assert!(matches!(wrong, Err(WriteError::Invalid { .. })), "{wrong:?}");
 
     writer.delete(&target, "00000000-0000-0000-0000-000000000000").await.expect("a namesake is left alone");
@@ -81,7 +82,7 @@ async fn finalizers_come_and_go_without_touching_others() {
     let maps: Api<ConfigMap> = Api::namespaced(client, &ns);
 
     let addition = finalizers::addition(&made.metadata, OURS).expect("it is not there");
-    writer.json_patch(&target, addition).await.expect("add");
+    writer.json_patch::<ConfigMap>(&target, addition).await.expect("add");
     let others = json!({"metadata": {"finalizers": ["a.io/x", OURS, "b.io/y"]}});
     maps.patch("a", &PatchParams::default(), &Patch::Merge(&others)).await.expect("patch");
     let live = maps.get("a").await.expect("get");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::ApiResource;
 use serde_json::json;
 use tracing::info;
 
@@ -16,17 +16,20 @@ use crate::api::{
 use kube_loops::{
     cluster::{
         dry_run::NotedStep,
-        error::{ObjectRef, WriteError},
+        error::WriteError,
         finalizers,
         writer::{Change, Deletion, Guard, Target, Writer},
     },
     k8s::conditions::Stated,
-    runtime::{children::Parent, reconciler::Key},
+    runtime::{
+        children::Parent,
+        reconciler::Key,
+        steps::{StepError, StepReport},
+    },
 };
 
 use super::{
     calls::{Order, Origin, What},
-    error::Error,
     fetch::Reads,
     plan::FinalizerPatch,
     status,
@@ -49,8 +52,8 @@ pub(super) struct Report {
     pub(super) refused: bool,
     /// The object was let go.
     pub(super) released: bool,
-    /// The first error, for the queue.
-    pub(super) error: Option<Error>,
+    /// The steps themselves.
+    pub(super) steps: StepReport,
 }
 
 impl Writes {
@@ -62,14 +65,13 @@ impl Writes {
     /// Stores what has to be stored before anything is loaded. Answers with the object as stored now.
     ///
     /// # Errors
-    /// [`Error::Step`].
+    /// [`StepError`].
     pub(super) async fn mark(
         &self,
         writer: &Writer,
         adapter: &Arc<ModelAdapter>,
         mark: &FinalizerPatch,
-    ) -> Result<Arc<ModelAdapter>, Error> {
-        let attempt = "add the finalizer";
+    ) -> Result<Arc<ModelAdapter>, StepError> {
         let Some(mut patch) = finalizers::addition(&adapter.metadata, FINALIZER) else {
             return Ok(Arc::clone(adapter));
         };
@@ -77,8 +79,7 @@ impl Writes {
             patch.0.push(annotation(&adapter.metadata, hash));
         }
         let stored = writer.json_patch(&target_of(adapter), patch).await;
-        let stored = stored.and_then(|object| parse(adapter, object));
-        let stored = stored.map_err(|source| Error::Step { attempt, source })?;
+        let stored = stored.map_err(|source| StepError::new("add the finalizer", source))?;
         Ok(self.reads.own.wrote(stored))
     }
 
@@ -96,33 +97,32 @@ impl Writes {
             if matches!(step, Step::CreateSlice(_)) && report.failed.is_some() {
                 continue;
             }
-            let Err((attempt, source)) = self.step(writer, key, adapter, step, report).await else {
-                continue;
-            };
-            let news = source.is_news();
-            let mut refused = false;
-            match step {
-                Step::CreateService(_) | Step::PatchService { .. } => {
-                    let name = status::full_name(adapter);
-                    report.failed = news.then(|| status::service_failed(&name, &source.to_string()));
-                    refused = matches!(source, WriteError::Invalid { .. });
-                    report.refused |= refused;
+            let (attempt, result) = self.step(writer, key, adapter, step, report).await;
+            if let Err(error) = &result {
+                let news = error.is_news();
+                match step {
+                    Step::CreateService(_) | Step::PatchService { .. } => {
+                        let name = status::full_name(adapter);
+                        report.failed = news.then(|| status::service_failed(&name, &error.to_string()));
+                        // What the API server will not have as it is, the status says and time decides; no retry helps.
+                        if matches!(error, WriteError::Invalid { .. }) {
+                            report.refused = true;
+                            continue;
+                        }
+                    }
+                    Step::CreateSlice(_) | Step::PatchSlice { .. } | Step::DeleteSlice { .. } if news => {
+                        report.failed.get_or_insert_with(status::slice_failed);
+                    }
+                    Step::Load { .. }
+                    | Step::Unload { .. }
+                    | Step::RecordHash { .. }
+                    | Step::CreateSlice(_)
+                    | Step::PatchSlice { .. }
+                    | Step::DeleteSlice { .. }
+                    | Step::Release => {}
                 }
-                Step::CreateSlice(_) | Step::PatchSlice { .. } | Step::DeleteSlice { .. } if news => {
-                    report.failed.get_or_insert_with(status::slice_failed);
-                }
-                Step::Load { .. }
-                | Step::Unload { .. }
-                | Step::RecordHash { .. }
-                | Step::CreateSlice(_)
-                | Step::PatchSlice { .. }
-                | Step::DeleteSlice { .. }
-                | Step::Release => {}
             }
-            // What the API server will not have as it is, the status says and time decides; no retry helps.
-            if !refused {
-                report.error.get_or_insert(Error::Step { attempt, source });
-            }
+            report.steps.note(attempt, result);
         }
     }
 
@@ -133,7 +133,7 @@ impl Writes {
         adapter: &ModelAdapter,
         step: &Step,
         report: &mut Report,
-    ) -> Result<(), (&'static str, WriteError)> {
+    ) -> (&'static str, Result<(), WriteError>) {
         let (services, slices) = (&self.reads.stores.services, &self.reads.stores.slices);
         let parent = Parent::of(adapter);
         match step {
@@ -141,45 +141,41 @@ impl Writes {
                 info!(step = "load", pod = %pod.facts.name, reload, "Loading adapter");
                 let what = What::Load { source: Arc::clone(source), reload: *reload };
                 self.order(writer, key, adapter, pod, what);
-                Ok(())
+                ("load the adapter", Ok(()))
             }
             Step::Unload { pod } => {
                 info!(step = "unload", pod = %pod.facts.name, "Unloading adapter");
                 self.order(writer, key, adapter, pod, What::Unload);
-                Ok(())
+                ("unload the adapter", Ok(()))
             }
             Step::RecordHash { hash } => {
-                let attempt = "record what is loaded";
-                let stored = self.record(writer, adapter, hash).await.map_err(|error| (attempt, error))?;
-                report.adapter = Some(self.reads.own.wrote(stored));
-                Ok(())
+                let stored = self.record(writer, adapter, hash).await;
+                let kept = stored.map(|stored| report.adapter = Some(self.reads.own.wrote(stored)));
+                ("record what is loaded", kept)
             }
             Step::CreateService(service) => {
-                let created = services.create(writer, parent, &**service).await;
-                created.map(drop).map_err(|error| ("create the Service", error))
+                ("create the Service", services.create(writer, parent, &**service).await.map(drop))
             }
             Step::CreateSlice(slice) => {
-                let created = slices.create(writer, parent, &**slice).await;
-                created.map(drop).map_err(|error| ("create the EndpointSlice", error))
+                ("create the EndpointSlice", slices.create(writer, parent, &**slice).await.map(drop))
             }
             Step::PatchService { child, patch } => {
                 let patched = services.patch(writer, parent, child, Change::Merge(patch.clone())).await;
-                patched.map(drop).map_err(|error| ("patch the Service", error))
+                ("patch the Service", patched.map(drop))
             }
             Step::PatchSlice { child, patch } => {
                 let patched = slices.patch(writer, parent, child, Change::Merge(patch.clone())).await;
-                patched.map(drop).map_err(|error| ("patch the EndpointSlice", error))
+                ("patch the EndpointSlice", patched.map(drop))
             }
             Step::DeleteSlice { child } => {
                 let deleted = slices.delete(writer, parent, child, Deletion::background()).await;
-                deleted.map_err(|error| ("delete the EndpointSlice", error))
+                ("delete the EndpointSlice", deleted)
             }
             Step::Release => {
                 let target = target_of(adapter);
                 let removed = finalizers::remove(writer, &target, &adapter.metadata, FINALIZER).await;
-                removed.map_err(|error| ("remove the finalizer", error))?;
-                report.released = true;
-                Ok(())
+                report.released = removed.is_ok();
+                ("remove the finalizer", removed.map(drop))
             }
         }
     }
@@ -240,16 +236,4 @@ fn annotation(meta: &ObjectMeta, hash: &str) -> PatchOperation {
         None => (vec!["metadata", "annotations"], json!({LOADED_SPEC_HASH: hash})),
     };
     PatchOperation::Add(AddOperation { path: PointerBuf::from_tokens(path), value })
-}
-
-fn parse(adapter: &ModelAdapter, object: DynamicObject) -> Result<ModelAdapter, WriteError> {
-    let parsed = serde_json::to_value(object).and_then(serde_json::from_value);
-    parsed.map_err(|error| {
-        let target = target_of(adapter);
-        let (kind, namespace) = (target.resource.kind, target.namespace.unwrap_or_default());
-        WriteError::Invalid {
-            object: ObjectRef { kind, namespace, name: target.name },
-            message: error.to_string(),
-        }
-    })
 }

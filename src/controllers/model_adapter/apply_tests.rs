@@ -22,7 +22,6 @@ use kube_loops::{
 
 use super::{
     apply::{Report, Writes},
-    error::Error,
     fetch::{Reads, scores::Scores, stores::Stores},
     load_tracker::LoadTracker,
     settings::ModelAdapterSettings,
@@ -68,8 +67,5 @@ async fn a_refused_service_hides_no_error_of_a_later_step() {
     assert_eq!(api.log().len(), 2, "{:?}", api.log());
     assert!(report.refused);
     assert_eq!(report.failed.map(|it| it.reason), Some("ServiceCreateError"));
-    match report.error {
-        Some(Error::Step { attempt, .. }) => assert_eq!(attempt, "patch the EndpointSlice"),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(report.steps.error.map(|error| error.attempt), Some("patch the EndpointSlice"));
 }

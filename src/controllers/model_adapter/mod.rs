@@ -17,7 +17,6 @@
 mod apply;
 mod calls;
 mod candidates;
-mod error;
 mod events;
 mod fetch;
 mod finalize;

@@ -9,12 +9,12 @@ use crate::api::model::{ModelAdapter, ModelAdapterStatus};
 use kube_fenced_election::clock::{Instant, SharedClock, Timestamp};
 use kube_loops::runtime::{
     conductor::{Conclusion, Next, Round, Stages},
-    reconciler::{Key, Outcome, Pass},
+    reconciler::{Key, Pass},
+    steps::StepError,
 };
 
 use super::{
     apply::{Report, Writes},
-    error::Error,
     events,
     fetch::Reads,
     plan::{ensure_finalizer, initial_status, plan},
@@ -41,20 +41,19 @@ impl Stages for AdapterStages {
     type Report = Report;
     type State = State;
     type Status = ModelAdapterStatus;
-    type Error = Error;
+    type Error = StepError;
 
     fn uid(adapter: &Arc<ModelAdapter>) -> &str {
         adapter.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Arc<ModelAdapter>>, Error> {
+    async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Arc<ModelAdapter>>, StepError> {
         let Some(mut adapter) = self.reads.own.get(key) else { return Ok(None) };
         if let Some(mark) = ensure_finalizer(&adapter, &Source::of(&adapter).hash) {
             adapter = self.writes.mark(&pass.writer, &adapter, &mark).await?;
         }
         if let Some(status) = initial_status(&adapter, pass.now) {
-            let stored = self.reads.own.replace_status(&pass.writer, &adapter, status).await;
-            adapter = stored.map_err(Error::Status)?;
+            adapter = self.reads.own.replace_status(&pass.writer, &adapter, status).await?;
         }
         Ok(Some(adapter))
     }
@@ -65,7 +64,7 @@ impl Stages for AdapterStages {
         adapter: Arc<ModelAdapter>,
         state: &State,
         pass: &Pass,
-    ) -> Result<Snapshot, Error> {
+    ) -> Result<Snapshot, StepError> {
         Ok(self.reads.observe(key, adapter, state, &self.reservations.lock(), pass.draw))
     }
 
@@ -88,7 +87,7 @@ impl Stages for AdapterStages {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> Conclusion<ModelAdapterStatus, State, Error> {
+    ) -> Conclusion<ModelAdapterStatus, State, StepError> {
         conclude_round(round, pass.now)
     }
 
@@ -99,10 +98,9 @@ impl Stages for AdapterStages {
         report: &Report,
         status: ModelAdapterStatus,
         pass: &Pass,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StepError> {
         let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
-        let stored = self.reads.own.replace_status(&pass.writer, adapter, status).await;
-        let stored = stored.map_err(Error::Status)?;
+        let stored = self.reads.own.replace_status(&pass.writer, adapter, status).await?;
         if let Some(status) = &stored.status {
             self.reservations.lock().stored(key, status);
         }
@@ -138,7 +136,7 @@ pub(super) fn plan_and_reserve(
 pub(super) fn conclude_round<S>(
     round: Round<'_, S>,
     now: Timestamp,
-) -> Conclusion<ModelAdapterStatus, State, Error>
+) -> Conclusion<ModelAdapterStatus, State, StepError>
 where
     S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
@@ -146,7 +144,7 @@ where
     let mut plan = plan.clone();
     refuse(&mut plan, seen, report.refused, now);
     let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
-    let serves = plan.serves && report.error.is_none();
+    let serves = plan.serves && report.steps.error.is_none();
     let status = plan.status.take().filter(|_| !report.released);
     let status = status.map(|status| conclude(adapter, status, serves, report.failed.take(), now));
     let events = state.with_untold(std::mem::take(&mut plan.events));
@@ -154,10 +152,9 @@ where
     let recovering = state.recovering || plan.remember.recovering;
     let untold = State { untold: events.clone(), recovering, ..plan.remember.clone() };
     let told = State { untold: Vec::new(), ..plan.remember };
-    let next = match (report.error.take(), plan.again) {
-        (Some(error), _) => Next::Fail(error),
-        (None, true) => Next::Again,
-        (None, false) => Next::End(plan.requeue.map_or(Outcome::Done, Outcome::RequeueAfter)),
+    let next = match report.steps.error.take() {
+        None if plan.again => Next::Again,
+        error => Next::of(error, plan.requeue),
     };
     let events = events.into_iter().map(|draft| events::about(adapter, draft));
     Conclusion { status, untold, events: Vec::new(), events_with_status: events.collect(), told, next }

@@ -16,13 +16,13 @@ use kube_loops::{
     runtime::{
         conductor::{Conclusion, Round, Stages},
         reconciler::{Key, Pass},
+        steps::StepError,
     },
     testkit::simulation::Simulation,
 };
 
 use super::{
     apply::Report,
-    error::Error,
     reconcile::{conclude_round, plan_and_reserve},
     settings::SchedulerPolicy,
     simulated::Cluster,
@@ -61,13 +61,13 @@ impl Stages for Simulated {
     type Report = Report;
     type State = State;
     type Status = ModelAdapterStatus;
-    type Error = Error;
+    type Error = StepError;
 
     fn uid(adapter: &Arc<ModelAdapter>) -> &str {
         adapter.metadata.uid.as_deref().unwrap()
     }
 
-    async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Arc<ModelAdapter>>, Error> {
+    async fn prepare(&self, key: &Key, pass: &Pass) -> Result<Option<Arc<ModelAdapter>>, StepError> {
         Ok(self.0.lock().prepare(&key.name, pass.now))
     }
 
@@ -77,7 +77,7 @@ impl Stages for Simulated {
         _: Arc<ModelAdapter>,
         state: &State,
         _: &Pass,
-    ) -> Result<Snapshot, Error> {
+    ) -> Result<Snapshot, StepError> {
         Ok(self.0.lock().look(&key.name, state))
     }
 
@@ -104,7 +104,7 @@ impl Stages for Simulated {
         _: &Key,
         round: Round<'_, Self>,
         pass: &Pass,
-    ) -> Conclusion<ModelAdapterStatus, State, Error> {
+    ) -> Conclusion<ModelAdapterStatus, State, StepError> {
         conclude_round(round, pass.now)
     }
 
@@ -115,7 +115,7 @@ impl Stages for Simulated {
         report: &Report,
         status: ModelAdapterStatus,
         _: &Pass,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StepError> {
         if self.0.lock().mute {
             std::future::pending::<()>().await;
         }

@@ -18,7 +18,6 @@
 //! Without the Gateway API the controller waits, and takes no Lease.
 
 mod apply;
-mod error;
 mod fetch;
 mod objects;
 mod owned_fields;

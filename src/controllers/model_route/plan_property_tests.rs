@@ -13,9 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    apply::Report,
     cases::{defaulted, of_kind, seen_grant, seen_route, settings, workload},
-    error::Error,
     plan::{Plan, Step, plan_route},
     reconcile::{conclude_round, plan_for},
     routes::RouteFacts,
@@ -30,6 +28,7 @@ use kube_loops::{
     runtime::{
         conductor::{Conclusion, Round, Stages},
         reconciler::{Key, Outcome, Pass},
+        steps::{StepError, StepReport},
         watches::{Change, Stored},
     },
     testkit::simulation::Simulation,
@@ -97,16 +96,16 @@ impl Stages for Simulated {
     type Object = ();
     type Snapshot = Snapshot;
     type Plan = Plan;
-    type Report = Report;
+    type Report = StepReport;
     type State = State;
     type Status = ();
-    type Error = Error;
+    type Error = StepError;
 
-    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, Error> {
+    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, StepError> {
         Ok(Some(()))
     }
 
-    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, Error> {
+    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, StepError> {
         Ok(self.0.lock().snapshot(key))
     }
 
@@ -114,16 +113,16 @@ impl Stages for Simulated {
         plan_for(key, seen, state, &settings(), pass.now)
     }
 
-    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, _: &Pass) {
+    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut StepReport, _: &Pass) {
         for step in &plan.steps {
             if !self.0.lock().carry_out(step) {
                 std::future::pending::<()>().await;
             }
-            report.done += 1;
+            report.note("take it", Ok(()));
         }
     }
 
-    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, Error> {
+    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, StepError> {
         conclude_round(key, round, &self.0.lock().losses, pass)
     }
 }

@@ -1,26 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stages of a pass, for a route and for a grant.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tracing::info;
 
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::runtime::{
-    conductor::{Conclusion, Next, Round, Stages},
-    reconciler::{Key, Outcome, Pass},
+use kube_loops::{
+    cluster::error::WriteError,
+    runtime::{
+        backoff::exponential,
+        conductor::{Conclusion, Next, Round, Stages},
+        reconciler::{Key, Pass},
+        steps::{StepError, StepReport},
+    },
 };
 
 use super::{
     ModelRouteSettings,
-    apply::{Report, apply},
-    error::Error,
+    apply::apply,
     fetch::Stores,
     plan::{Plan, plan_grant, plan_route},
     snapshot::{Snapshot, Subject},
     state::{Losses, State},
     status,
 };
+
+/// Wait after the first failure of a key; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// The passes of a term.
 pub(super) struct RouteStages {
@@ -32,16 +40,16 @@ impl Stages for RouteStages {
     type Object = ();
     type Snapshot = Snapshot;
     type Plan = Plan;
-    type Report = Report;
+    type Report = StepReport;
     type State = State;
     type Status = ();
-    type Error = Error;
+    type Error = StepError;
 
-    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, Error> {
+    async fn prepare(&self, _: &Key, _: &Pass) -> Result<Option<()>, StepError> {
         Ok(Some(()))
     }
 
-    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, Error> {
+    async fn fetch(&self, key: &Key, (): (), _: &State, _: &Pass) -> Result<Snapshot, StepError> {
         Ok(self.stores.snapshot(key))
     }
 
@@ -49,11 +57,11 @@ impl Stages for RouteStages {
         plan_for(key, seen, state, &self.settings, pass.now)
     }
 
-    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
+    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut StepReport, pass: &Pass) {
         apply(&plan.steps, &self.settings.gateway_namespace, &pass.writer, report).await;
     }
 
-    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, Error> {
+    fn conclude(&self, key: &Key, round: Round<'_, Self>, pass: &Pass) -> Conclusion<(), State, StepError> {
         conclude_round(key, round, &self.stores.losses, pass)
     }
 
@@ -84,9 +92,9 @@ pub(super) fn conclude_round<S>(
     round: Round<'_, S>,
     losses: &Losses,
     pass: &Pass,
-) -> Conclusion<(), State, Error>
+) -> Conclusion<(), State, StepError>
 where
-    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = StepReport, State = State>,
 {
     let Round { seen, plan, report, state } = round;
     let mut state = state.clone();
@@ -94,20 +102,18 @@ where
         info!(reason = plan.left_alone, "route is left alone");
     }
     state.left_alone = plan.left_alone;
-    let failed =
-        report.failed.take().map(|(attempt, source)| Error { attempt, source, before: pass.attempt });
-    let (mut events, mut next) = (Vec::new(), Next::End(Outcome::Done));
-    if let Some(wait) = plan.wait {
-        next = Next::End(Outcome::RequeueAfter(wait));
-    } else if let Some(error) = failed {
-        let refusal = error.refusal().map(str::to_owned);
-        let news = refusal.as_ref().filter(|refusal| state.refusal.as_ref() != Some(refusal));
+    let wait = exponential(FIRST_WAIT, pass.attempt, LONGEST_WAIT);
+    let error = report.error.take().map(|error| error.after(wait));
+    let mut events = Vec::new();
+    if let Some(error) = &error {
+        let refusal =
+            if let WriteError::Invalid { message, .. } = &error.source { Some(message) } else { None };
+        let news = refusal.filter(|refusal| state.refusal.as_ref() != Some(refusal));
         if let (Some(refusal), Some(primary)) = (news, &plan.primary) {
             events.push(status::event(primary, &[status::refusal(refusal)]));
         }
-        state.refusal = refusal;
-        next = Next::Fail(error);
-    } else if report.done == plan.steps.len() {
+        state.refusal = refusal.cloned();
+    } else if plan.wait.is_none() && report.is_done(&plan.steps) {
         state.refusal = None;
         if plan.repair {
             state.repaired(pass.now);
@@ -117,5 +123,5 @@ where
         }
         events.clone_from(&plan.events);
     }
-    Conclusion { events, ..Conclusion::quiet(state, next) }
+    Conclusion { events, ..Conclusion::quiet(state, Next::of(error, plan.wait)) }
 }

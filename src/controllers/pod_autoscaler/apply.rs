@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use kube::core::DynamicObject;
 use tracing::info;
 
 use crate::api::autoscaling::PodAutoscaler;
@@ -12,11 +13,10 @@ use kube_loops::{
         error::{ObjectRef, WriteError},
         writer::{Change, Deletion, Target, Writer},
     },
-    runtime::children::Parent,
+    runtime::{children::Parent, steps::StepReport},
 };
 
 use super::{
-    error::Error,
     fetch::Reads,
     steps::Step,
     targets::{Found, ScaleTarget, ScaleWrite},
@@ -28,15 +28,6 @@ const RELOCATIONS: usize = 5;
 /// What a term knows of its writes.
 pub(super) struct Writes {
     reads: Arc<Reads>,
-}
-
-/// How the steps of a plan went.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    /// For each step, in order, what the status has to say about it; `None`: nothing went wrong.
-    pub(super) failures: Vec<Option<String>>,
-    /// The error that is retried first, for the queue; of equals the first.
-    pub(super) error: Option<Error>,
 }
 
 impl Writes {
@@ -51,7 +42,7 @@ impl Writes {
         writer: &Writer,
         pa: &PodAutoscaler,
         steps: &[Step],
-        report: &mut Report,
+        report: &mut StepReport,
     ) {
         let (hpas, parent) = (&self.reads.stores.hpas, Parent::of(pa));
         for step in steps {
@@ -72,14 +63,7 @@ impl Writes {
                     ("scale the target", self.scale(writer, target, write.clone(), found, *to).await)
                 }
             };
-            let error = result.err();
-            report.failures.push(error.as_ref().filter(|error| error.is_news()).map(ToString::to_string));
-            if let Some(source) = error {
-                let error = Error::Step { attempt, source };
-                if report.error.as_ref().is_none_or(|first| error.comes_back_before(first)) {
-                    report.error = Some(error);
-                }
-            }
+            report.note(attempt, result);
         }
     }
 
@@ -96,7 +80,7 @@ impl Writes {
         let target = Target { resource, namespace: Some(namespace.clone()), name };
         let mut tries = 0..RELOCATIONS;
         loop {
-            let written = match serde_json::from_value(write.patch(found, to)) {
+            let written: Result<DynamicObject, _> = match serde_json::from_value(write.patch(found, to)) {
                 Ok(patch) => writer.json_patch(&target, patch).await,
                 Err(error) => Err(unreadable(scaled, &error)),
             };

@@ -15,6 +15,7 @@ use kube_loops::{
         metrics::RuntimeMetrics,
         reconciler::{Failure as _, Retry},
         requests::runner::Requests,
+        steps::{StepOutcome, StepReport},
         watches::Watches,
     },
     testkit::{
@@ -24,7 +25,7 @@ use kube_loops::{
 };
 
 use super::{
-    apply::{Report, Writes},
+    apply::Writes,
     cases::{pa, resource},
     fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
     steps::Step,
@@ -67,10 +68,10 @@ async fn a_step_that_is_refused_for_good_does_not_delay_one_that_can_be_tried_ag
             reason: "test",
         },
     ];
-    let mut report = Report::default();
+    let mut report = StepReport::default();
     writes(&api).apply(&Writer::new(api.client()), &pa(json!({})), &steps, &mut report).await;
     assert_eq!(api.log().len(), 2, "{:?}", api.log());
-    assert!(report.failures.iter().all(Option::is_some), "{:?}", report.failures);
+    assert!(report.outcomes.iter().all(|it| matches!(it, StepOutcome::Failed(_))), "{:?}", report.outcomes);
     let error = report.error.unwrap();
     assert_eq!(error.retry(), Retry::Backoff);
     assert_eq!(error.to_string(), "failed to scale the target");

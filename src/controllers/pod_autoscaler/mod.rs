@@ -19,7 +19,6 @@ mod apply;
 mod bounds;
 mod claims;
 mod decide;
-mod error;
 mod events;
 mod fetch;
 mod hpa;

@@ -13,7 +13,7 @@ use super::{
     world::{Told, World, pass, scale_of},
 };
 use crate::api::autoscaling::{PodAutoscaler, PodAutoscalerStatus};
-use kube_loops::runtime::{children::ChildRef, reconciler::Key};
+use kube_loops::runtime::{children::ChildRef, reconciler::Key, steps::StepOutcome};
 
 fn events_of(conclusion: &Conclusion) -> Vec<(&'static str, String)> {
     conclusion.events.iter().map(|event| (event.reason, event.message.clone())).collect()
@@ -142,7 +142,7 @@ fn a_failed_write_is_decided_again() {
     let mut seen = seen(pa(json!({})), 2, at(0), vec![total(90.0)]);
     let plan_of = |seen: &Snapshot, state: &State| plan(seen, state, at(0));
     let first = plan_of(&seen, &State::default());
-    let failure = vec![Some("no permission".to_owned())];
+    let failure = vec![StepOutcome::Failed("no permission".to_owned())];
     let conclusion = conclude(&first, &failure, at(0));
     let status = conclusion.status.clone().unwrap();
     assert!(kinds(&status).contains(&("AbleToScale", "False", "FailedUpdateScale")));
@@ -445,7 +445,7 @@ fn a_missing_hpa_is_created_and_one_that_is_not_ours_left_alone() {
 fn a_hpa_that_the_api_server_refuses_is_reported() {
     let seen = unread(pa(json!({"scalingStrategy": "HPA"})));
     let plan = plan(&seen, &State::default(), at(0));
-    let conclusion = conclude(&plan, &[Some("spec.maxReplicas: Invalid".into())], at(0));
+    let conclusion = conclude(&plan, &[StepOutcome::Failed("spec.maxReplicas: Invalid".into())], at(0));
     assert_eq!(events_of(&conclusion), [("FailedUpdateHPA", "spec.maxReplicas: Invalid".to_owned())]);
     let status = conclusion.status.unwrap();
     assert!(kinds(&status).contains(&("AbleToScale", "False", "FailedUpdateHPA")));

@@ -10,12 +10,12 @@ use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::{
     conductor::{Conclusion, Next, Round, Stages},
     queue::Enqueue,
-    reconciler::{Key, Outcome, Pass},
+    reconciler::{Key, Pass},
+    steps::StepReport,
 };
 
 use super::{
-    apply::{Report, Writes},
-    error::Error,
+    apply::Writes,
     events,
     fetch::{Admitted, Reads},
     metrics::TermGauge,
@@ -23,7 +23,7 @@ use super::{
     snapshot::Snapshot,
     state::State,
     status::conclude,
-    steps::Plan,
+    steps::{Error, Plan},
 };
 
 /// The passes of a term.
@@ -40,7 +40,7 @@ impl Stages for AutoscalerStages {
     type Object = Admitted;
     type Snapshot = Snapshot;
     type Plan = Plan;
-    type Report = Report;
+    type Report = StepReport;
     type State = State;
     type Status = PodAutoscalerStatus;
     type Error = Error;
@@ -56,7 +56,7 @@ impl Stages for AutoscalerStages {
         }
         let Some(Admitted { mut pa, claim }) = admitted else { return Ok(None) };
         if let Some(status) = plan_base(&pa, &claim, pass.now) {
-            pa = self.reads.own.replace_status(&pass.writer, &pa, status).await.map_err(Error::Status)?;
+            pa = self.reads.own.replace_status(&pass.writer, &pa, status).await?;
         }
         Ok(Some(Admitted { pa, claim }))
     }
@@ -69,7 +69,7 @@ impl Stages for AutoscalerStages {
         plan(seen, state, pass.now)
     }
 
-    async fn apply(&self, key: &Key, seen: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
+    async fn apply(&self, key: &Key, seen: &Snapshot, plan: &Plan, report: &mut StepReport, pass: &Pass) {
         self.gauge.show(key, &plan.gauge);
         self.writes.apply(&pass.writer, &seen.pa, &plan.steps, report).await;
     }
@@ -87,11 +87,12 @@ impl Stages for AutoscalerStages {
         &self,
         _: &Key,
         seen: &Snapshot,
-        _: &Report,
+        _: &StepReport,
         status: PodAutoscalerStatus,
         pass: &Pass,
     ) -> Result<(), Error> {
-        self.reads.own.replace_status(&pass.writer, &seen.pa, status).await.map(drop).map_err(Error::Status)
+        self.reads.own.replace_status(&pass.writer, &seen.pa, status).await?;
+        Ok(())
     }
 
     fn forget(&self, key: &Key) {
@@ -107,19 +108,15 @@ pub(super) fn conclude_round<S>(
     now: Timestamp,
 ) -> Conclusion<PodAutoscalerStatus, State, Error>
 where
-    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
+    S: Stages<Snapshot = Snapshot, Plan = Plan, Report = StepReport, State = State>,
 {
     let Round { seen, plan, report, state } = round;
     if let Some(until) = plan.withheld_until.filter(|_| plan.remember.note != state.note) {
         info!(%until, "scaling down is withheld until a whole window was observed");
     }
-    let concluded = conclude(plan, &report.failures, now);
-    let next = match (report.error.take(), &plan.degraded, plan.requeue) {
-        (Some(error), ..) => Next::Fail(error),
-        (None, Some(reason), _) => Next::Fail(Error::Degraded { reason: reason.clone(), cure: period }),
-        (None, None, Some(delay)) => Next::End(Outcome::RequeueAfter(delay)),
-        (None, None, None) => Next::End(Outcome::Done),
-    };
+    let concluded = conclude(plan, &report.outcomes, now);
+    let degraded = plan.degraded.clone().map(|reason| Error::Degraded { reason, cure: period });
+    let error = report.error.take().map(Error::Write).or(degraded);
     let events = concluded.events.into_iter().map(|draft| events::about(&seen.pa, draft));
     Conclusion {
         status: concluded.status,
@@ -128,6 +125,6 @@ where
         told: concluded.remember,
         events: events.collect(),
         events_with_status: Vec::new(),
-        next,
+        next: Next::of(error, plan.requeue),
     }
 }

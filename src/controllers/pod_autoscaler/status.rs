@@ -12,9 +12,12 @@ use crate::{
     validation::pod_autoscaler::Problem,
 };
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::k8s::{
-    conditions::{self, Stated},
-    text::cut,
+use kube_loops::{
+    k8s::{
+        conditions::{self, Stated},
+        text::cut,
+    },
+    runtime::steps::StepOutcome,
 };
 
 use super::steps::{Conclusion, EventDraft, Plan, Step};
@@ -174,17 +177,17 @@ fn record(status: &mut PodAutoscalerStatus, entry: &ScalingEvent) {
     }
 }
 
-/// Folds in how the steps went. `failures`: for each step of the plan, in order, what went wrong, or
-/// `None`. Steps that were not tried count as failed.
-pub(super) fn conclude(plan: &Plan, failures: &[Option<String>], now: Timestamp) -> Conclusion {
+/// Folds in how the steps went, in the order of the plan. Steps that were not tried count as failed.
+pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) -> Conclusion {
     let mut events = plan.events.clone();
     let mut remember = plan.remember.clone();
     let Some(mut draft) = plan.draft.clone() else {
         return Conclusion { status: None, events, remember, untold: Vec::new() };
     };
     for (i, step) in plan.steps.iter().enumerate() {
-        let failure = match failures.get(i) {
-            Some(failure) => failure.as_deref().map(|failure| cut(failure, ERROR_BYTES)),
+        let failure = match outcomes.get(i) {
+            Some(StepOutcome::Failed(failure)) => Some(cut(failure, ERROR_BYTES)),
+            Some(StepOutcome::Done | StepOutcome::Overtaken) => None,
             None => Some("the pass ended before it was answered".to_owned()),
         };
         match (step, failure) {

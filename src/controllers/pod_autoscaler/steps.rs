@@ -8,7 +8,11 @@ use serde_json::Value;
 
 use crate::api::autoscaling::{PodAutoscalerStatus, ScalingEvent};
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::runtime::children::ChildRef;
+use kube_loops::runtime::{
+    children::ChildRef,
+    reconciler::{Failure, Retry},
+    steps::StepError,
+};
 
 use super::{
     state::State,
@@ -91,6 +95,31 @@ pub(super) enum DegradedReason {
     /// No recommendation could be computed.
     #[error("{0}")]
     Compute(String),
+}
+
+/// A pass that did not get what the spec asks for. The status says so.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// A change, or the status itself, could not be written.
+    #[error(transparent)]
+    Write(#[from] StepError),
+    /// No decision was possible.
+    #[error("{reason}")]
+    Degraded {
+        /// Why not.
+        reason: DegradedReason,
+        /// When the next measurements come, which is when it may be over.
+        cure: Duration,
+    },
+}
+
+impl Failure for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Write(error) => error.retry(),
+            Self::Degraded { cure, .. } => Retry::After(*cure),
+        }
+    }
 }
 
 /// What a pass does.

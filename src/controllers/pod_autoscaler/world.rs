@@ -11,26 +11,25 @@ use kube_loops::{
     runtime::{
         conductor::{self, Round, Stages},
         reconciler::{Key, Pass},
+        steps::{StepOutcome, StepReport},
     },
     testkit::simulation::Simulation,
 };
 
 use super::{
-    apply::Report,
     cases::{at, seen},
-    error::Error,
     plan::{plan, plan_base},
     reconcile::conclude_round,
     snapshot::{Claim, Reading, Snapshot},
     state::State,
     status::conclude,
-    steps::{Conclusion, Plan, Step},
+    steps::{Conclusion, Error, Plan, Step},
 };
 
 /// Plans and concludes with every step done.
 pub(super) fn pass(seen: &Snapshot, state: &State, seconds: i64) -> (Plan, Conclusion) {
     let plan = plan(seen, state, at(seconds));
-    let conclusion = conclude(&plan, &vec![None; plan.steps.len()], at(seconds));
+    let conclusion = conclude(&plan, &vec![StepOutcome::Done; plan.steps.len()], at(seconds));
     (plan, conclusion)
 }
 
@@ -68,7 +67,7 @@ impl Stages for Simulated {
     type Object = Arc<PodAutoscaler>;
     type Snapshot = Snapshot;
     type Plan = Plan;
-    type Report = Report;
+    type Report = StepReport;
     type State = State;
     type Status = PodAutoscalerStatus;
     type Error = Error;
@@ -102,13 +101,13 @@ impl Stages for Simulated {
         plan(seen, state, pass.now)
     }
 
-    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut Report, _: &Pass) {
+    async fn apply(&self, _: &Key, _: &Snapshot, plan: &Plan, report: &mut StepReport, _: &Pass) {
         let mut cluster = self.0.lock();
         for step in &plan.steps {
             if let Step::Scale { to, .. } = step {
                 cluster.replicas = *to;
             }
-            report.failures.push(None);
+            report.note("take it", Ok(()));
         }
         cluster.planned = Some(plan.clone());
     }
@@ -128,7 +127,7 @@ impl Stages for Simulated {
         &self,
         _: &Key,
         _: &Snapshot,
-        _: &Report,
+        _: &StepReport,
         status: PodAutoscalerStatus,
         _: &Pass,
     ) -> Result<(), Error> {

@@ -67,9 +67,9 @@ async fn patch_is_answered_from_what_is_stored_and_what_was_noted_before() {
         {"op": "add", "path": "/metadata/labels/y", "value": "3"},
     ]);
     let test: Patch = serde_json::from_value(test).unwrap();
-    let second = writer.json_patch(&target("a"), test.clone()).await.unwrap();
+    let second = writer.json_patch::<Pod>(&target("a"), test.clone()).await.unwrap();
     assert_eq!(json!(second.metadata.labels), json!({"x": "2", "y": "3"}));
-    let stale = writer.json_patch(&target("a"), test).await;
+    let stale = writer.json_patch::<Pod>(&target("a"), test).await;
     assert!(matches!(stale, Err(WriteError::Conflict { .. })), "{stale:?}");
     assert_eq!(api.log(), ["GET /api/v1/namespaces/ns/pods/a"]);
 }

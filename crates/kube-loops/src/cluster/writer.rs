@@ -26,6 +26,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::{
     dry_run::{NotedStep, Notes},
@@ -135,6 +136,10 @@ impl Target {
             return Err(self.unsound("is no name of an object"));
         }
         Ok(())
+    }
+
+    fn log(&self, what: &'static str) {
+        info!(child_kind = self.resource.kind, child = self.name, "{what}");
     }
 
     fn unsound(&self, why: &str) -> WriteError {
@@ -252,25 +257,29 @@ impl Writer {
             Change::Strategic(patch) => Patch::Strategic(guarded(patch)?),
         };
         match self.send_patch(target, subresource, &patch).await {
+            Ok(patched) => {
+                target.log("patched");
+                Ok(patched)
+            }
             // The API server takes another uid for an attempt to change it.
             Err(WriteError::Invalid { object, message })
                 if guard.uid.is_some() && message.contains("metadata.uid") =>
             {
                 Err(WriteError::Conflict { object, message })
             }
-            result => result,
+            Err(error) => Err(error),
         }
     }
 
-    /// Changes elements of lists: JSON patch whose `test` operations are its preconditions.
+    /// Changes elements of lists: JSON patch whose `test` operations are its preconditions. Reads the answer as `A`.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] when a `test` failed or a path is not there: read the object again.
-    pub async fn json_patch(
+    pub async fn json_patch<A: DeserializeOwned>(
         &self,
         target: &Target,
         patch: json_patch::Patch,
-    ) -> Result<DynamicObject, WriteError> {
+    ) -> Result<A, WriteError> {
         self.send_patch(target, "", &Patch::<()>::Json(patch)).await
     }
 
@@ -301,10 +310,12 @@ impl Writer {
         let request = target.request().delete(&target.name, &params);
         // The answer is the object or a Status, of no use here.
         match self.exchange(target, "delete", request).await {
-            Ok(_) | Err(WriteError::NotFound { .. }) => Ok(()),
-            Err(WriteError::Conflict { message, .. }) if is_about_uid(&message) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => target.log("deleted"),
+            Err(WriteError::NotFound { .. }) => {}
+            Err(WriteError::Conflict { message, .. }) if is_about_uid(&message) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Creates an object of this resource, and reads the answer as another type.
@@ -325,7 +336,9 @@ impl Writer {
             return Err(target.unsound("is to be created, but has a resourceVersion"));
         }
         let request = target.request().create(&post(), body);
-        self.send(&target, "create", request).await
+        let created = self.send(&target, "create", request).await?;
+        target.log("created");
+        Ok(created)
     }
 
     async fn put<T: Serialize, A: DeserializeOwned>(

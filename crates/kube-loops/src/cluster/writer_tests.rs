@@ -149,8 +149,10 @@ async fn a_json_patch_whose_test_failed_is_a_conflict_and_refused_content_is_not
     ];
     for (message, conflict) in table {
         let api = ScriptedApi::in_turn([Answer::failure(422, "Invalid", message)]);
-        let error =
-            Writer::new(api.client()).json_patch(&target::<Pod>("a"), tested.clone()).await.unwrap_err();
+        let error = Writer::new(api.client())
+            .json_patch::<Pod>(&target::<Pod>("a"), tested.clone())
+            .await
+            .unwrap_err();
         assert_eq!(matches!(error, WriteError::Conflict { .. }), conflict, "{message}");
         assert_eq!(only(&api).header("content-type"), "application/json-patch+json");
         assert_eq!(only(&api).body, serde_json::to_value(&tested).unwrap());

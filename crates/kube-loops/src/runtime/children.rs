@@ -17,7 +17,6 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use kube::{Resource, core::ApiResource};
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::info;
 
 use crate::cluster::{
     error::WriteError,
@@ -185,9 +184,8 @@ impl<K, S: Owned> Children<K, S> {
     ) -> Result<(), WriteError> {
         self.expected.lock().deleting(parent.uid, &child.name, &child.uid, self.clock.instant());
         let deleted = writer.delete_with(&self.target(child), &child.uid, how).await;
-        match deleted {
-            Ok(()) => info!(child_kind = self.resource.kind, child = child.name, "deleted"),
-            Err(_) => self.expected.lock().delete_failed(parent.uid, &child.uid),
+        if deleted.is_err() {
+            self.expected.lock().delete_failed(parent.uid, &child.uid);
         }
         deleted
     }
@@ -216,7 +214,6 @@ impl<K: DeserializeOwned, S: Owned> Children<K, S> {
             Ok(created) => {
                 let created = self.kept(created);
                 self.expected.lock().created(parent.uid, &created, self.clock.instant());
-                info!(child_kind = self.resource.kind, child = name, "created");
                 Ok(created)
             }
             Err(error) => {
@@ -243,7 +240,6 @@ impl<K: DeserializeOwned, S: Owned> Children<K, S> {
         let guard = Guard { uid: Some(&child.uid), version: Some(&child.version) };
         let patched = self.kept(writer.patch_as(&self.target(child), "", patch, guard).await?);
         self.expected.lock().wrote(parent.uid, &patched, self.clock.instant());
-        info!(child_kind = self.resource.kind, child = child.name, "patched");
         Ok(patched)
     }
 

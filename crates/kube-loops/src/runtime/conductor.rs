@@ -161,6 +161,14 @@ pub enum Next<Error> {
     Fail(Error),
 }
 
+impl<Error> Next<Error> {
+    /// The pass fails with the error, if there is one. Otherwise it is over, and the key comes back after `requeue` at
+    /// the latest; `None`: on the next trigger.
+    pub fn of(error: Option<Error>, requeue: Option<Duration>) -> Self {
+        error.map_or(Self::End(requeue.map_or(Outcome::Done, Outcome::RequeueAfter)), Self::Fail)
+    }
+}
+
 impl<Status, State: Clone, Error> Conclusion<Status, State, Error> {
     /// Nothing to store and nothing to tell; `state` is remembered.
     pub fn quiet(state: State, next: Next<Error>) -> Self {

@@ -7,6 +7,7 @@
 //! | [`watches`] `catch_up` | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
 //! | [`requests`] | keyed requests beside the passes: bounds, fairness, deadlines, abort |
+//! | [`steps`] | how the steps of a plan went, and when what failed is tried again |
 //! | [`children`] [`own_objects`] | what a loop makes and what it is about, never older than its own last write |
 //! | [`health`] `term_cache` [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
@@ -41,6 +42,9 @@ mod progress_tests;
 pub mod queue;
 pub mod reconciler;
 pub mod requests;
+pub mod steps;
+#[cfg(test)]
+mod steps_tests;
 pub mod tasks;
 #[cfg(test)]
 mod tasks_tests;

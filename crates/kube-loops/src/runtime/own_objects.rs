@@ -14,10 +14,11 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::cluster::{error::WriteError, status::same, writer::Writer};
+use crate::cluster::{status::same, writer::Writer};
 
 use super::{
     reconciler::Key,
+    steps::StepError,
     watches::{Store, Stored, version},
 };
 
@@ -102,19 +103,20 @@ where
     /// stored then. Sends nothing when it is stored already, times compared at one second.
     ///
     /// # Errors
-    /// [`WriteError`]; after a conflict the store will show what is so.
+    /// [`StepError`]; after a conflict the store will show what is so.
     pub async fn replace_status(
         &self,
         writer: &Writer,
         object: &Arc<K>,
         status: K::Status,
-    ) -> Result<Arc<K>, WriteError> {
+    ) -> Result<Arc<K>, StepError> {
         let status = Some(status);
         if same(&object.status(), &status.as_ref()) {
             return Ok(Arc::clone(object));
         }
         let mut wanted = K::clone(object);
         *wanted.status_mut() = status;
-        Ok(self.wrote(writer.replace_status(&wanted).await?))
+        let stored = writer.replace_status(&wanted).await;
+        stored.map(|stored| self.wrote(stored)).map_err(|error| StepError::new("write the status", error))
     }
 }

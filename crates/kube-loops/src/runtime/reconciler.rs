@@ -3,7 +3,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use crate::cluster::{error::WriteError, events::Recorder, writer::Writer};
+use crate::cluster::{events::Recorder, writer::Writer};
 use kube_fenced_election::clock::Timestamp;
 
 /// Key of an object in a queue. Sorted by namespace, then name.
@@ -55,33 +55,17 @@ pub enum Outcome {
     RequeueAfter(Duration),
 }
 
-/// When to come back after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When to come back after a failure; what comes back first is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
+    /// The term is over: dropped, not counted.
+    TermOver,
     /// Conflict, `AlreadyExists`, stale cache: per-key back-off, debug log, counted as `requeue`.
     Soon,
     /// API or engine trouble: `5 ms·2ⁿ` up to the loop's cap, and the loop's bucket of 10/s.
     Backoff,
     /// A cure is expected at a known pace.
     After(Duration),
-    /// The term is over: dropped, not counted.
-    TermOver,
-}
-
-impl Retry {
-    /// When a failed write is worth another try; `refused`: wait after one that was refused for what it is, which
-    /// another spec, another role or another cluster may change.
-    pub fn of_write(error: &WriteError, refused: Duration) -> Self {
-        match error {
-            WriteError::NotLeading(_) => Self::TermOver,
-            // Somebody was faster: the store will show it.
-            WriteError::Conflict { .. } | WriteError::AlreadyExists { .. } => Self::Soon,
-            WriteError::Invalid { .. } | WriteError::NotFound { .. } | WriteError::Forbidden { .. } => {
-                Self::After(refused)
-            }
-            WriteError::Other { .. } => Self::Backoff,
-        }
-    }
 }
 
 /// An error of a pass, with the time of its retry.
