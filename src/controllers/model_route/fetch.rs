@@ -13,7 +13,7 @@ use kube_loops::runtime::{
 };
 
 use super::{
-    ModelRouteSettings, http_routes, reference_grants, resource_of,
+    HTTP_ROUTE, ModelRouteSettings, REFERENCE_GRANT,
     routes::{BY_BACKEND, GrantFacts, RouteFacts},
     snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
     sources::{BY_ROUTE, SERVING, SERVING_KEY, Source, SourceFacts, SourceKind},
@@ -25,11 +25,11 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Stores {
     /// Workloads by kind, in the order of [`SourceKind::ALL`]; metadata only.
-    pub(super) sources: Vec<(SourceKind, Store<SourceFacts>)>,
+    sources: Vec<(SourceKind, Store<SourceFacts>)>,
     /// The HTTPRoutes in the namespace of the gateway.
-    pub(super) routes: Store<RouteFacts>,
+    routes: Store<RouteFacts>,
     /// Each ReferenceGrant; metadata only.
-    pub(super) grants: Store<GrantFacts>,
+    grants: Store<GrantFacts>,
     /// What watches have seen to go.
     pub(super) losses: Arc<Losses>,
     /// Namespace of the gateway.
@@ -41,15 +41,15 @@ impl Stores {
     pub(super) fn open(sources: &mut Sources<'_>, settings: &ModelRouteSettings) -> Self {
         let (gateway, losses) = (settings.gateway_namespace.clone(), Arc::<Losses>::default());
         let all = |resource| WatchSpec::<DynamicObject>::all_of(resource).metadata_only();
-        let of_routes =
-            WatchSpec::<DynamicObject>::in_namespace_of(http_routes(), &gateway).keeping(RouteFacts::keep);
+        let of_routes = WatchSpec::<DynamicObject>::in_namespace_of(HTTP_ROUTE.resource(), &gateway)
+            .keeping(RouteFacts::keep);
         let of_routes = of_routes.indexed(BY_BACKEND);
-        let of_grants = all(reference_grants()).keeping(GrantFacts::keep);
+        let of_grants = all(REFERENCE_GRANT.resource()).keeping(GrantFacts::keep);
         let (for_routes, for_grants) = (gateway.clone(), gateway.clone());
         let routes = sources.trigger(of_routes, move |change| triggers::of_route(change, &for_routes));
         let grants = sources.trigger(of_grants, move |change| triggers::of_grant(change, &for_grants));
         let workloads = SourceKind::ALL.map(|kind| {
-            let spec = all(resource_of(&kind.kind())).keeping(SourceFacts::keep);
+            let spec = all(kind.kind().resource()).keeping(SourceFacts::keep);
             let spec = spec.indexed(BY_ROUTE).indexed(SERVING);
             let store = if kind.is_builtin() { sources.reads(spec) } else { sources.reads_if_served(spec) };
             let (gateway, losses, source) = (gateway.clone(), Arc::clone(&losses), store.clone());
@@ -61,6 +61,8 @@ impl Stores {
                 }
                 affected.keys
             });
+            let made = routes.clone();
+            sources.when_served(&store, move || ours(&made, |route| route.origin() == Some(kind)));
             (kind, store)
         });
         let stores = Self { sources: workloads.into(), routes, grants, losses, gateway };
@@ -110,12 +112,7 @@ impl Stores {
     fn keys(&self) -> Vec<Key> {
         let sources = self.sources.iter().flat_map(|(_, store)| store.by_index(&SERVING, SERVING_KEY));
         let of_sources = sources.flat_map(|source| keys_of(Some(&source), &self.gateway));
-        of_sources.chain(self.ours(|_| true)).collect()
-    }
-
-    /// Keys of the routes that were made for workloads of this kind.
-    pub(super) fn made_for(&self, kind: SourceKind) -> Vec<Key> {
-        self.ours(|route| route.origin() == Some(kind))
+        of_sources.chain(ours(&self.routes, |_| true)).collect()
     }
 
     /// Whether anything stands behind the key.
@@ -151,9 +148,10 @@ impl Stores {
     fn ours_to(&self, namespace: &str) -> Vec<Arc<RouteFacts>> {
         self.routes.by_index(&BY_BACKEND, namespace)
     }
+}
 
-    fn ours(&self, pick: impl Fn(&RouteFacts) -> bool) -> Vec<Key> {
-        let ours = self.routes.list_where(|route| route.marker().is_some() && pick(route));
-        ours.into_iter().map(|route| Key::new(route.namespace(), route.name())).collect()
-    }
+/// Keys of the routes of ours that `pick` takes.
+fn ours(routes: &Store<RouteFacts>, pick: impl Fn(&RouteFacts) -> bool) -> Vec<Key> {
+    let ours = routes.list_where(|route| route.marker().is_some() && pick(route));
+    ours.into_iter().map(|route| Key::new(route.namespace(), route.name())).collect()
 }

@@ -52,9 +52,6 @@ mod triggers_tests;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::core::ApiResource;
-use tokio::time::sleep;
-
 use crate::{
     api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE},
     controllers::Deps,
@@ -63,7 +60,6 @@ use kube_loops::runtime::{
     conductor::Conductor,
     controller::{ControllerSpec, Kind, LoopSpec, Rule},
     loops::{Loop, LoopController, LoopTerm, Sources},
-    queue::Enqueue,
 };
 
 use self::{fetch::Stores, reconcile::RouteStages};
@@ -118,30 +114,6 @@ impl Default for ModelRouteSettings {
     }
 }
 
-/// How HTTPRoutes are reached.
-fn http_routes() -> ApiResource {
-    resource_of(&HTTP_ROUTE)
-}
-
-/// How objects of kind ReferenceGrant are reached.
-fn reference_grants() -> ApiResource {
-    resource_of(&REFERENCE_GRANT)
-}
-
-/// How a kind is reached.
-fn resource_of(kind: &Kind) -> ApiResource {
-    ApiResource {
-        group: kind.group.to_owned(),
-        version: kind.version.to_owned(),
-        api_version: format!("{}/{}", kind.group, kind.version),
-        kind: kind.kind.to_owned(),
-        plural: kind.plural.to_owned(),
-    }
-}
-
-/// How often it is looked whether a kind of workloads has come into sight.
-const REDISCOVERY_PERIOD: Duration = Duration::from_secs(5);
-
 /// The controller.
 pub(super) fn controller(deps: &Deps) -> LoopController {
     let settings = Arc::new(deps.settings.model_route.clone());
@@ -164,25 +136,7 @@ impl Loop for ModelRouteLoop {
         Stores::open(sources, &self.settings)
     }
 
-    fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<RouteStages> {
-        let (seen, enqueue) = (stores.clone(), term.enqueue.clone());
-        term.run_beside("rediscovery", async move { rediscover(&seen, &enqueue).await });
+    fn start(&self, stores: Stores, _: &mut LoopTerm) -> Conductor<RouteStages> {
         Conductor::new(RouteStages { settings: Arc::clone(&self.settings), stores })
-    }
-}
-
-/// Looks at the routes of a kind of workloads anew once the kind comes (back) into sight: those whose workloads
-/// have gone in the meantime get no other sign.
-async fn rediscover(stores: &Stores, enqueue: &Enqueue) {
-    let in_sight = || stores.sources.iter().map(|(_, store)| store.is_served()).collect::<Vec<_>>();
-    let mut before = in_sight();
-    loop {
-        sleep(REDISCOVERY_PERIOD).await;
-        let now = in_sight();
-        let kinds = stores.sources.iter().zip(before.iter().zip(&now));
-        for ((kind, _), _) in kinds.filter(|(_, (before, now))| !**before && **now) {
-            stores.made_for(*kind).into_iter().for_each(|key| enqueue.add(key));
-        }
-        before = now;
     }
 }

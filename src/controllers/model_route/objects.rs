@@ -20,9 +20,8 @@ use crate::{
 use kube_loops::{rollout::template::hashes::sha256_prefix, runtime::watches::Stored};
 
 use super::{
-    GATEWAY_GROUP, ModelRouteSettings, http_routes,
+    GATEWAY_GROUP, HTTP_ROUTE, ModelRouteSettings, REFERENCE_GRANT,
     paths::{Paths, paths_for},
-    reference_grants,
     sources::{Served, Source},
     status,
 };
@@ -99,7 +98,7 @@ impl Wanted {
                 metadata.insert("labels".to_owned(), json!({MANAGED_BY_LABEL: model_route::CONSOLE}));
             }
         }
-        let resource = http_routes();
+        let resource = HTTP_ROUTE.resource();
         json!({
             "apiVersion": resource.api_version, "kind": resource.kind,
             "metadata": metadata, "spec": self.spec,
@@ -117,7 +116,7 @@ pub(super) fn build_grant(namespace: &str, settings: &ModelRouteSettings) -> Val
         }],
         to: vec![ReferenceGrantTo { group: String::new(), kind: "Service".to_owned(), name: None }],
     };
-    let resource = reference_grants();
+    let resource = REFERENCE_GRANT.resource();
     json!({
         "apiVersion": resource.api_version, "kind": resource.kind,
         "metadata": {"name": reference_grant_name_for(namespace), "namespace": namespace},

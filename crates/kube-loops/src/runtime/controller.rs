@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use kube::core::ApiResource;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use kube_fenced_election::{clock::SharedClock, fence::Fence};
@@ -24,6 +25,16 @@ pub struct Kind {
     pub kind: &'static str,
     /// Plural resource name, such as `podautoscalers`.
     pub plural: &'static str,
+}
+
+impl Kind {
+    /// How its objects are reached.
+    pub fn resource(&self) -> ApiResource {
+        let Self { group, version, kind, plural } = *self;
+        let (group, version) = (group.to_owned(), version.to_owned());
+        let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+        ApiResource { group, version, api_version, kind: kind.to_owned(), plural: plural.to_owned() }
+    }
 }
 
 /// Something that a loop must be allowed to do, beyond reading what it opens and sending events.

@@ -17,6 +17,7 @@ use crate::{
 };
 use kube_loops::runtime::{
     children::Children,
+    controller::Kind,
     loops::Sources,
     watches::{Index, Owned as _, Store, Stored, WatchSpec, interner::Interner},
 };
@@ -25,13 +26,17 @@ use kube_loops::runtime::{
 pub(super) const BY_TARGET: Index<PodAutoscaler> =
     Index::new("target", |pa| vec![Cow::Borrowed(pa.spec.scale_target_ref.name.as_str())]);
 
-/// Kinds of targets that are watched: (group, version, kind, plural). Others are read live.
-const WATCHED_TARGETS: [(&str, &str, &str, &str); 4] = [
-    ("apps", "v1", "Deployment", "deployments"),
-    ("apps", "v1", "StatefulSet", "statefulsets"),
-    (keys::ORCHESTRATION_GROUP, "v1alpha1", "StormService", "stormservices"),
-    (keys::ORCHESTRATION_GROUP, "v1alpha1", "RayClusterFleet", "rayclusterfleets"),
+/// Kinds of targets that are watched. Others are read live.
+const WATCHED_TARGETS: [Kind; 4] = [
+    Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" },
+    Kind { group: "apps", version: "v1", kind: "StatefulSet", plural: "statefulsets" },
+    ours("StormService", "stormservices"),
+    ours("RayClusterFleet", "rayclusterfleets"),
 ];
+
+const fn ours(kind: &'static str, plural: &'static str) -> Kind {
+    Kind { group: keys::ORCHESTRATION_GROUP, version: "v1alpha1", kind, plural }
+}
 
 /// Everything that passes read from memory.
 #[derive(Debug)]
@@ -63,8 +68,9 @@ impl Stores {
         let hpas = WatchSpec::<HorizontalPodAutoscaler>::all().keeping(keep_hpa);
         let hpas = sources.owns(hpas, GROUP, POD_AUTOSCALER);
         let pods = sources.reads(pod_facts::watch());
-        let targets = WATCHED_TARGETS.map(|(group, version, kind, plural)| {
-            let resource = resource(group, version, kind, plural);
+        let targets = WATCHED_TARGETS.map(|target| {
+            let Kind { group, kind, .. } = target;
+            let resource = target.resource();
             let spec = WatchSpec::<DynamicObject>::all_of(resource.clone()).keeping(TargetFacts::keep);
             let builtin = group == "apps";
             let store = if builtin { sources.reads(spec) } else { sources.reads_if_served(spec) };
@@ -89,17 +95,6 @@ impl Stores {
         kind: &str,
     ) -> Option<&TargetStore> {
         self.targets.iter().find(|target| target.resource.group == group && target.resource.kind == kind)
-    }
-}
-
-fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
-    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version,
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
     }
 }
 

@@ -194,6 +194,16 @@ impl<'a> Sources<'a> {
             })
         }));
     }
+
+    /// Each time the kind of a store that is declared already comes (back) into sight, these keys are queued: those
+    /// whose objects have gone in the meantime get no other sign.
+    pub fn when_served<S: Stored>(&mut self, store: &Store<S>, keys: impl Fn() -> Vec<Key> + Send + 'static) {
+        let store = store.clone();
+        self.declared.triggers.push(Box::new(move |enqueue, _| {
+            let enqueue = enqueue.clone();
+            store.on_served(move || keys().into_iter().for_each(|key| enqueue.add(key)))
+        }));
+    }
 }
 
 impl Declared {

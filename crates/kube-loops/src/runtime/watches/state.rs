@@ -34,11 +34,13 @@ pub(crate) struct Inner<S> {
 }
 
 type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
+type OnServed = Arc<Mutex<dyn FnMut() + Send>>;
 type OnMalformed = Arc<Mutex<dyn FnMut(&Malformed) + Send>>;
 
 struct Listeners<S> {
     next: u64,
     changes: BTreeMap<u64, OnChange<S>>,
+    served: BTreeMap<u64, OnServed>,
     malformed: BTreeMap<u64, OnMalformed>,
 }
 
@@ -58,13 +60,12 @@ impl<S: Stored> Inner<S> {
         malformed: IntCounter,
         rewritten: IntCounter,
     ) -> Self {
-        let listeners = Listeners { next: 0, changes: BTreeMap::new(), malformed: BTreeMap::new() };
         Self {
             kind,
             clock,
             cache: RwLock::new(Cache::new()),
             order: Mutex::new(()),
-            listeners: Mutex::new(listeners),
+            listeners: Mutex::default(),
             state: watch::Sender::new(State { synced: false, served: None }),
             changed: Notify::new(),
             health: Mutex::new(None),
@@ -105,6 +106,19 @@ impl<S: Stored> Inner<S> {
             listeners.changes.insert(id, Arc::new(Mutex::new(on_change)));
         });
         let end = End(move || drop(inner.listeners.lock().changes.remove(&id)));
+        Subscription { _end: Box::new(end) }
+    }
+
+    /// See [`super::Store::on_served`].
+    pub(super) fn listen_to_served(
+        self: &Arc<Self>,
+        on_served: impl FnMut() + Send + 'static,
+    ) -> Subscription {
+        let inner = Arc::clone(self);
+        let id = inner.listeners.lock().add(|listeners, id| {
+            listeners.served.insert(id, Arc::new(Mutex::new(on_served)));
+        });
+        let end = End(move || drop(inner.listeners.lock().served.remove(&id)));
         Subscription { _end: Box::new(end) }
     }
 
@@ -192,10 +206,16 @@ impl<S: Stored> Inner<S> {
         if rewritten {
             self.report_rewritten();
         }
-        self.state.send_if_modified(|state| {
+        let came_into_sight = self.state.send_if_modified(|state| {
             let new = State { synced: true, served: Some(true) };
             std::mem::replace(state, new) != new
         });
+        if came_into_sight {
+            let listeners: Vec<OnServed> = self.listeners.lock().served.values().cloned().collect();
+            for listener in &listeners {
+                self.guarded(|| (*listener.lock())());
+            }
+        }
         after
     }
 
@@ -277,6 +297,13 @@ impl<S: Stored> Inner<S> {
                 "listener of a watch failed"
             );
         }
+    }
+}
+
+impl<S> Default for Listeners<S> {
+    fn default() -> Self {
+        let (changes, served, malformed) = Default::default();
+        Self { next: 0, changes, served, malformed }
     }
 }
 

@@ -117,6 +117,12 @@ impl<S: Stored> Store<S> {
         self.inner().listen(on_change)
     }
 
+    /// Calls `on_served` each time the kind comes (back) into sight from now on, once its first list is complete. The
+    /// rules of [`Self::subscribe`] apply.
+    pub fn on_served(&self, on_served: impl FnMut() + Send + 'static) -> Subscription {
+        self.inner().listen_to_served(on_served)
+    }
+
     /// Calls `on_malformed` for every malformed object that is known already and for every later
     /// malformed version, once. The rules of [`Self::subscribe`] apply.
     pub fn on_malformed(&self, on_malformed: impl FnMut(&Malformed) + Send + 'static) -> Subscription {

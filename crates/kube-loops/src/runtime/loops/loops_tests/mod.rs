@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loops of one controller, over a scripted API server.
 
+mod served_tests;
 mod tasks_tests;
 
 use std::{
