@@ -144,6 +144,24 @@ impl GoQuantity {
         if self.negative && digits != 0 { format!("-{text}") } else { text }
     }
 
+    /// The nearest floating-point number.
+    pub fn value(&self) -> f64 {
+        self.decimal().parse().unwrap_or(f64::NAN)
+    }
+
+    /// `⌈value · 10^places⌉`.
+    #[expect(clippy::cast_precision_loss, reason = "what pods use is below 2^53 millicores and bytes")]
+    pub fn ceil(&self, places: i32) -> f64 {
+        let scale = self.scale.saturating_add(places);
+        let size = power_of_ten(scale.saturating_abs()).unwrap_or(u128::MAX);
+        match (scale < 0, self.negative) {
+            (false, false) => self.digits.saturating_mul(size) as f64,
+            (false, true) => -(self.digits.saturating_mul(size) as f64),
+            (true, false) => self.digits.div_ceil(size) as f64,
+            (true, true) => -((self.digits / size) as f64),
+        }
+    }
+
     /// The canonical text that Go writes: `1000m` → `1`, `0.5` → `500m`, `1024Mi` → `1Gi`.
     pub fn to_text(&self) -> String {
         if let Some(kept) = &self.kept {

@@ -12,7 +12,6 @@
 //! Kept: the numbers that somebody wants, no bodies. Absent: decisions.
 
 mod cache;
-mod quantity;
 mod reader;
 mod wanted;
 
@@ -20,8 +19,6 @@ mod wanted;
 mod cache_run_tests;
 #[cfg(test)]
 mod cache_tests;
-#[cfg(test)]
-mod quantity_tests;
 #[cfg(test)]
 mod reader_tests;
 

@@ -14,11 +14,12 @@ use crate::{
     controllers::pod_autoscaler::{fetch, snapshot::SampleError},
     engine::http::{EngineClient, Target},
 };
-use kube_loops::{chain::Chain, k8s::text, runtime::requests::runner::SendRequest};
+use kube_loops::{
+    chain::Chain, k8s::text, rollout::template::quantity::GoQuantity, runtime::requests::runner::SendRequest,
+};
 
 use super::{
     cache::{MetricsCache, Scrape},
-    quantity::Quantity,
     wanted::{Origin, Usage, Value},
 };
 
@@ -191,19 +192,19 @@ struct Version {
 
 /// Sum over the containers; `None` when one of them was not measured: a part is not the whole.
 fn usage_of(containers: &[Container]) -> Option<Usage> {
-    let quantity = |container: &Container, name| Quantity::parse(container.usage.get(name)?);
+    let quantity = |container: &Container, name| GoQuantity::parse(container.usage.get(name)?);
     let mut sum = Usage { cpu_milli: 0.0, memory_bytes: 0.0 };
     for container in containers {
-        sum.cpu_milli += quantity(container, "cpu")?.ceil(1000);
-        sum.memory_bytes += quantity(container, "memory")?.ceil(1);
+        sum.cpu_milli += quantity(container, "cpu")?.ceil(3);
+        sum.memory_bytes += quantity(container, "memory")?.ceil(0);
     }
     (!containers.is_empty()).then_some(sum)
 }
 
 fn number(metric: &str, value: &str) -> Result<f64, SampleError> {
-    let quantity = Quantity::parse(value);
+    let quantity = GoQuantity::parse(value);
     let wrong = || cut(&format!("metric {metric}: {value:?} is not a quantity"));
-    quantity.map(Quantity::value).ok_or_else(wrong)
+    quantity.map(|quantity| quantity.value()).ok_or_else(wrong)
 }
 
 fn said(error: &impl std::error::Error) -> SampleError {
