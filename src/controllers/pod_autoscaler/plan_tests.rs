@@ -442,6 +442,19 @@ fn a_missing_hpa_is_created_and_one_that_is_not_ours_left_alone() {
 }
 
 #[test]
+fn a_scaling_that_somebody_else_overtook_is_not_told_as_done_and_is_decided_again() {
+    let seen = seen(pa(json!({})), 2, at(0), vec![total(90.0)]);
+    let first = plan(&seen, &State::default(), at(0));
+    assert_eq!(scale_of(&first), Some((2, 4, "apa above target")));
+    let conclusion = conclude(&first, &[StepOutcome::Overtaken], at(0));
+    let status = conclusion.status.clone().unwrap();
+    assert_eq!((status.last_scale_time, status.scaling_history), (None, Vec::new()));
+    assert!(!events_of(&conclusion).iter().any(|(reason, _)| *reason == "SuccessfulRescale"));
+    let second = plan(&seen, &conclusion.remember, at(0));
+    assert_eq!(scale_of(&second), Some((2, 4, "apa above target")));
+}
+
+#[test]
 fn a_hpa_that_the_api_server_refuses_is_reported() {
     let seen = unread(pa(json!({"scalingStrategy": "HPA"})));
     let plan = plan(&seen, &State::default(), at(0));

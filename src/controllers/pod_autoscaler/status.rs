@@ -187,7 +187,14 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
     for (i, step) in plan.steps.iter().enumerate() {
         let failure = match outcomes.get(i) {
             Some(StepOutcome::Failed(failure)) => Some(cut(failure, ERROR_BYTES)),
-            Some(StepOutcome::Done | StepOutcome::Overtaken) => None,
+            Some(StepOutcome::Done) => None,
+            Some(StepOutcome::Overtaken) => {
+                if matches!(step, Step::Scale { .. }) {
+                    // What was decided on has changed: the retry decides on this round again.
+                    remember.decided = None;
+                }
+                continue;
+            }
             None => Some("the pass ended before it was answered".to_owned()),
         };
         match (step, failure) {
