@@ -13,7 +13,7 @@ use kube_loops::runtime::{
 
 use super::{
     calls::{Call, Ended, Models, Order, Origin, What},
-    load_retry::LoadFailure,
+    load_retry::{LoadFailure, delay_after},
     load_tracker::{Asked, LoadTracker},
     model_lists::ANSWERING,
     snapshot::{Change, EngineSeen, Listed},
@@ -207,4 +207,11 @@ fn loads_that_hang_on_one_pod_leave_room_for_other_pods() {
         *on.entry(order.origin.pod.clone()).or_default() += 1;
     }
     assert_eq!(on, [("hung".into(), 8), ("healthy".into(), 1)].into());
+}
+
+#[test]
+fn waits_grow_to_five_minutes() {
+    let waits = |failure| [1, 2, 3, 4, 5, 6, 7, u32::MAX].map(|k| delay_after(failure, k).as_secs());
+    assert_eq!(waits(LoadFailure::Lasting), [10, 20, 40, 80, 160, 300, 300, 300]);
+    assert_eq!(waits(LoadFailure::Transient), [10, 10, 10, 10, 10, 300, 300, 300]);
 }

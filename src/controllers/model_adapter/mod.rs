@@ -17,7 +17,6 @@
 mod apply;
 mod calls;
 mod candidates;
-mod events;
 mod fetch;
 mod finalize;
 mod load;
@@ -49,8 +48,6 @@ mod candidates_tests;
 mod controller_harness;
 #[cfg(test)]
 mod controller_tests;
-#[cfg(test)]
-mod load_retry_tests;
 #[cfg(test)]
 mod load_tracker_tests;
 #[cfg(test)]

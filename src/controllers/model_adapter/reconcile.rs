@@ -15,7 +15,6 @@ use kube_loops::runtime::{
 
 use super::{
     apply::{Report, Writes},
-    events,
     fetch::Reads,
     plan::{ensure_finalizer, initial_status, plan},
     reservations::Reservations,
@@ -156,6 +155,6 @@ where
         None if plan.again => Next::Again,
         error => Next::of(error, plan.requeue),
     };
-    let events = events.into_iter().map(|draft| events::about(adapter, draft));
+    let events = events.into_iter().map(|draft| draft.on(&**adapter));
     Conclusion { status, untold, events: Vec::new(), events_with_status: events.collect(), told, next }
 }

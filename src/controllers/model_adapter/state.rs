@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube_fenced_election::clock::Timestamp;
-
-use super::steps::EventDraft;
+use kube_loops::cluster::events::EventText;
 
 /// Events that are kept for a status that can be written; beyond, the oldest are lost.
 const UNTOLD: usize = 32;
@@ -17,7 +16,7 @@ pub(super) struct State {
     /// Failures in a row of a pod (by uid) that events have told of.
     pub(super) told: BTreeMap<Box<str>, u32>,
     /// Events of former passes whose status could not be written, oldest first.
-    pub(super) untold: Vec<EventDraft>,
+    pub(super) untold: Vec<EventText>,
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
     /// Pods (by uid) on which the adapter is not wanted any more.
@@ -36,7 +35,7 @@ pub(super) struct State {
 
 impl State {
     /// The events that a pass has to send, with those that former passes could not: each once.
-    pub(super) fn with_untold(&self, events: Vec<EventDraft>) -> Vec<EventDraft> {
+    pub(super) fn with_untold(&self, events: Vec<EventText>) -> Vec<EventText> {
         let mut all = self.untold.clone();
         for event in events {
             if !all.contains(&event) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{api::model::ModelAdapterStatus, engine::endpoint::Endpoint, k8s::pod_facts::PodFacts};
 
-use kube_loops::runtime::children::ChildRef;
+use kube_loops::{cluster::events::EventText, runtime::children::ChildRef};
 
 use super::{source::Source, state::State};
 
@@ -70,17 +70,6 @@ pub(super) struct PodTarget {
     pub(super) endpoint: Endpoint,
 }
 
-/// An event to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EventDraft {
-    /// Somebody may have to act.
-    pub(super) warning: bool,
-    /// Reason.
-    pub(super) reason: &'static str,
-    /// Text.
-    pub(super) message: String,
-}
-
 /// A pod that was chosen in this pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reservation {
@@ -100,7 +89,7 @@ pub(super) struct Plan {
     /// The adapter serves: once it is published, the status says that it runs.
     pub(super) serves: bool,
     /// Events.
-    pub(super) events: Vec<EventDraft>,
+    pub(super) events: Vec<EventText>,
     /// State for the next pass.
     pub(super) remember: State,
     /// The pod that was chosen.
@@ -121,7 +110,7 @@ impl Plan {
 
     /// Sends an event.
     pub(super) fn tell(&mut self, warning: bool, reason: &'static str, message: String) {
-        self.events.push(EventDraft { warning, reason, message });
+        self.events.push(EventText { warning, reason, message });
     }
 
     /// Warns, once in the life of the state.

@@ -19,7 +19,6 @@ mod apply;
 mod bounds;
 mod claims;
 mod decide;
-mod events;
 mod fetch;
 mod hpa;
 mod metrics;

@@ -10,6 +10,7 @@ use crate::{
 };
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::{
+    cluster::events::EventText,
     k8s::{
         conditions,
         text::{EVENT_MESSAGE_BYTES, cut},
@@ -25,7 +26,7 @@ use super::{
     snapshot::{Claim, HpaSeen, Scope, Snapshot, TargetSeen, scope},
     state::{State, Subject},
     status::{self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, StatusDraft},
-    steps::{DegradedReason, EventDraft, Gauge, Plan, Step},
+    steps::{DegradedReason, Gauge, Plan, Step},
     targets::{ScaleWrite, Target},
 };
 
@@ -144,8 +145,8 @@ fn warn_once(plan: &mut Plan, state: &State, warnings: &[String]) {
     plan.remember.warned = warnings.iter().cloned().collect();
 }
 
-fn warning(reason: &'static str, message: &str) -> EventDraft {
-    EventDraft { warning: true, reason, message: cut(message, EVENT_MESSAGE_BYTES) }
+fn warning(reason: &'static str, message: &str) -> EventText {
+    EventText { warning: true, reason, message: cut(message, EVENT_MESSAGE_BYTES) }
 }
 
 /// Deletes the HorizontalPodAutoscaler that is ours and must not act any more.
@@ -295,7 +296,7 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
                     "{strategy} algorithm completed. currentReplicas: {current}, \
                      desiredReplicas: {desired}, shouldScale: true"
                 );
-                plan.events.push(EventDraft { warning: false, reason: "AlgorithmRun", message });
+                plan.events.push(EventText { warning: false, reason: "AlgorithmRun", message });
                 plan.steps.push(Step::Scale {
                     target: target.object.clone(),
                     write: target.write.clone(),

@@ -16,7 +16,6 @@ use kube_loops::runtime::{
 
 use super::{
     apply::Writes,
-    events,
     fetch::{Admitted, Reads},
     metrics::TermGauge,
     plan::{plan, plan_base},
@@ -117,7 +116,7 @@ where
     let concluded = conclude(plan, &report.outcomes, now);
     let degraded = plan.degraded.clone().map(|reason| Error::Degraded { reason, cure: period });
     let error = report.error.take().map(Error::Write).or(degraded);
-    let events = concluded.events.into_iter().map(|draft| events::about(&seen.pa, draft));
+    let events = concluded.events.into_iter().map(|draft| draft.on(&*seen.pa));
     Conclusion {
         status: concluded.status,
         // The target is scaled already, so the next pass decides nothing: it has to tell this.

@@ -13,6 +13,7 @@ use crate::{
 };
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::{
+    cluster::events::EventText,
     k8s::{
         conditions::{self, Stated},
         text::cut,
@@ -20,7 +21,7 @@ use kube_loops::{
     runtime::steps::StepOutcome,
 };
 
-use super::steps::{Conclusion, EventDraft, Plan, Step};
+use super::steps::{Conclusion, Plan, Step};
 
 /// Reason of condition and event when the API server refuses the HorizontalPodAutoscaler.
 const FAILED_UPDATE_HPA: &str = "FailedUpdateHPA";
@@ -201,7 +202,7 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
             (Step::CreateHpa(_) | Step::PatchHpa { .. }, Some(failure)) => {
                 let able = Able { holds: false, reason: FAILED_UPDATE_HPA, message: failure.clone() };
                 if is_news(&draft.previous, &able) {
-                    events.push(EventDraft { warning: true, reason: FAILED_UPDATE_HPA, message: failure });
+                    events.push(EventText { warning: true, reason: FAILED_UPDATE_HPA, message: failure });
                 }
                 draft.able = able;
             }
@@ -216,13 +217,13 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
                 });
                 let Some(failure) = failure else {
                     let message = format!("New size: {to}; reason: {reason}");
-                    events.push(EventDraft { warning: false, reason: "SuccessfulRescale", message });
+                    events.push(EventText { warning: false, reason: "SuccessfulRescale", message });
                     continue;
                 };
                 let message = format!("unable to apply desired replicas: {failure}");
                 let able = Able { holds: false, reason: FAILED_UPDATE_SCALE, message };
                 if is_news(&draft.previous, &able) {
-                    events.push(EventDraft { warning: true, reason: "FailedRescale", message: failure });
+                    events.push(EventText { warning: true, reason: "FailedRescale", message: failure });
                 }
                 draft.able = able;
                 // The retry has to decide on this round again.

@@ -8,10 +8,13 @@ use serde_json::Value;
 
 use crate::api::autoscaling::{PodAutoscalerStatus, ScalingEvent};
 use kube_fenced_election::clock::Timestamp;
-use kube_loops::runtime::{
-    children::ChildRef,
-    reconciler::{Failure, Retry},
-    steps::StepError,
+use kube_loops::{
+    cluster::events::EventText,
+    runtime::{
+        children::ChildRef,
+        reconciler::{Failure, Retry},
+        steps::StepError,
+    },
 };
 
 use super::{
@@ -52,17 +55,6 @@ pub(super) enum Step {
         /// Why, for event and history.
         reason: &'static str,
     },
-}
-
-/// An event on the PodAutoscaler.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EventDraft {
-    /// Whether its type is `Warning` instead of `Normal`.
-    pub(super) warning: bool,
-    /// Reason.
-    pub(super) reason: &'static str,
-    /// Message.
-    pub(super) message: String,
 }
 
 /// What the gauge `aibrix_autoscaler_scale_action` of this object shows.
@@ -131,7 +123,7 @@ pub(super) struct Plan {
     /// status stays as it is.
     pub(super) draft: Option<StatusDraft>,
     /// Events that do not depend on the steps.
-    pub(super) events: Vec<EventDraft>,
+    pub(super) events: Vec<EventText>,
     /// The gauge, set before the steps.
     pub(super) gauge: Gauge,
     /// What the next pass has to know.
@@ -150,7 +142,7 @@ pub(super) struct Conclusion {
     /// Status to write if it differs from the stored one; `None`: it stays as it is.
     pub(super) status: Option<PodAutoscalerStatus>,
     /// Events to record, in order.
-    pub(super) events: Vec<EventDraft>,
+    pub(super) events: Vec<EventText>,
     /// State to commit.
     pub(super) remember: State,
     /// What the state has to keep for the next status if this one cannot be written.

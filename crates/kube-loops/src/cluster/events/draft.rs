@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An event before it is sent.
 
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
 
 use crate::k8s::text::{EVENT_MESSAGE_BYTES, cut};
 
@@ -37,16 +38,28 @@ pub struct EventDraft {
     pub regarding: ObjectReference,
 }
 
-/// What an event says of the object that it is about, whose `metadata` this is.
-pub fn regarding(api_version: &str, kind: &str, metadata: &ObjectMeta) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(api_version.to_owned()),
-        kind: Some(kind.to_owned()),
-        namespace: metadata.namespace.clone(),
-        name: metadata.name.clone(),
-        uid: metadata.uid.clone(),
-        resource_version: metadata.resource_version.clone(),
-        field_path: None,
+/// What an event says, to be told of the object that a pass is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventText {
+    /// Somebody may have to act.
+    pub warning: bool,
+    /// Reason, in `PascalCase`.
+    pub reason: &'static str,
+    /// Text for people.
+    pub message: String,
+}
+
+impl EventText {
+    /// The event on this object.
+    pub fn on<K: Resource<DynamicType = ()>>(self, object: &K) -> EventDraft {
+        let Self { warning, reason, message } = self;
+        let resource_version = object.meta().resource_version.clone();
+        EventDraft {
+            severity: if warning { Severity::Warning } else { Severity::Normal },
+            reason: reason.to_owned(),
+            message,
+            regarding: ObjectReference { resource_version, ..object.object_ref(&()) },
+        }
     }
 }
 

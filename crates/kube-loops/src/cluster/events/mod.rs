@@ -17,5 +17,5 @@ mod correlator_tests;
 #[cfg(test)]
 mod sink_tests;
 
-pub use draft::{EventDraft, Severity, regarding};
+pub use draft::{EventDraft, EventText, Severity};
 pub use sink::{Recorder, RecorderTask};

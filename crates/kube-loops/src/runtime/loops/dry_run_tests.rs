@@ -11,7 +11,7 @@ use crate::{
     cluster::{
         dry_run::NotedStep,
         error::WriteError,
-        events::{EventDraft, Severity, regarding},
+        events::EventText,
         writer::{Change, Guard, Target},
     },
     testkit::stored_api::StoredApi,
@@ -82,14 +82,8 @@ impl Reconciler for Marks {
             self.bells.lock().push(key.name.clone());
         }
         assert!(self.fence.check().is_err(), "nothing may be changed outside the API server");
-        let regarding = regarding("v1", "ConfigMap", &map.metadata);
-        let message = key.name.clone();
-        pass.recorder.publish(EventDraft {
-            severity: Severity::Normal,
-            reason: "Marked".into(),
-            message,
-            regarding,
-        });
+        let event = EventText { warning: false, reason: "Marked", message: key.name.clone() };
+        pass.recorder.publish(event.on(&*map));
         Ok(Outcome::RequeueAfter(Duration::from_secs(1)))
     }
 }
