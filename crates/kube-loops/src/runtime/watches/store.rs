@@ -210,8 +210,8 @@ pub trait AnyStore: Send + Sync {
     fn failing_since(&self) -> Option<(Instant, String)>;
     /// Resolves when the first list is complete; with `optional` also when the kind is not served.
     fn settled(&self, optional: bool) -> BoxFuture<'_, ()>;
-    /// Resolves when the store shows everything that was written before the call. See
-    /// [`super::super::catch_up`]. Does not fail: it goes on trying, and [`Self::failing_since`] tells.
+    /// Resolves when the store shows everything that was written before the call. Does not fail: it goes on trying, and
+    /// [`Self::failing_since`] tells.
     fn catch_up(&self, optional: bool) -> BoxFuture<'_, ()>;
     /// One small read from the API server, shared by all who ask within a few seconds. The error says
     /// what went wrong.
