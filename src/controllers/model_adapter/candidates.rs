@@ -32,7 +32,7 @@ use super::{
     triggers::is_usable,
 };
 
-/// What candidates are looked for.
+/// The adapter that pods are looked for, and what is known of it.
 #[derive(Clone, Copy)]
 pub(super) struct AdapterContext<'a> {
     /// Its key.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sends the requests of a book, all of them within the term's own future: none outlives the term. They are not
-//! tasks of their own, because an aborted task may go on until its next await, and beside it what takes its place.
+//! tasks of their own, because an aborted task may run until its next await, side by side with the request that
+//! replaces it.
 
 use std::future::Future;
 
