@@ -91,7 +91,9 @@ impl Writes {
                     info!(child_kind = target.resource.kind, child = target.name, replicas = to, "scaled");
                     return Ok(());
                 }
-                Err(error @ WriteError::Conflict { .. }) if tries.next().is_some() => {
+                Err(error @ WriteError::Conflict { .. })
+                    if matches!(write, ScaleWrite::Role { .. }) && tries.next().is_some() =>
+                {
                     write = self.relocated(scaled, &write, error).await?;
                 }
                 Err(error) => return Err(error),
