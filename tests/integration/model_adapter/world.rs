@@ -13,7 +13,7 @@ pub(super) const ALONE: [&str; 3] =
 /// Its Lease.
 pub(super) const LEASE: &str = "aibrix-model-adapter-controller";
 /// Bound for what takes a moment, on a machine that has other things to do.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 /// Bound for what the next look at rest brings.
 pub(super) const NEXT_LOOK: Duration = Duration::from_secs(20);
 /// How long a pod has to be ready before an adapter that wants one pod is placed on it.

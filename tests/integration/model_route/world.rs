@@ -21,7 +21,7 @@ pub(super) const LEASE: &str = "aibrix-model-route-controller";
 /// Arguments of a manager with nothing but the model routes.
 pub(super) const ALONE: [&str; 2] = ["--controllers=model-route-controller", "--disable-webhook"];
 /// Bound for what takes a moment.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 /// The annotation by which the manager knows its routes.
 pub(super) const MARKER: &str = "model.aibrix.ai/route-spec-hash";
 

@@ -207,7 +207,7 @@ async fn scaling_down_waits_for_its_window_and_obeys_its_rate() {
     for name in ["now", "later", "default"] {
         scene.say(name, 1);
     }
-    let (now, later) = tokio::join!(now.until(1, SOON), later.until(1, SOON));
+    let (now, later) = tokio::join!(now.until(1, SOON), later.until(4, SOON));
     let counts = |steps: &[(Duration, i64)]| steps.iter().map(|(_, count)| *count).collect::<Vec<_>>();
     assert_eq!(counts(&now), [8, 4, 2, 1]);
     assert!(now[1].0 <= SYNC, "{now:?}");

@@ -29,7 +29,7 @@ pub(super) const QUICK: [&str; 4] = [ALONE[0], ALONE[1], "--sync-period=2s", LOG
 /// Bound for what one sync does, on a machine that has other things to do.
 pub(super) const SYNC: Duration = Duration::from_secs(8);
 /// Bound for what takes a moment.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 /// An address at which nothing but the fakes of a test answers.
 pub(super) const ENDPOINT: &str = "10.244.251.1";
 
