@@ -126,6 +126,10 @@ pub(crate) mod pod_autoscaler {
     pub(crate) const SCALE_DOWN_COOLDOWN_WINDOW: &str = "autoscaling.aibrix.ai/scale-down-cooldown-window";
     /// A Go boolean without effect: `minReplicas: 0` alone allows zero.
     pub(crate) const SCALE_TO_ZERO: &str = "autoscaling.aibrix.ai/scale-to-zero";
+    /// `true`: APA goes on scaling up on an external value that does not react.
+    pub(crate) const ALLOW_UNRESPONSIVE_METRIC: &str = "autoscaling.aibrix.ai/allow-unresponsive-metric";
+    /// `true`: a schedule whose end is not after its start runs into the next day.
+    pub(crate) const OVERNIGHT_SCHEDULES: &str = "autoscaling.aibrix.ai/overnight-schedules";
     /// `replica`: whole copies of a StormService are scaled; anything else: the replicas of one role.
     pub(crate) const STORM_SERVICE_MODE: &str = "autoscaling.aibrix.ai/storm-service-mode";
     /// Older name of [`SCALE_UP_TOLERANCE`], which wins.

@@ -87,6 +87,16 @@ pub(crate) enum CallError {
         /// The time that there was.
         within: Duration,
     },
+    /// A redirect that is not followed.
+    #[error("failed to {call}: {target}: redirected to {to}, which is not followed")]
+    Redirect {
+        /// What was asked.
+        call: Call,
+        /// Whom.
+        target: Target,
+        /// Where it leads.
+        to: Box<str>,
+    },
     /// The answer is not what the API promises.
     #[error("failed to {call}: {target}: {what}")]
     Malformed {
@@ -147,8 +157,8 @@ impl<'a> EngineRequest<'a> {
 
     /// Reads something. The answer has the status 200.
     pub(super) async fn read(&self, client: &EngineClient) -> Result<Response, CallError> {
-        let request = self.with_token(client.inner.get(self.target.0.clone()));
-        let response = request.send().await.map_err(|error| self.failed(error))?;
+        let response = client.get(&self.target, self.within, |request| self.with_token(request)).await;
+        let response = response.map_err(|error| self.failure(error))?;
         if response.status().as_u16() == 200 { Ok(response) } else { Err(self.refused(response).await) }
     }
 
@@ -192,8 +202,13 @@ impl<'a> EngineRequest<'a> {
 
     /// The transport failed.
     pub(super) fn failed(&self, error: reqwest::Error) -> CallError {
+        self.failure(failed(&self.target, error))
+    }
+
+    fn failure(&self, error: HttpError) -> CallError {
         let (call, target) = (self.call, self.target.clone());
-        let (what, source) = match failed(&target, error) {
+        let (what, source) = match error {
+            HttpError::Redirect { to, .. } => return CallError::Redirect { call, target, to },
             HttpError::Timeout { .. } => {
                 return CallError::Timeout { call, target, within: self.within };
             }

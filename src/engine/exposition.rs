@@ -6,10 +6,14 @@
 //! malformed line. Strict where a number would be wrong: a malformed line of a wanted family makes that
 //! family unusable.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use crate::validation::target_metric::{CompiledMatchers, Matchers};
 
 /// Longest line that is looked at, in bytes; real lines have a few hundred.
 const LONGEST_LINE: usize = 64 << 10;
+/// Most series of a query that say different things.
+const MOST_SERIES: usize = 4096;
 
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,83 +65,158 @@ pub(crate) enum NoValue {
     /// A line of the family could not be read.
     #[error("malformed")]
     Malformed,
+    /// More series than anybody looks at.
+    #[error("more than {MOST_SERIES} series")]
+    TooMany,
 }
 
-/// The series of one family in a body.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Family {
-    kind: Option<Kind>,
-    /// Value of the first series; `None` while there is none; `Err` when its line is malformed.
-    first: Option<Result<f64, NoValue>>,
-    /// Sum over all series; `Err` when any line is malformed.
-    sum: Result<f64, NoValue>,
+/// Which series of which family are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Query {
+    /// Name of the family.
+    pub family: String,
+    /// Which of its series count.
+    pub matchers: Matchers,
 }
 
-impl Family {
-    const EMPTY: Self = Self { kind: None, first: None, sum: Ok(0.0) };
+/// How the series of a family become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Combine {
+    /// They add up, whatever their labels: the rule for endpoints that report a whole service.
+    Sum,
+    /// Things that are counted: they add up, those that say the same thing once. The rule for pods.
+    Count,
+    /// Parts of one: their mean, of those that say the same thing once. The rule for pods.
+    Ratio,
+}
 
-    fn add(&mut self, value: Option<f64>) {
-        let value = value.ok_or(NoValue::Malformed);
-        self.first.get_or_insert(value);
-        self.sum = self.sum.and_then(|sum| value.map(|value| sum + value));
+/// The series of one query in a body.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Series {
+    /// By labels, without those that tell apart who says the same thing: the largest value.
+    distinct: BTreeMap<Box<str>, f64>,
+    /// Sum over all.
+    sum: f64,
+    /// Why there is no number.
+    error: Option<NoValue>,
+}
+
+impl From<&str> for Query {
+    /// All series of this family.
+    fn from(family: &str) -> Self {
+        Self { family: family.to_owned(), matchers: Matchers::default() }
+    }
+}
+
+impl From<&Query> for Query {
+    fn from(query: &Query) -> Self {
+        query.clone()
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.family, self.matchers)
+    }
+}
+
+impl Combine {
+    /// The rule for the values that pods report under this name: what lies between 0 and 1 is averaged.
+    pub(crate) fn of(name: &str) -> Self {
+        let is_ratio =
+            ["_perc", "_ratio", "_utilization", "hit_rate", "accept_rate", "_token_usage", ":token_usage"]
+                .iter()
+                .any(|end| name.ends_with(end));
+        if is_ratio || name == "token_usage" { Self::Ratio } else { Self::Count }
+    }
+}
+
+impl Series {
+    const EMPTY: Self = Self { distinct: BTreeMap::new(), sum: 0.0, error: Some(NoValue::Missing) };
+
+    fn add(&mut self, labels: &[(&str, Cow<'_, str>)], value: f64) {
+        if self.error == Some(NoValue::Missing) {
+            self.error = None;
+        }
+        self.sum += value;
+        if !value.is_finite() {
+            self.fail(NoValue::NotFinite);
+        }
+        let key = distinct_by(labels);
+        if self.distinct.len() >= MOST_SERIES && !self.distinct.contains_key(&*key) {
+            self.fail(NoValue::TooMany);
+            return;
+        }
+        let known = self.distinct.entry(key.into()).or_insert(value);
+        *known = known.max(value);
     }
 
-    fn number(&self, value: Result<f64, NoValue>) -> Result<f64, NoValue> {
-        if !self.kind.unwrap_or(Kind::Untyped).has_value() {
-            return Err(NoValue::WrongKind);
+    fn fail(&mut self, why: NoValue) {
+        match self.error {
+            None | Some(NoValue::Missing) => self.error = Some(why),
+            Some(_) => {}
         }
-        if self.first.is_none() {
-            return Err(NoValue::Missing);
-        }
-        value.and_then(|value| if value.is_finite() { Ok(value) } else { Err(NoValue::NotFinite) })
     }
 
-    /// Value of the first series, whatever its labels: the rule for pods.
+    /// One number.
     ///
     /// # Errors
-    /// [`NoValue`]: unknown, not zero.
-    pub(crate) fn first(&self) -> Result<f64, NoValue> {
-        self.number(self.first.unwrap_or(Err(NoValue::Missing)))
-    }
-
-    /// Sum over all series: the rule for endpoints that report a whole service.
-    ///
-    /// # Errors
-    /// [`NoValue`]: unknown, not zero. One series without a number makes the sum unknown.
-    pub(crate) fn sum(&self) -> Result<f64, NoValue> {
-        self.number(self.sum)
+    /// [`NoValue`]: unknown, not zero. One series without a number makes all unknown.
+    fn number(&self, combine: Combine) -> Result<f64, NoValue> {
+        if let Some(why) = self.error {
+            return Err(why);
+        }
+        let sum = || self.distinct.values().sum::<f64>();
+        let number = match combine {
+            Combine::Sum => self.sum,
+            Combine::Count => sum(),
+            Combine::Ratio => sum() / f64::from(u32::try_from(self.distinct.len()).unwrap_or(u32::MAX)),
+        };
+        if number.is_finite() { Ok(number) } else { Err(NoValue::NotFinite) }
     }
 }
 
-/// The wanted families of one body.
+/// What tells apart series that say different things. Ranks of replicated work say the same thing; a process belongs
+/// to its rank, and is another worker where there are no ranks.
+fn distinct_by(labels: &[(&str, Cow<'_, str>)]) -> String {
+    const REPLICATED: [&str; 4] = ["tp_rank", "pp_rank", "cp_rank", "moe_ep_rank"];
+    let has_ranks = labels.iter().any(|(label, _)| label.ends_with("_rank"));
+    let repeats = |label: &str| REPLICATED.contains(&label) || (has_ranks && label == "pid");
+    let mut labels: Vec<_> = labels.iter().filter(|(label, _)| !repeats(label)).collect();
+    labels.sort_unstable();
+    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    labels.join(",")
+}
+
+/// The wanted series of one body.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Families(BTreeMap<Box<str>, Option<Family>>);
+pub(crate) struct Families(BTreeMap<Box<str>, Family>);
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Family {
+    kind: Option<Kind>,
+    wanted: BTreeMap<Matchers, Series>,
+}
 
 impl Families {
-    /// The family `name`; `None` when the body lacks it (or nobody wanted it: see [`Self::covers`]).
-    pub(crate) fn get(&self, name: &str) -> Option<&Family> {
-        self.0.get(name).and_then(Option::as_ref)
-    }
-
-    /// Whether `name` was among the wanted families.
-    pub(crate) fn covers(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// [`Family::first`] of `name`.
+    /// One number for a query.
     ///
     /// # Errors
-    /// [`NoValue`], `Missing` when the body lacks the family.
-    pub(crate) fn first(&self, name: &str) -> Result<f64, NoValue> {
-        self.get(name).ok_or(NoValue::Missing)?.first()
+    /// [`NoValue`]: unknown, not zero; `Missing` when the body has none of these series, or nobody wanted them.
+    pub(crate) fn number(&self, query: &Query, combine: Combine) -> Result<f64, NoValue> {
+        let family = self.0.get(&*query.family).ok_or(NoValue::Missing)?;
+        if !family.kind.unwrap_or(Kind::Untyped).has_value() {
+            return Err(NoValue::WrongKind);
+        }
+        family.wanted.get(&query.matchers).ok_or(NoValue::Missing)?.number(combine)
     }
 
-    /// [`Family::sum`] of `name`.
+    /// The sum over all series of a family.
     ///
     /// # Errors
-    /// [`NoValue`], `Missing` when the body lacks the family.
-    pub(crate) fn sum(&self, name: &str) -> Result<f64, NoValue> {
-        self.get(name).ok_or(NoValue::Missing)?.sum()
+    /// As [`Self::number`].
+    pub(crate) fn sum(&self, family: &str) -> Result<f64, NoValue> {
+        self.number(&family.into(), Combine::Sum)
     }
 }
 
@@ -150,6 +229,7 @@ pub(crate) struct NotText;
 #[derive(Debug)]
 pub(crate) struct Scanner {
     families: Families,
+    matchers: BTreeMap<Matchers, CompiledMatchers>,
     /// Start of a line whose end has not come yet.
     pending: Vec<u8>,
     /// The line under way is longer than [`LONGEST_LINE`]; its rest is thrown away.
@@ -157,10 +237,18 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner that keeps the `wanted` families.
-    pub(crate) fn new<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Self {
-        let families = wanted.into_iter().map(|name| (name.into(), None)).collect();
-        Self { families: Families(families), pending: Vec::new(), overlong: false }
+    /// A scanner that keeps the `wanted` series.
+    pub(crate) fn new<Q: Into<Query>>(wanted: impl IntoIterator<Item = Q>) -> Self {
+        let (mut families, mut matchers) = (Families::default(), BTreeMap::new());
+        for query in wanted {
+            let query: Query = query.into();
+            if !query.matchers.is_empty() && !matchers.contains_key(&query.matchers) {
+                matchers.insert(query.matchers.clone(), query.matchers.compile());
+            }
+            let family = families.0.entry(query.family.into()).or_default();
+            family.wanted.insert(query.matchers, Series::EMPTY);
+        }
+        Self { families, matchers, pending: Vec::new(), overlong: false }
     }
 
     /// Takes the next piece of the body. Pieces may end anywhere.
@@ -219,22 +307,31 @@ impl Scanner {
         let end = line.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t')).unwrap_or(line.len());
         let (name, rest) = line.split_at(end);
         let Ok(name) = std::str::from_utf8(name) else { return };
-        let Some(family) = self.family_of_sample(name) else { return };
-        // Bytes that are no UTF-8 can only be within label values, which are not kept.
-        let value = if complete { value_of(&String::from_utf8_lossy(rest)) } else { None };
-        family.get_or_insert(Family::EMPTY).add(value);
+        let Some(name) = self.family_of_sample(name) else { return };
+        let Some(family) = self.families.0.get_mut(&*name) else { return };
+        // Bytes that are no UTF-8 can only be within label values, which matter to nobody then.
+        let rest = String::from_utf8_lossy(rest);
+        let sample = if complete { sample(&rest) } else { None };
+        for (matchers, series) in &mut family.wanted {
+            let Some((labels, value)) = &sample else {
+                series.fail(NoValue::Malformed);
+                continue;
+            };
+            let value_of =
+                |label: &str| labels.iter().find(|(it, _)| *it == label).map_or("", |(_, value)| value);
+            if self.matchers.get(matchers).is_none_or(|matchers| matchers.matches(value_of)) {
+                series.add(labels, *value);
+            }
+        }
     }
 
     /// The wanted family that a sample called `name` belongs to.
-    fn family_of_sample(&mut self, name: &str) -> Option<&mut Option<Family>> {
+    fn family_of_sample(&self, name: &str) -> Option<Box<str>> {
         // OpenMetrics calls the counter `x` and its sample `x_total`.
-        let short = name.strip_suffix("_total").filter(|short| {
-            self.families.get(short).is_some_and(|family| family.kind == Some(Kind::Counter))
-        });
-        if self.families.covers(name) {
-            return self.families.0.get_mut(name);
-        }
-        self.families.0.get_mut(short?)
+        let known = |name: &str| self.families.0.get_key_value(name);
+        let short = name.strip_suffix("_total").and_then(known);
+        let short = short.filter(|(_, family)| family.kind == Some(Kind::Counter));
+        known(name).or(short).map(|(name, _)| name.clone())
     }
 
     /// `# TYPE <name> <type>`; all other comments mean nothing.
@@ -247,42 +344,49 @@ impl Scanner {
         }
         let (Some(name), Some(kind)) = (words.next(), words.next()) else { return };
         let long = format!("{name}_total");
-        let counter = kind == "counter" && !self.families.covers(name) && self.families.covers(&long);
+        let is_wanted = |name: &str| self.families.0.contains_key(name);
+        let counter = kind == "counter" && !is_wanted(name) && is_wanted(&long);
         let name = if counter { long.as_str() } else { name };
         if let Some(family) = self.families.0.get_mut(name) {
-            family.get_or_insert(Family::EMPTY).kind.get_or_insert_with(|| Kind::parse(kind));
+            family.kind.get_or_insert_with(|| Kind::parse(kind));
         }
     }
 }
 
-/// The value of `[{labels}] value [timestamp] [# exemplar]`; `None` when malformed.
-fn value_of(rest: &str) -> Option<f64> {
+/// Labels in the order in which they are written.
+type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// Labels and value of `[{labels}] value [timestamp] [# exemplar]`; `None` when malformed.
+fn sample(rest: &str) -> Option<(Labels<'_>, f64)> {
     let rest = rest.trim_start();
-    let rest = match rest.strip_prefix('{') {
-        Some(labels) => after_labels(labels)?,
-        None => rest,
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(rest) => labels(rest)?,
+        None => (Vec::new(), rest),
     };
     let (rest, exemplar) = rest.split_once('#').map_or((rest, false), |(rest, _)| (rest, true));
     let mut words = rest.split_ascii_whitespace();
     let value = words.next()?.parse().ok()?;
     let timestamp_fine = words.next().is_none_or(|word| word.parse::<f64>().is_ok());
     let over = words.next().is_none() || exemplar;
-    (timestamp_fine && over).then_some(value)
+    (timestamp_fine && over).then_some((labels, value))
 }
 
-/// What follows `name="value",…}`; `None` when the labels are malformed.
-fn after_labels(mut text: &str) -> Option<&str> {
+/// Reads `name="value",…}`, and returns what follows; `None` when malformed.
+fn labels(mut text: &str) -> Option<(Labels<'_>, &str)> {
+    let mut labels = Vec::new();
     loop {
         text = text.trim_start();
         if let Some(rest) = text.strip_prefix('}') {
-            return Some(rest);
+            return Some((labels, rest));
         }
         let (name, rest) = text.split_once('=')?;
         let name = name.trim_end();
         if name.is_empty() || name.contains(['{', '}', '"', ',', ' ', '\t']) {
             return None;
         }
-        text = after_quoted(rest.trim_start().strip_prefix('"')?)?.trim_start();
+        let (value, rest) = quoted(rest.trim_start().strip_prefix('"')?)?;
+        labels.push((name, value));
+        text = rest.trim_start();
         if let Some(rest) = text.strip_prefix(',') {
             text = rest;
         } else if !text.starts_with('}') {
@@ -291,15 +395,24 @@ fn after_labels(mut text: &str) -> Option<&str> {
     }
 }
 
-/// What follows the closing quote; a backslash takes the next character with it.
-fn after_quoted(text: &str) -> Option<&str> {
+/// What stands before the closing quote, and what follows it; a backslash takes the next character with it.
+fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut value = Cow::Borrowed("");
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return text.get(at + 1..),
-            '\\' => {
-                characters.next()?;
+            '"' => {
+                let whole = if value.is_empty() { Cow::Borrowed(text.get(..at)?) } else { value };
+                return Some((whole, text.get(at + 1..)?));
             }
+            '\\' => {
+                let (_, next) = characters.next()?;
+                if value.is_empty() {
+                    value = Cow::Owned(text.get(..at)?.to_owned());
+                }
+                value.to_mut().push(if next == 'n' { '\n' } else { next });
+            }
+            _ if !value.is_empty() => value.to_mut().push(character),
             _ => {}
         }
     }

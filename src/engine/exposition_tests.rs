@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::exposition::{Families, NoValue, NotText, Scanner};
+use crate::validation::target_metric::TargetMetric;
+
+use super::exposition::{Combine, Families, NoValue, NotText, Query, Scanner};
 
 fn scan(body: &str, wanted: &[&str]) -> Families {
     let mut scanner = Scanner::new(wanted.iter().copied());
@@ -23,29 +25,123 @@ vllm:e2e_request_latency_seconds_sum 2.25
 vllm:e2e_request_latency_seconds_count 4
 ";
 
+fn number(body: &str, query: &str, combine: Combine) -> Result<f64, NoValue> {
+    let TargetMetric { name: family, matchers } = TargetMetric::parse(query).unwrap();
+    let query = Query { family, matchers };
+    let mut scanner = Scanner::new([&query]);
+    scanner.feed(body.as_bytes()).unwrap();
+    scanner.finish().number(&query, combine)
+}
+
 #[test]
-fn pod_counts_with_the_first_series_and_an_endpoint_with_the_sum() {
+fn all_series_of_a_family_count() {
     let families = scan(VLLM, &["vllm:num_requests_running"]);
-    assert_eq!(families.first("vllm:num_requests_running"), Ok(3.0));
+    let query = "vllm:num_requests_running".into();
+    assert_eq!(families.number(&query, Combine::Count), Ok(7.0));
+    assert_eq!(families.number(&query, Combine::Ratio), Ok(3.5));
     assert_eq!(families.sum("vllm:num_requests_running"), Ok(7.0));
+}
+
+// scenario: hardening 27
+#[test]
+fn series_that_say_the_same_thing_count_once() {
+    let of = |labels: &[&str]| -> String {
+        let line = |(at, labels): (usize, &&str)| format!("m{{{labels}}} {}\n", at + 1);
+        labels.iter().enumerate().map(line).collect()
+    };
+    let quoted = |labels: &[&str]| of(labels).replace('\'', "\"");
+    for (series, count, ratio, why) in [
+        (&["engine='0'", "engine='1'"][..], 3.0, 1.5, "two engines"),
+        (&["tp_rank='0'", "tp_rank='1'", "tp_rank='2'"], 3.0, 3.0, "replicated work: the largest"),
+        (
+            &["dp_rank='0',tp_rank='0'", "dp_rank='0',tp_rank='1'", "dp_rank='1',tp_rank='0'"],
+            5.0,
+            2.5,
+            "both",
+        ),
+        (&["tp_rank='1',dp_rank='0'", "dp_rank='0',tp_rank='0'"], 2.0, 2.0, "labels in another order"),
+        (&["pp_rank='0'", "pp_rank='1'"], 2.0, 2.0, "pipeline"),
+        (&["cp_rank='0'", "cp_rank='1'"], 2.0, 2.0, "context"),
+        (&["moe_ep_rank='0'", "moe_ep_rank='1'"], 2.0, 2.0, "experts"),
+        (&["pid='7'", "pid='8'"], 3.0, 1.5, "two workers"),
+        (&["pid='7',tp_rank='0'", "pid='8',tp_rank='1'"], 2.0, 2.0, "processes of ranks"),
+        (&["pid='7',dp_rank='0'", "pid='8',dp_rank='1'"], 3.0, 1.5, "a process for each rank"),
+        (&["model='a'", "model='b'", "model='c'", "model='d'"], 10.0, 2.5, "four models"),
+    ] {
+        let body = quoted(series);
+        assert_eq!(number(&body, "m", Combine::Count), Ok(count), "{why}: {body}");
+        assert_eq!(number(&body, "m", Combine::Ratio), Ok(ratio), "{why}: {body}");
+        let backwards: Vec<&str> = body.lines().rev().collect();
+        assert_eq!(number(&backwards.join("\n"), "m", Combine::Count), Ok(count), "{why}: {backwards:?}");
+    }
+}
+
+#[test]
+fn what_lies_between_nothing_and_one_is_averaged() {
+    for name in [
+        "vllm:gpu_cache_usage_perc",
+        "cache_ratio",
+        "trtllm_kv_cache_utilization",
+        "sglang:cache_hit_rate",
+        "spec_accept_rate",
+        "sglang:token_usage",
+        "sglang:swa_token_usage",
+        "token_usage",
+    ] {
+        assert_eq!(Combine::of(name), Combine::Ratio, "{name}");
+    }
+    for name in
+        ["vllm:num_requests_running", "gpu_usage", "usage", "tokens_used", "percentile", "max_token_usages"]
+    {
+        assert_eq!(Combine::of(name), Combine::Count, "{name}");
+    }
+}
+
+// scenario: hardening 28
+#[test]
+fn a_selector_chooses_among_the_series() {
+    let body = "m{engine=\"0\",model=\"a\"} 1\nm{engine=\"1\",model=\"a\"} 2\nm{engine=\"2\",model=\"b c\"} 4\nm 8\n";
+    for (query, value) in [
+        ("m", Ok(15.0)),
+        ("m{engine=\"1\"}", Ok(2.0)),
+        ("m{model=\"a\"}", Ok(3.0)),
+        ("m{engine=~\"0|2\"}", Ok(5.0)),
+        ("m{model=\"b c\"}", Ok(4.0)),
+        ("m{model!=\"a\"}", Ok(12.0)),
+        ("m{model=\"\"}", Ok(8.0)),
+        ("m{model=\"x\"}", Err(NoValue::Missing)),
+    ] {
+        assert_eq!(number(body, query, Combine::Count), value, "{query}");
+    }
+}
+
+#[test]
+fn series_that_nobody_could_hold_are_no_number() {
+    let lines: Vec<String> = (0..5000).map(|id| format!("m{{id=\"{id}\"}} 1")).collect();
+    let body = lines.join("\n");
+    assert_eq!(number(&body, "m", Combine::Count), Err(NoValue::TooMany));
+    assert_eq!(number(&body, "m{id=\"4999\"}", Combine::Count), Ok(1.0));
 }
 
 #[test]
 fn counter_is_its_raw_total_and_a_timestamp_is_skipped() {
-    assert_eq!(scan(VLLM, &["vllm:prompt_tokens_total"]).first("vllm:prompt_tokens_total"), Ok(1500.0));
+    assert_eq!(
+        scan(VLLM, &["vllm:prompt_tokens_total"]).number(&"vllm:prompt_tokens_total".into(), Combine::Count),
+        Ok(1500.0)
+    );
 }
 
 #[test]
 fn histogram_has_no_value() {
     let name = "vllm:e2e_request_latency_seconds";
-    assert_eq!(scan(VLLM, &[name]).first(name), Err(NoValue::WrongKind));
+    assert_eq!(scan(VLLM, &[name]).number(&name.into(), Combine::Count), Err(NoValue::WrongKind));
 }
 
 #[test]
 fn missing_family_is_unknown_and_not_zero() {
     let families = scan(VLLM, &["absent"]);
-    assert_eq!(families.first("absent"), Err(NoValue::Missing));
-    assert!(families.covers("absent") && !families.covers("vllm:prompt_tokens_total"));
+    assert_eq!(families.number(&"absent".into(), Combine::Count), Err(NoValue::Missing));
+    assert_eq!(families.sum("vllm:prompt_tokens_total"), Err(NoValue::Missing), "not asked for");
 }
 
 #[test]
@@ -74,10 +170,10 @@ fn lines_are_read_as_the_format_says_or_not_at_all() {
         ("# TYPE m info\nm 1", Err(NoValue::WrongKind), "info"),
         ("# TYPE m gauge", Err(NoValue::Missing), "no series"),
         ("#\n# \n#TYPE m histogram\nm 1\n# EOF", Err(NoValue::WrongKind), "comment without a blank"),
-        ("m NaN\nm 1", Err(NoValue::NotFinite), "the first series counts, not the first good one"),
+        ("m NaN\nm 1", Err(NoValue::NotFinite), "all series count, not the good ones"),
         ("m 1\r\n", Ok(1.0), "line ends of other systems"),
     ] {
-        assert_eq!(scan(line, &["m"]).first("m"), first, "{why}: {line}");
+        assert_eq!(scan(line, &["m"]).number(&"m".into(), Combine::Count), first, "{why}: {line}");
     }
 }
 
@@ -96,14 +192,14 @@ fn sum_is_unknown_when_one_series_is() {
 #[test]
 fn malformed_line_of_another_family_spoils_nothing() {
     let body = "other{a=\"b 3\nm 1\n}{}{\n# TYPE\n# TYPE other\nother\n";
-    assert_eq!(scan(body, &["m"]).first("m"), Ok(1.0));
+    assert_eq!(scan(body, &["m"]).number(&"m".into(), Combine::Count), Ok(1.0));
 }
 
 #[test]
 fn counter_of_openmetrics_is_found_under_both_names() {
     let body = "# TYPE served counter\nserved_total 5\nserved_created 1\n# EOF\n";
-    assert_eq!(scan(body, &["served"]).first("served"), Ok(5.0));
-    assert_eq!(scan(body, &["served_total"]).first("served_total"), Ok(5.0));
+    assert_eq!(scan(body, &["served"]).number(&"served".into(), Combine::Count), Ok(5.0));
+    assert_eq!(scan(body, &["served_total"]).number(&"served_total".into(), Combine::Count), Ok(5.0));
 }
 
 #[test]
@@ -111,8 +207,8 @@ fn overlong_line_is_skipped_whole() {
     let long = "x".repeat(200 << 10);
     let body = format!("other{{a=\"{long}\"}} 1\nm{{a=\"{long}\"}} 2\nn 3\n");
     let families = scan(&body, &["m", "n"]);
-    assert_eq!(families.first("m"), Err(NoValue::Malformed));
-    assert_eq!(families.first("n"), Ok(3.0));
+    assert_eq!(families.number(&"m".into(), Combine::Count), Err(NoValue::Malformed));
+    assert_eq!(families.number(&"n".into(), Combine::Count), Ok(3.0));
     // The same in pieces: what is held stays bounded.
     let mut scanner = Scanner::new(["m", "n"]);
     for piece in body.as_bytes().chunks(1000) {
@@ -149,12 +245,12 @@ proptest! {
         let escaped = label.replace('\\', "\\\\").replace('"', "\\\"");
         let clean = |text: &str| text.replace("wanted", "w");
         let body = format!("{}\nwanted{{a=\"{escaped}\"}} {value}\n{}", clean(&before), clean(&after));
-        prop_assert_eq!(scan(&body, &["wanted"]).first("wanted"), Ok(value));
+        prop_assert_eq!(scan(&body, &["wanted"]).number(&"wanted".into(), Combine::Count), Ok(value));
     }
 
     #[test]
     fn near_misses_of_the_format_never_panic(line in "m[{}=\"\\\\a, \t#0-9.+-]{0,40}") {
         let families = scan(&line, &["m"]);
-        prop_assert!(families.first("m").map_or(true, f64::is_finite));
+        prop_assert!(families.number(&"m".into(), Combine::Count).map_or(true, f64::is_finite));
     }
 }

@@ -4,10 +4,10 @@
 use std::{fmt, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{StatusCode, Url, header};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
 
 use super::{
-    exposition::{Families, Scanner},
+    exposition::{Families, Query, Scanner},
     tls,
 };
 
@@ -166,6 +166,14 @@ pub(crate) enum HttpError {
         /// Status code.
         status: u16,
     },
+    /// A redirect to another origin, or a second one.
+    #[error("GET {target}: redirected to {to}, which is not followed")]
+    Redirect {
+        /// What was asked.
+        target: Target,
+        /// Where it leads.
+        to: Box<str>,
+    },
     /// The body is larger than the limit.
     #[error("GET {target}: body larger than {limit} bytes")]
     TooLarge {
@@ -228,14 +236,15 @@ impl EngineClient {
     /// # Errors
     /// [`HttpError`]: there is no measurement; never to be read as zero. A wanted family that the body
     /// lacks is no error here: [`Families`] says so.
-    pub(crate) async fn scrape<'a>(
+    pub(crate) async fn scrape<Q: Into<Query>>(
         &self,
         target: &Target,
-        wanted: impl IntoIterator<Item = &'a str>,
+        wanted: impl IntoIterator<Item = Q>,
     ) -> Result<Families, HttpError> {
-        let request = self.inner.get(target.0.clone());
-        let request = request.header(header::ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1");
-        let mut response = request.send().await.map_err(|error| failed(target, error))?;
+        let accept = |request: RequestBuilder| {
+            request.header(header::ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1")
+        };
+        let mut response = self.get(target, self.limits.total, accept).await?;
         if response.status() != StatusCode::OK {
             return Err(HttpError::Status { target: target.clone(), status: response.status().as_u16() });
         }
@@ -248,10 +257,47 @@ impl EngineClient {
         Ok(scanner.finish())
     }
 
+    /// Reads something within that time. One redirect to the same scheme, host and port is followed, as servers send that
+    /// have their page at `/metrics/`.
+    pub(super) async fn get(
+        &self,
+        target: &Target,
+        within: Duration,
+        prepare: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, HttpError> {
+        let answer = async {
+            let (mut url, mut followed) = (target.0.clone(), false);
+            loop {
+                let request = prepare(self.inner.get(url.clone()));
+                let response = request.send().await.map_err(|error| failed(target, error))?;
+                let Some(to) = redirect_of(&response) else { return Ok(response) };
+                match to {
+                    Ok(to) if to.origin() == url.origin() && !followed => (url, followed) = (to, true),
+                    to => {
+                        let to = to.map_or_else(|text| text, |url| Target(url).to_string());
+                        return Err(HttpError::Redirect { target: target.clone(), to: to.into() });
+                    }
+                }
+            }
+        };
+        let late = |_| Err(HttpError::Timeout { target: target.clone() });
+        tokio::time::timeout(within, answer).await.unwrap_or_else(late)
+    }
+
     fn remaining(&self, target: &Target, left: usize, chunk: &Bytes) -> Result<usize, HttpError> {
         let too_large = || HttpError::TooLarge { target: target.clone(), limit: self.limits.body_bytes };
         left.checked_sub(chunk.len()).ok_or_else(too_large)
     }
+}
+
+/// Where a redirect leads; `Err`: to no URL, in words. `None`: it is none, or does not say where.
+fn redirect_of(response: &Response) -> Option<Result<Url, String>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let to = response.headers().get(header::LOCATION)?;
+    let url = to.to_str().ok().and_then(|to| response.url().join(to).ok());
+    Some(url.ok_or_else(|| "what is no URL".to_owned()))
 }
 
 pub(super) fn failed(target: &Target, error: reqwest::Error) -> HttpError {

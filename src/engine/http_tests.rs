@@ -9,7 +9,10 @@ use http::StatusCode;
 
 use crate::testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page};
 
-use super::http::{EngineClient, HttpError, Limits, Scheme, Target, TargetError};
+use super::{
+    exposition::Combine,
+    http::{EngineClient, HttpError, Limits, Scheme, Target, TargetError},
+};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -67,7 +70,7 @@ async fn scrape_keeps_the_wanted_family() {
     engine.pods.load(Some(LOOPBACK), &load);
     let wanted = ["sglang:num_queue_reqs"];
     let families = client(Duration::from_secs(3)).scrape(&target(&engine, "metrics"), wanted).await.unwrap();
-    assert_eq!(families.first("sglang:num_queue_reqs"), Ok(4.0));
+    assert_eq!(families.number(&"sglang:num_queue_reqs".into(), Combine::Count), Ok(4.0));
     assert_eq!(engine.pods.count(LOOPBACK, "metrics"), 1);
 }
 
@@ -77,7 +80,7 @@ async fn scrape_over_tls_takes_any_certificate() {
     engine.pods.set(None, "custom/metrics", Page::ok("m 1\n"));
     let target = Target::pod(Scheme::Https, LOOPBACK, &engine.port(), "custom/metrics").unwrap();
     let families = client(Duration::from_secs(3)).scrape(&target, ["m"]).await.unwrap();
-    assert_eq!(families.first("m"), Ok(1.0));
+    assert_eq!(families.number(&"m".into(), Combine::Count), Ok(1.0));
 }
 
 #[tokio::test]
@@ -117,4 +120,70 @@ async fn reset_and_refusal_are_told_apart() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     assert!(matches!(client.scrape(&target, ["m"]).await, Err(HttpError::Refused { .. })));
+}
+
+/// Answers like a server that mounts its metrics at `/metrics/`; `/loop` and `/away` lead elsewhere.
+async fn redirecting(listener: tokio::net::TcpListener, port: u16) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0_u8; 4096];
+        let size = stream.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..size]).into_owned();
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let answer = match path {
+            "/metrics/" => {
+                "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nm 9\n".to_owned()
+            }
+            path => {
+                let to = match path {
+                    "/metrics" => format!("http://127.0.0.1:{port}/metrics/"),
+                    "/relative" => "metrics/".to_owned(),
+                    "/loop" => "/loop".to_owned(),
+                    "/twice" => "/metrics".to_owned(),
+                    "/other-port" => "http://127.0.0.1:1/metrics/".to_owned(),
+                    "/other-host" => format!("http://localhost:{port}/metrics/"),
+                    "/other-scheme" => format!("https://127.0.0.1:{port}/metrics/?token=secret"),
+                    _ => "http://[".to_owned(),
+                };
+                let end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+                format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\n{end}")
+            }
+        };
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+// scenario: hardening 30
+#[tokio::test]
+async fn one_redirect_on_the_same_origin_is_followed() {
+    let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = client(Duration::from_secs(5));
+    let scrape = async |path: &str| {
+        let target = Target::pod(Scheme::Http, LOOPBACK, &port.to_string(), path).unwrap();
+        client.scrape(&target, ["m"]).await
+    };
+    let check = async {
+        for path in ["metrics", "relative"] {
+            assert_eq!(scrape(path).await.unwrap().sum("m"), Ok(9.0), "{path}");
+        }
+        for (path, to) in [
+            ("loop", format!("http://127.0.0.1:{port}/loop")),
+            ("twice", format!("http://127.0.0.1:{port}/metrics/")),
+            ("other-port", "http://127.0.0.1:1/metrics/".to_owned()),
+            ("other-host", format!("http://localhost:{port}/metrics/")),
+            ("other-scheme", format!("https://127.0.0.1:{port}/metrics/")),
+            ("broken", "what is no URL".to_owned()),
+        ] {
+            let error = scrape(path).await.unwrap_err().to_string();
+            let expected =
+                format!("GET http://127.0.0.1:{port}/{path}: redirected to {to}, which is not followed");
+            assert_eq!(error, expected);
+        }
+    };
+    tokio::select! {
+        () = redirecting(listener, port) => {}
+        () = check => {}
+    }
 }

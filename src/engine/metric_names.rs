@@ -20,62 +20,75 @@ pub(crate) enum Unsupported {
     PromQl,
 }
 
-/// Names of one metric; empty: the engine has no such family.
+/// Names of one metric by engine, as its releases write them, the newest first. An engine without any has no such
+/// family. COMPAT: the names of AIBrix's table are among them, also where no release is known to write them.
 struct Row {
     name: &'static str,
-    vllm: &'static str,
-    sglang: &'static str,
-    trtllm: &'static str,
-    xllm: &'static str,
+    vllm: &'static [&'static str],
+    sglang: &'static [&'static str],
+    trtllm: &'static [&'static str],
+    xllm: &'static [&'static str],
 }
 
-const fn row(name: &'static str, [vllm, sglang, trtllm, xllm]: [&'static str; 4]) -> Row {
+const fn row(name: &'static str, [vllm, sglang, trtllm, xllm]: [&'static [&'static str]; 4]) -> Row {
     Row { name, vllm, sglang, trtllm, xllm }
 }
 
+const fn vllm(name: &'static str, names: &'static [&'static str]) -> Row {
+    row(name, [names, &[], &[], &[]])
+}
+
+/// How full the KV cache is: one thing under two names.
+const KV_CACHE_USAGE: [&[&str]; 4] = [
+    &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"],
+    &["sglang:token_usage"],
+    &["trtllm_kv_cache_utilization"],
+    &["kv_cache_utilization"],
+];
+
 /// Gauges and counters that a pod can be asked for.
 const FAMILIES: &[Row] = &[
-    row("num_requests_running", ["vllm:num_requests_running", "sglang:num_running_reqs", "", ""]),
-    row("num_requests_waiting", ["vllm:num_requests_waiting", "sglang:num_queue_reqs", "", ""]),
-    row("num_requests_swapped", ["vllm:num_requests_swapped", "sglang:num_retracted_reqs", "", ""]),
-    row("engine_sleep_state", ["vllm:engine_sleep_state", "", "", ""]),
-    row(
-        "gpu_cache_usage_perc",
-        ["vllm:gpu_cache_usage_perc", "sglang:token_usage", "", "kv_cache_utilization"],
-    ),
-    row(
-        "kv_cache_usage_perc",
-        [
-            "vllm:kv_cache_usage_perc",
-            "sglang:token_usage",
-            "trtllm_kv_cache_utilization",
-            "kv_cache_utilization",
-        ],
-    ),
-    row("kv_cache_hit_rate", ["", "", "trtllm_kv_cache_hit_rate", ""]),
-    row("cpu_cache_usage_perc", ["vllm:cpu_cache_usage_perc", "", "", ""]),
-    row("engine_utilization", ["", "", "", "engine_utilization"]),
-    row("num_prefill_prealloc_queue_reqs", ["", "sglang:num_prefill_prealloc_queue_reqs", "", ""]),
-    row("num_decode_prealloc_queue_reqs", ["", "sglang:num_decode_prealloc_queue_reqs", "", ""]),
-    row("avg_prompt_throughput_toks_per_s", ["vllm:avg_prompt_throughput_toks_per_s", "", "", ""]),
+    row("num_requests_running", [&["vllm:num_requests_running"], &["sglang:num_running_reqs"], &[], &[]]),
+    row("num_requests_waiting", [&["vllm:num_requests_waiting"], &["sglang:num_queue_reqs"], &[], &[]]),
+    row("num_requests_swapped", [&["vllm:num_requests_swapped"], &["sglang:num_retracted_reqs"], &[], &[]]),
+    vllm("engine_sleep_state", &["vllm:engine_sleep_state"]),
+    row("gpu_cache_usage_perc", KV_CACHE_USAGE),
+    row("kv_cache_usage_perc", KV_CACHE_USAGE),
+    row("kv_cache_hit_rate", [&[], &["sglang:cache_hit_rate"], &["trtllm_kv_cache_hit_rate"], &[]]),
+    vllm("cpu_cache_usage_perc", &["vllm:cpu_cache_usage_perc"]),
+    row("engine_utilization", [&[], &[], &[], &["engine_utilization"]]),
+    row("num_prefill_prealloc_queue_reqs", [&[], &["sglang:num_prefill_prealloc_queue_reqs"], &[], &[]]),
+    row("num_decode_prealloc_queue_reqs", [&[], &["sglang:num_decode_prealloc_queue_reqs"], &[], &[]]),
+    vllm("avg_prompt_throughput_toks_per_s", &["vllm:avg_prompt_throughput_toks_per_s"]),
     row(
         "avg_generation_throughput_toks_per_s",
-        ["vllm:avg_generation_throughput_toks_per_s", "sglang:gen_throughput", "", ""],
+        [&["vllm:avg_generation_throughput_toks_per_s"], &["sglang:gen_throughput"], &[], &[]],
     ),
-    row("http_requests_total", ["vllm:http_requests_total", "", "", ""]),
-    row("num_preemptions_total", ["vllm:num_preemptions_total", "", "", ""]),
+    vllm("http_requests_total", &["http_requests_total", "vllm:http_requests_total"]),
+    vllm("num_preemptions_total", &["vllm:num_preemptions_total"]),
     row(
         "request_success_total",
-        ["vllm:num_requests_success_total", "sglang:num_requests_total", "trtllm_request_success_total", ""],
+        [
+            &["vllm:request_success_total", "vllm:num_requests_success_total"],
+            &["sglang:num_requests_total"],
+            &["trtllm_request_success_total"],
+            &[],
+        ],
     ),
-    row("prompt_tokens_total", ["vllm:prompt_tokens_total", "", "", ""]),
-    row("generation_tokens_total", ["vllm:generation_tokens_total", "", "", ""]),
-    row("prefix_cache_queries_total", ["vllm:prefix_cache_queries_total", "", "", ""]),
-    row("prefix_cache_hits_total", ["vllm:prefix_cache_hits_total", "", "", ""]),
-    row("external_prefix_cache_queries_total", ["vllm:external_prefix_cache_queries_total", "", "", ""]),
-    row("external_prefix_cache_hits_total", ["vllm:external_prefix_cache_hits_total", "", "", ""]),
-    row("nixl_num_failed_transfers_total", ["vllm:nixl_num_failed_transfers", "", "", ""]),
-    row("nixl_num_failed_notifications_total", ["vllm:nixl_num_failed_notifications", "", "", ""]),
+    row("prompt_tokens_total", [&["vllm:prompt_tokens_total"], &["sglang:prompt_tokens_total"], &[], &[]]),
+    row(
+        "generation_tokens_total",
+        [&["vllm:generation_tokens_total"], &["sglang:generation_tokens_total"], &[], &[]],
+    ),
+    vllm(
+        "prefix_cache_queries_total",
+        &["vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"],
+    ),
+    vllm("prefix_cache_hits_total", &["vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"]),
+    vllm("external_prefix_cache_queries_total", &["vllm:external_prefix_cache_queries_total"]),
+    vllm("external_prefix_cache_hits_total", &["vllm:external_prefix_cache_hits_total"]),
+    vllm("nixl_num_failed_transfers_total", &["vllm:nixl_num_failed_transfers_total"]),
+    vllm("nixl_num_failed_notifications_total", &["vllm:nixl_num_failed_notifications_total"]),
 ];
 
 /// AIBrix reads these as 0; a distribution is not a load figure.
@@ -120,12 +133,13 @@ const PROMQL: &[&str] = &[
     "avg_generation_throughput_toks_per_min_pod",
 ];
 
-/// The family to look up for `metric` on a pod of `engine` (empty: [`DEFAULT_ENGINE`]). A name that the
-/// registry lacks, or lacks for this engine, is looked up verbatim. DIFFERS: AIBrix reads such names as 0.
+/// The families to look up, best first, for `metric` on a pod of `engine` (empty: [`DEFAULT_ENGINE`]): the first that
+/// the page has counts. A name that the registry lacks, or lacks for this engine, is looked up verbatim. DIFFERS: AIBrix
+/// reads such names as 0, and knows one family for each.
 ///
 /// # Errors
 /// [`Unsupported`]: known, but never one number; the source is wrong and asking again does not help.
-pub(crate) fn family_for<'a>(metric: &'a str, engine: &str) -> Result<&'a str, Unsupported> {
+pub(crate) fn families_for<'a>(metric: &'a str, engine: &str) -> Result<Vec<&'a str>, Unsupported> {
     for (names, why) in [
         (HISTOGRAMS, Unsupported::Histogram),
         (LABEL_VALUED, Unsupported::Label),
@@ -135,13 +149,16 @@ pub(crate) fn family_for<'a>(metric: &'a str, engine: &str) -> Result<&'a str, U
             return Err(why);
         }
     }
-    Ok(mapped(metric, engine).unwrap_or(metric))
+    let mut families = mapped(metric, engine);
+    families.push(metric);
+    families.dedup();
+    Ok(families)
 }
 
 /// The families to look up, best first, for `metric` at an endpoint that speaks for a whole service:
 /// the name verbatim, then what vLLM calls it.
 pub(crate) fn families_for_endpoint(metric: &str) -> impl Iterator<Item = &str> {
-    std::iter::once(metric).chain(mapped(metric, DEFAULT_ENGINE))
+    std::iter::once(metric).chain(mapped(metric, DEFAULT_ENGINE).into_iter().filter(move |it| *it != metric))
 }
 
 /// The path to ask a pod of `engine` for. TensorRT-LLM serves its metrics elsewhere, and manifests that
@@ -155,14 +172,17 @@ pub(crate) fn path_for<'a>(path: &'a str, engine: &str) -> &'a str {
     }
 }
 
-fn mapped(metric: &str, engine: &str) -> Option<&'static str> {
-    let row = FAMILIES.iter().find(|row| row.name == metric)?;
-    let family = match engine {
+/// Each name, then without what some releases leave away.
+fn mapped(metric: &str, engine: &str) -> Vec<&'static str> {
+    let Some(row) = FAMILIES.iter().find(|row| row.name == metric) else { return Vec::new() };
+    let names = match engine {
         "" | DEFAULT_ENGINE => row.vllm,
         "sglang" => row.sglang,
         TENSORRT_LLM => row.trtllm,
         "xllm" => row.xllm,
-        _ => "",
+        _ => &[],
     };
-    (!family.is_empty()).then_some(family)
+    let short = names.iter().filter_map(|name| name.strip_suffix("_total"));
+    let bare = names.iter().filter_map(|name| name.strip_prefix("trtllm_"));
+    names.iter().copied().chain(short).chain(bare).collect()
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Everything that talks HTTP to pods and metric endpoints.
 //!
-//! Promised: one request per call, bounded in time and size, never through a proxy, never following a
-//! redirect; a failure is a typed error and never a number. Absent: retries (the caller's next period is
+//! Promised: one request per call, bounded in time and size, never through a proxy; a read follows one redirect, on the
+//! same origin, a change none; a failure is a typed error and never a number. Absent: retries (the caller's next period is
 //! the retry), caching, knowledge of our kinds. Requests that change something outside the API server
 //! pass the fence of the term right before they are sent, and end with it ([`call`]). Remote APIs have a
 //! file each: [`models`], [`lora`] and the runtime sidecar's.

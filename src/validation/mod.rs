@@ -11,6 +11,7 @@ pub(crate) mod model_adapter;
 pub(crate) mod pod_autoscaler;
 pub(crate) mod schedules;
 pub(crate) mod storm_service;
+pub(crate) mod target_metric;
 
 #[cfg(test)]
 mod artifact_url_tests;
@@ -26,3 +27,5 @@ mod pod_autoscaler_tests;
 mod schedules_tests;
 #[cfg(test)]
 mod storm_service_tests;
+#[cfg(test)]
+mod target_metric_tests;

@@ -15,10 +15,16 @@ use crate::{
 };
 use kube_loops::k8s::owner::group_of;
 
-use super::{field_error::FieldError, schedules::parse_schedules};
+use super::{
+    field_error::FieldError,
+    schedules::{MOST_SCHEDULES, parse_schedules},
+    target_metric::{SyntaxError, TargetMetric},
+};
 
 const STRATEGIES: [&str; 3] = ["HPA", "KPA", "APA"];
 const LONGEST_WINDOW_SECONDS: i64 = 3600;
+/// Most metric sources of one PodAutoscaler.
+const MOST_SOURCES: usize = 32;
 const HPA_WITH_ROLE: &str =
     "not supported with scalingStrategy=HPA; use APA or KPA for StormService role-level autoscaling";
 
@@ -48,8 +54,12 @@ pub(crate) fn field_errors(pa: &PodAutoscaler) -> Vec<FieldError> {
     }
     bound_errors(spec, &mut errors);
     window_errors(spec, &mut errors);
-    if let Err(error) = parse_schedules(spec) {
-        let value = serde_json::to_value(&spec.schedules).unwrap_or_default();
+    if let Err(error) = parse_schedules(pa) {
+        let count = spec.schedules.as_ref().map_or(0, Vec::len);
+        let value = match serde_json::to_value(&spec.schedules) {
+            Ok(value) if count <= MOST_SCHEDULES => value,
+            Ok(_) | Err(_) => json!(count),
+        };
         errors.push(FieldError::invalid("spec.schedules", value, error.to_string()));
     }
     if !STRATEGIES.contains(&spec.scaling_strategy.as_str()) {
@@ -63,10 +73,18 @@ pub(crate) fn field_errors(pa: &PodAutoscaler) -> Vec<FieldError> {
         let detail = "at least one metricsSource is required";
         errors.push(FieldError::invalid("spec.metricsSources", json!([]), detail));
     }
+    if let Some(detail) = too_many_sources(spec) {
+        errors.push(FieldError::invalid("spec.metricsSources", spec.metrics_sources.len(), detail));
+        return errors;
+    }
     for (i, source) in spec.metrics_sources.iter().enumerate() {
-        source_errors(&format!("spec.metricsSources[{i}]"), source, &mut errors);
+        source_errors(&format!("spec.metricsSources[{i}]"), source, &spec.scaling_strategy, &mut errors);
     }
     errors
+}
+
+fn too_many_sources(spec: &PodAutoscalerSpec) -> Option<String> {
+    (spec.metrics_sources.len() > MOST_SOURCES).then(|| format!("are too many, at most {MOST_SOURCES}"))
 }
 
 fn bound_errors(spec: &PodAutoscalerSpec, errors: &mut Vec<FieldError>) {
@@ -106,11 +124,17 @@ fn window_errors(spec: &PodAutoscalerSpec, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn source_errors(path: &str, source: &MetricSource, errors: &mut Vec<FieldError>) {
+fn source_errors(path: &str, source: &MetricSource, strategy: &str, errors: &mut Vec<FieldError>) {
     let at = |field: &str| format!("{path}.{field}");
     let value = source.target_value.as_str();
     if source.target_metric.is_empty() {
         errors.push(FieldError::required(at("targetMetric"), "must be set"));
+    } else if let Some(error) = metric_error(source, strategy) {
+        errors.push(FieldError::invalid(
+            at("targetMetric"),
+            source.target_metric.as_str(),
+            error.to_string(),
+        ));
     }
     if value.is_empty() {
         errors.push(FieldError::required(at("targetValue"), "must be set"));
@@ -204,14 +228,21 @@ pub(crate) fn first_problem(pa: &PodAutoscaler) -> Option<Problem> {
     if let Some(message) = windows_problem(spec) {
         return problem("InvalidSpec", message);
     }
-    if let Err(error) = parse_schedules(spec) {
+    if let Err(error) = parse_schedules(pa) {
         return problem("InvalidSpec", &error.to_string());
     }
     if spec.metrics_sources.is_empty() {
         return problem("MetricsConfigError", "at least one metricsSource is required.");
     }
-    let message =
-        spec.metrics_sources.iter().enumerate().find_map(|(i, source)| source_problem(i, source))?;
+    if let Some(message) = too_many_sources(spec) {
+        let count = spec.metrics_sources.len();
+        return problem("MetricsConfigError", &format!("metricsSources: {count} {message}."));
+    }
+    let message = spec
+        .metrics_sources
+        .iter()
+        .enumerate()
+        .find_map(|(i, source)| source_problem(i, source, &spec.scaling_strategy))?;
     problem("MetricsConfigError", &message)
 }
 
@@ -248,10 +279,13 @@ fn windows_problem(spec: &PodAutoscalerSpec) -> Option<&'static str> {
     None
 }
 
-fn source_problem(i: usize, source: &MetricSource) -> Option<String> {
+fn source_problem(i: usize, source: &MetricSource, strategy: &str) -> Option<String> {
     let at = |problem: &str| Some(format!("metricsSource[{i}]: {problem}"));
     if source.target_metric.is_empty() {
         return at("targetMetric must be specified");
+    }
+    if let Some(error) = metric_error(source, strategy) {
+        return at(&format!("targetMetric {:?}: {error}", source.target_metric));
     }
     if source.target_value.is_empty() {
         return at("targetValue must be specified");
@@ -280,6 +314,17 @@ fn source_problem(i: usize, source: &MetricSource) -> Option<String> {
         }
         other => at(&format!("unsupported metricSourceType: {other}")),
     }
+}
+
+/// What cannot be read of the name of a metric and the choice of its series.
+fn metric_error(source: &MetricSource, strategy: &str) -> Option<SyntaxError> {
+    let is_api = match source.metric_source_type.as_str() {
+        "custom" => true,
+        "external" | "domain" => source.endpoint.is_empty(),
+        _ => strategy == "HPA",
+    };
+    let metric = &source.target_metric;
+    if is_api { TargetMetric::api_matchers(metric).err() } else { TargetMetric::parse(metric).err() }
 }
 
 fn is_resource(metric: &str) -> bool {

@@ -374,3 +374,51 @@ fn a_role_of_a_storm_service_is_fine() {
     assert_eq!(first_problem(&pa(&changes)), None);
     assert_eq!(first_problem(&pa(&[("/subTargetSelector", json!({}))])), None);
 }
+
+// scenario: hardening 14
+#[test]
+fn more_than_anybody_needs_is_refused_by_its_number() {
+    let sources = vec![pod_source(); 13_000];
+    let window = json!({"name": "a", "startTime": "00:00", "endTime": "01:00", "minReplicas": 1});
+    let object = pa(&[(SOURCE, json!(sources)), ("/schedules", json!(vec![window; 10_000]))]);
+    let errors: Vec<String> = field_errors(&object).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "spec.schedules: Invalid value: 10000: schedules: 10000 are too many, at most 64",
+            "spec.metricsSources: Invalid value: 13000: are too many, at most 32",
+        ]
+    );
+    let problem = first_problem(&pa(&[(SOURCE, json!(sources))])).unwrap();
+    assert_eq!(problem.reason, "MetricsConfigError");
+    assert_eq!(problem.message, "metricsSources: 13000 are too many, at most 32.");
+    assert_eq!(first_problem(&pa(&[(SOURCE, json!(vec![pod_source(); 32]))])), None);
+}
+
+// scenario: hardening 28
+#[test]
+fn a_choice_of_series_is_judged_by_who_has_to_read_it() {
+    let choice = "load{tier=~\"gold|iron\"}";
+    let at = |kind: &str, strategy: &str, metric: &str| {
+        let fields = json!({"metricSourceType": kind, "targetMetric": metric});
+        let object =
+            pa(&[("/scalingStrategy", json!(strategy)), (SOURCE, json!([with(pod_source(), fields)]))]);
+        let errors: Vec<String> = field_errors(&object).iter().map(ToString::to_string).collect();
+        (errors, first_problem(&object).map(|problem| problem.message))
+    };
+    assert_eq!(at("pod", "APA", choice), (vec![], None));
+    let refused = "=~ is not possible for a metrics API, which knows = and != at character 6";
+    for (kind, strategy) in [("custom", "APA"), ("external", "KPA"), ("pod", "HPA")] {
+        let (errors, problem) = at(kind, strategy, choice);
+        let quoted = "load{tier=~\\\"gold|iron\\\"}";
+        assert_eq!(
+            errors,
+            [format!("spec.metricsSources[0].targetMetric: Invalid value: \"{quoted}\": {refused}")]
+        );
+        assert_eq!(problem, Some(format!("metricsSource[0]: targetMetric \"{quoted}\": {refused}")));
+        assert_eq!(at(kind, strategy, "load{tier=\"gold\"}"), (vec![], None), "{kind} {strategy}");
+    }
+    let (errors, _) = at("pod", "KPA", "load{tier}");
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].ends_with("expected =, !=, =~ or !~ at character 10"), "{errors:?}");
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{ToSpan, civil, tz::TimeZone};
 
 use crate::{
-    api::autoscaling::{DEFAULT_MIN_REPLICAS, PodAutoscalerSpec, ScheduledBounds},
+    api::autoscaling::{DEFAULT_MIN_REPLICAS, PodAutoscaler, ScheduledBounds},
     validation::schedules::{Timetable, parse_schedules},
 };
 use kube_fenced_election::clock::Timestamp;
@@ -40,24 +40,22 @@ impl Bounds {
 
 /// The bounds at `now`, and how long they stay; `None`: there are no schedules. Invalid schedules count
 /// as none.
-pub(super) fn resolve(spec: &PodAutoscalerSpec, now: Timestamp) -> (Bounds, Option<Duration>) {
+pub(super) fn resolve(pa: &PodAutoscaler, now: Timestamp) -> (Bounds, Option<Duration>) {
+    let spec = &pa.spec;
     let base = Bounds {
         min: spec.min_replicas.unwrap_or(DEFAULT_MIN_REPLICAS),
         max: spec.max_replicas,
         active: None,
         has_explicit_min: false,
     };
-    let Ok(Some(timetable)) = parse_schedules(spec) else { return (base, None) };
+    let Ok(Some(timetable)) = parse_schedules(pa) else { return (base, None) };
     (active_bounds(&timetable, base, now), next_transition(&timetable, now))
 }
 
 fn active_bounds(timetable: &Timetable, base: Bounds, now: Timestamp) -> Bounds {
     let local = timetable.zone.to_datetime(now);
     let minute = minute_of(local.time());
-    let is_active = |window: &&crate::validation::schedules::Window| {
-        window.has_day(local.weekday()) && (window.start..window.end).contains(&minute)
-    };
-    match timetable.windows.iter().find(is_active) {
+    match timetable.windows.iter().find(|window| window.has(local.weekday(), minute)) {
         None => base,
         Some(window) => Bounds {
             min: window.min_replicas.unwrap_or(base.min),
@@ -79,8 +77,9 @@ fn next_transition(timetable: &Timetable, now: Timestamp) -> Option<Duration> {
     let mut next: Option<Timestamp> = None;
     for offset in 0..=7_i64 {
         let Ok(day) = today.checked_add(offset.days()) else { continue };
-        let windows = timetable.windows.iter().filter(|window| window.has_day(day.weekday()));
-        for minute in windows.flat_map(|window| [window.start, window.end]) {
+        let spans = timetable.windows.iter().flat_map(|window| &window.spans);
+        let spans = spans.filter(|span| span.is_on(day.weekday()));
+        for minute in spans.flat_map(|span| [span.start, span.end]) {
             let moment = moment_of(&timetable.zone, day, minute);
             next = match (next, moment.filter(|moment| *moment > now)) {
                 (Some(next), Some(moment)) => Some(next.min(moment)),
@@ -96,8 +95,11 @@ fn next_transition(timetable: &Timetable, now: Timestamp) -> Option<Duration> {
 }
 
 /// When the clock of the zone shows this minute: the first time if it does twice, the end of the gap if
-/// it never does.
+/// it never does. 24:00 is the beginning of the next day.
 fn moment_of(zone: &TimeZone, day: civil::Date, minute: u16) -> Option<Timestamp> {
+    const DAY: u16 = 24 * 60;
+    let day = day.checked_add(i64::from(minute / DAY).days()).ok()?;
+    let minute = minute % DAY;
     let (hour, minute) = (i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?);
     let local = civil::Time::new(hour, minute, 0, 0).ok()?.on(day.year(), day.month(), day.day());
     zone.to_ambiguous_timestamp(local).compatible().ok()

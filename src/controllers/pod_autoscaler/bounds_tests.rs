@@ -4,15 +4,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bounds::{Bounds, resolve};
-use crate::api::autoscaling::PodAutoscalerSpec;
+use crate::api::autoscaling::PodAutoscaler;
 use kube_fenced_election::clock::Timestamp;
 
 /// Base bounds 1 to 10.
-fn spec(schedules: Value) -> PodAutoscalerSpec {
-    serde_json::from_value(json!({
+fn spec(schedules: Value) -> PodAutoscaler {
+    serde_json::from_value(json!({"metadata": {"name": "pa"}, "spec": {
         "scaleTargetRef": {"kind": "Deployment", "name": "web"},
         "maxReplicas": 10, "scalingStrategy": "KPA", "schedules": schedules,
-    }))
+    }}))
     .unwrap()
 }
 
@@ -92,4 +92,63 @@ fn only_an_explicit_lower_bound_of_the_active_schedule_wakes_a_target() {
 fn invalid_schedules_leave_the_base_bounds() {
     let (bounds, next) = resolve(&spec(json!([])), at("2026-11-24T08:00:00Z"));
     assert_eq!((bounds.min, bounds.max, bounds.active, next), (1, 10, None, None));
+}
+
+// scenario: hardening 34
+#[test]
+fn windows_that_touch_leave_no_hole() {
+    let named = |name: &str, zone: &str, days: &[&str], start: &str, end: &str| json!({"name": name, "timezone": zone, "daysOfWeek": days, "startTime": start, "endTime": end, "maxReplicas": 1});
+    let weekend = spec(json!([named("weekend", "Asia/Kolkata", &["Sat", "Sun"], "00:00", "23:59")]));
+    // Friday 18:30 UTC is midnight there.
+    for (time, active) in [
+        ("2026-11-27T18:29:59Z", false),
+        ("2026-11-27T18:30:00Z", true),
+        ("2026-11-28T18:29:30Z", true),
+        ("2026-11-28T18:30:00Z", true),
+        ("2026-11-29T18:29:59Z", true),
+        ("2026-11-29T18:30:00Z", false),
+    ] {
+        assert_eq!(resolve(&weekend, at(time)).0.active.is_some(), active, "{time}");
+    }
+    let two = spec(json!([
+        named("a", "UTC", &["Mon"], "22:00", "23:59"),
+        named("b", "UTC", &["Tue"], "00:00", "06:00"),
+    ]));
+    for (time, active) in [("23:59:59", "a"), ("23:58:59", "a")] {
+        let (bounds, next) = resolve(&two, at(&format!("2026-11-23T{time}Z")));
+        assert_eq!(bounds.active.as_deref(), Some(active), "{time}");
+        assert!(next <= minutes(2), "midnight is a transition: {next:?}");
+    }
+    assert_eq!(resolve(&two, at("2026-11-24T00:00:00Z")).0.active.as_deref(), Some("b"));
+}
+
+// scenario: hardening 34
+#[test]
+fn a_night_belongs_to_the_day_on_which_it_starts() {
+    let mut night = spec(json!([{
+        "name": "night", "timezone": "Europe/Berlin", "daysOfWeek": ["Sat"], "startTime": "22:00", "endTime": "06:00",
+        "minReplicas": 3,
+    }]));
+    assert_eq!(resolve(&night, at("2026-10-24T21:00:00Z")).0.active, None, "invalid without the annotation");
+    let key = "autoscaling.aibrix.ai/overnight-schedules".to_owned();
+    night.metadata.annotations = Some([(key, "true".to_owned())].into());
+    // The clock is set back in this night, and forward in that of 2026-03-28.
+    for (time, active) in [
+        ("2026-10-24T19:59:59Z", false),
+        ("2026-10-24T20:00:00Z", true),
+        ("2026-10-24T22:00:00Z", true),
+        ("2026-10-25T04:59:59Z", true),
+        ("2026-10-25T05:00:00Z", false),
+        ("2026-03-28T21:00:00Z", true),
+        ("2026-03-29T03:59:59Z", true),
+        ("2026-03-29T04:00:00Z", false),
+        ("2026-10-23T22:00:00Z", false),
+    ] {
+        assert_eq!(resolve(&night, at(time)).0.active.is_some(), active, "{time}");
+    }
+    assert_eq!(
+        resolve(&night, at("2026-10-24T20:00:00Z")).1,
+        minutes(2 * 60),
+        "midnight, where the spans touch"
+    );
 }

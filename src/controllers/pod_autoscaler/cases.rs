@@ -10,7 +10,7 @@ use crate::api::autoscaling::PodAutoscaler;
 use kube_fenced_election::clock::Timestamp;
 
 use super::{
-    snapshot::{Claim, HpaSeen, Reading, SampleError, Samples, Snapshot, TargetSeen},
+    snapshot::{Claim, HpaSeen, PodReading, Reading, SampleError, Samples, Snapshot, TargetSeen},
     targets::{Target, read_target},
 };
 
@@ -83,6 +83,18 @@ pub(super) fn unread(pa: PodAutoscaler) -> Snapshot {
         samples: Samples::default(),
         caught_up: true,
     }
+}
+
+/// Pods that are ready, by number.
+pub(super) fn ready_pods(values: impl IntoIterator<Item = Result<f64, SampleError>>) -> Reading {
+    pods(values.into_iter().map(|value| (true, value)))
+}
+
+/// Pods by number: whether each is ready, and its value.
+pub(super) fn pods(values: impl IntoIterator<Item = (bool, Result<f64, SampleError>)>) -> Reading {
+    let each = values.into_iter().enumerate();
+    let each = each.map(|(at, (ready, value))| PodReading { uid: at.to_string().into(), ready, value });
+    Reading::PerPod(each.collect())
 }
 
 pub(super) fn total(value: f64) -> Reading {

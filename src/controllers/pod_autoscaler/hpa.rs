@@ -11,7 +11,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{
         api::resource::Quantity,
-        apis::meta::v1::{ObjectMeta, OwnerReference},
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference},
     },
 };
 use serde_json::{Map, Value, json};
@@ -21,7 +21,10 @@ use crate::{
         autoscaling::{API_VERSION, MetricSource, POD_AUTOSCALER, PodAutoscaler},
         keys::LAST_APPLIED_ANNOTATION,
     },
-    validation::pod_autoscaler::target_value,
+    validation::{
+        pod_autoscaler::target_value,
+        target_metric::{Matcher, Operator, TargetMetric},
+    },
 };
 use kube_loops::rollout::template::quantity::{are_equal, format_binary, format_milli};
 
@@ -117,13 +120,32 @@ fn metric_of(source: &MetricSource) -> MetricSpec {
         _ => MetricSpec {
             type_: "Pods".to_owned(),
             pods: Some(PodsMetricSource {
-                metric: MetricIdentifier { name: source.target_metric.clone(), selector: None },
+                metric: identifier_of(&source.target_metric),
                 // To the nearest thousandth; the API server refuses zero.
                 target: average(format_milli(rounded(value * 1000.0).max(1))),
             }),
             ..Default::default()
         },
     }
+}
+
+/// The name, and which of its series count. The spec was validated: what cannot be read stays as it is written.
+fn identifier_of(target_metric: &str) -> MetricIdentifier {
+    let parsed = TargetMetric::parse(target_metric);
+    let Ok(TargetMetric { name, matchers }) = parsed else {
+        return MetricIdentifier { name: target_metric.to_owned(), selector: None };
+    };
+    let mut selector = LabelSelector::default();
+    for Matcher { label, operator, value } in matchers.iter() {
+        // Equal twice with two values lets nothing through, which a map could not say.
+        let operator = if *operator == Operator::NotEqual { "NotIn" } else { "In" };
+        selector.match_expressions.get_or_insert_default().push(LabelSelectorRequirement {
+            key: label.clone(),
+            operator: operator.to_owned(),
+            values: Some(vec![value.clone()]),
+        });
+    }
+    MetricIdentifier { name, selector: (!matchers.is_empty()).then_some(selector) }
 }
 
 fn resource(name: &str, target: MetricTarget) -> MetricSpec {

@@ -18,7 +18,7 @@ fn hpa_pa() -> PodAutoscaler {
 }
 
 fn built(pa: &PodAutoscaler) -> Value {
-    let (bounds, _) = resolve(&pa.spec, at(0));
+    let (bounds, _) = resolve(pa, at(0));
     serde_json::to_value(build_hpa(pa, &bounds, &parse_parameters(pa))).unwrap()
 }
 

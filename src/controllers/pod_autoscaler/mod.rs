@@ -81,7 +81,7 @@ use self::{
         samples::{MetricsCache, Sources as Engines},
         stores::Stores,
     },
-    metrics::{ScaleActions, TermGauge},
+    metrics::{AutoscalerMetrics, TermGauge},
     reconcile::AutoscalerStages,
 };
 
@@ -132,14 +132,14 @@ const SCALE: &[&str] = &["update", "patch"];
 /// [`MetricsError`]: a family is registered already, which is a defect.
 pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
     Ok(LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(PodAutoscalerLoop {
-        scale_actions: ScaleActions::register(&deps.registry)?,
+        metrics: AutoscalerMetrics::register(&deps.registry)?,
         engine: deps.engine.clone(),
         sync_period: deps.settings.sync_period,
     }))
 }
 
 struct PodAutoscalerLoop {
-    scale_actions: ScaleActions,
+    metrics: AutoscalerMetrics,
     engine: EngineClient,
     sync_period: Duration,
 }
@@ -170,7 +170,7 @@ impl Loop for PodAutoscalerLoop {
         Conductor::new(AutoscalerStages {
             writes: Writes::new(Arc::clone(&reads)),
             reads,
-            gauge: TermGauge::new(&self.scale_actions),
+            gauge: TermGauge::new(&self.metrics),
             enqueue: term.enqueue.clone(),
             period: self.sync_period,
         })

@@ -24,8 +24,10 @@ use super::{
     decide::{self, ComputeError, DecisionInputs, ScaleDecision},
     hpa,
     snapshot::{Claim, HpaSeen, Scope, Snapshot, TargetSeen, scope},
-    state::{State, Subject},
-    status::{self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, StatusDraft},
+    state::{State, Subject, Unknown},
+    status::{
+        self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, METRIC_DOES_NOT_REACT, SCALING_LIMITED, StatusDraft,
+    },
     steps::{DegradedReason, Gauge, Plan, Step},
     targets::{ScaleWrite, Target},
 };
@@ -40,7 +42,7 @@ pub(super) fn plan_base(pa: &PodAutoscaler, claim: &Claim, now: Timestamp) -> Op
     if has_conditions || scope(pa) == Scope::Leaving {
         return None;
     }
-    let (bounds, _) = bounds::resolve(&pa.spec, now);
+    let (bounds, _) = bounds::resolve(pa, now);
     Some(status::compose(&base_status(pa, claim, &bounds), now))
 }
 
@@ -48,7 +50,7 @@ pub(super) fn plan_base(pa: &PodAutoscaler, claim: &Claim, now: Timestamp) -> Op
 pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
     let pa = &*seen.pa;
     let scope = scope(pa);
-    let (bounds, requeue) = bounds::resolve(&pa.spec, now);
+    let (bounds, requeue) = bounds::resolve(pa, now);
     let mut plan = Plan {
         steps: Vec::new(),
         draft: Some(base_status(pa, &seen.claim, &bounds)),
@@ -69,7 +71,8 @@ pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
             plan.gauge = Gauge::Remove;
             plan.remember = State::default();
         }
-        (Scope::Invalid, _) | (_, Claim::Unwanted) => {}
+        (Scope::Invalid, _) => count_target(&mut plan, seen),
+        (_, Claim::Unwanted) => {}
         (Scope::Hpa | Scope::Metrics, Claim::Taken { .. }) => {
             plan.gauge = Gauge::Remove;
             plan.steps.extend(drop_hpa(seen));
@@ -111,15 +114,26 @@ fn base_status(pa: &PodAutoscaler, claim: &Claim, bounds: &Bounds) -> StatusDraf
         problem: first_problem(pa),
         conflict,
         able: Able { holds: true, reason: "Configured", message: String::new() },
+        counted: false,
         desired: previous.desired_scale,
         actual: previous.actual_scale,
         note: None,
+        measured: None,
+        limited: None,
         bounds: bounds.as_status(),
         untold: Vec::new(),
         entry: None,
         last_scale_time: None,
         hpa_conditions: None,
         previous,
+    }
+}
+
+/// The replicas of a target that is left alone.
+fn count_target(plan: &mut Plan, seen: &Snapshot) {
+    let Some(TargetSeen::Found(target)) = &seen.target else { return };
+    if let (Some(draft), Ok(current)) = (&mut plan.draft, &target.replicas) {
+        (draft.counted, draft.actual, draft.desired) = (true, *current, *current);
     }
 }
 
@@ -256,7 +270,7 @@ enum Decision {
 fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Decision {
     let View { seen, bounds, parameters, now } = view;
     if let Some(decision) = decide::at_bounds(current, bounds) {
-        plan.remember.note = None;
+        (plan.remember.note, plan.remember.unknown, plan.remember.limited) = (None, Unknown::default(), None);
         if decision.desired != current {
             // What was measured before this step says nothing about the new size.
             plan.remember.decided = seen.samples.taken;
@@ -330,6 +344,14 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
     }
     let note = plan.remember.note.as_ref().filter(|note| note.until.is_none_or(|until| now < until));
     draft.note = note.map(|note| note.text.clone());
+    draft.measured = plan.remember.unknown.condition();
+    draft.limited.clone_from(&plan.remember.limited);
+    if let Some(message) = &draft.limited {
+        let stored = conditions::find(&draft.previous.conditions, SCALING_LIMITED);
+        if stored.is_none_or(|stored| stored.reason != METRIC_DOES_NOT_REACT) {
+            plan.events.push(warning(METRIC_DOES_NOT_REACT, message));
+        }
+    }
     plan.withheld_until = note.and_then(|note| note.until);
 }
 

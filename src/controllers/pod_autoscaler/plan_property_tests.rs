@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    cases::{annotated, at, failed, pa, seen, source},
+    cases::{annotated, at, failed, pa, pods, ready_pods, seen, source},
     plan::plan,
     snapshot::Reading,
     state::State,
@@ -18,7 +18,7 @@ fn any_reading() -> impl Strategy<Value = Reading> {
         1 => any::<f64>().prop_map(Ok),
     ];
     prop_oneof![
-        proptest::collection::vec(value.clone(), 0..5).prop_map(Reading::PerPod),
+        proptest::collection::vec(value.clone(), 0..5).prop_map(ready_pods),
         value.prop_map(Reading::Total),
     ]
 }
@@ -90,7 +90,7 @@ proptest! {
         values.push(failed("down"));
         let mut before = world.replicas;
         for _ in 0..rounds {
-            world.round(vec![Reading::PerPod(values.clone()); count]);
+            world.round(vec![ready_pods(values.clone()); count]);
             prop_assert!(world.replicas >= before);
             before = world.replicas;
         }
@@ -99,12 +99,56 @@ proptest! {
     #[test]
     fn the_order_of_pods_does_not_matter(values in proptest::collection::vec(0.0..100.0_f64, 1..6), replicas in 1..6_i32) {
         let decide = |values: &[f64]| {
-            let values = values.iter().map(|value| Ok(*value)).collect();
+            let values: Vec<_> = values.iter().map(|value| Ok(*value)).collect();
             let pa = pa(json!({"metricsSources": [source("pod", "m", "30")]}));
-            scale_of(&plan(&seen(pa, replicas, at(0), vec![Reading::PerPod(values)]), &State::default(), at(0)))
+            scale_of(&plan(&seen(pa, replicas, at(0), vec![ready_pods(values)]), &State::default(), at(0)))
         };
         let mut reversed = values.clone();
         reversed.reverse();
         prop_assert_eq!(decide(&values), decide(&reversed));
+    }
+
+    // scenario: hardening 51
+    #[test]
+    fn a_constant_load_is_followed_without_overshoot(
+        total in 1..1000_u32, target in 1..50_u32, start in 1..60_i32, delay in 0..8_u32,
+        strategy in prop_oneof![Just("APA"), Just("KPA")], answers in any::<bool>(),
+    ) {
+        let pa = pa(json!({
+            "minReplicas": 1, "maxReplicas": 2000, "scalingStrategy": strategy,
+            "metricsSources": [source("pod", "m", &target.to_string())],
+        }));
+        let mut world = World::new(pa, start);
+        let need = i32::try_from(total.div_ceil(target)).unwrap();
+        let (total, target) = (f64::from(total), f64::from(target));
+        let steps = |factor: f64| factor.log2().ceil().max(0.0);
+        let up = steps(f64::from(need) / f64::from(start)) + 2.0 + f64::from(delay);
+        // A cooldown of 300 s and the round that ends it, for each halving.
+        let down = (steps(f64::from(start) / f64::from(need)) + 1.0) * 31.0;
+        // The round in which each pod becomes ready.
+        let mut ready_at = vec![0; usize::try_from(start).unwrap()];
+        let (mut round, mut changed) = (0_u32, 0_u32);
+        while round < changed + 40 {
+            let is_ready = |at: &u32| *at <= round;
+            let ready = ready_at.iter().filter(|at| is_ready(at)).count();
+            let share = total / f64::from(u32::try_from(ready).unwrap());
+            let starting = || if answers { Ok(0.0) } else { failed("not yet") };
+            let reading = |at: &u32| if is_ready(at) { (true, Ok(share)) } else { (false, starting()) };
+            let before = world.replicas;
+            world.round(vec![pods(ready_at.iter().map(reading).collect::<Vec<_>>())]);
+            round += 1;
+            if world.replicas != before {
+                changed = round;
+            }
+            prop_assert!(world.replicas <= start.max(need + 1), "{} where {need} are needed", world.replicas);
+            let bound = if need > start { up } else { down };
+            prop_assert!(f64::from(changed) <= bound, "after {changed} rounds: {} of {need}", world.replicas);
+            ready_at.resize(usize::try_from(world.replicas).unwrap(), round + delay);
+        }
+        let each = total / f64::from(world.replicas);
+        let with_one_less = total / f64::from((world.replicas - 1).max(1));
+        prop_assert!(each <= target * 1.1 + 1e-9, "{each} for each of {}", world.replicas);
+        // Replicas are whole: one less may be too few.
+        prop_assert!(each >= target * 0.9 - 1e-9 || with_one_less > target || world.replicas == 1, "{each}");
     }
 }

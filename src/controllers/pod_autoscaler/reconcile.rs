@@ -69,7 +69,7 @@ impl Stages for AutoscalerStages {
     }
 
     async fn apply(&self, key: &Key, seen: &Snapshot, plan: &Plan, report: &mut StepReport, pass: &Pass) {
-        self.gauge.show(key, &plan.gauge);
+        self.gauge.show(key, &plan.gauge, &plan.remember.unknown);
         self.writes.apply(&pass.writer, &seen.pa, &plan.steps, report).await;
     }
 

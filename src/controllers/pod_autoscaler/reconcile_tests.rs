@@ -31,7 +31,7 @@ use super::{
     LOOP,
     apply::Writes,
     fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
-    metrics::{ScaleActions, TermGauge},
+    metrics::{AutoscalerMetrics, TermGauge},
     reconcile::AutoscalerStages,
 };
 
@@ -73,7 +73,7 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
     let conductor = Conductor::new(AutoscalerStages {
         writes: Writes::new(Arc::clone(&reads)),
         reads,
-        gauge: TermGauge::new(&ScaleActions::register(&Metrics::new()).unwrap()),
+        gauge: TermGauge::new(&AutoscalerMetrics::register(&Metrics::new()).unwrap()),
         enqueue: queue.enqueue(),
         period: PATIENCE,
     });

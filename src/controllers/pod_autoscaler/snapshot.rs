@@ -81,11 +81,22 @@ pub(super) struct Samples {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reading {
     /// One value for each usable pod; no pods, no values.
-    PerPod(Vec<Result<f64, SampleError>>),
+    PerPod(Vec<PodReading>),
     /// One value for the whole target.
     Total(Result<f64, SampleError>),
     /// The source could not be asked at all (a missing selector, a metric of an unusable kind).
     Failed(SampleError),
+}
+
+/// What one pod said in a round.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PodReading {
+    /// Its uid.
+    pub(super) uid: Box<str>,
+    /// It is ready, so that it has a share of the load, whatever is known of it.
+    pub(super) ready: bool,
+    /// Its value.
+    pub(super) value: Result<f64, SampleError>,
 }
 
 /// Why a value is missing. The text must be stable: no times, no counters.

@@ -27,8 +27,10 @@ use super::steps::{Conclusion, Plan, Step};
 const FAILED_UPDATE_HPA: &str = "FailedUpdateHPA";
 /// Reason of the condition when the target refuses its new size.
 pub(super) const FAILED_UPDATE_SCALE: &str = "FailedUpdateScale";
-/// Condition that only a HorizontalPodAutoscaler has.
-const SCALING_LIMITED: &str = "ScalingLimited";
+/// Condition of a HorizontalPodAutoscaler, and of APA on a metric that does not react.
+pub(super) const SCALING_LIMITED: &str = "ScalingLimited";
+/// Reason of that condition, and event, where APA would scale up for ever.
+pub(super) const METRIC_DOES_NOT_REACT: &str = "MetricDoesNotReact";
 
 /// Condition of an object that may not act because another one holds its target; absent otherwise.
 pub(super) const CONFLICT: &str = "MultiPodAutoscalerConflict";
@@ -46,12 +48,18 @@ pub(super) struct StatusDraft {
     pub(super) conflict: Option<String>,
     /// Condition `AbleToScale`, where spec and claim allow scaling.
     pub(super) able: Able,
+    /// Whether the replicas are those of the target; otherwise they are what was stored, or unknown.
+    pub(super) counted: bool,
     /// Replicas asked for.
     pub(super) desired: i32,
     /// Replicas found.
     pub(super) actual: i32,
     /// What the message of `ScalingActive` adds: why scaling down is withheld.
     pub(super) note: Option<String>,
+    /// What the condition `Ready` says of measurements: whether it holds, reason and message.
+    pub(super) measured: Option<(bool, &'static str, String)>,
+    /// Why nothing is scaled up although a metric asks for it.
+    pub(super) limited: Option<String>,
     /// Bounds in force.
     pub(super) bounds: ScheduledBounds,
     /// Entries of former passes whose status could not be written.
@@ -114,10 +122,15 @@ fn write_conditions(conditions: &mut Vec<Condition>, draft: &StatusDraft, now: T
         say(CONFLICT, false, CONFLICT, message);
     }
     let differs = draft.desired != draft.actual;
-    let mut message = format!("desired={}, actual={}", draft.desired, draft.actual);
-    if let Some(note) = &draft.note {
-        message = format!("{message}; {note}");
-    }
+    let counts = format!("desired={}, actual={}", draft.desired, draft.actual);
+    let problem = draft.problem.as_ref().map(|problem| problem.message.as_str());
+    let message = match (problem, &draft.note) {
+        // What is not known is not 0.
+        (Some(problem), _) if !draft.counted => problem.to_owned(),
+        (Some(more), _) => format!("{counts}; {more}"),
+        (None, Some(note)) => format!("{counts}; {note}"),
+        (None, None) => counts,
+    };
     say("ScalingActive", differs, if differs { "ReconcilingScaleDiff" } else { "Stable" }, &message);
 
     let refused = draft.problem.is_some() || draft.conflict.is_some();
@@ -127,21 +140,30 @@ fn write_conditions(conditions: &mut Vec<Condition>, draft: &StatusDraft, now: T
     } else {
         say("AbleToScale", able.holds, able.reason, &able.message);
     }
-    let ready = !refused && able.holds && !differs;
-    say("Ready", ready, if ready { "AsExpected" } else { "ReconcilingScaleDiff" }, "");
+    match &draft.measured {
+        Some((false, reason, message)) if !refused && able.holds => say("Ready", false, reason, message),
+        _ if refused || !able.holds || differs => say("Ready", false, "ReconcilingScaleDiff", ""),
+        Some((_, reason, message)) => say("Ready", true, reason, message),
+        None => say("Ready", true, "AsExpected", ""),
+    }
 
     if draft.conflict.is_none() {
         conditions::remove(conditions, CONFLICT);
     }
     if !refused {
         copy_hpa_conditions(conditions, draft, now);
+        if let Some(message) = &draft.limited {
+            let (kind, reason, message) = (SCALING_LIMITED, METRIC_DOES_NOT_REACT, message.clone());
+            let stated = Stated { kind, holds: true, reason, message };
+            conditions::upsert(conditions, stated, draft.generation, now);
+        }
     }
 }
 
 /// The conditions of the HorizontalPodAutoscaler win over ours, unless we could not even write it.
 fn copy_hpa_conditions(conditions: &mut Vec<Condition>, draft: &StatusDraft, now: Timestamp) {
     let theirs = draft.hpa_conditions.as_deref().unwrap_or_default();
-    if theirs.iter().all(|condition| condition.type_ != SCALING_LIMITED) {
+    if draft.limited.is_none() && theirs.iter().all(|condition| condition.type_ != SCALING_LIMITED) {
         conditions::remove(conditions, SCALING_LIMITED);
     }
     for theirs in theirs.iter().filter(|theirs| draft.able.holds || theirs.type_ != "AbleToScale") {

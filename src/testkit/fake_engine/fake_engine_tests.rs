@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::engine::{
-    exposition::Scanner,
+    exposition::{Combine, Scanner},
     http::{EngineClient, Limits, Scheme, Target},
 };
 
@@ -22,7 +22,7 @@ async fn one_port_answers_for_many_pods_and_counts_each() {
     for (last, value) in [(2, 1.0), (3, 3.0)] {
         let target = Target::pod(Scheme::Http, pod(last), &engine.port(), "metrics").unwrap();
         let families = client.scrape(&target, ["m"]).await.unwrap();
-        assert_eq!(families.first("m"), Ok(value));
+        assert_eq!(families.number(&"m".into(), Combine::Count), Ok(value));
         assert_eq!(engine.pods.count(pod(last), "/metrics"), 1);
     }
 }

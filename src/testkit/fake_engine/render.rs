@@ -86,7 +86,8 @@ impl Load {
         let labels = self.engine.labels(&self.model);
         let mut text = String::from(NOISE);
         for (name, value) in &self.values {
-            let family = metric_names::family_for(name, self.engine.label()).unwrap_or(name);
+            let families = metric_names::families_for(name, self.engine.label()).unwrap_or_default();
+            let family = families.first().copied().unwrap_or(name);
             let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
             series(&mut text, family, kind, &labels, *value);
         }

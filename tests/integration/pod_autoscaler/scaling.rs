@@ -64,7 +64,7 @@ async fn a_rate_limits_each_sync_and_not_each_pass() {
     scene.say("web", 30);
     let mut it = scene.by_endpoint("web", "APA", "10");
     it["spec"]["maxReplicas"] = json!(16);
-    annotate(&mut it, &[("max-scale-up-rate", "2")]);
+    annotate(&mut it, &[("max-scale-up-rate", "2"), ("allow-unresponsive-metric", "true")]);
     let steps = scene.record("web").await;
     scene.create(&it).await;
     let steps = steps.until(16, SOON).await;
@@ -111,10 +111,12 @@ async fn missing_values_change_nothing() {
         let entry = &seen["status"]["scalingHistory"][0];
         assert_eq!((&entry["reason"], &entry["success"]), (&json!("FailedComputeScale"), &json!(false)));
         assert!(seen["status"].get("lastScaleTime").is_none(), "nothing was scaled");
+        let ready = if name == "dead" { "False/MetricsUnavailable" } else { "True/AsExpected" };
+        scene.until_said(&it(name), "Ready", ready, SOON).await;
         scene.stays(&it(name), &scene.passes(&world.manager, name), 3).await;
         assert_eq!(scene.events(name).await.expect("read"), [event]);
     }
-    scene.until_said(&it("half"), "Ready", "True/AsExpected", SOON).await;
+    scene.until_said(&it("half"), "Ready", "True/PartialMetrics", SOON).await;
     for name in ["half", "dead", "none"] {
         scene.keeps_replicas(name, 2, &scene.passes(&world.manager, name), 2).await;
     }
@@ -273,6 +275,7 @@ async fn a_bad_annotation_costs_its_own_key_only() {
             &mut it,
             &[
                 ("max-scale-up-rate", "fast"),
+                ("allow-unresponsive-metric", "true"),
                 ("scale-down-cooldown-window", "0s"),
                 ("max-scale-down-rate", "4"),
             ],

@@ -129,9 +129,10 @@ fn ended(result: Result<(), CallError>) -> Ended {
         CallError::Status { code: 400..=499, .. } | CallError::Url(_) => (LoadFailure::Lasting, true),
         CallError::Status { .. } | CallError::Malformed { .. } => (LoadFailure::Transient, true),
         CallError::Address { .. } => (LoadFailure::Lasting, false),
-        CallError::Transport { .. } | CallError::Timeout { .. } | CallError::Fenced(_) => {
-            (LoadFailure::Transient, false)
-        }
+        CallError::Transport { .. }
+        | CallError::Redirect { .. }
+        | CallError::Timeout { .. }
+        | CallError::Fenced(_) => (LoadFailure::Transient, false),
     };
     Ended::Badly { kind, error: error.to_string(), answered }
 }

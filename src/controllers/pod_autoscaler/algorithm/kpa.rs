@@ -2,16 +2,16 @@
 //! KPA: replicas for a total, with a stable and a panic window.
 //!
 //! ```text
-//! panic   = S > 0 and P / S > θ
+//! panic   = S.sum > 0 and P.sum / S.sum > θ
 //! cap     = max(1, ceil(up * R));  floor_ = floor(R / down)
-//! want(x) = (x > T*B*(1+tu) or x < T*B*(1-td)) ? ceil(x / T) : R     B = max(1, R) or 1
+//! want(x) = (x.spread > T*B*(1+tu) or x.sum < T*B*(1-td)) ? ceil(x.sum / T) : R     B = max(1, R) or 1
 //! ns = min( max(want(S), floor_), cap );  np likewise from P
 //! if activation > 1: raise ns (np) to activation when 0 < ns < activation
 //! d  = ns;  if panic: d = max(ns, np, M), M = d
 //! ```
 //! M, the most replicas asked for in this panic, ends with the panic: an idle service scales down.
 
-use super::{Limits, to_replicas};
+use super::{Limits, Totals, to_replicas};
 
 /// What KPA is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,10 +20,10 @@ pub(in super::super) struct Input {
     pub(in super::super) current: i32,
     /// T: the wanted value of one replica, above 0.
     pub(in super::super) target: f64,
-    /// S: mean of the stable window, a total over replicas.
-    pub(in super::super) stable: f64,
-    /// P: mean of the panic window, a total over replicas.
-    pub(in super::super) panic: f64,
+    /// S: means of the stable window.
+    pub(in super::super) stable: Totals,
+    /// P: means of the panic window.
+    pub(in super::super) panic: Totals,
     /// Whether the total is a sum over R replicas: the tolerance is then around T·R instead of T.
     pub(in super::super) summed: bool,
     /// Fewest replicas of a target that has any; 1: no such rule.
@@ -43,7 +43,7 @@ pub(in super::super) struct Output {
 
 /// Recommendation; panics from θ = `threshold`.
 pub(in super::super) fn recommend(input: Input, threshold: f64, limits: Limits) -> Output {
-    let in_panic = input.stable > 0.0 && input.panic / input.stable > threshold;
+    let in_panic = input.stable.sum > 0.0 && input.panic.sum / input.stable.sum > threshold;
     decide(input, in_panic, limits)
 }
 
@@ -57,10 +57,10 @@ pub(super) fn decide(input: Input, in_panic: bool, limits: Limits) -> Output {
     let cap = (limits.up_rate * replicas).ceil().max(1.0);
     let floor = (replicas / limits.down_rate).floor();
     let band = if input.summed { target * replicas.max(1.0) } else { target };
-    let want = |total: f64| {
-        let beyond =
-            total > band * (1.0 + limits.up_tolerance) || total < band * (1.0 - limits.down_tolerance);
-        let wanted = if beyond { (total / target).ceil() } else { replicas };
+    let want = |total: Totals| {
+        let beyond = total.spread > band * (1.0 + limits.up_tolerance)
+            || total.sum < band * (1.0 - limits.down_tolerance);
+        let wanted = if beyond { (total.sum / target).ceil() } else { replicas };
         to_replicas(wanted.max(floor).min(cap))
     };
     let activated = |count: i32| if activation > 1 && count > 0 { count.max(activation) } else { count };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::{
-    Limits,
+    Limits, Totals,
     kpa::{Input, Output, decide, recommend},
 };
 
@@ -9,6 +9,7 @@ fn limits(up_rate: f64, tolerance: f64) -> Limits {
 }
 
 fn input(current: i32, target: f64, stable: f64, panic: f64) -> Input {
+    let (stable, panic) = (Totals::of(stable), Totals::of(panic));
     Input { current, target, stable, panic, summed: false, activation: 1, peak: None }
 }
 
@@ -69,5 +70,20 @@ fn kpa_holds_without_usable_numbers() {
         [(0.0, 1.0, 1.0), (f64::NAN, 1.0, 1.0), (1.0, f64::NAN, 1.0), (1.0, 1.0, f64::INFINITY)]
     {
         assert_eq!(recommend(input(7, target, stable, panic), 2.0, limits(2.0, 0.1)).desired, 7);
+    }
+}
+
+// scenario: hardening 32
+#[test]
+fn surge_pods_change_nothing_by_being_there() {
+    for (sum, spread, want, why) in [
+        (40.0, 20.0, 4, "load that is spread over surge pods"),
+        (80.0, 40.0, 4, "what each pod has for itself, such as memory"),
+        (60.0, 50.0, 6, "above even so"),
+        (30.0, 15.0, 3, "below even so"),
+    ] {
+        let totals = Totals { sum, spread };
+        let given = Input { summed: true, stable: totals, panic: totals, ..input(4, 10.0, 0.0, 0.0) };
+        assert_eq!(recommend(given, 2.0, limits(2.0, 0.1)).desired, want, "{why}");
     }
 }

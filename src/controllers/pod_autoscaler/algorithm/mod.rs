@@ -24,6 +24,32 @@ mod window_tests;
 /// Shortest gap between measurements that counts as an interruption: three periods of ten seconds.
 const SHORTEST_GAP_SECONDS: i64 = 30;
 
+/// What all pods of a target report together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Totals {
+    /// The sum of all pods. It says how many replicas are wanted, and whether fewer are enough.
+    pub(super) sum: f64,
+    /// The mean of the pods times the replicas. It says whether more are wanted: while a rollout has more pods than
+    /// replicas, it is less than the sum.
+    pub(super) spread: f64,
+}
+
+impl Totals {
+    /// The same, whoever it is spread over.
+    pub(super) fn of(total: f64) -> Self {
+        Self { sum: total, spread: total }
+    }
+
+    /// Each number changed.
+    pub(super) fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self { sum: change(self.sum), spread: change(self.spread) }
+    }
+
+    fn is_finite(self) -> bool {
+        self.sum.is_finite() && self.spread.is_finite()
+    }
+}
+
 /// What an algorithm may do in one step, and when it does nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::SHORTEST_GAP_SECONDS;
+use super::{SHORTEST_GAP_SECONDS, Totals};
 
 /// Stable and panic window. Both receive every sample.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub(in super::super) struct Windows {
 
 impl Windows {
     /// Records a sample of this moment. Lengths are in seconds.
-    pub(in super::super) fn record(&mut self, now: Timestamp, value: f64, stable: i64, panic: i64) {
+    pub(in super::super) fn record(&mut self, now: Timestamp, value: Totals, stable: i64, panic: i64) {
         if self.lengths != (stable, panic) {
             *self = Self { lengths: (stable, panic), ..Self::default() };
         }
@@ -37,7 +37,7 @@ impl Windows {
     }
 
     /// S and P: the means of both windows, 0 when nothing was recorded.
-    pub(in super::super) fn means(&self) -> (f64, f64) {
+    pub(in super::super) fn means(&self) -> (Totals, Totals) {
         (self.stable.mean(), self.panic.mean())
     }
 
@@ -50,30 +50,35 @@ impl Windows {
 
 /// One value for each second: a later sample of the same second replaces the earlier one.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Buckets(BTreeMap<i64, f64>);
+struct Buckets(BTreeMap<i64, Totals>);
 
 impl Buckets {
     /// Trims what is older than `length` seconds; a sample exactly that old stays.
-    fn insert(&mut self, second: i64, value: f64, length: i64) {
+    fn insert(&mut self, second: i64, value: Totals, length: i64) {
         self.0.insert(second, value);
         self.0 = self.0.split_off(&second.saturating_sub(length));
     }
 
-    fn mean(&self) -> f64 {
-        let mut count = 0.0;
-        let mut sum = 0.0;
-        for value in self.0.values() {
-            sum += value;
-            count += 1.0;
-        }
-        if count == 0.0 {
-            0.0
-        } else if sum.is_finite() {
-            sum / count
-        } else {
-            // Each value is finite, and so is their mean.
-            self.0.values().map(|value| value / count).sum()
-        }
+    fn mean(&self) -> Totals {
+        let of = |part: fn(&Totals) -> f64| mean_of(self.0.values().map(part));
+        Totals { sum: of(|totals| totals.sum), spread: of(|totals| totals.spread) }
+    }
+}
+
+fn mean_of(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mut count = 0.0;
+    let mut sum = 0.0;
+    for value in values.clone() {
+        sum += value;
+        count += 1.0;
+    }
+    if count == 0.0 {
+        0.0
+    } else if sum.is_finite() {
+        sum / count
+    } else {
+        // Each value is finite, and so is their mean.
+        values.map(|value| value / count).sum()
     }
 }
 

@@ -8,12 +8,14 @@ use serde_json::json;
 use crate::{
     api::autoscaling::PodAutoscaler,
     controllers::pod_autoscaler::{snapshot::SampleError, targets},
+    engine::exposition::Combine,
     k8s::pod_facts::PodFacts,
+    validation::target_metric::Matchers,
 };
 
 use super::{
     measure::{subject_of, wanted_by},
-    samples::{Item, Origin, Pick, Wanted},
+    samples::{Item, Origin, Pick, Wanted, WantedPod},
 };
 
 fn autoscaler(source: &serde_json::Value) -> PodAutoscaler {
@@ -52,9 +54,9 @@ fn per_pod(path: &str, port: &str, protocol: &str, metric: &str) -> serde_json::
 fn asked(wanted: &Wanted) -> Vec<(String, String)> {
     let Wanted::PerPod(items) = wanted else { panic!("{wanted:?}") };
     let asked = items.iter().map(|item| {
-        let Item { origin, pick } = item.as_ref().unwrap();
-        let Pick::First(family) = pick else { panic!("{pick:?}") };
-        (origin.to_string(), family.clone())
+        let Item { origin, pick } = item.item.as_ref().unwrap();
+        let Pick::Series { queries, .. } = pick else { panic!("{pick:?}") };
+        (origin.to_string(), queries[0].to_string())
     });
     asked.collect()
 }
@@ -127,7 +129,11 @@ fn resource_usage_is_one_list_for_all_pods() {
     let pods = [pod("a", &[("app", "web")], Some("10.0.0.1")), pod("b", &[("app", "web")], None)];
     let source = json!({"metricSourceType": "resource", "targetMetric": "cpu", "targetValue": "1"});
     let origin = Origin::Usage { namespace: "ns".to_owned(), selector: "app=web".to_owned() };
-    let item = |name: &str| Ok(Item { origin: origin.clone(), pick: Pick::Cpu(name.to_owned()) });
+    let item = |name: &str| WantedPod {
+        uid: "".into(),
+        ready: false,
+        item: Ok(Item { origin: origin.clone(), pick: Pick::Cpu(name.to_owned()) }),
+    };
     assert_eq!(wanted(&source, &pods), Wanted::PerPod(vec![item("a"), item("b")]));
 }
 
@@ -135,20 +141,56 @@ fn resource_usage_is_one_list_for_all_pods() {
 fn custom_metric_is_asked_for_each_pod() {
     let source = json!({"metricSourceType": "custom", "targetMetric": "load", "targetValue": "1"});
     let Wanted::PerPod(items) = wanted(&source, &[pod("a", &[("app", "web")], None)]) else { panic!() };
-    assert_eq!(items[0].as_ref().unwrap().origin.to_string(), "custom metric load of pod ns/a");
+    assert_eq!(items[0].item.as_ref().unwrap().origin.to_string(), "custom metric load of pod ns/a");
 }
 
 #[test]
 fn external_source_is_an_endpoint_or_the_metrics_api() {
     for kind in ["external", "domain"] {
         let api = json!({"metricSourceType": kind, "targetMetric": "queue", "targetValue": "1"});
-        let origin = Origin::External { namespace: "ns".to_owned(), metric: "queue".to_owned() };
+        let series = Matchers::default();
+        let origin = Origin::External { namespace: "ns".to_owned(), metric: "queue".to_owned(), series };
         assert_eq!(wanted(&api, &[]), Wanted::Total(Item { origin, pick: Pick::Number }));
         let endpoint = json!({"metricSourceType": kind, "protocolType": "http", "endpoint": "optimizer:8080",
             "path": "/metrics/ns/web", "targetMetric": "vllm:deployment_replicas", "targetValue": "1"});
         let Wanted::Total(Item { origin, pick }) = wanted(&endpoint, &[]) else { panic!() };
         assert_eq!(origin.to_string(), "GET http://optimizer:8080/metrics/ns/web");
-        assert_eq!(pick, Pick::Sum(vec!["vllm:deployment_replicas".to_owned()]));
+        let queries = vec!["vllm:deployment_replicas".into()];
+        assert_eq!(pick, Pick::Series { queries, combine: Combine::Sum });
+    }
+}
+
+// scenario: hardening 28
+#[test]
+fn the_choice_of_series_reaches_pages_and_metrics_apis() {
+    let pods = [pod("a", &[("app", "web")], Some("10.0.0.1"))];
+    let source = per_pod("metrics", "8000", "http", "num_requests_running{engine=~\"0|1\"}");
+    assert_eq!(asked(&wanted(&source, &pods))[0].1, "vllm:num_requests_running{engine=~\"0|1\"}");
+    let custom = |metric| json!({"metricSourceType": "custom", "targetMetric": metric, "targetValue": "1"});
+    let Wanted::PerPod(items) = wanted(&custom("load{tier!=\"test\"}"), &pods) else { panic!() };
+    let origin = items[0].item.as_ref().unwrap().origin.to_string();
+    assert_eq!(origin, "custom metric load{tier!=\"test\"} of pod ns/a");
+    let Wanted::Failed(SampleError(error)) = wanted(&custom("load{tier=~\"x\"}"), &pods) else { panic!() };
+    assert!(
+        error.ends_with("=~ is not possible for a metrics API, which knows = and != at character 6"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_part_of_one_is_averaged_under_whatever_name_an_engine_has_for_it() {
+    for (metric, engine, combine) in [
+        ("gpu_cache_usage_perc", "sglang", Combine::Ratio),
+        ("kv_cache_usage_perc", "xllm", Combine::Ratio),
+        ("vllm:kv_cache_usage_perc", "vllm", Combine::Ratio),
+        ("num_requests_running", "sglang", Combine::Count),
+    ] {
+        let pods = [pod("a", &[("app", "web"), ("model.aibrix.ai/engine", engine)], Some("10.0.0.1"))];
+        let Wanted::PerPod(items) = wanted(&per_pod("metrics", "8000", "http", metric), &pods) else {
+            panic!()
+        };
+        let Pick::Series { combine: found, .. } = items[0].item.as_ref().unwrap().pick else { panic!() };
+        assert_eq!(found, combine, "{metric} of {engine}");
     }
 }
 
@@ -164,4 +206,23 @@ fn rounds_are_comparable_while_target_and_sources_stay() {
     let mut namesake = before.clone();
     namesake.metadata.uid = Some("v".to_owned());
     assert_ne!(subject_of(&before), subject_of(&namesake));
+}
+
+// scenario: hardening 14
+#[test]
+fn an_object_measures_ten_thousand_values_at_most() {
+    let target = json!({"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}});
+    let pods: Vec<_> =
+        (0..401).map(|at| pod(&format!("p{at}"), &[("app", "web")], Some("10.0.0.1"))).collect();
+    let source = per_pod("metrics", "8000", "http", "m");
+    let mut pa = autoscaler(&source);
+    let one = pa.spec.metrics_sources[0].clone();
+    pa.spec.metrics_sources = vec![one; 25];
+    let kind = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
+    let selection = targets::read_target(&pa, kind, &target).pods.unwrap();
+    let error = "25 sources for each of 401 pods are too many values, at most 10000";
+    let refused = wanted_by(&pa, &selection, &pods);
+    assert!(refused.iter().all(|wanted| *wanted == Wanted::Failed(SampleError(error.to_owned()))));
+    let accepted = wanted_by(&pa, &selection, &pods[..400]);
+    assert!(accepted.iter().all(|wanted| matches!(wanted, Wanted::PerPod(items) if items.len() == 400)));
 }

@@ -103,10 +103,12 @@ impl Reads {
         let Admitted { pa, claim } = admitted;
         let (hpa, caught_up) = self.hpa(&pa);
         let measures = scope(&pa) == Scope::Metrics && claim == Claim::Held;
-        let target = if measures { Some(self.target(&pa, key).await) } else { None };
+        // Of an invalid one, too: its status counts what there is.
+        let is_read = measures || (scope(&pa) == Scope::Invalid && names_target(&pa));
+        let target = if is_read { Some(self.target(&pa, key).await) } else { None };
         let samples = match &target {
-            Some(TargetSeen::Found(target)) => self.samples(&pa, key, target),
-            Some(TargetSeen::Unreadable(_)) | None => Samples::default(),
+            Some(TargetSeen::Found(target)) if measures => self.samples(&pa, key, target),
+            Some(TargetSeen::Found(_) | TargetSeen::Unreadable(_)) | None => Samples::default(),
         };
         Snapshot { pa, claim, hpa, target, samples, caught_up }
     }
@@ -164,6 +166,14 @@ impl Reads {
         let wanted = measure::wanted_by(pa, selection, &pods);
         self.metrics.with(|metrics, now| metrics.ask(key, &measure::subject_of(pa), wanted, now))
     }
+}
+
+/// Whether the target is named, and in the namespace of the object.
+fn names_target(pa: &PodAutoscaler) -> bool {
+    let target = &pa.spec.scale_target_ref;
+    let home = pa.metadata.namespace.as_deref().unwrap_or_default();
+    let at_home = target.namespace.is_empty() || target.namespace == home;
+    at_home && !target.name.is_empty() && !target.kind.is_empty()
 }
 
 /// What the API server said to a failed read, for statuses and events: stable, without what was asked.

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples};
+use crate::{
+    controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
+    engine::exposition::Query,
+};
 use kube_fenced_election::clock::{Instant, Timestamp};
 use kube_loops::runtime::{
     reconciler::Key,
@@ -45,20 +48,20 @@ const fn lane(at_once: usize) -> Lane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::controllers::pod_autoscaler) struct Scrape {
     pub(super) origin: Arc<Origin>,
-    /// Families to keep; sorted.
-    pub(super) families: BTreeSet<Arc<str>>,
+    /// Series to keep; sorted.
+    pub(super) queries: BTreeSet<Arc<Query>>,
 }
 
-/// A read that began in `period` and keeps `families`.
+/// A read that began in `period` and keeps `queries`.
 #[derive(Debug, Clone)]
 struct Read {
     period: u64,
-    families: BTreeSet<Arc<str>>,
+    queries: BTreeSet<Arc<Query>>,
 }
 
 impl Read {
     fn keeps(&self, item: &Item) -> bool {
-        item.pick.families().iter().all(|family| self.families.contains(&**family))
+        item.pick.queries().iter().all(|query| self.queries.contains(query))
     }
 }
 
@@ -68,8 +71,8 @@ struct Entry {
     running: Option<Read>,
     /// The last read that ended.
     ended: Option<(Read, Outcome)>,
-    /// Wanted families, and the period that last wanted them.
-    wanted: BTreeMap<Arc<str>, u64>,
+    /// Wanted series, and the period that last wanted them.
+    wanted: BTreeMap<Arc<Query>, u64>,
     /// Period that last asked.
     asked: u64,
 }
@@ -202,8 +205,8 @@ impl MetricsCache {
         let origin = known.unwrap_or_else(|| Arc::new(item.origin.clone()));
         let entry = self.entries.entry(Arc::clone(&origin)).or_default();
         entry.asked = period;
-        for family in item.pick.families() {
-            entry.wanted.insert(family.as_str().into(), period);
+        for query in item.pick.queries() {
+            entry.wanted.insert(Arc::new(query.clone()), period);
         }
         let is_current = |read: &&Read| read.period == period;
         if let Some(read) = entry.ended.as_ref().map(|(read, _)| read).filter(is_current) {
@@ -266,9 +269,9 @@ impl RequestBook for MetricsCache {
         let (origin, period) = (Arc::clone(&job.request), self.period);
         let entry = self.entries.entry(Arc::clone(&origin)).or_default();
         entry.wanted.retain(|_, asked| asked.saturating_add(1) >= period);
-        let families: BTreeSet<Arc<str>> = entry.wanted.keys().map(Arc::clone).collect();
-        entry.running = Some(Read { period, families: families.clone() });
-        Some(job.map(|_| Scrape { origin, families }))
+        let queries: BTreeSet<Arc<Query>> = entry.wanted.keys().map(Arc::clone).collect();
+        entry.running = Some(Read { period, queries: queries.clone() });
+        Some(job.map(|_| Scrape { origin, queries }))
     }
 
     /// The end of a round, or of the time of gathering.

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples};
+use crate::{
+    controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
+    validation::target_metric::Matchers,
+};
 use kube_fenced_election::clock::{Clock, SystemClock};
 use kube_loops::runtime::{
     reconciler::Key,
@@ -47,7 +50,11 @@ fn ask(cache: &Requests<MetricsCache>, key: &Key, metric: &str) -> Samples {
 }
 
 fn external(metric: &str) -> Vec<Wanted> {
-    let origin = Origin::External { namespace: "ns".to_owned(), metric: metric.to_owned() };
+    let origin = Origin::External {
+        namespace: "ns".to_owned(),
+        metric: metric.to_owned(),
+        series: Matchers::default(),
+    };
     vec![Wanted::Total(Item { origin, pick: Pick::Number })]
 }
 

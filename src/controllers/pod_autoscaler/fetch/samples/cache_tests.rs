@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
     engine::{
-        exposition::{Families, Scanner},
+        exposition::{Combine, Families, Scanner},
         http::{Scheme, Target},
     },
 };
@@ -20,7 +20,7 @@ use kube_loops::runtime::{
 
 use super::{
     cache::{FAILING, HEALTHY, LANES, MetricsCache, Scrape},
-    wanted::{Item, Origin, Pick, Value, Wanted},
+    wanted::{Item, Origin, Pick, Value, Wanted, WantedPod},
 };
 
 const PERIOD: Duration = Duration::from_secs(10);
@@ -90,8 +90,8 @@ impl Bench {
 }
 
 fn families(job: &Job<Scrape>, value: f64) -> Families {
-    let mut scanner = Scanner::new(job.request.families.iter().map(|family| &**family));
-    for family in &job.request.families {
+    let mut scanner = Scanner::new(job.request.queries.iter().map(|query| &**query));
+    for family in &job.request.queries {
         scanner.feed(format!("{family} {value}\n").as_bytes()).unwrap();
     }
     scanner.finish()
@@ -99,16 +99,20 @@ fn families(job: &Job<Scrape>, value: f64) -> Families {
 
 fn item(pod: &str, family: &str) -> Item {
     let target = Target::endpoint(Scheme::Http, pod, "metrics").unwrap();
-    Item { origin: Origin::Text(target), pick: Pick::First(family.to_owned()) }
+    Item {
+        origin: Origin::Text(target),
+        pick: Pick::Series { queries: vec![family.into()], combine: Combine::Count },
+    }
 }
 
 fn pods(names: &[&str], family: &str) -> Vec<Wanted> {
-    vec![Wanted::PerPod(names.iter().map(|name| Ok(item(name, family))).collect())]
+    let pod = |name: &&str| WantedPod { uid: (*name).into(), ready: true, item: Ok(item(name, family)) };
+    vec![Wanted::PerPod(names.iter().map(pod).collect())]
 }
 
 fn values(samples: &Samples) -> Vec<Option<f64>> {
     match samples.sources.as_slice() {
-        [Reading::PerPod(values)] => values.iter().map(|value| value.as_ref().ok().copied()).collect(),
+        [Reading::PerPod(values)] => values.iter().map(|pod| pod.value.as_ref().ok().copied()).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -191,8 +195,8 @@ fn round_ends_with_what_it_has_when_its_time_is_over() {
     let samples = bench.ask("a", pods(&["p1", "p2"], "m"));
     assert!(!samples.pending);
     let [Reading::PerPod(values)] = samples.sources.as_slice() else { panic!() };
-    assert_eq!(values[0], Ok(5.0));
-    assert_eq!(values[1], Err(SampleError("GET http://p2/metrics: no answer in time".to_owned())));
+    assert_eq!(values[0].value, Ok(5.0));
+    assert_eq!(values[1].value, Err(SampleError("GET http://p2/metrics: no answer in time".to_owned())));
     // The late answer wakes nobody.
     assert!(bench.end(&jobs[1], Some(6.0)).is_empty());
 }

@@ -22,5 +22,5 @@ mod cache_tests;
 #[cfg(test)]
 mod reader_tests;
 
-pub(super) use self::wanted::{Item, Origin, Pick, Wanted};
+pub(super) use self::wanted::{Item, Origin, Pick, Wanted, WantedPod};
 pub(in crate::controllers::pod_autoscaler) use self::{cache::MetricsCache, reader::Sources};

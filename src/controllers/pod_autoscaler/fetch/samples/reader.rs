@@ -12,7 +12,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     controllers::pod_autoscaler::{fetch, snapshot::SampleError},
-    engine::http::{EngineClient, Target},
+    engine::{
+        exposition::Query,
+        http::{EngineClient, Target},
+    },
+    validation::target_metric::Matchers,
 };
 use kube_loops::{
     chain::Chain, k8s::text, rollout::template::quantity::GoQuantity, runtime::requests::runner::SendRequest,
@@ -43,22 +47,24 @@ impl Sources {
         Self { engine, api, custom_version: Mutex::new(None) }
     }
 
-    /// Reads one; of a text it keeps these families.
+    /// Reads one; of a text it keeps these series.
     pub(super) async fn read(
         &self,
         origin: &Origin,
-        families: &BTreeSet<Arc<str>>,
+        queries: &BTreeSet<Arc<Query>>,
     ) -> Result<Value, SampleError> {
         match origin {
-            Origin::Text(target) => self.text(target, families).await,
+            Origin::Text(target) => self.text(target, queries).await,
             Origin::Usage { namespace, selector } => self.usage(namespace, selector).await,
-            Origin::Custom { namespace, pod, metric } => self.custom(namespace, pod, metric).await,
-            Origin::External { namespace, metric } => self.external(namespace, metric).await,
+            Origin::Custom { namespace, pod, metric, series } => {
+                self.custom(namespace, pod, metric, series).await
+            }
+            Origin::External { namespace, metric, series } => self.external(namespace, metric, series).await,
         }
     }
 
-    async fn text(&self, target: &Target, families: &BTreeSet<Arc<str>>) -> Result<Value, SampleError> {
-        let families = self.engine.scrape(target, families.iter().map(|family| &**family)).await;
+    async fn text(&self, target: &Target, queries: &BTreeSet<Arc<Query>>) -> Result<Value, SampleError> {
+        let families = self.engine.scrape(target, queries.iter().map(|query| &**query)).await;
         families.map(Value::Text).map_err(|error| said(&error))
     }
 
@@ -71,14 +77,20 @@ impl Sources {
         Ok(Value::Usage(pods.collect()))
     }
 
-    async fn custom(&self, namespace: &str, pod: &str, metric: &str) -> Result<Value, SampleError> {
+    async fn custom(
+        &self,
+        namespace: &str,
+        pod: &str,
+        metric: &str,
+        series: &Matchers,
+    ) -> Result<Value, SampleError> {
         let known = *self.custom_version.lock();
         let version = match known {
             Some(version) => version,
             None => self.find_custom_version().await?,
         };
         let path = format!("/apis/{CUSTOM}/{version}/namespaces/{namespace}/pods/{pod}");
-        let list: ValueList = match self.named(&path, metric).await {
+        let list: ValueList = match self.named(&path, metric, Some(("metricLabelSelector", series))).await {
             Ok(list) => list,
             Err(error) => {
                 // An adapter may have been replaced by one of another version.
@@ -96,7 +108,7 @@ impl Sources {
     }
 
     async fn find_custom_version(&self) -> Result<&'static str, SampleError> {
-        let group: ApiGroup = self.named("/apis", CUSTOM).await?;
+        let group: ApiGroup = self.named("/apis", CUSTOM, None).await?;
         let preferred = group.preferred_version.map(|version| version.version);
         let mut served =
             preferred.into_iter().chain(group.versions.into_iter().map(|version| version.version));
@@ -108,27 +120,45 @@ impl Sources {
         Ok(version)
     }
 
-    async fn external(&self, namespace: &str, metric: &str) -> Result<Value, SampleError> {
+    async fn external(&self, namespace: &str, metric: &str, series: &Matchers) -> Result<Value, SampleError> {
         let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}");
-        let list: ValueList = self.named(&path, metric).await.map_err(|SampleError(why)| {
-            SampleError(format!("failed to fetch external metric {metric} in namespace {namespace}: {why}"))
-        })?;
+        let list: ValueList = self.named(&path, metric, Some(("labelSelector", series))).await.map_err(
+            |SampleError(why)| {
+                let metric = format!("{metric}{series}");
+                SampleError(format!(
+                    "failed to fetch external metric {metric} in namespace {namespace}: {why}"
+                ))
+            },
+        )?;
         if list.items.is_empty() {
-            let error = format!("no external metric values returned for {metric} in namespace {namespace}");
+            let error =
+                format!("no external metric values returned for {metric}{series} in namespace {namespace}");
             return Err(SampleError(error));
         }
         let numbers = list.items.iter().map(|item| number(metric, &item.value));
         numbers.sum::<Result<f64, SampleError>>().map(Value::Number)
     }
 
-    /// GET of `path/name`, where `name` is what a user wrote.
-    async fn named<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<T, SampleError> {
+    /// GET of `path/name`, where `name` is what a user wrote, restricted to series by that parameter.
+    async fn named<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+        series: Option<(&str, &Matchers)>,
+    ) -> Result<T, SampleError> {
         // Otherwise a metric called `../../…` would read any object that the manager may read.
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '%', '?', '#']) {
             return Err(SampleError(format!("{name:?} is not a valid metric name")));
         }
         let request = Request::new(path).get(name, &GetParams::default());
-        self.ask(request.map_err(|error| said(&error))?).await
+        let mut request = request.map_err(|error| said(&error))?;
+        if let Some((parameter, series)) = series.filter(|(_, series)| !series.is_empty()) {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair(parameter, &series.label_selector());
+            let uri = format!("{}?{}", request.uri().path(), query.finish());
+            *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| said(&error))?;
+        }
+        self.ask(request).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> Result<T, SampleError> {
@@ -138,7 +168,7 @@ impl Sources {
 
 impl SendRequest<MetricsCache> for Sources {
     async fn send(&self, scrape: &Scrape) -> Result<Value, SampleError> {
-        self.read(&scrape.origin, &scrape.families).await
+        self.read(&scrape.origin, &scrape.queries).await
     }
 }
 

@@ -10,11 +10,15 @@ use http::StatusCode;
 
 use crate::{
     controllers::pod_autoscaler::snapshot::{Reading, SampleError},
-    engine::http::{EngineClient, Limits, Scheme, Target},
+    engine::{
+        exposition::{Combine, Query},
+        http::{EngineClient, Limits, Scheme, Target},
+    },
     testkit::{
         fake_engine::{Engine, FakeEngine, Load},
         metrics_api::{MetricsApi, PodUsage},
     },
+    validation::target_metric::Matchers,
 };
 
 use super::{
@@ -33,19 +37,24 @@ async fn api() -> (MetricsApi, Sources) {
 }
 
 async fn number(sources: &Sources, origin: Origin, pick: Pick) -> Result<f64, SampleError> {
-    let families: BTreeSet<Arc<str>> = pick.families().iter().map(|family| family.as_str().into()).collect();
-    let outcome = sources.read(&origin, &families).await.map(Arc::new);
+    let queries: BTreeSet<Arc<Query>> = pick.queries().iter().cloned().map(Arc::new).collect();
+    let outcome = sources.read(&origin, &queries).await.map(Arc::new);
     let wanted = Wanted::Total(Item { origin, pick });
     let Reading::Total(number) = wanted.reading(|_| Some(outcome.clone())) else { panic!("{wanted:?}") };
     number
 }
 
 fn external(metric: &str) -> Origin {
-    Origin::External { namespace: "ns".to_owned(), metric: metric.to_owned() }
+    Origin::External { namespace: "ns".to_owned(), metric: metric.to_owned(), series: Matchers::default() }
 }
 
 fn custom(metric: &str) -> Origin {
-    Origin::Custom { namespace: "ns".to_owned(), pod: "a".to_owned(), metric: metric.to_owned() }
+    Origin::Custom {
+        namespace: "ns".to_owned(),
+        pod: "a".to_owned(),
+        metric: metric.to_owned(),
+        series: Matchers::default(),
+    }
 }
 
 #[tokio::test]
@@ -54,11 +63,12 @@ async fn text_of_a_pod_gives_its_family() {
     let engine = FakeEngine::start(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
     engine.pods.load(None, &Load::of(Engine::Vllm).with("num_requests_running", 3.0));
     let target = Target::pod(Scheme::Http, LOOPBACK, &engine.port(), "metrics").unwrap();
-    let of = |family: &str| number(&sources, Origin::Text(target.clone()), Pick::First(family.to_owned()));
+    let pick = |queries| Pick::Series { queries, combine: Combine::Count };
+    let of = |family: &str| number(&sources, Origin::Text(target.clone()), pick(vec![family.into()]));
     assert_eq!(of("vllm:num_requests_running").await, Ok(3.0));
     let url = format!("GET http://127.0.0.1:{}/metrics", engine.port());
     assert_eq!(of("absent").await, Err(SampleError(format!("{url}: metric \"absent\": not found"))));
-    let either = Pick::Sum(vec!["absent".to_owned(), "vllm:num_requests_running".to_owned()]);
+    let either = pick(vec!["absent".into(), "vllm:num_requests_running".into()]);
     assert_eq!(number(&sources, Origin::Text(target), either).await, Ok(3.0));
 }
 

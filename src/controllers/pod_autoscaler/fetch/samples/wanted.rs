@@ -4,11 +4,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
-    controllers::pod_autoscaler::snapshot::{Reading, SampleError},
+    controllers::pod_autoscaler::snapshot::{PodReading, Reading, SampleError},
     engine::{
-        exposition::{Families, NoValue},
+        exposition::{Combine, Families, NoValue, Query},
         http::Target,
     },
+    validation::target_metric::Matchers,
 };
 
 /// Something that is read as a whole, at most once per period.
@@ -31,6 +32,8 @@ pub(in crate::controllers::pod_autoscaler) enum Origin {
         pod: String,
         /// Metric.
         metric: String,
+        /// Which of its series count.
+        series: Matchers,
     },
     /// An external metric: the sum of its items.
     External {
@@ -38,6 +41,8 @@ pub(in crate::controllers::pod_autoscaler) enum Origin {
         namespace: String,
         /// Metric.
         metric: String,
+        /// Which of its series count.
+        series: Matchers,
     },
 }
 
@@ -48,11 +53,11 @@ impl fmt::Display for Origin {
             Self::Usage { namespace, selector } => {
                 write!(f, "resource metrics of pods {selector:?} in namespace {namespace}")
             }
-            Self::Custom { namespace, pod, metric } => {
-                write!(f, "custom metric {metric} of pod {namespace}/{pod}")
+            Self::Custom { namespace, pod, metric, series } => {
+                write!(f, "custom metric {metric}{series} of pod {namespace}/{pod}")
             }
-            Self::External { namespace, metric } => {
-                write!(f, "external metric {metric} in namespace {namespace}")
+            Self::External { namespace, metric, series } => {
+                write!(f, "external metric {metric}{series} in namespace {namespace}")
             }
         }
     }
@@ -84,10 +89,13 @@ pub(super) type Outcome = Result<Arc<Value>, SampleError>;
 /// Which number of an answer counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::controllers::pod_autoscaler) enum Pick {
-    /// The first series of this family.
-    First(String),
-    /// The sum over the series of the first of these families that the answer has.
-    Sum(Vec<String>),
+    /// The series of the first of these queries that has any in the answer.
+    Series {
+        /// Best first.
+        queries: Vec<Query>,
+        /// How they become one number.
+        combine: Combine,
+    },
     /// CPU of this pod in milli-cores.
     Cpu(String),
     /// Memory of this pod in bytes.
@@ -97,24 +105,29 @@ pub(in crate::controllers::pod_autoscaler) enum Pick {
 }
 
 impl Pick {
-    /// Families that a read has to keep for this.
-    pub(super) fn families(&self) -> &[String] {
+    /// Series that a read has to keep for this.
+    pub(super) fn queries(&self) -> &[Query] {
         match self {
-            Self::First(family) => std::slice::from_ref(family),
-            Self::Sum(families) => families,
+            Self::Series { queries, .. } => queries,
             Self::Cpu(_) | Self::Memory(_) | Self::Number => &[],
         }
     }
 
     fn of(&self, origin: &Origin, value: &Value) -> Result<f64, SampleError> {
         match (self, value) {
-            (Self::First(family), Value::Text(families)) => {
-                families.first(family).map_err(|why| no_value(origin, family, why))
-            }
-            (Self::Sum(names), Value::Text(families)) => {
-                let name = names.iter().find(|name| families.get(name).is_some()).or_else(|| names.first());
-                let name = name.map_or("", String::as_str);
-                families.sum(name).map_err(|why| no_value(origin, name, why))
+            (Self::Series { queries, combine }, Value::Text(families)) => {
+                let number = |query| families.number(query, *combine).map_err(|why| (query, why));
+                let has_any =
+                    |number: &Result<f64, (&Query, NoValue)>| !matches!(number, Err((_, NoValue::Missing)));
+                let found = queries.iter().map(number).find(has_any);
+                let none = || queries.first().map(|query| Err((query, NoValue::Missing)));
+                match found.or_else(none) {
+                    Some(Ok(number)) => Ok(number),
+                    Some(Err((query, why))) => {
+                        Err(SampleError(format!("{origin}: metric {:?}: {why}", query.to_string())))
+                    }
+                    None => Err(SampleError(format!("{origin}: no metric is wanted"))),
+                }
             }
             (Self::Cpu(pod), Value::Usage(pods)) => usage(origin, pods, pod).map(|usage| usage.cpu_milli),
             (Self::Memory(pod), Value::Usage(pods)) => {
@@ -122,15 +135,11 @@ impl Pick {
             }
             (Self::Number, Value::Number(number)) => Ok(*number),
             // An item pairs an origin with a pick of its kind; anything else is unknown, not zero.
-            (Self::First(_) | Self::Sum(_) | Self::Cpu(_) | Self::Memory(_) | Self::Number, _) => {
+            (Self::Series { .. } | Self::Cpu(_) | Self::Memory(_) | Self::Number, _) => {
                 Err(SampleError(format!("{origin}: unexpected answer")))
             }
         }
     }
-}
-
-fn no_value(origin: &Origin, family: &str, why: NoValue) -> SampleError {
-    SampleError(format!("{origin}: metric {family:?}: {why}"))
 }
 
 fn usage(origin: &Origin, pods: &BTreeMap<String, Usage>, pod: &str) -> Result<Usage, SampleError> {
@@ -146,11 +155,22 @@ pub(in crate::controllers::pod_autoscaler) struct Item {
     pub(in crate::controllers::pod_autoscaler) pick: Pick,
 }
 
+/// What one metric source wants of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::controllers::pod_autoscaler) struct WantedPod {
+    /// Its uid.
+    pub(in crate::controllers::pod_autoscaler) uid: Box<str>,
+    /// It is ready.
+    pub(in crate::controllers::pod_autoscaler) ready: bool,
+    /// The number; `Err`: it cannot be asked.
+    pub(in crate::controllers::pod_autoscaler) item: Result<Item, SampleError>,
+}
+
 /// What one metric source wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::controllers::pod_autoscaler) enum Wanted {
-    /// A number for each pod; `Err`: the pod cannot be asked.
-    PerPod(Vec<Result<Item, SampleError>>),
+    /// A number for each pod.
+    PerPod(Vec<WantedPod>),
     /// A number for the whole target.
     Total(Item),
     /// The source cannot be asked at all.
@@ -165,7 +185,7 @@ impl Wanted {
             Self::Total(item) => (&[][..], Some(item)),
             Self::Failed(_) => (&[][..], None),
         };
-        pods.iter().filter_map(|pod| pod.as_ref().ok()).chain(total)
+        pods.iter().filter_map(|pod| pod.item.as_ref().ok()).chain(total)
     }
 
     /// What the reads say; `outcome_of` answers `None` for a read that did not end in time.
@@ -177,8 +197,12 @@ impl Wanted {
         };
         match self {
             Self::PerPod(pods) => {
-                let numbers = pods.iter().map(|pod| pod.as_ref().map_err(Clone::clone).and_then(number));
-                Reading::PerPod(numbers.collect())
+                let reading = |pod: &WantedPod| PodReading {
+                    uid: pod.uid.clone(),
+                    ready: pod.ready,
+                    value: pod.item.as_ref().map_err(Clone::clone).and_then(number),
+                };
+                Reading::PerPod(pods.iter().map(reading).collect())
             }
             Self::Total(item) => Reading::Total(number(item)),
             Self::Failed(error) => Reading::Failed(error.clone()),
