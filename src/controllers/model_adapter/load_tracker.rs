@@ -24,7 +24,7 @@ use super::{
 };
 
 /// A load may have to read a Secret and to unload before; each step has a shorter time limit of its own.
-const CHANGES: Lane = Lane { at_once: 384, per_host: 8, time_limit: Duration::from_mins(10) };
+const CHANGES: Lane = Lane { at_once: 384, per_host: 8, time_limit: Duration::from_mins(10), slow: None };
 
 /// The calls to engines of one term.
 pub(super) type EngineCalls = Requests<LoadTracker>;

@@ -25,8 +25,8 @@ use super::{
 pub(super) const ANSWERING: usize = 0;
 const SILENT: usize = 1;
 const LANES: [Lane; 2] = [
-    Lane { at_once: 192, per_host: usize::MAX, time_limit: Duration::from_secs(15) },
-    Lane { at_once: 128, per_host: usize::MAX, time_limit: Duration::from_secs(15) },
+    Lane { at_once: 192, per_host: usize::MAX, time_limit: Duration::from_secs(15), slow: None },
+    Lane { at_once: 128, per_host: usize::MAX, time_limit: Duration::from_secs(15), slow: None },
 ];
 /// After a load that failed, the list tells whether it has worked all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

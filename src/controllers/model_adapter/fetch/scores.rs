@@ -23,7 +23,7 @@ const FRESH_QUERIES: Duration = Duration::from_secs(30);
 /// How old a measurement may be to serve while a newer one is taken: beyond it, nothing is known.
 const STALE: Duration = Duration::from_mins(5);
 /// Measurements may queue for a Prometheus server that is asked at a pace; each query has a shorter limit of its own.
-const LANE: Lane = Lane { at_once: 64, per_host: usize::MAX, time_limit: Duration::from_mins(5) };
+const LANE: Lane = Lane { at_once: 64, per_host: usize::MAX, time_limit: Duration::from_mins(5), slow: None };
 
 /// Measurements of one term.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! Promised by [`RequestScheduler`], which is pure:
 //! - Never more requests under way than the bounds of a lane allow, in all and for one host, and never two for one
 //!   key.
+//! - A request that takes long leaves its lane for another one, where there is such a lane and room in it.
 //! - Inside a lane those that are due longest come first; a host that is full holds up nobody else.
 //! - An aborted request never reports, and if it was not sent yet, it never is.
 //! - A waiting request is dropped when the last of its watchers leaves. Nothing is kept of a key that has no
@@ -38,6 +39,17 @@ pub struct Lane {
     pub per_host: usize,
     /// Longest time of a request.
     pub time_limit: Duration,
+    /// What becomes of those that take long; `None`: they stay.
+    pub slow: Option<Slow>,
+}
+
+/// Requests that leave a lane, so that they hold up nobody who is quick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slow {
+    /// How long they have been under way then.
+    pub after: Duration,
+    /// Index of the lane that they count for from then on, if it has room.
+    pub lane: usize,
 }
 
 /// A request to send now.
@@ -69,11 +81,12 @@ pub struct RequestScheduler<K, W = ()> {
 struct LaneState<K> {
     bounds: Lane,
     waiting: BTreeMap<Place, Arc<K>>,
-    under_way: usize,
+    /// By the moment when they were sent.
+    under_way: BTreeMap<Place, Arc<K>>,
     hosts: HashMap<Box<str>, usize>,
 }
 
-/// When a request is due, and its number: the order inside a lane.
+/// When a request is due, or was sent, and its number: the order inside a lane.
 type Place = (Instant, u64);
 
 #[derive(Debug)]
@@ -83,7 +96,7 @@ struct Request<W> {
     under_way: Option<UnderWay>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct UnderWay {
     number: u64,
     lane: usize,
@@ -96,6 +109,20 @@ impl<R> Job<R> {
     pub fn map<T>(self, request: impl FnOnce(R) -> T) -> Job<T> {
         let Self { number, lane, deadline, aborted, .. } = self;
         Job { number, lane, request: request(self.request), deadline, aborted }
+    }
+}
+
+impl<K> LaneState<K> {
+    fn has_room(&self) -> bool {
+        self.under_way.len() < self.bounds.at_once
+    }
+
+    /// The request that has been under way longest, if it is to leave the lane.
+    fn slowest(&self, now: Instant) -> Option<(Slow, Place, Arc<K>)> {
+        let slow = self.bounds.slow?;
+        let (place, key) = self.under_way.first_key_value()?;
+        let is_slow = now.saturating_duration_since(place.0) >= slow.after;
+        is_slow.then(|| (slow, *place, Arc::clone(key)))
     }
 }
 
@@ -112,7 +139,7 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
         let state = |bounds: &Lane| LaneState {
             bounds: *bounds,
             waiting: BTreeMap::new(),
-            under_way: 0,
+            under_way: BTreeMap::new(),
             hosts: HashMap::new(),
         };
         let lanes = lanes.iter().map(state).collect();
@@ -142,7 +169,7 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
     pub fn abort(&mut self, key: &K) {
         if let Some(under_way) = self.requests.get_mut(key).and_then(|request| request.under_way.take()) {
             under_way.abort.abort();
-            self.leave_lane(key, under_way.lane);
+            self.leave_lane(key, &under_way);
         }
         self.withdraw(key);
     }
@@ -233,12 +260,13 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
 
     /// The next request to send, if one is due and there is room.
     pub fn next(&mut self, now: Instant) -> Option<Job<Arc<K>>> {
+        self.move_slow(now);
         let due = |lane: &LaneState<K>| self.first(lane).filter(|(due, _)| *due <= now);
         let found = self.lanes.iter().enumerate().find_map(|(index, lane)| Some((index, due(lane)?)));
         let (lane, place) = found?;
         let state = self.lanes.get_mut(lane)?;
         let (key, number) = (state.waiting.remove(&place)?, place.1);
-        state.under_way += 1;
+        state.under_way.insert((now, number), Arc::clone(&key));
         *state.hosts.entry((self.host)(&key).into()).or_default() += 1;
         let (abort, aborted) = AbortHandle::new_pair();
         let request = self.requests.entry(Arc::clone(&key)).or_default();
@@ -249,16 +277,17 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
 
     /// When the next request is due for which there is room; `None`: not before something has ended.
     pub fn next_moment(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|lane| self.first(lane)).map(|(due, _)| due).min()
+        let due = self.lanes.iter().filter_map(|lane| self.first(lane)).map(|(due, _)| due);
+        due.chain(self.lanes.iter().filter_map(|lane| self.next_slow(lane))).min()
     }
 
     /// A job has ended. Returns since when it was under way; `None`: it was aborted, and its answer does not count.
     pub fn ended(&mut self, key: &K, number: u64) -> Option<Instant> {
         let request = self.requests.get_mut(key)?;
-        let UnderWay { lane, since, .. } = request.under_way.take_if(|it| it.number == number)?;
-        self.leave_lane(key, lane);
+        let under_way = request.under_way.take_if(|it| it.number == number)?;
+        self.leave_lane(key, &under_way);
         self.tidy(key);
-        Some(since)
+        Some(under_way.since)
     }
 
     /// Keys that are known.
@@ -274,7 +303,7 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
     /// The first request of a lane that has room.
     fn first(&self, lane: &LaneState<K>) -> Option<Place> {
         let has_room = |key: &K| lane.hosts.get((self.host)(key)).is_none_or(|it| *it < lane.bounds.per_host);
-        let mut waiting = lane.waiting.iter().filter(|_| lane.under_way < lane.bounds.at_once);
+        let mut waiting = lane.waiting.iter().filter(|_| lane.has_room());
         waiting.find(|(_, key)| has_room(key) && !self.is_under_way(key)).map(|(place, _)| *place)
     }
 
@@ -291,9 +320,40 @@ impl<K: Eq + Hash, W: Default> RequestScheduler<K, W> {
         }
     }
 
-    fn leave_lane(&mut self, key: &K, lane: usize) {
-        let Some(state) = self.lanes.get_mut(lane) else { return };
-        state.under_way = state.under_way.saturating_sub(1);
+    /// When a request leaves a lane that is full, to make room for one that waits.
+    fn next_slow(&self, lane: &LaneState<K>) -> Option<Instant> {
+        let slow = lane.bounds.slow.filter(|_| !lane.waiting.is_empty() && !lane.has_room())?;
+        let (since, _) = lane.under_way.keys().next().filter(|_| self.has_room(slow.lane))?;
+        since.checked_add(slow.after)
+    }
+
+    fn has_room(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(LaneState::has_room)
+    }
+
+    /// Moves requests that take long to the lanes for such.
+    fn move_slow(&mut self, now: Instant) {
+        for from in 0..self.lanes.len() {
+            while let Some((slow, place, key)) = self.lanes.get(from).and_then(|lane| lane.slowest(now))
+                && self.has_room(slow.lane)
+            {
+                let Some(under_way) = self.requests.get_mut(&key).and_then(|it| it.under_way.as_mut()) else {
+                    break;
+                };
+                let before =
+                    UnderWay { lane: std::mem::replace(&mut under_way.lane, slow.lane), ..under_way.clone() };
+                self.leave_lane(&key, &before);
+                if let Some(state) = self.lanes.get_mut(slow.lane) {
+                    *state.hosts.entry((self.host)(&key).into()).or_default() += 1;
+                    state.under_way.insert(place, key);
+                }
+            }
+        }
+    }
+
+    fn leave_lane(&mut self, key: &K, under_way: &UnderWay) {
+        let Some(state) = self.lanes.get_mut(under_way.lane) else { return };
+        state.under_way.remove(&(under_way.since, under_way.number));
         match state.hosts.get_mut((self.host)(key)) {
             Some(requests) if *requests > 1 => *requests -= 1,
             _ => drop(state.hosts.remove((self.host)(key))),

@@ -47,7 +47,7 @@ impl RequestBook for Book {
 }
 
 fn requests() -> Requests<Book> {
-    let lane = Lane { at_once: 8, per_host: 8, time_limit: LIMIT };
+    let lane = Lane { at_once: 8, per_host: 8, time_limit: LIMIT, slow: None };
     let book = Book { requests: RequestScheduler::new(&[lane], |name| name), ended: Vec::new() };
     Requests::new(book, Arc::new(SystemClock))
 }

@@ -5,7 +5,7 @@ use futures::future::AbortHandle;
 use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 use proptest::prelude::*;
 
-use super::{Job, Lane, RequestScheduler};
+use super::{Job, Lane, RequestScheduler, Slow};
 use crate::runtime::reconciler::Key;
 
 /// A host, and a number on it.
@@ -14,8 +14,8 @@ type Pod = (&'static str, usize);
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const LIMIT: Duration = Duration::from_secs(30);
 const LANES: [Lane; 2] = [
-    Lane { at_once: 2, per_host: 1, time_limit: LIMIT },
-    Lane { at_once: 3, per_host: 2, time_limit: LIMIT },
+    Lane { at_once: 2, per_host: 1, time_limit: LIMIT, slow: None },
+    Lane { at_once: 3, per_host: 2, time_limit: LIMIT, slow: None },
 ];
 
 fn scheduler() -> RequestScheduler<Pod> {
@@ -250,5 +250,32 @@ proptest! {
             now += Duration::from_secs(1);
         }
         prop_assert_eq!(sent, pods);
+    }
+}
+
+#[test]
+fn a_request_that_takes_long_makes_room_in_its_lane() {
+    const AFTER: Duration = Duration::from_secs(1);
+    let lane = |at_once, slow| Lane { at_once, per_host: usize::MAX, time_limit: LIMIT, slow };
+    let slow = Some(Slow { after: AFTER, lane: 1 });
+    let mut scheduler: RequestScheduler<Pod> =
+        RequestScheduler::new(&[lane(2, slow), lane(1, None)], |(host, _)| host);
+    let now = start();
+    for number in 0..4 {
+        scheduler.schedule(("a", number), 0, now);
+    }
+    let first = all(&mut scheduler, now);
+    assert_eq!(first.len(), 2, "the lane is full");
+    assert_eq!(scheduler.next_moment(), Some(now + AFTER));
+    let later = now + AFTER;
+    let second = all(&mut scheduler, later);
+    assert_eq!(second.len(), 1, "the other lane has room for one");
+    assert_eq!(scheduler.next_moment(), None);
+    // Whoever leaves the other lane makes room for the next.
+    assert_eq!(scheduler.ended(&first[0].request, first[0].number), Some(now));
+    assert_eq!(scheduler.next_moment(), Some(now + AFTER));
+    assert_eq!(all(&mut scheduler, later).len(), 1);
+    for job in first.iter().chain(&second).skip(1) {
+        assert!(scheduler.ended(&job.request, job.number).is_some());
     }
 }

@@ -41,7 +41,7 @@ pub(super) const API: usize = 2;
 pub(super) const LANES: [Lane; 3] = [lane(128), lane(32), lane(16)];
 
 const fn lane(at_once: usize) -> Lane {
-    Lane { at_once, per_host: usize::MAX, time_limit: LONGEST_READ }
+    Lane { at_once, per_host: usize::MAX, time_limit: LONGEST_READ, slow: None }
 }
 
 /// A read to carry out.
