@@ -162,7 +162,7 @@ async fn match_conditions_keep_other_deployments_away() {
     std::fs::write(own.join("kustomization.yaml"), text).expect("write");
     plane.apply_kustomization(&own).await;
     authority.publish(&client).await;
-    wait_called(&client).await;
+    wait_called(&plane).await;
 
     let mut plain = objects::deployment(&ns, "plain", 0);
     objects::create(&client, &plain).await;

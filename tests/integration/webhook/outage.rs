@@ -47,7 +47,7 @@ async fn outage_lets_everything_in_and_what_is_in_stays_editable() {
     let manager = launch(&plane, &client, &folder, "only", &address).await.start();
     manager.wait_ready().await;
     authority.publish(&client).await;
-    wait_called(&client).await;
+    wait_called(&plane).await;
 
     let changed = json!(objects::patch(&client, &cache, &json!({"spec": {"cache": {"replicas": 3}}})).await);
     assert_eq!(changed["spec"]["cache"]["replicas"], 3);

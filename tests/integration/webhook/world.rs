@@ -55,25 +55,33 @@ impl World {
             manager.wait_ready().await;
         }
         authority.publish(&client).await;
-        wait_called(&client).await;
+        wait_called(&plane).await;
         Self { plane, managers, authority }
     }
 }
 
 /// Waits until the API server calls the webhooks: it takes a moment to see configurations and endpoints.
-pub(super) async fn wait_called(client: &Client) {
+pub(super) async fn wait_called(plane: &ControlPlane) {
+    let client = plane.client().await;
     let cache = json!({
         "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "KVCache",
         "metadata": {"name": "asked", "namespace": "default"}, "spec": {},
     });
     let typed = serde_json::from_value(cache.clone()).expect("an object");
     let params = PostParams { dry_run: true, ..PostParams::default() };
-    let api = objects::api_of(client, &cache).await;
+    let api = objects::api_of(&client, &cache).await;
     eventually(SOON, "the API server calls the webhooks", async || {
         let stored = api.create(&params, &typed).await.map_err(|error| error.to_string())?;
-        if stored.annotations().is_empty() { Err("they are not asked".to_owned()) } else { Ok(()) }
+        if stored.annotations().is_empty() { Err(why_not_called(plane)) } else { Ok(()) }
     })
     .await;
+}
+
+/// A failure of a webhook that lets everything in is found in the API server's log only.
+fn why_not_called(plane: &ControlPlane) -> String {
+    let log = std::fs::read_to_string(plane.dir().join("kube-apiserver.log")).unwrap_or_default();
+    let last = log.lines().rev().find(|line| line.contains("alling webhook"));
+    last.map_or_else(|| "they are not asked".to_owned(), |line| format!("they are not asked: {line}"))
 }
 
 /// A control plane with the overlay and the kinds that it judges; no manager runs.
