@@ -19,6 +19,7 @@ SOAK_LIMIT         seconds after which a batch is killed (default 1800)
 """
 
 import collections
+import ctypes
 import datetime
 import functools
 import hashlib
@@ -28,6 +29,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +111,26 @@ class Idle:
         pass
 
 
+def adopt_orphans():
+    """Makes this process the parent of whatever its children leave behind. Linux only."""
+    PR_SET_CHILD_SUBREAPER = 36
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def end_orphans():
+    """Ends what a batch left: control planes that tests share live as long as their process, and would answer at
+    the addresses of the next batch."""
+    while True:
+        children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        if not children:
+            return
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        for child in children:
+            os.waitpid(int(child), 0)
+
+
 def run_batch(program, tests, on_result):
     """Runs these tests; answers the output of each that failed, by name, and whether it was interrupted."""
     started = time.monotonic()
@@ -144,6 +166,7 @@ def run_batch(program, tests, on_result):
     finally:
         killer.cancel()
         process.kill()
+        process.wait()
     why = f"no result: the batch ended with {code} after {time.monotonic() - started:.0f} s"
     outputs = {name: list(sections.get(name, [])) for name in sorted(failed)}
     if code is not None:
@@ -218,6 +241,7 @@ def run_round(state, number, program, tests):
         with BusyLoop() if busy else Idle():
             record = functools.partial(state.record, number)
             failures, interrupted = run_batch(program, batch, record)
+        end_orphans()
         for test, lines in failures.items():
             file = SOAK / "failures" / f"{seed}-{test.replace('::', '-')}.txt"
             file.parent.mkdir(exist_ok=True)
@@ -241,6 +265,7 @@ def main():
     if not tests:
         sys.exit(f"soak: no test's name contains {name!r}")
     SOAK.mkdir(parents=True, exist_ok=True)
+    adopt_orphans()
     state = State(rounds, name)
     builds = state.plan.setdefault("builds", [])
     if builds[-1:] != [digest(programs)]:
