@@ -10,7 +10,7 @@ use kube_loops::{
     testkit::scripted::ScriptedApi,
 };
 
-use crate::controllers::{Deps, by_name};
+use crate::controllers::{Deps, LoopSettings, by_name};
 
 pub use crate::{
     api::crds,
@@ -37,7 +37,8 @@ pub fn permissions() -> Vec<(&'static str, BTreeSet<Permission>)> {
     let (metrics, api) = (Metrics::new(), ScriptedApi::new());
     let of_loops = RuntimeMetrics::register(metrics.registry()).expect("a new registry");
     let watches = Watches::new(api.client(), Arc::new(SystemClock), of_loops.clone(), false);
-    let deps = Deps::new(watches, of_loops, &metrics, "permissions").expect("a new registry");
+    let deps = Deps::new(watches, of_loops, &metrics, "permissions", LoopSettings::default())
+        .expect("a new registry");
     let built = NAMES.into_iter().filter_map(|name| by_name(name, &deps).expect("a new registry"));
     built.map(|it| (it.spec().name, it.permissions())).collect()
 }

@@ -196,9 +196,8 @@ impl Host {
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.program, "engines", &settings.client.identity);
-        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent)
+        let deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent, settings.loops.clone())
             .context("could not make the client towards engines")?;
-        deps.settings = settings.loops.clone();
         let controllers = enabled_controllers(settings, &deps, &states)
             .context("could not register the metrics of the controllers")?;
         for controller in &controllers {

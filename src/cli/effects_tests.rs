@@ -76,6 +76,7 @@ const FLAGS: &[(&str, Effect)] = &[
     ("logtostderr=false", Said(IGNORED)),
     ("manage-webhook-certs=false", Sets(|it| webhook(it, |it| it.manage_certs), "false")),
     ("max-concurrent-reconciles=kv-cache-controller=3", Sets(|it| text(it.controllers.iter().find_map(|it| it.workers)), "Some(3)")),
+    ("metric-scrape-timeout=3s", Sets(|it| text(it.loops.longest_scrape()), "3s")),
     ("metrics-bind-address=:1", Sets(|it| text(&it.server.metrics), "On(\":1\")")),
     ("metrics-secure=true", Sets(|it| text(it.server.metrics_secure), "true")),
     ("model-adapter-scheduler-policy=random", Sets(|it| text(it.loops.model_adapter.policy), "Random")),

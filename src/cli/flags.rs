@@ -139,6 +139,13 @@ pub static KUBECONFIG: Flag<String> = Flag::new(
      process runs in, else $HOME/.kube/config.",
 );
 
+/// `--metric-scrape-timeout`
+pub static METRIC_SCRAPE_TIMEOUT: Flag<SignedDuration> = Flag::new(
+    "metric-scrape-timeout",
+    "8s",
+    "How long a read of metrics for a PodAutoscaler may take: engines are slow when they are overloaded. At most \
+     the period of decisions, 10s, less 2s.",
+);
 /// `--model-adapter-scheduler-policy`
 pub static MODEL_ADAPTER_SCHEDULER_POLICY: Flag<String> = Flag::new(
     "model-adapter-scheduler-policy",
@@ -247,6 +254,7 @@ pub static ALL: &[&dyn AnyFlag] = &[
     &klog::LOGTOSTDERR,
     &MANAGE_WEBHOOK_CERTS,
     &MAX_CONCURRENT_RECONCILES,
+    &METRIC_SCRAPE_TIMEOUT,
     &METRICS_BIND_ADDRESS,
     &METRICS_SECURE,
     &MODEL_ADAPTER_SCHEDULER_POLICY,

@@ -32,6 +32,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("disable-webhook", "", "false"),
     ("max-concurrent-reconciles", "string", ""),
     ("graceful-shutdown-timeout", "duration", "8s"),
+    ("metric-scrape-timeout", "duration", "8s"),
     ("webhook-host", "string", ""),
     ("webhook-port", "int", "9443"),
     ("webhook-cert-dir", "string", "/tmp/k8s-webhook-server/serving-certs"),

@@ -67,6 +67,16 @@ pub(crate) enum Problem {
         "the time for an orderly stop must be greater than zero, not {0}: change --graceful-shutdown-timeout"
     )]
     ShutdownTimeout(String),
+    /// A scrape that gets no time, or whose answer would not count for its period.
+    #[error(
+        "reads of metrics may take {most} at most, and some time, not {given}: change --metric-scrape-timeout"
+    )]
+    ScrapeTimeout {
+        /// As given.
+        given: String,
+        /// Longest that is possible.
+        most: String,
+    },
     /// No rate of requests.
     #[error("{0} requests a second are no rate: change --kube-api-qps")]
     Qps(String),

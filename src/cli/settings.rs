@@ -3,6 +3,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
+use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     problems::{InvalidSettings, Problem},
 };
 use crate::{
-    controllers::LoopSettings,
+    controllers::{LoopSettings, longest_scrape},
     gocompat::{duration::format_duration, number::parse_int},
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
@@ -134,8 +135,10 @@ pub(crate) fn resolve(given: &Given, env: &Env) -> Result<Settings, InvalidSetti
     let membership = (identity.clone(), namespace.clone());
     let election = election_settings::settings(given, elect, membership, ids.legacy, &mut problems);
 
+    let sync_period = sync_period(given).unwrap_or_else(|| LoopSettings::default().sync_period);
     let loops = LoopSettings {
-        sync_period: sync_period(given).unwrap_or_else(|| LoopSettings::default().sync_period),
+        sync_period,
+        scrape_timeout: scrape_timeout(given, sync_period, &mut problems),
         model_adapter: ModelAdapterSettings {
             policy: policy(given, enabled.contains(&"model-adapter-controller"), &mut problems),
             runtime_sidecar: given.get(&flags::ENABLE_RUNTIME_SIDECAR),
@@ -302,6 +305,15 @@ fn shutdown(given: &Given, problems: &mut Vec<Problem>) -> ShutdownSettings {
         problems.push(Problem::ShutdownTimeout(format_duration(timeout)));
     }
     ShutdownSettings { timeout: positive(timeout) }
+}
+
+fn scrape_timeout(given: &Given, period: Duration, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let (timeout, most) = (given.given(&flags::METRIC_SCRAPE_TIMEOUT)?, longest_scrape(period));
+    if !timeout.is_positive() || timeout.unsigned_abs() > most {
+        let most = SignedDuration::try_from(most).map_or_else(|_| String::new(), format_duration);
+        problems.push(Problem::ScrapeTimeout { given: format_duration(timeout), most });
+    }
+    Some(positive(timeout))
 }
 
 #[cfg(feature = "testkit")]

@@ -387,6 +387,19 @@ fn everything_wrong_is_said_in_one_message() {
 }
 
 #[test]
+fn reads_of_metrics_may_take_no_longer_than_their_period_allows() {
+    assert_eq!(settings(&[]).loops.longest_scrape(), Duration::from_secs(8));
+    assert_eq!(settings(&["--metric-scrape-timeout=3s"]).loops.longest_scrape(), Duration::from_secs(3));
+    assert_eq!(settings(&["--sync-period=2s"]).loops.longest_scrape(), Duration::from_millis(1200));
+    for bad in ["0", "-1s", "8001ms"] {
+        let got = problems(&["--metric-scrape-timeout", bad]);
+        assert!(matches!(got[..], [Problem::ScrapeTimeout { .. }]), "{bad}: {got:?}");
+        let text = got[0].to_string();
+        assert!(text.contains(" 8s at most"), "{text}");
+    }
+}
+
+#[test]
 fn test_loops_are_asked_for_by_a_hidden_flag() {
     assert!(settings(&["--probe-loops"]).probe_loops);
     assert_eq!(settings(&[]).loops.sync_period, Duration::from_secs(10));

@@ -13,6 +13,7 @@ use kube_loops::{
     runtime::{controller::Controller, loops::LoopController, metrics::RuntimeMetrics, watches::Watches},
 };
 
+pub(crate) use self::pod_autoscaler::longest_scrape;
 use self::{model_adapter::ModelAdapterSettings, model_route::ModelRouteSettings};
 
 /// Makes a controller.
@@ -63,6 +64,8 @@ pub(crate) fn by_name(name: &str, deps: &Deps) -> Result<Option<Arc<dyn Controll
 pub struct LoopSettings {
     /// Time between two decisions of a PodAutoscaler; shorter in tests.
     pub sync_period: Duration,
+    /// How long a read of a pod's metrics may take; `None`: as long as the period allows.
+    pub scrape_timeout: Option<Duration>,
     /// How ModelAdapters are placed and loaded.
     pub model_adapter: ModelAdapterSettings,
     /// Gateway and time-out of routes.
@@ -73,9 +76,17 @@ impl Default for LoopSettings {
     fn default() -> Self {
         Self {
             sync_period: pod_autoscaler::SYNC_PERIOD,
+            scrape_timeout: None,
             model_adapter: ModelAdapterSettings::default(),
             model_route: ModelRouteSettings::default(),
         }
+    }
+}
+
+impl LoopSettings {
+    /// Longest read of a pod's metrics.
+    pub(crate) fn longest_scrape(&self) -> Duration {
+        self.scrape_timeout.unwrap_or_else(|| longest_scrape(self.sync_period))
     }
 }
 
@@ -89,13 +100,15 @@ pub(crate) struct Deps {
     pub registry: Metrics,
     /// Client towards engines.
     pub engine: EngineClient,
+    /// The one that waits for metrics as long as an overloaded engine may take, for a connection, too.
+    pub scrapes: EngineClient,
     /// What they are told.
     pub settings: LoopSettings,
 }
 
 impl Deps {
-    /// The needs of a process, with the default settings. `metrics`: those of loops and queues. The client towards
-    /// engines names itself `user_agent`.
+    /// The needs of a process. `metrics`: those of loops and queues. The clients towards engines name themselves
+    /// `user_agent`.
     ///
     /// # Errors
     /// [`BuildError`]: no client towards engines.
@@ -104,8 +117,12 @@ impl Deps {
         metrics: RuntimeMetrics,
         registry: &Metrics,
         user_agent: &str,
+        settings: LoopSettings,
     ) -> Result<Self, BuildError> {
         let engine = EngineClient::new(Limits::default(), user_agent)?;
-        Ok(Self { watches, metrics, registry: registry.clone(), engine, settings: LoopSettings::default() })
+        let longest = settings.longest_scrape();
+        let limits = Limits { connect: longest, total: longest, ..Limits::default() };
+        let scrapes = EngineClient::new(limits, user_agent)?;
+        Ok(Self { watches, metrics, registry: registry.clone(), engine, scrapes, settings })
     }
 }

@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    controllers::{Deps, by_name},
+    controllers::{Deps, LoopSettings, by_name},
     testkit::fake_engine::{FakeEngine, lora::LoraEngine},
 };
 use kube_fenced_election::{
@@ -85,8 +85,8 @@ impl ControllerHarness {
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(self.api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
         self.metrics = Metrics::new();
-        let mut deps = Deps::new(watches, runtime, &self.metrics, "test").unwrap();
-        deps.settings.model_adapter = self.settings.clone();
+        let settings = LoopSettings { model_adapter: self.settings.clone(), ..LoopSettings::default() };
+        let deps = Deps::new(watches, runtime, &self.metrics, "test", settings).unwrap();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));

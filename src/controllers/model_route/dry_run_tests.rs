@@ -23,7 +23,11 @@ use kube_loops::{
     testkit::stored_api::StoredApi,
 };
 
-use super::{super::Deps, cases::workload, controller};
+use super::{
+    super::{Deps, LoopSettings},
+    cases::workload,
+    controller,
+};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
@@ -38,8 +42,9 @@ fn clock() -> SharedClock {
 fn over(api: &StoredApi) -> LoopController {
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(api.watched.client(), clock(), metrics.clone(), true);
-    let mut deps = Deps::new(watches, metrics, &Metrics::new(), "test").unwrap();
-    deps.settings.model_route.gateway_namespace = "ns".to_owned();
+    let mut settings = LoopSettings::default();
+    settings.model_route.gateway_namespace = "ns".to_owned();
+    let deps = Deps::new(watches, metrics, &Metrics::new(), "test", settings).unwrap();
     controller(&deps)
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Steps that the API server refuses.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use prometheus::Registry;
 use serde_json::json;
@@ -25,6 +25,7 @@ use kube_loops::{
 };
 
 use super::{
+    SYNC_PERIOD,
     apply::Writes,
     cases::{pa, resource},
     fetch::{Reads, live::Live, samples::MetricsCache, stores::Stores},
@@ -37,7 +38,7 @@ fn writes(api: &ScriptedApi) -> Writes {
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(scripted::ScriptedApi::new().client(), Arc::clone(&clock), metrics, true);
-    let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), Arc::clone(&clock)));
+    let metrics = Arc::new(Requests::new(MetricsCache::new(SYNC_PERIOD, SYNC_PERIOD), Arc::clone(&clock)));
     let live = Live::new(api.client(), clock);
     Writes::new(Arc::new(Reads::new(Stores::open(&mut Sources::new(&watches)), live, metrics)))
 }

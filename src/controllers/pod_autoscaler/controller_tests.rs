@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    controllers::{Deps, by_name},
+    controllers::{Deps, LoopSettings, by_name},
     testkit::fake_engine::{Engine, FakeEngine, Fault, Load, Page},
 };
 use kube_fenced_election::{
@@ -193,8 +193,8 @@ impl Led {
         let runtime = RuntimeMetrics::register(&Registry::new()).unwrap();
         let watches = Watches::new(api.watched.client(), Arc::clone(&clock), runtime.clone(), true);
         let metrics = Metrics::new();
-        let mut deps = Deps::new(watches, runtime, &metrics, "test").unwrap();
-        deps.settings.sync_period = PERIOD;
+        let settings = LoopSettings { sync_period: PERIOD, ..LoopSettings::default() };
+        let deps = Deps::new(watches, runtime, &metrics, "test", settings).unwrap();
         let (right, fence) = Fence::without_election(Arc::clone(&clock));
         let drain = CancellationToken::new();
         let progress = Arc::new(Progress::new(Arc::clone(&clock)));

@@ -87,6 +87,8 @@ use self::{
 
 /// Time between two decisions of an autoscaler, and between two rounds of measurements, unless a setting says otherwise.
 pub(super) const SYNC_PERIOD: Duration = Duration::from_secs(10);
+/// Time of a period in which nothing is measured any more; of a short one less.
+const SPARE: Duration = Duration::from_secs(2);
 
 /// Constants of the controller.
 pub(super) const SPEC: ControllerSpec = ControllerSpec {
@@ -126,6 +128,11 @@ const RULES: &[Rule] = &[
 
 const SCALE: &[&str] = &["update", "patch"];
 
+/// Longest time of a scrape: answers that come later would not count for their period.
+pub(crate) fn longest_scrape(period: Duration) -> Duration {
+    period.saturating_sub(SPARE).max(period.mul_f64(0.6))
+}
+
 /// The controller.
 ///
 /// # Errors
@@ -133,8 +140,9 @@ const SCALE: &[&str] = &["update", "patch"];
 pub(super) fn controller(deps: &Deps) -> Result<LoopController, MetricsError> {
     Ok(LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(PodAutoscalerLoop {
         metrics: AutoscalerMetrics::register(&deps.registry)?,
-        engine: deps.engine.clone(),
+        engine: deps.scrapes.clone(),
         sync_period: deps.settings.sync_period,
+        longest_scrape: deps.settings.longest_scrape(),
     }))
 }
 
@@ -142,6 +150,7 @@ struct PodAutoscalerLoop {
     metrics: AutoscalerMetrics,
     engine: EngineClient,
     sync_period: Duration,
+    longest_scrape: Duration,
 }
 
 impl Loop for PodAutoscalerLoop {
@@ -162,7 +171,8 @@ impl Loop for PodAutoscalerLoop {
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<AutoscalerStages> {
         let clock = Arc::clone(&term.clock);
-        let metrics = Arc::new(Requests::new(MetricsCache::new(self.sync_period), Arc::clone(&clock)));
+        let metrics = MetricsCache::new(self.sync_period, self.longest_scrape);
+        let metrics = Arc::new(Requests::new(metrics, Arc::clone(&clock)));
         let live = Live::new(term.client.clone(), clock);
         let reads = Arc::new(Reads::new(stores, live, Arc::clone(&metrics)));
         let (engines, wake) = (Engines::new(self.engine.clone(), term.client.clone()), term.enqueue.clone());

@@ -66,7 +66,7 @@ async fn term(api: &ScriptedApi) -> (Conductor<AutoscalerStages>, Pass) {
         target.store.synced(PATIENCE).await.unwrap();
     }
     let live = Live::new(api.client(), Arc::clone(&clock));
-    let cache = Arc::new(Requests::new(MetricsCache::new(PATIENCE), Arc::clone(&clock)));
+    let cache = Arc::new(Requests::new(MetricsCache::new(PATIENCE, PATIENCE), Arc::clone(&clock)));
     let reads = Arc::new(Reads::new(stores, live, cache));
     let progress = Arc::new(Progress::new(Arc::clone(&clock)));
     let queue = Queue::new(&LOOP, Arc::clone(&clock), &metrics.of(&LOOP), progress.of_loop("test", PATIENCE));

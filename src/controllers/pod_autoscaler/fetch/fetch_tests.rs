@@ -64,7 +64,7 @@ impl World {
         }
         let live_requests = Arc::new(AtomicUsize::new(0));
         let live = Live::new(live_client(live, Arc::clone(&live_requests)), Arc::clone(&clock));
-        let metrics = Arc::new(Requests::new(MetricsCache::new(Duration::from_secs(10)), clock));
+        let metrics = Arc::new(Requests::new(MetricsCache::new(patience, patience), clock));
         Self { reads: Reads::new(stores, live, metrics), live_requests }
     }
 

@@ -15,33 +15,34 @@ use kube_fenced_election::clock::{Instant, Timestamp};
 use kube_loops::runtime::{
     reconciler::Key,
     requests::{
-        Job, Lane, RequestScheduler,
+        Job, Lane, RequestScheduler, Slow,
         runner::{Now, RequestBook},
     },
 };
 
 use super::wanted::{Item, Origin, Outcome, Value, Wanted};
 
-/// A round that has not ended by then counts what is missing as failed: two reads after another.
-const ROUND_LIMIT: Duration = Duration::from_secs(6);
-/// Longest read of any kind; scrapes have shorter bounds of their own.
-const LONGEST_READ: Duration = Duration::from_secs(5);
+/// A read that takes longer is slow: it leaves its lane, and the origin's next one does not begin there.
+pub(super) const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// An origin that was never read waits this long, so that all autoscalers of a new term have said which
 /// families they want before the only read of the period.
 const GATHER: Duration = Duration::from_millis(100);
 /// Periods that something unasked for is kept.
 const KEEP_PERIODS: u64 = 3;
 
-/// Lanes. First, pods and endpoints that answered last time, or were never asked.
+/// Lanes. First, pods and endpoints that answered soon last time, or were never asked.
 pub(super) const HEALTHY: usize = 0;
-/// Pods and endpoints that did not answer last time.
-pub(super) const FAILING: usize = 1;
+/// Those that did not answer last time, or took long, and whatever takes long now.
+pub(super) const SLOW: usize = 1;
 /// The API server.
 pub(super) const API: usize = 2;
-pub(super) const LANES: [Lane; 3] = [lane(128), lane(32), lane(16)];
+/// Reads under way at most, by lane.
+pub(super) const AT_ONCE: [usize; 3] = [128, 512, 16];
 
-const fn lane(at_once: usize) -> Lane {
-    Lane { at_once, per_host: usize::MAX, time_limit: LONGEST_READ, slow: None }
+fn lanes(time_limit: Duration) -> [Lane; 3] {
+    let lane = |at_once, slow| Lane { at_once, per_host: usize::MAX, time_limit, slow };
+    let slow = Some(Slow { after: SLOW_AFTER, lane: SLOW });
+    [lane(AT_ONCE[HEALTHY], slow), lane(AT_ONCE[SLOW], None), lane(AT_ONCE[API], slow)]
 }
 
 /// A read to carry out.
@@ -71,6 +72,10 @@ struct Entry {
     running: Option<Read>,
     /// The last read that ended.
     ended: Option<(Read, Outcome)>,
+    /// That one took long, or brought nothing.
+    slow: bool,
+    /// Since when a read is due that was not sent yet: those that got no place in a period come first in the next.
+    due: Option<Instant>,
     /// Wanted series, and the period that last wanted them.
     wanted: BTreeMap<Arc<Query>, u64>,
     /// Period that last asked.
@@ -83,6 +88,8 @@ struct Round {
     about: Arc<str>,
     wanted: Vec<Wanted>,
     pending: bool,
+    /// When it was complete, until its autoscaler has got it.
+    closed: Option<Instant>,
     /// `None`: something wanted was not kept by this period's read, so this round never completes and
     /// the next period has to do.
     deadline: Option<Instant>,
@@ -94,6 +101,8 @@ struct Round {
 pub(in crate::controllers::pod_autoscaler) struct MetricsCache {
     /// Length of a period.
     length: Duration,
+    /// How long after it was asked for a round counts what is missing as failed.
+    round_limit: Duration,
     /// Number of the period under way; 0 before the first one.
     period: u64,
     began: Option<Instant>,
@@ -105,13 +114,16 @@ pub(in crate::controllers::pod_autoscaler) struct MetricsCache {
 }
 
 impl MetricsCache {
-    /// An empty cache with periods of about this length. The first question begins the first period.
-    pub(in crate::controllers::pod_autoscaler) fn new(length: Duration) -> Self {
+    /// An empty cache with periods of about this length, and reads that may take so long. The first question begins
+    /// the first period.
+    pub(in crate::controllers::pod_autoscaler) fn new(length: Duration, longest_read: Duration) -> Self {
         Self {
             length,
+            // Reads that had to wait for a place have half of what is left besides, until the next period may begin.
+            round_limit: longest_read + length.mul_f64(0.9).saturating_sub(longest_read) / 2,
             period: 0,
             began: None,
-            requests: RequestScheduler::new(&LANES, |_| ""),
+            requests: RequestScheduler::new(&lanes(longest_read), |_| ""),
             entries: HashMap::new(),
             rounds: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -131,8 +143,8 @@ impl MetricsCache {
     }
 
     /// Asks for this period's round of `wanted` for the autoscaler `key`, and answers at once with the last
-    /// complete one about the same thing. `pending`: a round of this period is not complete yet; `key` is woken
-    /// when it is.
+    /// complete one about the same thing. `pending`: a round is not complete yet; `key` is woken when it is. A round
+    /// that is still under way when the next period begins is awaited, and answered with, before the next one.
     pub(in crate::controllers::pod_autoscaler) fn ask(
         &mut self,
         key: &Key,
@@ -142,12 +154,18 @@ impl MetricsCache {
     ) -> Samples {
         self.advance(now.instant);
         let period = self.period;
-        let current =
-            self.rounds.get(key).is_some_and(|round| round.period == period && *round.about == *about);
+        let current = self.rounds.get(key).is_some_and(|round| {
+            let is_under_way = round.pending && round.deadline.is_some();
+            // Its autoscaler was woken for it, and the next period has begun meanwhile.
+            let is_news = |at: Instant| now.instant.saturating_duration_since(at) < self.length / 4;
+            let is_late = is_under_way || round.closed.is_some_and(is_news);
+            *round.about == *about && (round.period == period || is_late)
+        });
         if !current {
             self.open(key, about, wanted, now);
         }
-        let Some(round) = self.rounds.get(key) else { return Samples::default() };
+        let Some(round) = self.rounds.get_mut(key) else { return Samples::default() };
+        round.closed = None;
         let (taken, sources) = match &round.complete {
             Some((taken, readings)) => (Some(*taken), readings.clone()),
             None => (None, Vec::new()),
@@ -187,14 +205,14 @@ impl MetricsCache {
         for origin in &missing {
             self.request(origin, now.instant);
         }
-        let limit = ROUND_LIMIT.min(self.length.mul_f64(0.6));
-        let deadline = (!next_period).then(|| now.instant + limit);
+        let deadline = (!next_period).then(|| now.instant + self.round_limit);
         self.deadlines.extend(deadline.map(|deadline| (deadline, key.clone())));
         let (period, complete) = (self.period, before.and_then(|round| round.complete));
-        let round = Round { period, about: about.into(), wanted, pending: true, deadline, complete };
+        let (about, pending, closed) = (about.into(), true, None);
+        let round = Round { period, about, wanted, pending, closed, deadline, complete };
         self.rounds.insert(key.clone(), round);
         if done {
-            self.close(key, now.wall);
+            self.close(key, now);
         }
     }
 
@@ -220,16 +238,19 @@ impl MetricsCache {
 
     /// Makes a read due, unless one is. After one that is under way another follows if somebody still waits then.
     fn request(&mut self, origin: &Arc<Origin>, now: Instant) {
-        let Some(entry) = self.entries.get(origin) else { return };
+        let Some(entry) = self.entries.get_mut(origin) else { return };
         if !self.requests.is_scheduled(origin) {
             let due = if entry.ended.is_none() { now + GATHER } else { now };
+            let due = *entry.due.get_or_insert(due);
             self.requests.schedule(Arc::clone(origin), lane_of(origin, entry), due);
         }
     }
 
     /// Ends the round of an autoscaler with what is there.
-    fn close(&mut self, key: &Key, wall: Timestamp) {
-        self.requests.watch(key, []);
+    fn close(&mut self, key: &Key, now: Now) {
+        for origin in self.requests.watch(key, []) {
+            self.give_up(&origin);
+        }
         let Some(round) = self.rounds.get_mut(key) else { return };
         if let Some(deadline) = round.deadline {
             self.deadlines.remove(&(deadline, key.clone()));
@@ -239,7 +260,20 @@ impl MetricsCache {
             (read.period >= round.period).then(|| outcome.clone())
         };
         let readings = round.wanted.iter().map(|wanted| wanted.reading(outcome_of)).collect();
-        (round.pending, round.complete) = (false, Some((wall, readings)));
+        (round.pending, round.complete) = (false, Some((now.wall, readings)));
+        round.closed = Some(now.instant);
+    }
+
+    /// Ends the read that is under way, if nobody waits for it any more: it would delay that of the next period.
+    fn give_up(&mut self, origin: &Arc<Origin>) {
+        if self.requests.is_watched(origin) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(origin) else { return };
+        if let Some(read) = entry.running.take() {
+            self.requests.abort(origin);
+            (entry.ended, entry.slow) = (Some((read, Err(late(origin)))), true);
+        }
     }
 
     fn sweep(&mut self) {
@@ -270,7 +304,7 @@ impl RequestBook for MetricsCache {
         let entry = self.entries.entry(Arc::clone(&origin)).or_default();
         entry.wanted.retain(|_, asked| asked.saturating_add(1) >= period);
         let queries: BTreeSet<Arc<Query>> = entry.wanted.keys().map(Arc::clone).collect();
-        entry.running = Some(Read { period, queries: queries.clone() });
+        (entry.running, entry.due) = (Some(Read { period, queries: queries.clone() }), None);
         Some(job.map(|_| Scrape { origin, queries }))
     }
 
@@ -289,14 +323,12 @@ impl RequestBook for MetricsCache {
         now: Now,
     ) -> Vec<Key> {
         let origin = &scrape.origin;
-        if self.requests.ended(origin, number).is_none() {
-            return Vec::new();
-        }
+        let Some(since) = self.requests.ended(origin, number) else { return Vec::new() };
         let Some(entry) = self.entries.get_mut(origin) else { return Vec::new() };
         let Some(read) = entry.running.take() else { return Vec::new() };
-        let late = || Err(SampleError(format!("{origin}: no answer in time")));
-        let outcome = answer.unwrap_or_else(late).map(Arc::new);
+        let outcome = answer.unwrap_or_else(|| Err(late(origin))).map(Arc::new);
         let period = read.period;
+        entry.slow = outcome.is_err() || now.instant.saturating_duration_since(since) > SLOW_AFTER;
         entry.ended = Some((read, outcome));
         let mut complete = Vec::new();
         for key in self.requests.unwatch_all(origin) {
@@ -305,7 +337,7 @@ impl RequestBook for MetricsCache {
                 self.requests.also_watch(&key, Arc::clone(origin));
                 self.request(origin, now.instant);
             } else if !self.requests.is_watching(&key) {
-                self.close(&key, now.wall);
+                self.close(&key, now);
                 complete.push(key);
             }
         }
@@ -316,7 +348,7 @@ impl RequestBook for MetricsCache {
         let over = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.instant);
         let over: Vec<Key> = over.map(|(_, key)| key.clone()).collect();
         for key in &over {
-            self.close(key, now.wall);
+            self.close(key, now);
         }
         over
     }
@@ -331,9 +363,13 @@ enum Need {
     NextPeriod,
 }
 
+fn late(origin: &Origin) -> SampleError {
+    SampleError(format!("{origin}: no answer in time"))
+}
+
 fn lane_of(origin: &Origin, entry: &Entry) -> usize {
     match origin {
-        Origin::Text(_) if entry.ended.as_ref().is_some_and(|(_, outcome)| outcome.is_err()) => FAILING,
+        Origin::Text(_) if entry.slow => SLOW,
         Origin::Text(_) => HEALTHY,
         Origin::Usage { .. } | Origin::Custom { .. } | Origin::External { .. } => API,
     }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     controllers::pod_autoscaler::snapshot::{Reading, SampleError, Samples},
@@ -19,11 +22,12 @@ use kube_loops::runtime::{
 };
 
 use super::{
-    cache::{FAILING, HEALTHY, LANES, MetricsCache, Scrape},
+    cache::{AT_ONCE, HEALTHY, MetricsCache, SLOW, Scrape},
     wanted::{Item, Origin, Pick, Value, Wanted, WantedPod},
 };
 
 const PERIOD: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// A cache with a clock and with origins that answer at once when told to.
 struct Bench {
@@ -36,7 +40,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let start = kube_fenced_election::clock::Clock::instant(&kube_fenced_election::clock::SystemClock);
-        Self { cache: MetricsCache::new(PERIOD), start, now: Duration::ZERO, reads: BTreeMap::new() }
+        Self { cache: MetricsCache::new(PERIOD, LONGEST), start, now: Duration::ZERO, reads: BTreeMap::new() }
     }
 
     fn at(&mut self, seconds: f64) -> &mut Self {
@@ -176,7 +180,7 @@ fn failure_is_a_missing_value_and_not_tried_again_before_the_next_period() {
     bench.at(10.0).ask("a", pods(&["p1", "p2"], "m"));
     let lanes: BTreeMap<String, usize> =
         bench.jobs().into_iter().map(|job| (job.request.origin.to_string(), job.lane)).collect();
-    assert_eq!(lanes["GET http://p1/metrics"], FAILING);
+    assert_eq!(lanes["GET http://p1/metrics"], SLOW);
     assert_eq!(lanes["GET http://p2/metrics"], HEALTHY);
 }
 
@@ -188,17 +192,26 @@ fn round_ends_with_what_it_has_when_its_time_is_over() {
     let jobs = bench.jobs();
     bench.end(&jobs[0], Some(5.0));
     let deadline = bench.cache.next_moment().unwrap();
-    assert_eq!(deadline - bench.start, Duration::from_secs(6));
+    assert_eq!(deadline - bench.start, Duration::from_millis(8500));
     assert!(bench.cache.overdue(bench.now()).is_empty());
-    bench.at(6.0);
+    bench.at(8.5);
     assert_eq!(bench.cache.overdue(bench.now()), [Key::new("ns", "a")]);
     let samples = bench.ask("a", pods(&["p1", "p2"], "m"));
     assert!(!samples.pending);
     let [Reading::PerPod(values)] = samples.sources.as_slice() else { panic!() };
     assert_eq!(values[0].value, Ok(5.0));
     assert_eq!(values[1].value, Err(SampleError("GET http://p2/metrics: no answer in time".to_owned())));
-    // The late answer wakes nobody.
+    // The read has ended, so that the next period's begins at once.
+    assert!(jobs[1].aborted.handle().is_aborted());
     assert!(bench.end(&jobs[1], Some(6.0)).is_empty());
+    bench.at(10.0).ask("a", pods(&["p1", "p2"], "m"));
+    assert_eq!(bench.jobs().len(), 2);
+    // Its autoscaler gets it, too, when it comes a little later than the next period begins.
+    bench.at(18.6);
+    assert_eq!(bench.cache.overdue(bench.now()).len(), 1);
+    bench.at(19.1).ask("tick", Vec::new());
+    assert!(!bench.ask("a", pods(&["p1", "p2"], "m")).pending);
+    assert!(bench.at(20.0).ask("a", pods(&["p1", "p2"], "m")).pending);
 }
 
 #[test]
@@ -210,16 +223,50 @@ fn thousand_dead_pods_do_not_delay_the_living() {
     bench.read_all(None);
     bench.at(10.0).ask("dead", pods(&dead, "m"));
     let hanging = bench.jobs();
-    assert_eq!(hanging.len(), LANES[FAILING].at_once);
+    assert_eq!(hanging.len(), AT_ONCE[SLOW]);
     bench.ask("alive", pods(&["p1", "p2"], "m"));
     assert_eq!(bench.read_all(Some(1.0)), ["alive"]);
     // Those that nobody waits for any more are not asked at all.
-    bench.at(16.0);
+    bench.at(18.5);
     assert_eq!(bench.cache.overdue(bench.now()).len(), 1);
-    for job in hanging {
-        bench.end(&job, None);
+    assert!(!bench.ask("dead", pods(&dead, "m")).pending && bench.jobs().is_empty());
+    // In the next period they come first.
+    bench.at(20.0).ask("dead", pods(&dead, "m"));
+    let asked = |jobs: Vec<Job<Scrape>>| -> BTreeSet<String> {
+        jobs.into_iter().map(|job| job.request.origin.to_string()).collect()
+    };
+    let (before, after) = (asked(hanging), asked(bench.jobs()));
+    assert_eq!(before.union(&after).count(), 1000);
+}
+
+#[test]
+fn new_pods_that_hang_leave_the_way_to_others_after_a_second() {
+    let mut bench = Bench::new();
+    let names: Vec<String> = (0..300).map(|number| format!("hang{number}")).collect();
+    bench.ask("hang", pods(&names.iter().map(String::as_str).collect::<Vec<_>>(), "m"));
+    bench.ask("alive", pods(&["p1"], "m"));
+    let mut sent = Vec::new();
+    // The lane is full thrice.
+    for seconds in [0.1, 1.1, 2.1] {
+        bench.at(seconds);
+        sent.extend(bench.jobs());
     }
-    assert!(bench.jobs().is_empty());
+    assert_eq!(sent.len(), 301);
+    let alive = sent.iter().find(|job| job.request.origin.to_string().contains("p1")).unwrap();
+    assert_eq!(bench.end(alive, Some(1.0)), ["alive"]);
+}
+
+#[test]
+fn pod_that_took_long_waits_in_the_slow_lane_until_it_answers_soon() {
+    let mut bench = Bench::new();
+    for (period, seconds, lane) in [(0, 4.0, HEALTHY), (1, 0.5, SLOW), (2, 0.5, HEALTHY)] {
+        let start = f64::from(period) * 10.0;
+        bench.at(start).ask("a", pods(&["p1"], "m"));
+        let jobs = bench.at(start + 0.1).jobs();
+        assert_eq!(jobs[0].lane, lane, "period {period}");
+        assert_eq!(bench.at(start + 0.1 + seconds).end(&jobs[0], Some(seconds)), ["a"]);
+        assert_eq!(values(&bench.ask("a", pods(&["p1"], "m"))), [Some(seconds)]);
+    }
 }
 
 #[test]
@@ -227,8 +274,8 @@ fn reads_under_way_are_bounded() {
     let mut bench = Bench::new();
     let names: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
     bench.ask("a", pods(&names.iter().map(String::as_str).collect::<Vec<_>>(), "m"));
-    bench.at(1.0);
-    assert_eq!(bench.jobs().len(), LANES[HEALTHY].at_once);
+    bench.at(0.5);
+    assert_eq!(bench.jobs().len(), AT_ONCE[HEALTHY]);
 }
 
 #[test]
@@ -249,14 +296,22 @@ fn family_that_this_periods_read_did_not_keep_waits_for_the_next_period() {
 #[test]
 fn read_that_began_in_an_earlier_period_is_followed_by_one_of_this_period() {
     let mut bench = Bench::new();
-    bench.at(0.0).ask("a", pods(&["p1"], "m"));
-    bench.at(0.2);
+    bench.at(0.0).ask("begins the period", Vec::new());
+    bench.at(5.0).ask("a", pods(&["p1"], "m"));
+    bench.at(5.1);
     let old = bench.jobs();
-    bench.at(10.0).ask("a", pods(&["p1"], "m"));
+    bench.at(10.0).ask("b", pods(&["p1"], "m"));
     assert!(bench.jobs().is_empty());
-    assert!(bench.end(&old[0], Some(1.0)).is_empty());
-    assert_eq!(bench.read_all(Some(2.0)), ["a"]);
-    assert_eq!(values(&bench.ask("a", pods(&["p1"], "m"))), [Some(2.0)]);
+    // The answer counts for the round that it belongs to, though that one's period is over.
+    assert!(bench.ask("a", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.at(13.0).end(&old[0], Some(1.0)), ["a"]);
+    let late = bench.ask("a", pods(&["p1"], "m"));
+    assert_eq!((late.pending, values(&late)), (false, vec![Some(1.0)]));
+    assert_eq!(bench.read_all(Some(2.0)), ["b"]);
+    assert_eq!(values(&bench.ask("b", pods(&["p1"], "m"))), [Some(2.0)]);
+    // The next round is of the next period.
+    assert!(bench.at(20.0).ask("a", pods(&["p1"], "m")).pending);
+    assert_eq!(bench.read_all(Some(3.0)), ["a"]);
 }
 
 #[test]

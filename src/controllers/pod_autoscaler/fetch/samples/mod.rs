@@ -6,8 +6,9 @@
 //! per period, and every period's round consists of reads that began in that period. A pass never
 //! waits: it asks the [`MetricsCache`], gets the last complete round at once, and is queued again, once, when
 //! the round that it asked for is complete. A read that fails is a missing value, never a zero, and is
-//! tried again in the next period, not before. Origins that failed last time wait in a lane of their
-//! own, so a thousand dead pods cannot delay the living ones.
+//! tried again in the next period, not before. An engine that has too much to do answers late: a read may take most of
+//! a period, and its answer counts for the round that asked for it. What takes long leaves its lane, and waits in one
+//! of its own from then on: a thousand dead pods cannot delay the living ones.
 //!
 //! Kept: the numbers that somebody wants, no bodies. Absent: decisions.
 
