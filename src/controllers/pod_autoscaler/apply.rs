@@ -81,6 +81,7 @@ impl Writes {
         let mut tries = 0..RELOCATIONS;
         loop {
             let written: Result<DynamicObject, _> = match serde_json::from_value(write.patch(found, to)) {
+                Ok(patch) if write == ScaleWrite::Scale => writer.json_patch_scale(&target, patch).await,
                 Ok(patch) => writer.json_patch(&target, patch).await,
                 Err(error) => Err(unreadable(scaled, &error)),
             };
@@ -95,6 +96,19 @@ impl Writes {
                     if matches!(write, ScaleWrite::Role { .. }) && tries.next().is_some() =>
                 {
                     write = self.relocated(scaled, &write, error).await?;
+                }
+                Err(error @ WriteError::Forbidden { .. }) if write == ScaleWrite::Scale => {
+                    let is_usual = self.reads.live.counts_in_spec(
+                        &target.resource,
+                        namespace,
+                        &target.name,
+                        found.count,
+                    );
+                    if !is_usual.await {
+                        return Err(error);
+                    }
+                    self.reads.live.forbid_scale(&target.resource);
+                    write = ScaleWrite::Replicas;
                 }
                 Err(error) => return Err(error),
             }

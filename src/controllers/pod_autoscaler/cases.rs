@@ -11,7 +11,7 @@ use kube_fenced_election::clock::Timestamp;
 
 use super::{
     snapshot::{Claim, HpaSeen, PodReading, Reading, SampleError, Samples, Snapshot, TargetSeen},
-    targets::{Target, read_target},
+    targets::{Form, Target, read_target},
 };
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -60,7 +60,7 @@ pub(super) fn resource(group: &str, kind: &str) -> ApiResource {
 
 pub(super) fn deployment(pa: &PodAutoscaler, replicas: i32) -> Target {
     let object = json!({"spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}}});
-    read_target(pa, resource("apps", "Deployment"), &object)
+    read_target(pa, resource("apps", "Deployment"), Form::Object, &object)
 }
 
 /// A pass that holds its claim and sees `replicas` of the target, and this round.

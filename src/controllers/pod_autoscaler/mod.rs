@@ -121,6 +121,8 @@ const RULES: &[Rule] = &[
     // Targets that are not watched: read when a pass needs them.
     Rule::new("apps", &["replicasets"], &["get", "list", "watch", "update", "patch"]),
     Rule::new("orchestration.aibrix.ai", &["stormservices", "rayclusterfleets"], SCALE),
+    // Read and written by their scale, as any kind of which only that is known.
+    Rule::new("leaderworkerset.x-k8s.io", &["leaderworkersets/scale"], &["get", "patch"]),
     Rule::new("metrics.k8s.io", &["pods"], &["get", "list"]),
     Rule::new("custom.metrics.k8s.io", &["*"], &["get", "list"]),
     Rule::new("external.metrics.k8s.io", &["*"], &["get", "list"]),

@@ -527,8 +527,12 @@ fn a_role_that_copies_share_is_scaled_to_what_can_be_reached() {
         pa(json!({"scaleTargetRef": reference, "subTargetSelector": {"roleName": "x"}, "maxReplicas": 3}));
     let object = |replicas: i32| json!({"spec": {"replicas": 2, "template": {"spec": {"roles": [{"name": "x", "replicas": replicas}]}}}});
     let decide = |replicas: i32, value: f64| {
-        let target =
-            super::targets::read_target(&pa, super::cases::resource("g", "StormService"), &object(replicas));
+        let target = super::targets::read_target(
+            &pa,
+            super::cases::resource("g", "StormService"),
+            super::targets::Form::Object,
+            &object(replicas),
+        );
         let mut seen = seen(pa.clone(), 1, at(0), vec![total(value)]);
         seen.target = Some(TargetSeen::Found(Box::new(target)));
         let (plan, conclusion) = pass(&seen, &State::default(), 0);

@@ -62,6 +62,8 @@ pub(super) struct PodSelection {
 pub(super) enum ScaleWrite {
     /// `spec.replicas`.
     Replicas,
+    /// `spec.replicas` of the subresource `scale`, which knows where the kind keeps it.
+    Scale,
     /// `spec.template.spec.roles[index].replicas` of a StormService.
     Role {
         /// Place in the list, guarded by a test on the name.
@@ -88,6 +90,20 @@ pub(super) enum TargetError {
     /// No selector.
     #[error("scale object {0:?} is missing spec.selector")]
     NoSelector(String),
+    /// A scale without a selector.
+    #[error("the scale of {0:?} has no selector: see labelSelectorPath of its kind")]
+    NoScaleSelector(String),
+    /// Nothing that an unknown kind keeps where others do, and its scale may not be read.
+    #[error(
+        "{name:?} has neither status.selector nor spec.selector, and its scale is forbidden: grant get and patch on \
+         {plural}/scale"
+    )]
+    ScaleForbidden {
+        /// Name of the target.
+        name: String,
+        /// Its resource.
+        plural: String,
+    },
     /// A selector that would select every pod of the namespace.
     #[error("scale object {0:?} has an empty selector")]
     EmptySelector(String),
@@ -145,7 +161,7 @@ impl ScaleWrite {
     /// Where the count stands.
     fn place(&self) -> String {
         match self {
-            Self::Replicas => "/spec/replicas".to_owned(),
+            Self::Replicas | Self::Scale => "/spec/replicas".to_owned(),
             Self::Role { index, .. } => format!("/spec/template/spec/roles/{index}/replicas"),
         }
     }
@@ -153,7 +169,7 @@ impl ScaleWrite {
     /// k, the copies that share the count.
     pub(super) fn copies(&self) -> i32 {
         match self {
-            Self::Replicas => 1,
+            Self::Replicas | Self::Scale => 1,
             Self::Role { copies, .. } => (*copies).max(1),
         }
     }
@@ -170,7 +186,7 @@ impl ScaleWrite {
     /// [`TargetError::NoRole`] when the role is gone.
     pub(super) fn relocated(&self, object: &Value) -> Result<Self, TargetError> {
         match self {
-            Self::Replicas => Ok(Self::Replicas),
+            Self::Replicas | Self::Scale => Ok(self.clone()),
             Self::Role { name, .. } => {
                 let index = role_index(object, name).ok_or_else(|| TargetError::NoRole(name.clone()))?;
                 Ok(Self::Role { index, name: name.clone(), copies: copies_of(object) })
@@ -204,8 +220,25 @@ fn is_replica_mode(pa: &PodAutoscaler) -> bool {
         .is_some_and(|mode| mode == "replica")
 }
 
+/// What was read of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The object.
+    Object,
+    /// The object, because its scale may not be read.
+    ScaleForbidden,
+    /// Its subresource `scale`: it tells what the kind keeps at paths of its own.
+    Scale,
+}
+
+/// Whether replicas and selector stand where [`read_target`] looks in the object: the scale of others tells more.
+pub(super) fn is_known_kind(group: &str, kind: &str) -> bool {
+    group == "apps"
+        || (group == keys::ORCHESTRATION_GROUP && matches!(kind, "StormService" | "RayClusterFleet"))
+}
+
 /// Reads what a pass needs from the target's JSON. `resource`: the kind under which it was found.
-pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, object: &Value) -> Target {
+pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, form: Form, object: &Value) -> Target {
     let namespace = pa.metadata.namespace.clone().unwrap_or_default();
     let name = pa.spec.scale_target_ref.name.clone();
     let (replicas, write) = match pooled_role(pa) {
@@ -213,12 +246,20 @@ pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, object: &Va
         None if is_storm_service(pa) && pa.spec.sub_target_selector.is_some() && is_replica_mode(pa) => {
             (Ok(copies_wanted(object).unwrap_or(1)), ScaleWrite::Replicas)
         }
+        // A scale leaves out a count of 0.
+        None if form == Form::Scale => (Ok(copies_wanted(object).unwrap_or(0)), ScaleWrite::Scale),
         None => (copies_wanted(object).ok_or(TargetError::NoReplicas), ScaleWrite::Replicas),
     };
     let pods = if is_storm_service(pa) {
         Ok(storm_service_pods(&name, role_of(pa)))
     } else {
-        read_selector(pa, object, &name)
+        read_selector(pa, object, &name).map_err(|error| match (error, form) {
+            (TargetError::NoSelector(name), Form::Scale) => TargetError::NoScaleSelector(name),
+            (TargetError::NoSelector(name), Form::ScaleForbidden) => {
+                TargetError::ScaleForbidden { name, plural: resource.plural.clone() }
+            }
+            (error, _) => error,
+        })
     };
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let found = Found {
@@ -271,7 +312,7 @@ fn copies_wanted(object: &Value) -> Option<i32> {
     object.pointer("/spec/replicas").and_then(as_count)
 }
 
-fn as_count(value: &Value) -> Option<i32> {
+pub(super) fn as_count(value: &Value) -> Option<i32> {
     value.as_i64().and_then(|count| i32::try_from(count).ok())
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     cases::{annotated, pa, resource},
-    targets::{ScaleWrite, Target, TargetError, read_target},
+    targets::{Form, ScaleWrite, Target, TargetError, read_target},
 };
 use crate::api::autoscaling::PodAutoscaler;
 
@@ -18,7 +18,7 @@ fn service(role: Option<Value>, mode: Option<&str>) -> PodAutoscaler {
 }
 
 fn read(pa: &PodAutoscaler, object: Value) -> Target {
-    read_target(pa, resource("g", "Kind"), &object)
+    read_target(pa, resource("g", "Kind"), Form::Object, &object)
 }
 
 fn role(name: &str) -> Option<Value> {
@@ -36,6 +36,28 @@ fn replicas_of_ordinary_kinds_stand_in_the_spec() {
     assert_eq!(read(&pa, json!({"spec": {"replicas": 3}})).replicas, Ok(3));
     let missing = read(&pa, json!({"spec": {}})).replicas.unwrap_err();
     assert_eq!(missing.to_string(), "the 'replicas' field was not found in the scale object");
+}
+
+#[test]
+fn a_scale_tells_what_its_kind_keeps_elsewhere() {
+    let read = |form, object: Value| read_target(&pa(json!({})), resource("g", "Kind"), form, &object);
+    let scale = json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {"replicas": 2},
+        "status": {"selector": "leaderworkerset.sigs.k8s.io/name=x,leaderworkerset.sigs.k8s.io/worker-index=0"}});
+    let target = read(Form::Scale, scale);
+    assert_eq!((target.replicas, target.write, target.found.count), (Ok(2), ScaleWrite::Scale, Some(2)));
+    let pods = target.pods.unwrap();
+    let of = |index: u8| {
+        labels(&format!(
+            "leaderworkerset.sigs.k8s.io/name=x leaderworkerset.sigs.k8s.io/worker-index={index}"
+        ))
+    };
+    assert!(pods.matches(&of(0)) && !pods.matches(&of(1)), "leaders only");
+    // It leaves out a count of 0, which is then held on to by the version.
+    let none = read(Form::Scale, json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {}}));
+    assert_eq!((&none.replicas, none.found.count), (&Ok(0), None));
+    assert_eq!(none.pods, Err(TargetError::NoScaleSelector("web".to_owned())));
+    let hidden = read(Form::ScaleForbidden, json!({"spec": {"replicas": 2}})).pods.unwrap_err().to_string();
+    assert!(hidden.ends_with("grant get and patch on kinds/scale"), "{hidden}");
 }
 
 #[test]

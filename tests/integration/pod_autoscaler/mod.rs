@@ -10,7 +10,8 @@
 //! | [`bounds`], [`scaling`], [`sources`], [`targets`] | strategies APA and KPA |
 //! | [`lifecycle`] | restarts, deletion, shutdown, change of leader |
 //! | [`steady`] | what is asked and written while nothing changes |
-//! | [`bad_input`], [`crowd`], [`overload`] | input that is wrong, a thousand autoscalers of a dead engine, and engines that answer late |
+//! | [`bad_input`], [`crowd`] | input that is wrong, and a thousand autoscalers of a dead engine |
+//! | [`overload`] | engines that answer late |
 //!
 //! Most of them run with a sync period of 2 s ([`world::PERIOD`]), so that several syncs fit into a test;
 //! figures are taken with the period that is shipped.

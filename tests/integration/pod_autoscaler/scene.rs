@@ -135,6 +135,13 @@ impl Scene {
         drop(patched.unwrap_or_else(|error| panic!("replace {place}: {error}")));
     }
 
+    /// Writes the status of an object, as its controller would.
+    pub(super) async fn set_status(&self, object: &Value, status: &Value) {
+        let (api, patch) = (api_of(&self.client, object), json!({"status": status}));
+        let patched = api.patch_status(name_of(object), &PatchParams::default(), &Patch::Merge(patch)).await;
+        drop(patched.unwrap_or_else(|error| panic!("status {status}: {error}")));
+    }
+
     /// Deletes an object.
     pub(super) async fn delete(&self, object: &Value) {
         objects::delete(&self.client, object).await;

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use super::{
-    scene::{Scene, condition},
-    world::{SOON, SYNC, bare},
+    scene::{Scene, api, condition},
+    world::{SOON, SYNC, bare, crd},
 };
 use crate::support::{eventually, install, objects};
 
@@ -203,18 +204,113 @@ async fn any_kind_with_replicas_and_a_selector_is_scaled_where_permitted() {
     scene.until_said(&it, "AbleToScale", "True/SucceededGetScale", 2 * SYNC).await;
 }
 
+// scenario: hardening 33
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_kind_keeps_at_paths_of_its_own_is_read_and_written_by_its_scale() {
+    let plane = &bare().await.plane;
+    let scene = Scene::new(plane, "scale").await;
+    let (group, spec, label) = ("demo.example", ".spec.scale.count", ".status.labelSelector");
+    serve_scaled(&scene, group, "ModelFleet", spec, label).await;
+    let (leaders, hpa) = ("leaderworkerset.x-k8s.io", ".status.hpaPodSelector");
+    serve_scaled(&scene, leaders, "LeaderWorkerSet", ".spec.replicas", hpa).await;
+
+    let mut fleet = scene.named("demo.example/v1", "ModelFleet", "fleet");
+    fleet["spec"] = json!({"scale": {"count": 2}, "color": "blue"});
+    let mut set = scene.named("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "lws");
+    set["spec"] = json!({"replicas": 2});
+    let of_leader = |index: &str| json!({"leaderworkerset.sigs.k8s.io/name": "lws", "leaderworkerset.sigs.k8s.io/worker-index": index});
+    let lead = "leaderworkerset.sigs.k8s.io/name=lws,leaderworkerset.sigs.k8s.io/worker-index=0";
+    for (target, status) in [
+        (&fleet, json!({"labelSelector": "app=fleet", "replicas": 2})),
+        (&set, json!({"hpaPodSelector": lead, "replicas": 2})),
+    ] {
+        scene.create(target).await;
+        scene.set_status(target, &status).await;
+    }
+    for n in 0..2 {
+        let pod = scene.pod(&format!("fleet-{n}"), &json!({"app": "fleet"})).await;
+        scene.load(pod, 20.0);
+        let pod = scene.pod(&format!("lws-{n}"), &of_leader("0")).await;
+        scene.load(pod, 20.0);
+        // Workers answer, too, but nobody asks them.
+        let worker = scene.pod(&format!("lws-{n}-1"), &of_leader("1")).await;
+        scene.load(worker, 0.0);
+    }
+    for (target, name) in [(&fleet, "fleet"), (&set, "lws")] {
+        let mut it = scene.autoscaler(name, "APA", "10");
+        it["spec"]["maxReplicas"] = json!(4);
+        let text = |field: &str| target[field].as_str().expect("text").to_owned();
+        onto(&mut it, (&text("apiVersion"), &text("kind")), name);
+        scene.create(&it).await;
+    }
+    // The shipped roles name the scale of LeaderWorkerSets.
+    scene.until(&set, SOON, "it is doubled", |seen| seen["spec"]["replicas"] == 4).await;
+    let it = scene.named("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", "fleet");
+    let seen = scene.until_said(&it, "AbleToScale", "False/FailedGetScale", SOON).await;
+    let message = condition(&seen, "AbleToScale").expect("said")["message"].as_str().expect("text");
+    assert!(message.contains("modelfleets/scale"), "{message}");
+    grant(&scene, group, "modelfleets/scale", &["get", "patch"]).await;
+    let seen =
+        scene.until(&fleet, 2 * SOON, "it is doubled", |seen| seen["spec"]["scale"]["count"] == 4).await;
+    assert_eq!(seen["spec"], json!({"scale": {"count": 4}, "color": "blue"}));
+    let workers = scene.engine.pods.counts();
+    assert!(workers.len() == 4, "leaders and pods of the fleet only: {workers:?}");
+}
+
+// scenario: hardening 33
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_scale_may_not_be_used_the_object_is() {
+    let scene = Scene::new(&bare().await.plane, "noscale").await;
+    let group = "plain.example";
+    serve_scaled(&scene, group, "ModelPool", ".spec.replicas", ".status.selector").await;
+    let mut pool = scene.named("plain.example/v1", "ModelPool", "pool");
+    pool["spec"] = json!({"replicas": 2});
+    scene.create(&pool).await;
+    scene.set_status(&pool, &json!({"selector": "app=pool", "replicas": 2})).await;
+    for pod in scene.pods("pool", 2).await {
+        scene.load(pod, 20.0);
+    }
+    grant(&scene, group, "modelpools", &["get", "patch"]).await;
+    let mut it = scene.autoscaler("pool", "APA", "10");
+    it["spec"]["maxReplicas"] = json!(4);
+    onto(&mut it, ("plain.example/v1", "ModelPool"), "pool");
+    scene.create(&it).await;
+    scene.until(&pool, 2 * SOON, "it is doubled", |seen| seen["spec"]["replicas"] == 4).await;
+    scene.until_said(&it, "AbleToScale", "True/SucceededGetScale", SOON).await;
+}
+
+/// Serves a kind whose scale is made of these paths.
+async fn serve_scaled(scene: &Scene, group: &str, kind: &str, spec: &str, selector: &str) {
+    let mut it = crd(group, kind);
+    it["spec"]["versions"][0]["name"] = json!("v1");
+    it["spec"]["versions"][0]["subresources"]["scale"] = json!({
+        "specReplicasPath": spec, "statusReplicasPath": ".status.replicas", "labelSelectorPath": selector,
+    });
+    objects::create(&scene.client, &it).await;
+    eventually(SOON, &format!("{kind} is served"), async || {
+        let api = api(&scene.client, &format!("{group}/v1"), kind, "default");
+        api.list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
 /// What an administrator grants for widgets, in place of what was granted before.
 async fn allow(scene: &Scene, verbs: &[&str]) {
+    grant(scene, "example.org", "widgets", verbs).await;
+}
+
+/// What an administrator grants for a resource, in place of what was granted before.
+async fn grant(scene: &Scene, group: &str, resource: &str, verbs: &[&str]) {
     let rbac = "rbac.authorization.k8s.io";
-    let mut role = scene.named(&format!("{rbac}/v1"), "Role", "widgets");
-    role["rules"] = json!([{"apiGroups": ["example.org"], "resources": ["widgets"], "verbs": verbs}]);
+    let mut role = scene.named(&format!("{rbac}/v1"), "Role", "targets");
+    role["rules"] = json!([{"apiGroups": [group], "resources": [resource], "verbs": verbs}]);
     if scene.get(&role).await.expect("read").is_some() {
         scene.patch(&role, &json!({"rules": role["rules"]})).await;
         return;
     }
     scene.create(&role).await;
-    let mut binding = scene.named(&format!("{rbac}/v1"), "RoleBinding", "widgets");
-    binding["roleRef"] = json!({"apiGroup": rbac, "kind": "Role", "name": "widgets"});
+    let mut binding = scene.named(&format!("{rbac}/v1"), "RoleBinding", "targets");
+    binding["roleRef"] = json!({"apiGroup": rbac, "kind": "Role", "name": "targets"});
     binding["subjects"] =
         json!([{"kind": "ServiceAccount", "name": install::NAME, "namespace": install::NAMESPACE}]);
     scene.create(&binding).await;

@@ -84,7 +84,8 @@ pub(super) async fn plane(options: Options) -> ControlPlane {
     plane
 }
 
-fn crd(group: &str, kind: &str) -> Value {
+/// A kind whose objects may have anything in them.
+pub(super) fn crd(group: &str, kind: &str) -> Value {
     let (plural, version) = (plural(kind), if group == "example.org" { "v1" } else { "v1alpha1" });
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     json!({

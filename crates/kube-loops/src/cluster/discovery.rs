@@ -50,6 +50,8 @@ pub struct Mapping {
     pub resource: ApiResource,
     /// Whether its objects have namespaces.
     pub namespaced: bool,
+    /// Whether its objects are scaled by a subresource.
+    pub scale: bool,
 }
 
 /// Until when an answer is believed, and the answer.
@@ -108,8 +110,10 @@ impl Discovery {
         for version in self.versions(group).await? {
             let list: Option<APIResourceList> = self.get(&path_of(group, Some(&version))).await?;
             let resources = list.map(|it| it.resources).unwrap_or_default();
-            let wanted = resources.into_iter().filter(|it| it.kind == kind && !it.name.contains('/'));
-            found.extend(wanted.map(|it| mapping(group, &version, &it)));
+            let wanted = resources.iter().filter(|it| it.kind == kind && !it.name.contains('/'));
+            let scales =
+                |plural: &str| resources.iter().any(|it| it.name.strip_suffix("/scale") == Some(plural));
+            found.extend(wanted.map(|it| mapping(group, &version, it, scales(&it.name))));
         }
         let believed = if found.is_empty() { MISSING } else { FOUND };
         self.mappings.lock().put(key, (now + believed, found.clone()));
@@ -166,7 +170,7 @@ fn path_of(group: &str, version: Option<&str>) -> String {
     version.map_or_else(|| root.clone(), |version| format!("{root}/{version}"))
 }
 
-fn mapping(group: &str, version: &str, found: &APIResource) -> Mapping {
+fn mapping(group: &str, version: &str, found: &APIResource, scale: bool) -> Mapping {
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Mapping {
         resource: ApiResource {
@@ -177,5 +181,6 @@ fn mapping(group: &str, version: &str, found: &APIResource) -> Mapping {
             plural: found.name.clone(),
         },
         namespaced: found.namespaced,
+        scale,
     }
 }

@@ -23,6 +23,8 @@ fn discovery() -> (Discovery, Arc<AtomicUsize>) {
                 {"name": plural, "kind": "Thing", "namespaced": true, "singularName": "", "verbs": []},
                 {"name": format!("{plural}/status"), "kind": "Thing", "namespaced": true, "singularName": "",
                  "verbs": []},
+                {"name": format!("{plural}/scale"), "kind": "Scale", "namespaced": true, "singularName": "",
+                 "verbs": []},
             ]})
         };
         let (code, body) = match request.uri().path() {
@@ -60,7 +62,7 @@ async fn mappings_of_a_kind_begin_with_the_preferred_version_and_leave_subresour
     let found = discovery.mappings("a.io", "Thing").await.expect("an answer");
     let versions: Vec<_> = found.iter().map(|it| it.resource.api_version.as_str()).collect();
     assert_eq!(versions, ["a.io/v1", "a.io/v2"]);
-    assert!(found.iter().all(|it| it.namespaced && it.resource.plural == "things"));
+    assert!(found.iter().all(|it| it.namespaced && it.scale && it.resource.plural == "things"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use http::{HeaderValue, Method, Request, header::CONTENT_TYPE};
-use kube::{Client, api::GetParams, core::Status};
+use kube::{Client, core::Status};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -68,10 +68,12 @@ impl Notes {
             }
             Method::DELETE => None,
             Method::PATCH => {
+                // A subresource is patched in its own form.
+                request.uri().path().clone_into(&mut path);
                 let noted = self.0.lock().stored.get(&path).cloned();
                 let stored = match noted {
                     Some(noted) => noted.ok_or_else(|| failure(404, "NotFound", "not found"))?,
-                    None => client.request(read(target)?).await?,
+                    None => client.request(read(&path)?).await?,
                 };
                 Some(patched(stored, sent, request.headers().get(CONTENT_TYPE))?)
             }
@@ -103,8 +105,8 @@ impl fmt::Debug for Notes {
     }
 }
 
-fn read(target: &Target) -> Result<Request<Vec<u8>>, kube::Error> {
-    target.request().get(&target.name, &GetParams::default()).map_err(kube::Error::BuildRequest)
+fn read(path: &str) -> Result<Request<Vec<u8>>, kube::Error> {
+    Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)
 }
 
 /// The object with the patch applied, if it is the one that the patch is for.

@@ -9,7 +9,7 @@
 //! | whole object, whole status | [`Writer::replace_dynamic`], [`Writer::replace_status`] | `resourceVersion`, required |
 //! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | [`Guard`], optional |
 //! | element of a list, by its key | [`Change::Strategic`] | [`Guard`], optional |
-//! | element of a list | [`Writer::json_patch`] | its `test` operations |
+//! | element of a list, count of a scale | [`Writer::json_patch`], [`Writer::json_patch_scale`] | its `test` operations |
 //! | delete | [`Writer::delete`] | uid, required |
 //!
 //! In a dry run ([`Writer::dry_run`]) they are noted instead.
@@ -281,6 +281,18 @@ impl Writer {
         patch: json_patch::Patch,
     ) -> Result<A, WriteError> {
         self.send_patch(target, "", &Patch::<()>::Json(patch)).await
+    }
+
+    /// The same for the count in the subresource `scale`, whatever the kind's own path to it is.
+    ///
+    /// # Errors
+    /// As [`Writer::json_patch`].
+    pub async fn json_patch_scale<A: DeserializeOwned>(
+        &self,
+        target: &Target,
+        patch: json_patch::Patch,
+    ) -> Result<A, WriteError> {
+        self.send_patch(target, "scale", &Patch::<()>::Json(patch)).await
     }
 
     /// Deletes the object with this uid, its dependents in the background. That it is gone already, or that a

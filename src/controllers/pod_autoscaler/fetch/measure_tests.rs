@@ -42,7 +42,7 @@ fn wanted(source: &serde_json::Value, pods: &[Arc<PodFacts>]) -> Wanted {
     let pa = autoscaler(source);
     let kind = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
     let target = json!({"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}});
-    let target = targets::read_target(&pa, kind, &target);
+    let target = targets::read_target(&pa, kind, targets::Form::Object, &target);
     wanted_by(&pa, &target.pods.unwrap(), pods).remove(0)
 }
 
@@ -219,7 +219,7 @@ fn an_object_measures_ten_thousand_values_at_most() {
     let one = pa.spec.metrics_sources[0].clone();
     pa.spec.metrics_sources = vec![one; 25];
     let kind = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
-    let selection = targets::read_target(&pa, kind, &target).pods.unwrap();
+    let selection = targets::read_target(&pa, kind, targets::Form::Object, &target).pods.unwrap();
     let error = "25 sources for each of 401 pods are too many values, at most 10000";
     let refused = wanted_by(&pa, &selection, &pods);
     assert!(refused.iter().all(|wanted| *wanted == Wanted::Failed(SampleError(error.to_owned()))));

@@ -12,6 +12,8 @@ pub(super) mod stores;
 #[cfg(test)]
 mod fetch_tests;
 #[cfg(test)]
+mod live_tests;
+#[cfg(test)]
 mod measure_tests;
 #[cfg(test)]
 mod own_writes_tests;
@@ -20,9 +22,7 @@ mod stores_tests;
 
 use std::sync::Arc;
 
-use kube::core::ApiResource;
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::api::autoscaling::PodAutoscaler;
 use kube_loops::{
@@ -38,7 +38,7 @@ use kube_loops::{
 };
 
 use self::{
-    live::{Live, LiveError},
+    live::{Live, LiveError, TargetRead},
     own_writes::OwnWrites,
     samples::MetricsCache,
     stores::{BY_TARGET, Stores},
@@ -47,7 +47,7 @@ use super::{
     claims::Claims,
     hpa,
     snapshot::{Claim, HpaSeen, Samples, Scope, Snapshot, TargetSeen, scope},
-    targets::{self, Target},
+    targets::{self, Form, Target},
 };
 
 /// What a term reads with, and what it has to know to read right.
@@ -131,14 +131,14 @@ impl Reads {
 
     async fn target(&self, pa: &PodAutoscaler, key: &Key) -> TargetSeen {
         match self.target_object(pa, key).await {
-            Ok((resource, object)) => {
-                TargetSeen::Found(Box::new(targets::read_target(pa, resource, &object)))
+            Ok(TargetRead { resource, form, json }) => {
+                TargetSeen::Found(Box::new(targets::read_target(pa, resource, form, &json)))
             }
             Err(error) => TargetSeen::Unreadable(error.to_string()),
         }
     }
 
-    async fn target_object(&self, pa: &PodAutoscaler, key: &Key) -> Result<(ApiResource, Value), LiveError> {
+    async fn target_object(&self, pa: &PodAutoscaler, key: &Key) -> Result<TargetRead, LiveError> {
         let wanted = &pa.spec.scale_target_ref;
         let group = group_of(&wanted.api_version);
         let watched = self.stores.targets_of(group, &wanted.kind).filter(|kind| kind.store.has_synced());
@@ -151,13 +151,14 @@ impl Reads {
             self.own_writes.lock().shown(&plural, &key.namespace, &wanted.name, object.version())
         });
         if let Some(found) = found {
-            return Ok((kind.resource.clone(), found.whole()));
+            let (resource, form) = (kind.resource.clone(), Form::Object);
+            return Ok(TargetRead { resource, form, json: found.whole() });
         }
         let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
         if read.is_err() {
             self.own_writes.lock().forget(&plural, &key.namespace, &wanted.name);
         }
-        Ok((kind.resource.clone(), read?))
+        Ok(TargetRead { resource: kind.resource.clone(), form: Form::Object, json: read? })
     }
 
     fn samples(&self, pa: &PodAutoscaler, key: &Key, target: &Target) -> Samples {
