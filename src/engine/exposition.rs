@@ -97,6 +97,8 @@ pub(crate) struct Series {
     distinct: BTreeMap<Box<str>, f64>,
     /// Sum over all.
     sum: f64,
+    /// They are totals over priorities, beside which each priority has a series, too, that does not count.
+    totals: bool,
     /// Why there is no number.
     error: Option<NoValue>,
 }
@@ -132,9 +134,16 @@ impl Combine {
 }
 
 impl Series {
-    const EMPTY: Self = Self { distinct: BTreeMap::new(), sum: 0.0, error: Some(NoValue::Missing) };
+    const EMPTY: Self =
+        Self { distinct: BTreeMap::new(), sum: 0.0, totals: false, error: Some(NoValue::Missing) };
 
     fn add(&mut self, labels: &[(&str, Cow<'_, str>)], value: f64) {
+        let priority = labels.iter().find(|(label, _)| *label == "priority");
+        match priority.map(|(_, priority)| priority.is_empty()) {
+            Some(true) if !self.totals => *self = Self { totals: true, ..Self::EMPTY },
+            Some(false) if self.totals => return,
+            _ => {}
+        }
         if self.error == Some(NoValue::Missing) {
             self.error = None;
         }

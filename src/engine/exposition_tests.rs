@@ -254,3 +254,19 @@ proptest! {
         prop_assert!(families.number(&"m".into(), Combine::Count).map_or(true, f64::is_finite));
     }
 }
+
+#[test]
+fn a_total_over_priorities_counts_without_its_parts() {
+    let parts = ["q{priority=\"1\"} 3\n", "q{priority=\"\",rank=\"0\"} 5\n", "q{priority=\"2\"} 2\n"];
+    for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
+        let mut scanner = Scanner::new(["q"]);
+        for part in order {
+            scanner.feed(parts[part].as_bytes()).unwrap();
+        }
+        assert_eq!(scanner.finish().number(&"q".into(), Combine::Count), Ok(5.0), "{order:?}");
+    }
+    let mut scanner = Scanner::new(["q"]);
+    scanner.feed(parts[0].as_bytes()).unwrap();
+    scanner.feed(parts[2].as_bytes()).unwrap();
+    assert_eq!(scanner.finish().number(&"q".into(), Combine::Count), Ok(5.0), "parts without a total");
+}

@@ -20,8 +20,8 @@ pub(crate) enum Unsupported {
     PromQl,
 }
 
-/// Names of one metric by engine, as its releases write them, the newest first. An engine without any has no such
-/// family. COMPAT: the names of AIBrix's table are among them, also where no release is known to write them.
+/// Names of one metric by engine, as its releases write them, the newest first: `docs/engine-metrics.md` says which. An
+/// engine without any has no such family. COMPAT: the names of AIBrix's table are among them, also where no release is known to write them.
 struct Row {
     name: &'static str,
     vllm: &'static [&'static str],
@@ -57,7 +57,15 @@ const FAMILIES: &[Row] = &[
     row("kv_cache_hit_rate", [&[], &["sglang:cache_hit_rate"], &["trtllm_kv_cache_hit_rate"], &[]]),
     vllm("cpu_cache_usage_perc", &["vllm:cpu_cache_usage_perc"]),
     row("engine_utilization", [&[], &[], &[], &["engine_utilization"]]),
-    row("num_prefill_prealloc_queue_reqs", [&[], &["sglang:num_prefill_prealloc_queue_reqs"], &[], &[]]),
+    row(
+        "num_prefill_prealloc_queue_reqs",
+        [
+            &[],
+            &["sglang:num_prefill_bootstrap_queue_reqs", "sglang:num_prefill_prealloc_queue_reqs"],
+            &[],
+            &[],
+        ],
+    ),
     row("num_decode_prealloc_queue_reqs", [&[], &["sglang:num_decode_prealloc_queue_reqs"], &[], &[]]),
     vllm("avg_prompt_throughput_toks_per_s", &["vllm:avg_prompt_throughput_toks_per_s"]),
     row(
@@ -161,6 +169,12 @@ pub(crate) fn families_for_endpoint(metric: &str) -> impl Iterator<Item = &str> 
     std::iter::once(metric).chain(mapped(metric, DEFAULT_ENGINE).into_iter().filter(move |it| *it != metric))
 }
 
+/// The neutral names.
+#[cfg(test)]
+pub(super) fn neutral_names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|row| row.name)
+}
+
 /// The path to ask a pod of `engine` for. TensorRT-LLM serves its metrics elsewhere, and manifests that
 /// say `/metrics` are meant to work for every engine.
 pub(crate) fn path_for<'a>(path: &'a str, engine: &str) -> &'a str {
@@ -182,7 +196,9 @@ fn mapped(metric: &str, engine: &str) -> Vec<&'static str> {
         "xllm" => row.xllm,
         _ => &[],
     };
-    let short = names.iter().filter_map(|name| name.strip_suffix("_total"));
-    let bare = names.iter().filter_map(|name| name.strip_prefix("trtllm_"));
-    names.iter().copied().chain(short).chain(bare).collect()
+    let mut found = names.to_vec();
+    found.extend(names.iter().filter_map(|name| name.strip_prefix("trtllm_")));
+    let short: Vec<&str> = found.iter().filter_map(|name| name.strip_suffix("_total")).collect();
+    found.extend(short);
+    found
 }

@@ -1,6 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::metric_names::{Unsupported, families_for, families_for_endpoint, path_for};
+use std::collections::BTreeSet;
+
+use super::{
+    exposition::{Combine, NoValue, Query, Scanner},
+    metric_names::{Unsupported, families_for, families_for_endpoint, neutral_names, path_for},
+};
+
+/// The table of the documentation: neutral name, engine, name on the page.
+fn table() -> Vec<(&'static str, &'static str, &'static str)> {
+    let document = include_str!("../../docs/engine-metrics.md");
+    let rows = document.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').map(str::trim).skip(1).collect::<Vec<_>>());
+    let named = cells.flat_map(|cells| {
+        let (engine, page) = (cells[1], cells[2].trim_matches('`'));
+        assert!(!cells[3].is_empty(), "{page}: which releases?");
+        cells[0].split(", ").map(move |name| (name.trim_matches('`'), engine, page))
+    });
+    named.collect()
+}
+
+/// What a source that wants `name` of a pod of `engine` reads off a page.
+fn read(name: &str, engine: &str, page: &str) -> Result<f64, NoValue> {
+    let queries: Vec<Query> = families_for(name, engine).unwrap().into_iter().map(Query::from).collect();
+    let mut scanner = Scanner::new(&queries);
+    scanner.feed(page.as_bytes()).unwrap();
+    let families = scanner.finish();
+    let numbers = queries.iter().map(|query| families.number(query, Combine::Count));
+    numbers.into_iter().find(|number| *number != Err(NoValue::Missing)).unwrap_or(Err(NoValue::Missing))
+}
+
+/// A family as engines write it, with what surrounds it.
+fn page(name: &str, value: f64) -> String {
+    let short = name.strip_suffix("_total");
+    let (kind, created) = match short {
+        Some(short) => {
+            ("counter", format!("# TYPE {short}_created gauge\n{short}_created{{engine=\"0\"}} 1.76e+09\n"))
+        }
+        None => ("gauge", String::new()),
+    };
+    format!(
+        "# HELP {name} What it is.\n# TYPE {name} {kind}\n{name}{{engine=\"0\",model_name=\"demo\"}} {value}\n{created}"
+    )
+}
+
+// scenario: hardening 29
+#[test]
+fn each_neutral_name_is_read_off_the_page_of_each_release_in_the_table() {
+    for (name, engine, real) in table() {
+        assert_eq!(read(name, engine, &page(real, 7.0)), Ok(7.0), "{name} of {engine} as {real}");
+        // A release that writes the name of a counter as it is.
+        let short = real.trim_end_matches("_total");
+        assert_eq!(read(name, engine, &page(short, 7.0)), Ok(7.0), "{name} of {engine} as {short}");
+    }
+}
+
+// scenario: hardening 29
+#[test]
+fn of_two_names_on_one_page_the_newer_one_counts_alone() {
+    let table = table();
+    let mut pairs = 0;
+    for (n, (name, engine, newer)) in table.iter().enumerate() {
+        for (_, _, older) in table[n + 1..].iter().filter(|it| (it.0, it.1) == (*name, *engine)) {
+            let both = page(older, 40.0) + &page(newer, 2.0);
+            assert_eq!(read(name, engine, &both), Ok(2.0), "{name} of {engine}: {newer} and {older}");
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 10, "{pairs}");
+}
+
+#[test]
+fn the_table_of_the_documentation_has_all_names_and_no_others() {
+    let table = table();
+    let documented: BTreeSet<&str> = table.iter().map(|it| it.0).collect();
+    assert_eq!(documented, neutral_names().collect());
+    for name in neutral_names() {
+        for engine in ["vllm", "sglang", "trtllm", "xllm"] {
+            let listed: Vec<&str> =
+                table.iter().filter(|it| (it.0, it.1) == (name, engine)).map(|it| it.2).collect();
+            let known = families_for(name, engine).unwrap();
+            let mut in_order: Vec<&str> = known.iter().copied().filter(|it| listed.contains(it)).collect();
+            let mut seen = BTreeSet::new();
+            in_order.retain(|it| seen.insert(*it));
+            assert_eq!(listed, in_order, "{name} of {engine}");
+            let is_derived =
+                |it: &&str| *it == name || listed.iter().any(|of| of.strip_suffix("_total") == Some(*it));
+            let others: Vec<&str> =
+                known.into_iter().filter(|it| !listed.contains(it) && !is_derived(it)).collect();
+            assert!(others.is_empty(), "{name} of {engine}: {others:?} are not documented");
+        }
+    }
+}
 
 #[test]
 fn names_become_what_each_engine_exports() {

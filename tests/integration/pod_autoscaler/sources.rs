@@ -132,6 +132,28 @@ async fn protocol_path_and_engine_decide_what_is_asked_of_a_pod() {
     assert!(counts.values().all(|paths| paths.keys().eq(["/custom/metrics"])), "{counts:?}");
 }
 
+// scenario: hardening 29
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_in_the_middle_of_an_upgrade_of_its_engine_is_read_as_a_whole() {
+    let scene = Scene::new(&bare().await.plane, "upgrade").await;
+    for (name, metric) in [("old", "gpu_cache_usage_perc"), ("new", "kv_cache_usage_perc")] {
+        scene.deployment(name, 2).await;
+        let pods = scene.pods(name, 2).await;
+        let pages = [
+            "# TYPE vllm:gpu_cache_usage_perc gauge\nvllm:gpu_cache_usage_perc{model_name=\"demo\"} 0.92\n",
+            "# TYPE vllm:kv_cache_usage_perc gauge\nvllm:kv_cache_usage_perc{engine=\"0\",model_name=\"demo\"} 0.92\n",
+        ];
+        for (pod, page) in pods.iter().zip(pages) {
+            scene.engine.pods.set(Some(*pod), "/metrics", Page::ok(page));
+        }
+        let steps = scene.record(name).await;
+        let mut it = scene.autoscaler(name, "KPA", "0.5");
+        it["spec"]["metricsSources"][0]["targetMetric"] = json!(metric);
+        scene.create(&it).await;
+        assert_eq!(steps.until(4, SOON).await.len(), 2, "1.84 of 0.5, in one step");
+    }
+}
+
 // scenario: pod-autoscaler 41
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_optimizer_says_the_replicas_and_its_absence_changes_nothing() {
