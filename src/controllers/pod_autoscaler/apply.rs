@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::DynamicObject;
 use tracing::info;
 
@@ -13,13 +14,13 @@ use kube_loops::{
         error::{ObjectRef, WriteError},
         writer::{Change, Deletion, Target, Writer},
     },
-    runtime::{children::Parent, steps::StepReport},
+    runtime::{children::Parent, steps::StepReport, watches::Stored as _},
 };
 
 use super::{
     fetch::Reads,
     steps::Step,
-    targets::{Found, ScaleTarget, ScaleWrite},
+    targets::{Found, ScaleTarget, ScaleWrite, as_count},
 };
 
 /// How often a role is looked for again after its place in the list has changed under the patch.
@@ -51,8 +52,13 @@ impl Writes {
                     let created = hpas.create(writer, parent, &**hpa).await;
                     ("create the HorizontalPodAutoscaler", created.map(drop))
                 }
-                Step::PatchHpa { child, patch } => {
+                Step::PatchHpa { child, patch, .. } => {
                     let patched = hpas.patch(writer, parent, child, Change::Merge(patch.clone())).await;
+                    let is_same = |hpa: &HorizontalPodAutoscaler| hpa.version() == child.version;
+                    if patched.as_deref().is_ok_and(is_same) {
+                        report.note_in_vain();
+                        continue;
+                    }
                     ("patch the HorizontalPodAutoscaler", patched.map(drop))
                 }
                 Step::DeleteHpa { child } => {
@@ -60,13 +66,19 @@ impl Writes {
                     ("delete the HorizontalPodAutoscaler", deleted)
                 }
                 Step::Scale { target, write, found, to, .. } => {
-                    ("scale the target", self.scale(writer, target, write.clone(), found, *to).await)
+                    let scaled = self.scale(writer, target, write.clone(), found, *to).await;
+                    if matches!(scaled, Ok(false)) {
+                        report.note_in_vain();
+                        continue;
+                    }
+                    ("scale the target", scaled.map(drop))
                 }
             };
             report.note(attempt, result);
         }
     }
 
+    /// Whether the target has the new size then: admission may have changed what was written.
     async fn scale(
         &self,
         writer: &Writer,
@@ -74,7 +86,7 @@ impl Writes {
         mut write: ScaleWrite,
         found: &Found,
         to: i32,
-    ) -> Result<(), WriteError> {
+    ) -> Result<bool, WriteError> {
         let ScaleTarget { resource, namespace, name } = scaled;
         let (resource, name) = (resource.clone(), name.clone());
         let target = Target { resource, namespace: Some(namespace.clone()), name };
@@ -89,8 +101,14 @@ impl Writes {
                 Ok(object) => {
                     let version = object.metadata.resource_version.as_deref().unwrap_or_default();
                     self.reads.own_writes.lock().wrote(scaled, version);
+                    let stored = object.data.pointer(&write.place()).and_then(as_count);
+                    if (!version.is_empty() && version == found.version)
+                        || stored.is_some_and(|it| it != write.share_of(to))
+                    {
+                        return Ok(false);
+                    }
                     info!(child_kind = target.resource.kind, child = target.name, replicas = to, "scaled");
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error @ WriteError::Conflict { .. })
                     if matches!(write, ScaleWrite::Role { .. }) && tries.next().is_some() =>

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The generated HorizontalPodAutoscaler: how it is built, and which patch makes a stored one equal.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use k8s_openapi::{
     api::autoscaling::v2::{
@@ -174,24 +177,30 @@ fn rounded(value: f64) -> i64 {
     value.round() as i64
 }
 
-/// The merge patch that gives `have` everything that `want` asks for; `None`: it has it already. Labels,
-/// annotations and fields of others stay.
-pub(super) fn patch_for(have: &HorizontalPodAutoscaler, want: &HorizontalPodAutoscaler) -> Option<Value> {
+/// The merge patch that gives `have` everything that `want` asks for, and the paths of what that is; `None`: it has it
+/// already. Labels, annotations and fields of others stay.
+pub(super) fn patch_for(
+    have: &HorizontalPodAutoscaler,
+    want: &HorizontalPodAutoscaler,
+) -> Option<(Value, Vec<String>)> {
     let mut metadata = Map::new();
+    let mut fields = differences(have.spec.as_ref(), want.spec.as_ref());
+    let spec_differs = !fields.is_empty();
     for (field, have, want) in [
         ("labels", &have.metadata.labels, &want.metadata.labels),
         ("annotations", &have.metadata.annotations, &want.metadata.annotations),
     ] {
         let missing = missing_entries(have.as_ref(), want.as_ref());
         if !missing.is_empty() {
+            fields.extend(missing.keys().map(|key| format!("metadata.{field}[{key}]")));
             metadata.insert(field.to_owned(), Value::Object(missing));
         }
     }
     if have.metadata.owner_references != want.metadata.owner_references {
+        fields.push("metadata.ownerReferences".to_owned());
         metadata.insert("ownerReferences".to_owned(), to_json(&want.metadata.owner_references));
     }
-    let spec_differs = !are_specs_equal(have.spec.as_ref(), want.spec.as_ref());
-    if metadata.is_empty() && !spec_differs {
+    if fields.is_empty() {
         return None;
     }
     let mut patch = json!({"metadata": metadata});
@@ -202,7 +211,7 @@ pub(super) fn patch_for(have: &HorizontalPodAutoscaler, want: &HorizontalPodAuto
         }
         patch.insert("spec".to_owned(), spec);
     }
-    Some(patch)
+    Some((patch, fields))
 }
 
 fn missing_entries(
@@ -215,31 +224,54 @@ fn missing_entries(
     missing.map(|(key, value)| (key.clone(), json!(value))).collect()
 }
 
-/// Whether everything that `want` sets has the same value in `have`. The API server adds defaults and
-/// prints quantities its own way.
-fn are_specs_equal(
+/// What `want` sets and `have` has otherwise, by path. The API server adds defaults and prints quantities its own way.
+fn differences(
     have: Option<&HorizontalPodAutoscalerSpec>,
     want: Option<&HorizontalPodAutoscalerSpec>,
-) -> bool {
-    let (Some(have), Some(want)) = (have, want) else { return have.is_none() == want.is_none() };
-    // Unset means 1 to the API server, which also stores it.
-    have.min_replicas.unwrap_or(1) == want.min_replicas.unwrap_or(1)
-        && is_covered(&to_json(want), &to_json(have), "")
+) -> Vec<String> {
+    let mut found = Vec::new();
+    match (have, want) {
+        (Some(have), Some(want)) => {
+            // Unset means 1 to the API server, which also stores it.
+            if have.min_replicas.unwrap_or(1) != want.min_replicas.unwrap_or(1) {
+                found.push("spec.minReplicas".to_owned());
+            }
+            compare(&to_json(want), &to_json(have), "spec", &mut found);
+        }
+        (None, None) => {}
+        (Some(_), None) | (None, Some(_)) => found.push("spec".to_owned()),
+    }
+    found
 }
 
-/// Whether each value of `want` is in `have`; lists have the same length.
-fn is_covered(want: &Value, have: &Value, field: &str) -> bool {
+/// Paths of the values of `want` that are not in `have`; lists of another length differ as a whole.
+fn compare(want: &Value, have: &Value, path: &str, found: &mut Vec<String>) {
     match (want, have) {
-        (Value::Object(want), Value::Object(have)) => want.iter().all(|(key, value)| {
-            key == "minReplicas" || have.get(key).is_some_and(|have| is_covered(value, have, key))
-        }),
-        (Value::Array(want), Value::Array(have)) => {
-            want.len() == have.len()
-                && want.iter().zip(have).all(|(want, have)| is_covered(want, have, field))
+        (Value::Object(want), Value::Object(have)) => {
+            for (key, value) in want.iter().filter(|(key, _)| *key != "minReplicas") {
+                compare(value, have.get(key).unwrap_or(&Value::Null), &format!("{path}.{key}"), found);
+            }
         }
-        (Value::String(want), Value::String(have)) if field == "averageValue" => are_equal(want, have),
-        (want, have) => want == have,
+        (Value::Array(want), Value::Array(have)) if want.len() == have.len() => {
+            for (n, (want, have)) in want.iter().zip(have).enumerate() {
+                compare(want, have, &format!("{path}[{n}]"), found);
+            }
+        }
+        (Value::String(want), Value::String(have))
+            if path.ends_with(".averageValue") && are_equal(want, have) => {}
+        (want, have) if want == have => {}
+        _ => found.push(path.to_owned()),
     }
+}
+
+/// Tells one content from another: what a patch of ours is about.
+pub(super) fn digest(hpa: &HorizontalPodAutoscaler) -> String {
+    let HorizontalPodAutoscaler { metadata, spec, .. } = hpa;
+    let content =
+        json!([metadata.uid, metadata.labels, metadata.annotations, metadata.owner_references, spec]);
+    let mut hasher = DefaultHasher::new();
+    content.to_string().hash(&mut hasher);
+    format!("{:x}", hasher.finish())
 }
 
 fn to_json(value: &impl serde::Serialize) -> Value {

@@ -142,12 +142,12 @@ fn nothing_is_patched_while_the_stored_object_says_the_same() {
     assert_eq!(patch_for(&have, &want), None);
 
     stored["spec"]["maxReplicas"] = json!(9);
-    let patch = patch_for(&serde_json::from_value(stored.clone()).unwrap(), &want).unwrap();
-    assert_eq!(patch["spec"]["maxReplicas"], json!(5));
+    let (patch, fields) = patch_for(&serde_json::from_value(stored.clone()).unwrap(), &want).unwrap();
+    assert_eq!((&patch["spec"]["maxReplicas"], fields), (&json!(5), vec!["spec.maxReplicas".to_owned()]));
     assert_eq!(patch["metadata"], json!({}));
 
     stored["metadata"]["ownerReferences"] = json!([]);
-    let patch = patch_for(&serde_json::from_value(stored).unwrap(), &want).unwrap();
+    let (patch, _) = patch_for(&serde_json::from_value(stored).unwrap(), &want).unwrap();
     assert_eq!(patch["metadata"]["ownerReferences"].as_array().map(Vec::len), Some(1));
 }
 
@@ -157,7 +157,8 @@ fn a_lower_bound_that_is_no_longer_set_is_removed() {
         let hpa = built(&pa(json!({"scalingStrategy": "HPA", "minReplicas": min})));
         serde_json::from_value(hpa).unwrap()
     };
-    let patch = patch_for(&with_min(3), &with_min(0)).unwrap();
+    let (patch, fields) = patch_for(&with_min(3), &with_min(0)).unwrap();
+    assert_eq!(fields, ["spec.minReplicas"]);
     assert_eq!(patch["spec"]["minReplicas"], Value::Null);
     assert_eq!(patch_for(&with_min(1), &with_min(0)), None, "the API server stores its default");
 }

@@ -18,6 +18,7 @@ mod annotations;
 mod apply;
 mod bounds;
 mod claims;
+mod contest;
 mod decide;
 mod fetch;
 mod hpa;
@@ -41,6 +42,8 @@ mod bounds_tests;
 mod cases;
 #[cfg(test)]
 mod claims_tests;
+#[cfg(test)]
+mod contest_tests;
 #[cfg(test)]
 mod controller_tests;
 #[cfg(test)]

@@ -21,12 +21,14 @@ use kube_loops::{
 use super::{
     annotations::{Parameters, parse_parameters},
     bounds::{self, Bounds},
+    contest::{self, Attempt},
     decide::{self, ComputeError, DecisionInputs, ScaleDecision},
     hpa,
     snapshot::{Claim, HpaSeen, Scope, Snapshot, TargetSeen, scope},
     state::{State, Subject, Unknown},
     status::{
-        self, Able, ERROR_BYTES, FAILED_UPDATE_SCALE, METRIC_DOES_NOT_REACT, SCALING_LIMITED, StatusDraft,
+        self, Able, ERROR_BYTES, FAILED_UPDATE_HPA, FAILED_UPDATE_SCALE, METRIC_DOES_NOT_REACT,
+        SCALING_LIMITED, StatusDraft, WRITES_UNDONE,
     },
     steps::{DegradedReason, Gauge, Plan, Step},
     targets::{ScaleWrite, Target},
@@ -81,7 +83,7 @@ pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
             let parameters = parse_parameters(pa);
             warn_once(&mut plan, state, &parameters.warnings);
             plan.gauge = Gauge::Remove;
-            plan_hpa(&mut plan, seen, &bounds, &parameters);
+            plan_hpa(&mut plan, View { seen, bounds: &bounds, parameters: &parameters, now });
         }
         (Scope::Metrics, Claim::Held) => {
             plan.steps.extend(drop_hpa(seen));
@@ -172,9 +174,12 @@ fn drop_hpa(seen: &Snapshot) -> Option<Step> {
     Some(Step::DeleteHpa { child: ChildRef::to(&**hpa) })
 }
 
-fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Parameters) {
+fn plan_hpa(plan: &mut Plan, view: View<'_>) {
+    let View { seen, bounds, parameters, now } = view;
     let Some(draft) = &mut plan.draft else { return };
+    let contest = &mut plan.remember.contest;
     let want = hpa::build_hpa(&seen.pa, bounds, parameters);
+    let asked = hpa::digest(&want);
     match &seen.hpa {
         HpaSeen::Foreign => {
             let name = hpa::name_for(&seen.pa);
@@ -190,16 +195,51 @@ fn plan_hpa(plan: &mut Plan, seen: &Snapshot, bounds: &Bounds, parameters: &Para
             (draft.desired, draft.actual) = (0, 0);
             draft.hpa_conditions = Some(Vec::new());
             if seen.caught_up {
-                plan.steps.push(Step::CreateHpa(Box::new(want)));
+                contest.look(now, "somebody who deletes it", |_| false);
+                if contest.attempt(now, &asked, "") == Attempt::Now {
+                    plan.steps.push(Step::CreateHpa(Box::new(want)));
+                }
             }
         }
         HpaSeen::Ours(have) => {
             copy_hpa_status(draft, have);
             let leaving = have.metadata.deletion_timestamp.is_some();
-            if let Some(patch) = hpa::patch_for(have, &want).filter(|_| seen.caught_up && !leaving) {
-                plan.steps.push(Step::PatchHpa { child: ChildRef::to(&**have), patch });
+            if seen.caught_up && !leaving {
+                let patch = hpa::patch_for(have, &want);
+                let fields = have.metadata.managed_fields.as_deref().unwrap_or_default();
+                let by = contest::in_words(contest::other_writer(fields, |_| true));
+                contest.look(now, &by, |written| written != asked || patch.is_none());
+                let (child, stored) = (ChildRef::to(&**have), hpa::digest(have));
+                match patch {
+                    None => contest.rest(now),
+                    Some((patch, fields)) if contest.attempt(now, &asked, &stored) == Attempt::Now => {
+                        let fields = fields.join(", ");
+                        plan.steps.push(Step::PatchHpa { child, patch, want: asked, have: stored, fields });
+                    }
+                    Some(_) => {}
+                }
             }
         }
+    }
+    tell_contest(plan, "the HorizontalPodAutoscaler was", FAILED_UPDATE_HPA);
+}
+
+/// Says that writes of ours do not last, or change nothing: once by an event, and by the condition as long as it is so.
+fn tell_contest(plan: &mut Plan, what: &str, in_vain: &'static str) {
+    let Some(draft) = &mut plan.draft else { return };
+    let contest = &plan.remember.contest;
+    if let Some(message) = contest.in_vain() {
+        draft.able = Able { holds: false, reason: in_vain, message: message.to_owned() };
+    } else if let Some(by) = contest.undone_by() {
+        let message = format!(
+            "{what} changed by {by} within a minute after each of several writes: the next ones are ever further \
+             apart, up to 5 minutes, until one stays"
+        );
+        let able = Able { holds: false, reason: WRITES_UNDONE, message };
+        if status::is_news(&draft.previous, &able) {
+            plan.events.push(warning(WRITES_UNDONE, &able.message));
+        }
+        draft.able = able;
     }
 }
 
@@ -295,12 +335,24 @@ fn decide(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) -> Dec
 
 fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
     let View { seen, now, .. } = view;
+    let count = target.found.count.unwrap_or(0).to_string();
+    let by = contest::in_words(target.other_writer.as_deref());
+    plan.remember.contest.look(now, &by, |written| written == count);
     let decision = decide(plan, view, target, current);
     let Some(draft) = &mut plan.draft else { return };
     (draft.actual, draft.desired) = (current, current);
     match decision {
         Decision::Made(decision) => {
-            let desired = reachable(&target.write, current, decision.desired);
+            let mut desired = reachable(&target.write, current, decision.desired);
+            let contest = &mut plan.remember.contest;
+            if desired == current {
+                contest.rest(now);
+            } else {
+                let count = target.write.share_of(desired).to_string();
+                if contest.attempt(now, &count, &target.found.version) != Attempt::Now {
+                    desired = current;
+                }
+            }
             draft.desired = desired;
             let ScaleDecision { algorithm, reason, .. } = decision;
             plan.gauge = Gauge::Set { algorithm, reason, value: desired };
@@ -310,7 +362,9 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
                     "{strategy} algorithm completed. currentReplicas: {current}, \
                      desiredReplicas: {desired}, shouldScale: true"
                 );
-                plan.events.push(EventText { warning: false, reason: "AlgorithmRun", message });
+                if contest.undone_by().is_none() {
+                    plan.events.push(EventText { warning: false, reason: "AlgorithmRun", message });
+                }
                 plan.steps.push(Step::Scale {
                     target: target.object.clone(),
                     write: target.write.clone(),
@@ -353,6 +407,7 @@ fn plan_target(plan: &mut Plan, view: View<'_>, target: &Target, current: i32) {
         }
     }
     plan.withheld_until = note.and_then(|note| note.until);
+    tell_contest(plan, "the replicas were", FAILED_UPDATE_SCALE);
 }
 
 /// Copies of a service share a role's count, so only multiples of the copies can be reached. A step that

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::autoscaling::ScalingEvent;
 use kube_fenced_election::clock::Timestamp;
 
-use super::algorithm::{cooldown::Recommendations, window::Windows};
+use super::{
+    algorithm::{cooldown::Recommendations, window::Windows},
+    contest::Contest,
+};
 
 /// Rounds without any value after which an autoscaler is not ready: one may be an accident.
 const BLIND_ROUNDS: u32 = 2;
@@ -29,6 +32,8 @@ pub(super) struct State {
     pub(super) unknown: Unknown,
     /// Sources whose value does not react to more replicas: why nothing is scaled up.
     pub(super) limited: Option<String>,
+    /// Whether our writes last: to the replicas of the target, or to the HorizontalPodAutoscaler.
+    pub(super) contest: Contest,
     /// Warnings that were sent: each is sent once.
     pub(super) warned: BTreeSet<String>,
     /// Entries of the history that no stored status has yet, because it could not be written.

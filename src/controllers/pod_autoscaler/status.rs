@@ -21,12 +21,18 @@ use kube_loops::{
     runtime::steps::StepOutcome,
 };
 
-use super::steps::{Conclusion, Plan, Step};
+use super::{
+    contest::Contest,
+    hpa,
+    steps::{Conclusion, Plan, Step},
+};
 
 /// Reason of condition and event when the API server refuses the HorizontalPodAutoscaler.
-const FAILED_UPDATE_HPA: &str = "FailedUpdateHPA";
+pub(super) const FAILED_UPDATE_HPA: &str = "FailedUpdateHPA";
 /// Reason of the condition when the target refuses its new size.
 pub(super) const FAILED_UPDATE_SCALE: &str = "FailedUpdateScale";
+/// Reason of event and condition when somebody else undoes what we write.
+pub(super) const WRITES_UNDONE: &str = "WritesUndone";
 /// Condition of a HorizontalPodAutoscaler, and of APA on a metric that does not react.
 pub(super) const SCALING_LIMITED: &str = "ScalingLimited";
 /// Reason of that condition, and event, where APA would scale up for ever.
@@ -210,7 +216,11 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
     for (i, step) in plan.steps.iter().enumerate() {
         let failure = match outcomes.get(i) {
             Some(StepOutcome::Failed(failure)) => Some(cut(failure, ERROR_BYTES)),
-            Some(StepOutcome::Done) => None,
+            Some(StepOutcome::Done) => {
+                note_write(&mut remember.contest, step, now);
+                None
+            }
+            Some(StepOutcome::InVain) => note_in_vain(&mut remember.contest, step, now),
             Some(StepOutcome::Overtaken) => {
                 if matches!(step, Step::Scale { .. }) {
                     // What was decided on has changed: the retry decides on this round again.
@@ -238,18 +248,22 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
                     error: failure.clone(),
                 });
                 let Some(failure) = failure else {
+                    if draft.able.reason == WRITES_UNDONE {
+                        continue;
+                    }
                     let message = format!("New size: {to}; reason: {reason}");
                     events.push(EventText { warning: false, reason: "SuccessfulRescale", message });
                     continue;
                 };
-                let message = format!("unable to apply desired replicas: {failure}");
-                let able = Able { holds: false, reason: FAILED_UPDATE_SCALE, message };
+                let able = Able { holds: false, reason: FAILED_UPDATE_SCALE, message: unable(&failure) };
                 if is_news(&draft.previous, &able) {
                     events.push(EventText { warning: true, reason: "FailedRescale", message: failure });
                 }
                 draft.able = able;
                 // The retry has to decide on this round again.
-                remember.decided = None;
+                if outcomes.get(i) != Some(&StepOutcome::InVain) {
+                    remember.decided = None;
+                }
             }
             (Step::CreateHpa(_) | Step::PatchHpa { .. } | Step::DeleteHpa { .. }, _) => {}
         }
@@ -257,6 +271,40 @@ pub(super) fn conclude(plan: &Plan, outcomes: &[StepOutcome], now: Timestamp) ->
     remember.untold.clear();
     let untold = draft.untold.iter().chain(&draft.entry).cloned().collect();
     Conclusion { status: Some(compose(&draft, now)), events, remember, untold }
+}
+
+fn note_write(contest: &mut Contest, step: &Step, now: Timestamp) {
+    match step {
+        Step::CreateHpa(hpa) => contest.wrote(now, hpa::digest(hpa)),
+        Step::PatchHpa { want, .. } => contest.wrote(now, want.clone()),
+        Step::Scale { write, to, .. } => contest.wrote(now, write.share_of(*to).to_string()),
+        Step::DeleteHpa { .. } => {}
+    }
+}
+
+/// What is said of a write that changed nothing.
+fn note_in_vain(contest: &mut Contest, step: &Step, now: Timestamp) -> Option<String> {
+    match step {
+        Step::PatchHpa { want, have, fields, .. } => {
+            let message =
+                format!("a webhook or policy of the API server changes what is written to {fields}");
+            let message = cut(&message, ERROR_BYTES);
+            contest.wrote_in_vain(now, want.clone(), have.clone(), message.clone());
+            Some(message)
+        }
+        Step::Scale { write, found, to, .. } => {
+            let message =
+                format!("a webhook or policy of the API server does not let {to} replicas be stored");
+            let count = write.share_of(*to).to_string();
+            contest.wrote_in_vain(now, count, found.version.clone(), unable(&message));
+            Some(message)
+        }
+        Step::CreateHpa(_) | Step::DeleteHpa { .. } => None,
+    }
+}
+
+fn unable(failure: &str) -> String {
+    format!("unable to apply desired replicas: {failure}")
 }
 
 /// Whether the stored status does not say this yet.

@@ -34,6 +34,12 @@ pub(super) enum Step {
         child: ChildRef,
         /// Merge patch.
         patch: Value,
+        /// What all of it is to be, and what it is: tells one from another.
+        want: String,
+        /// See above.
+        have: String,
+        /// What differs, for people.
+        fields: String,
     },
     /// Deletes our HorizontalPodAutoscaler.
     DeleteHpa {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a target is read and written: its replicas, its pods, and the smallest patch that scales it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
@@ -11,6 +12,8 @@ use kube_loops::k8s::{
     owner::group_of,
     selector::{Selector, SelectorError},
 };
+
+use super::contest;
 
 /// A target that was read.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(super) struct Target {
     pub(super) write: ScaleWrite,
     /// What has to be there still when it is.
     pub(super) found: Found,
+    /// The field manager besides us that wrote the replicas last, if it is known.
+    pub(super) other_writer: Option<Arc<str>>,
 }
 
 /// What a decision to scale was made on.
@@ -159,7 +164,7 @@ impl ScaleWrite {
     }
 
     /// Where the count stands.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         match self {
             Self::Replicas | Self::Scale => "/spec/replicas".to_owned(),
             Self::Role { index, .. } => format!("/spec/template/spec/roles/{index}/replicas"),
@@ -267,7 +272,25 @@ pub(super) fn read_target(pa: &PodAutoscaler, resource: ApiResource, form: Form,
         version: text("/metadata/resourceVersion"),
         count: object.pointer(&write.place()).and_then(as_count),
     };
-    Target { object: ScaleTarget { resource, namespace, name }, replicas, pods, write, found }
+    Target {
+        object: ScaleTarget { resource, namespace, name },
+        replicas,
+        pods,
+        write,
+        found,
+        other_writer: None,
+    }
+}
+
+/// The field manager besides us that wrote the replicas of this object last, wherever they stand.
+pub(super) fn other_writer(fields: Option<&[ManagedFieldsEntry]>) -> Option<&str> {
+    contest::other_writer(fields?, |entry| {
+        let spec = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:spec"));
+        // Of a role they stand in a list that is owned as a whole.
+        spec.is_some_and(|spec| {
+            spec.get("f:replicas").is_some() || spec.pointer("/f:template/f:spec/f:roles").is_some()
+        })
+    })
 }
 
 /// R = replicas of the role in the spec · k. Unset in the spec: what the status counts, else 0.

@@ -12,6 +12,7 @@
 //! | [`steady`] | what is asked and written while nothing changes |
 //! | [`bad_input`], [`crowd`] | input that is wrong, and a thousand autoscalers of a dead engine |
 //! | [`overload`] | engines that answer late |
+//! | [`undone`] | somebody else, or admission, changes what it writes |
 //!
 //! Most of them run with a sync period of 2 s ([`world::PERIOD`]), so that several syncs fit into a test;
 //! figures are taken with the period that is shipped.
@@ -29,4 +30,5 @@ mod sources;
 mod spec;
 mod steady;
 mod targets;
+mod undone;
 mod world;

@@ -9,7 +9,8 @@
 //! | whole object, whole status | [`Writer::replace_dynamic`], [`Writer::replace_status`] | `resourceVersion`, required |
 //! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | [`Guard`], optional |
 //! | element of a list, by its key | [`Change::Strategic`] | [`Guard`], optional |
-//! | element of a list, count of a scale | [`Writer::json_patch`], [`Writer::json_patch_scale`] | its `test` operations |
+//! | element of a list | [`Writer::json_patch`] | its `test` operations |
+//! | count of a scale | [`Writer::json_patch_scale`] | its `test` operations |
 //! | delete | [`Writer::delete`] | uid, required |
 //!
 //! In a dry run ([`Writer::dry_run`]) they are noted instead.
@@ -34,7 +35,7 @@ use super::{
 };
 
 /// Recorded as the writer of everything but applies and Leases, so that ownership continues from a Go manager.
-const FIELD_MANAGER: &str = "manager";
+pub const FIELD_MANAGER: &str = "manager";
 
 /// Writes with one client.
 #[derive(Clone)]

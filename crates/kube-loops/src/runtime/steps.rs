@@ -56,6 +56,8 @@ pub enum StepOutcome {
     Done,
     /// It is not: somebody else was faster, and the store will show what is so. Nothing to tell people.
     Overtaken,
+    /// The API server has taken it, and stored something else or nothing: admission changes what is written.
+    InVain,
     /// It failed, for this reason.
     Failed(String),
 }
@@ -83,6 +85,11 @@ impl StepReport {
             self.error = Some(error);
         }
         false
+    }
+
+    /// Notes that the next step was taken and changed nothing: it is not tried again for that.
+    pub fn note_in_vain(&mut self) {
+        self.outcomes.push(StepOutcome::InVain);
     }
 
     /// Whether all of these steps are done.

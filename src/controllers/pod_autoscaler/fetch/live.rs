@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Targets that are read from the API server instead of a store.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::{
     Api, Client,
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::info;
 
-use crate::controllers::pod_autoscaler::targets::{Form, as_count, is_known_kind};
+use crate::controllers::pod_autoscaler::targets::{self, Form, as_count, is_known_kind};
 
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
@@ -52,6 +52,18 @@ pub(in crate::controllers::pod_autoscaler) struct TargetRead {
     pub(in crate::controllers::pod_autoscaler) form: Form,
     /// That.
     pub(in crate::controllers::pod_autoscaler) json: Value,
+    /// The field manager besides us that wrote its replicas last.
+    pub(in crate::controllers::pod_autoscaler) other_writer: Option<Arc<str>>,
+}
+
+impl TargetRead {
+    /// What was read from the API server.
+    pub(super) fn live(resource: ApiResource, form: Form, json: Value) -> Self {
+        let fields = json.pointer("/metadata/managedFields").cloned().unwrap_or_default();
+        let fields: Option<Vec<_>> = serde_json::from_value(fields).ok();
+        let other_writer = targets::other_writer(fields.as_deref()).map(Arc::from);
+        Self { resource, form, json, other_writer }
+    }
 }
 
 impl Live {
@@ -84,7 +96,7 @@ impl Live {
         let mut first_error = None;
         for mapping in found {
             match self.one_of_any_kind(&mapping, namespace, name).await {
-                Ok((form, json)) => return Ok(TargetRead { resource: mapping.resource, form, json }),
+                Ok((form, json)) => return Ok(TargetRead::live(mapping.resource, form, json)),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
         }

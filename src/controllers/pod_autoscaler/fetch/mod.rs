@@ -131,8 +131,9 @@ impl Reads {
 
     async fn target(&self, pa: &PodAutoscaler, key: &Key) -> TargetSeen {
         match self.target_object(pa, key).await {
-            Ok(TargetRead { resource, form, json }) => {
-                TargetSeen::Found(Box::new(targets::read_target(pa, resource, form, &json)))
+            Ok(TargetRead { resource, form, json, other_writer }) => {
+                let target = targets::read_target(pa, resource, form, &json);
+                TargetSeen::Found(Box::new(Target { other_writer, ..target }))
             }
             Err(error) => TargetSeen::Unreadable(error.to_string()),
         }
@@ -152,13 +153,14 @@ impl Reads {
         });
         if let Some(found) = found {
             let (resource, form) = (kind.resource.clone(), Form::Object);
-            return Ok(TargetRead { resource, form, json: found.whole() });
+            let (json, other_writer) = (found.whole(), found.other_writer.clone());
+            return Ok(TargetRead { resource, form, json, other_writer });
         }
         let read = self.live.one(&kind.resource, &key.namespace, &wanted.name).await;
         if read.is_err() {
             self.own_writes.lock().forget(&plural, &key.namespace, &wanted.name);
         }
-        Ok(TargetRead { resource: kind.resource.clone(), form: Form::Object, json: read? })
+        Ok(TargetRead::live(kind.resource.clone(), Form::Object, read?))
     }
 
     fn samples(&self, pa: &PodAutoscaler, key: &Key, target: &Target) -> Samples {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stores that passes read, and what they keep of each object.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::core::{ApiResource, DynamicObject};
@@ -12,7 +12,7 @@ use crate::{
         autoscaling::{GROUP, POD_AUTOSCALER, PodAutoscaler},
         keys,
     },
-    controllers::pod_autoscaler::triggers,
+    controllers::pod_autoscaler::{targets, triggers},
     k8s::pod_facts::{self, PodFacts},
 };
 use kube_loops::runtime::{
@@ -106,18 +106,22 @@ pub(in crate::controllers::pod_autoscaler) struct TargetFacts {
     version: String,
     /// Uid.
     pub(in crate::controllers::pod_autoscaler) uid: String,
+    /// The field manager besides us that wrote the replicas last.
+    pub(super) other_writer: Option<Arc<str>>,
     /// `spec.{replicas,selector}`, roles, and the parts of the status that say how it is selected.
     pub(in crate::controllers::pod_autoscaler) object: Value,
 }
 
 impl TargetFacts {
-    fn keep(object: DynamicObject, _: &Interner) -> Self {
+    fn keep(object: DynamicObject, interner: &Interner) -> Self {
         let DynamicObject { metadata, data, .. } = object;
+        let other_writer = targets::other_writer(metadata.managed_fields.as_deref());
         Self {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             version: metadata.resource_version.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
+            other_writer: other_writer.map(|writer| interner.share(writer)),
             object: reduced(&data),
         }
     }
@@ -181,10 +185,14 @@ fn picked(object: Option<&Value>, fields: &[&str]) -> Map<String, Value> {
 }
 
 pub(super) fn keep_hpa(mut hpa: HorizontalPodAutoscaler, _: &Interner) -> HorizontalPodAutoscaler {
-    hpa.metadata.managed_fields = None;
+    // Who wrote it, not what.
+    for entry in hpa.metadata.managed_fields.iter_mut().flatten() {
+        entry.fields_v1 = None;
+    }
     let ours = hpa.controller().is_some_and(|owner| (owner.group, owner.kind) == (GROUP, POD_AUTOSCALER));
     if !ours {
         // Only that it exists, and whose it is, matters.
+        hpa.metadata.managed_fields = None;
         hpa.metadata.labels = None;
         hpa.metadata.annotations = None;
         hpa.spec = None;
