@@ -11,6 +11,7 @@
 pub(crate) mod adapters;
 pub(crate) mod admission;
 pub(crate) mod autoscalers;
+pub(crate) mod decisions;
 pub(crate) mod elections;
 pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
@@ -37,7 +38,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 10] = [
+pub(crate) const ALL: [Measurement; 12] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -79,6 +80,18 @@ pub(crate) const ALL: [Measurement; 10] = [
         about: "200 autoscalers at rest, and when the load doubles",
         limit: Duration::from_mins(20),
         run: |subject| autoscalers::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "overshoot",
+        about: "a constant load under APA, with pods that are ready at once and after a minute",
+        limit: Duration::from_mins(20),
+        run: |subject| decisions::measure(subject).boxed_local(),
+    },
+    Measurement {
+        name: "sources",
+        about: "peak memory with one autoscaler of 13,000 sources on 100 pods",
+        limit: Duration::from_mins(10),
+        run: |subject| decisions::measure_sources(subject).boxed_local(),
     },
     Measurement {
         name: "adapters",
