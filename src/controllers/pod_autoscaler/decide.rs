@@ -105,7 +105,7 @@ pub(super) fn by_metrics(
     let mut raw: Option<i32> = None;
     let (mut failures, mut silent) = (Vec::<String>::new(), 0);
     let blind_rounds = std::mem::take(&mut state.unknown).blind_rounds;
-    (state.unknown.pods, state.unknown.of_pods) = unknown_pods(samples);
+    (state.unknown.pods, state.unknown.of_pods, state.unknown.first_pod) = unknown_pods(samples);
     state.unknown.of_sources = pa.spec.metrics_sources.len();
     let sources = pa.spec.metrics_sources.iter().zip(&samples.sources).zip(&mut state.sources);
     for ((source, reading), remembered) in sources {
@@ -152,16 +152,30 @@ pub(super) fn by_metrics(
     Ok(ScaleDecision { desired, algorithm: if is_kpa { "kpa" } else { "apa" }, reason })
 }
 
-/// Pods without a value, and all that were asked, of the source that has most of those.
-fn unknown_pods(samples: &Samples) -> (usize, usize) {
+/// Pods without a value, all that were asked, and why the first has none, of the source that has most of those.
+fn unknown_pods(samples: &Samples) -> (usize, usize, String) {
     let of = |reading: &Reading| match reading {
         Reading::PerPod(pods) => {
             let is_unknown = |pod: &&PodReading| !pod.value.as_ref().is_ok_and(|value| value.is_finite());
-            (pods.iter().filter(is_unknown).count(), pods.len())
+            let unknown: Vec<&PodReading> = pods.iter().filter(is_unknown).collect();
+            let why = unknown.first().map(|pod| match &pod.value {
+                Ok(_) => not_a_number().0,
+                Err(error) => cut(&error.0, SOURCE_ERROR_BYTES),
+            });
+            (unknown.len(), pods.len(), why.unwrap_or_default())
         }
-        Reading::Total(_) | Reading::Failed(_) => (0, 0),
+        Reading::Total(_) | Reading::Failed(_) => (0, 0, String::new()),
     };
-    samples.sources.iter().map(of).max().unwrap_or_default()
+    samples
+        .sources
+        .iter()
+        .map(of)
+        .max_by_key(|(unknown, of_pods, _)| (*unknown, *of_pods))
+        .unwrap_or_default()
+}
+
+fn not_a_number() -> SampleError {
+    SampleError("the value is not a finite number".to_owned())
 }
 
 /// Recommendation of one source, not clamped to bounds.
@@ -220,7 +234,6 @@ fn sample_of(
     target: f64,
     pods: &mut BTreeMap<Box<str>, PodMemory>,
 ) -> Result<Totals, SampleError> {
-    let not_a_number = || SampleError("the value is not a finite number".to_owned());
     match reading {
         Reading::Failed(error) => Err(error.clone()),
         Reading::Total(value) => {

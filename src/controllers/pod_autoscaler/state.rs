@@ -67,6 +67,8 @@ pub(super) struct Unknown {
     pub(super) pods: usize,
     /// All pods that were asked.
     pub(super) of_pods: usize,
+    /// Why the first of those without a value has none.
+    pub(super) first_pod: String,
     /// Each source without any value, and why.
     pub(super) sources: Vec<String>,
     /// All sources.
@@ -80,7 +82,7 @@ pub(super) struct Unknown {
 impl Unknown {
     /// What the condition `Ready` says of it: whether it holds, reason and message; `None`: nothing.
     pub(super) fn condition(&self) -> Option<(bool, &'static str, String)> {
-        let Self { pods, of_pods, sources, of_sources, blind_rounds, no_pods } = self;
+        let Self { pods, of_pods, first_pod, sources, of_sources, blind_rounds, no_pods } = self;
         if *no_pods {
             return Some((true, "AsExpected", "no pods".to_owned()));
         }
@@ -94,9 +96,11 @@ impl Unknown {
             "{} of {of_sources} metric sources and {pods} of {of_pods} pods have no value",
             sources.len()
         );
-        for source in sources {
+        // A source without any value says so itself.
+        let why = sources.iter().chain((sources.is_empty()).then_some(first_pod));
+        for why in why {
             message.push('\n');
-            message.push_str(source);
+            message.push_str(why);
         }
         Some((true, "PartialMetrics", message))
     }
