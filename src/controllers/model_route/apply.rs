@@ -26,6 +26,11 @@ pub(super) async fn apply(steps: &[Step], gateway: &str, writer: &Writer, report
                 let created = writer.create_dynamic(&REFERENCE_GRANT.resource(), object).await;
                 report.note("create the ReferenceGrant", created)
             }
+            Step::PatchGrant { namespace, name, version, patch } => {
+                let grant = target(&REFERENCE_GRANT, namespace, name);
+                report
+                    .note("patch the ReferenceGrant", writer.merge_patch(&grant, patch, Some(version)).await)
+            }
             Step::DeleteGrant { namespace, name, uid } => {
                 let grant = target(&REFERENCE_GRANT, namespace, name);
                 report.note("delete the ReferenceGrant", writer.delete(&grant, uid).await)

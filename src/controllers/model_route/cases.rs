@@ -79,6 +79,7 @@ pub(super) fn seen_grant(ns: &str) -> Arc<GrantFacts> {
     GrantFacts::for_test(&json!({
         "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
         "metadata": {"namespace": ns, "name": name, "uid": format!("uid-{ns}"), "resourceVersion": "3"},
+        "spec": super::objects::build_grant(ns, &settings())["spec"],
     }))
 }
 

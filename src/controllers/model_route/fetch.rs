@@ -28,7 +28,7 @@ pub(super) struct Stores {
     sources: Vec<(SourceKind, Store<SourceFacts>)>,
     /// The HTTPRoutes in the namespace of the gateway.
     routes: Store<RouteFacts>,
-    /// Each ReferenceGrant; metadata only.
+    /// Each ReferenceGrant.
     grants: Store<GrantFacts>,
     /// What watches have seen to go.
     pub(super) losses: Arc<Losses>,
@@ -44,7 +44,8 @@ impl Stores {
         let of_routes = WatchSpec::<DynamicObject>::in_namespace_of(HTTP_ROUTE.resource(), &gateway)
             .keeping(RouteFacts::keep);
         let of_routes = of_routes.indexed(BY_BACKEND);
-        let of_grants = all(REFERENCE_GRANT.resource()).keeping(GrantFacts::keep);
+        let of_grants =
+            WatchSpec::<DynamicObject>::all_of(REFERENCE_GRANT.resource()).keeping(GrantFacts::keep);
         let (for_routes, for_grants) = (gateway.clone(), gateway.clone());
         let routes = sources.trigger(of_routes, move |change| triggers::of_route(change, &for_routes));
         let grants = sources.trigger(of_grants, move |change| triggers::of_grant(change, &for_grants));

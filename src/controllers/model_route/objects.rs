@@ -22,6 +22,7 @@ use kube_loops::{rollout::template::hashes::sha256_prefix, runtime::watches::Sto
 use super::{
     GATEWAY_GROUP, HTTP_ROUTE, ModelRouteSettings, REFERENCE_GRANT,
     paths::{Paths, paths_for},
+    routes::GrantFacts,
     sources::{Served, Source},
     status,
 };
@@ -104,6 +105,29 @@ impl Wanted {
             "metadata": metadata, "spec": self.spec,
         })
     }
+}
+
+/// What of a ReferenceGrant has to change for our routes to lead to its namespace; `None`: nothing. What others
+/// wrote into it stays.
+pub(super) fn grant_patch(grant: &GrantFacts, settings: &ModelRouteSettings) -> Option<Value> {
+    let want = build_grant(&grant.namespace, settings);
+    let mut patch = Map::new();
+    for (field, have) in [("from", &grant.from), ("to", &grant.to)] {
+        let wanted = want.pointer(&format!("/spec/{field}")).and_then(Value::as_array).into_iter().flatten();
+        let missing: Vec<&Value> = wanted.filter(|entry| !have.contains(entry)).collect();
+        if !missing.is_empty() {
+            patch.insert(field.to_owned(), json!(have.iter().chain(missing).collect::<Vec<_>>()));
+        }
+    }
+    (!patch.is_empty()).then(|| json!({ "spec": patch }))
+}
+
+/// The entries of a ReferenceGrant that admit others than our routes.
+pub(super) fn foreign_entries(grant: &GrantFacts, settings: &ModelRouteSettings) -> Vec<Value> {
+    let ours = build_grant(&grant.namespace, settings);
+    let ours = ours.pointer("/spec/from").and_then(Value::as_array);
+    let is_ours = |entry: &Value| ours.is_some_and(|ours| ours.contains(entry));
+    grant.from.iter().filter(|entry| !is_ours(entry)).cloned().collect()
 }
 
 /// The ReferenceGrant of a namespace.

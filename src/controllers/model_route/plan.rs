@@ -16,9 +16,9 @@ use kube_loops::{cluster::events::EventDraft, runtime::watches::Stored};
 
 use super::{
     ModelRouteSettings,
-    objects::{Wanted, build_grant},
+    objects::{Wanted, build_grant, foreign_entries, grant_patch},
     owned_fields::{merge_owned, patch_between},
-    routes::RouteFacts,
+    routes::{GrantFacts, RouteFacts},
     snapshot::{GrantSnapshot, RouteSnapshot},
     sources::Source,
     status,
@@ -47,6 +47,17 @@ pub(super) enum Step {
     },
     /// The whole ReferenceGrant.
     CreateGrant(Value),
+    /// A merge patch, for this version only.
+    PatchGrant {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+        /// The version that the patch was computed for.
+        version: String,
+        /// The patch.
+        patch: Value,
+    },
     /// The object with this uid only.
     DeleteGrant {
         /// Namespace.
@@ -101,7 +112,9 @@ pub(super) fn plan_route(name: &str, seen: &RouteSnapshot, settings: &ModelRoute
         if !seen.origin_in_sight && !leads_to(route, primary) {
             return Plan { left_alone: Some(OUT_OF_SIGHT), ..Plan::default() };
         }
-        return kept_as_wanted(seen, route, marker, primary, &want);
+        let moves = route.backend().is_some_and(|(namespace, _)| namespace != want.backend_namespace);
+        let left = if moves { last_use(seen, settings) } else { None };
+        return kept_as_wanted(left, route, marker, primary, &want);
     }
     if patch_for(route, &want, false).is_none() {
         let patch = json!({"metadata": {"annotations": {model_route::SPEC_HASH: want.marker}}});
@@ -134,21 +147,19 @@ fn without_sources(seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan 
     }
     let delete = Step::DeleteRoute { name: route.name().to_owned(), uid: route.content.uid.clone() };
     // The route last: while it is there, a restart knows that there is something to tidy up.
-    let steps = last_use(seen).into_iter().chain([delete]).collect();
+    let steps = last_use(seen, settings).into_iter().chain([delete]).collect();
     Plan { steps, ..Plan::default() }
 }
 
-/// Our own route.
+/// Our own route. `left`: what is to be done where it leads no more.
 fn kept_as_wanted(
-    seen: &RouteSnapshot,
+    left: Option<Step>,
     route: &RouteFacts,
     marker: &str,
     primary: &Source,
     want: &Wanted,
 ) -> Plan {
     let Some(patch) = patch_for(route, want, true) else { return Plan::default() };
-    let moves = route.backend().is_some_and(|(namespace, _)| namespace != want.backend_namespace);
-    let left = if moves { last_use(seen) } else { None };
     let steps = left.into_iter().chain([patched(route, patch)]).collect();
     if marker == want.marker {
         return Plan { steps, repair: true, primary: Some(primary.clone()), ..Plan::default() };
@@ -156,10 +167,23 @@ fn kept_as_wanted(
     Plan { steps, ..told(primary, want) }
 }
 
-fn last_use(seen: &RouteSnapshot) -> Option<Step> {
-    let grant = seen.last_use_of.as_ref()?;
+fn last_use(seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Option<Step> {
+    take_back(seen.last_use_of.as_ref()?, settings)
+}
+
+/// Our routes need a grant no more. Whom else it admits, it goes on to admit.
+fn take_back(grant: &GrantFacts, settings: &ModelRouteSettings) -> Option<Step> {
+    let others = foreign_entries(grant, settings);
+    if others.is_empty() {
+        let (namespace, name) = (grant.namespace.clone(), grant.name.clone());
+        return Some(Step::DeleteGrant { namespace, name, uid: grant.uid.clone() });
+    }
+    (others.len() < grant.from.len()).then(|| patched_grant(grant, json!({"spec": {"from": others}})))
+}
+
+fn patched_grant(grant: &GrantFacts, patch: Value) -> Step {
     let (namespace, name) = (grant.namespace.clone(), grant.name.clone());
-    Some(Step::DeleteGrant { namespace, name, uid: grant.uid.clone() })
+    Step::PatchGrant { namespace, name, version: grant.version().to_owned(), patch }
 }
 
 fn patched(route: &RouteFacts, patch: Value) -> Step {
@@ -203,16 +227,15 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// What a pass for the ReferenceGrant of a namespace does. One that exists is never rewritten, and goes only
-/// when the last workload of the namespace is seen to go.
+/// What a pass for the ReferenceGrant of a namespace does. One that exists admits our routes and whomever else it
+/// admits, and goes only when the last workload of the namespace is seen to go.
 pub(super) fn plan_grant(seen: &GrantSnapshot, settings: &ModelRouteSettings) -> Plan {
-    let steps = match &seen.grant {
-        None if seen.needed => vec![Step::CreateGrant(build_grant(&seen.namespace, settings))],
-        Some(grant) if !seen.needed && !seen.used && seen.source_lost => {
-            let (namespace, name) = (grant.namespace.clone(), grant.name.clone());
-            vec![Step::DeleteGrant { namespace, name, uid: grant.uid.clone() }]
-        }
-        Some(_) | None => Vec::new(),
+    let step = match &seen.grant {
+        None => seen.needed.then(|| Step::CreateGrant(build_grant(&seen.namespace, settings))),
+        Some(grant) if seen.needed => grant_patch(grant, settings).map(|patch| patched_grant(grant, patch)),
+        Some(grant) if !seen.used && seen.source_lost => take_back(grant, settings),
+        Some(_) => None,
     };
-    Plan { steps, ..Plan::default() }
+    let repair = matches!(step, Some(Step::PatchGrant { .. })) && seen.needed;
+    Plan { steps: step.into_iter().collect(), repair, ..Plan::default() }
 }

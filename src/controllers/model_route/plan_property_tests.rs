@@ -296,6 +296,7 @@ impl Cluster {
                 let ns = grant["metadata"]["namespace"].as_str().unwrap();
                 assert!(ns != GATEWAY && self.grants.insert(ns.to_owned()));
             }
+            Step::PatchGrant { .. } => panic!("all grants are as wanted"),
             Step::DeleteGrant { namespace, .. } => assert!(self.grants.remove(namespace)),
         }
         true

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -315,7 +317,7 @@ fn bad_metadata_is_told_once_and_not_again_by_a_repair() {
 }
 
 #[test]
-fn a_grant_is_made_for_every_namespace_with_a_workload_and_never_rewritten() {
+fn a_grant_is_made_for_every_namespace_with_a_workload() {
     for bits in 0..16_u8 {
         let [needed, used, source_lost, there] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
         let grant = there.then(|| seen_grant("a"));
@@ -332,6 +334,55 @@ fn a_grant_is_made_for_every_namespace_with_a_workload_and_never_rewritten() {
             }
             [] => assert!(if there { needed || used || !source_lost } else { !needed }, "{seen:?}"),
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+// scenario: hardening 40
+#[test]
+fn a_grant_admits_our_routes_and_whomever_else_it_admits() {
+    let ours =
+        json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "aibrix-system"});
+    let services = json!({"group": "", "kind": "Service"});
+    let elsewhere = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "envoy"});
+    let other_kind =
+        json!({"group": "gateway.networking.k8s.io", "kind": "SecurityPolicy", "namespace": "aibrix-system"});
+    let one = json!({"group": "", "kind": "Service", "name": "mine"});
+    for (from, to) in [
+        (vec![&elsewhere], vec![&services]),
+        (vec![&other_kind], vec![&services]),
+        (vec![&ours, &elsewhere], vec![&one]),
+        (vec![], vec![]),
+    ] {
+        let mut grant = (*seen_grant("a")).clone();
+        (grant.from, grant.to) =
+            (from.iter().map(|it| (*it).clone()).collect(), to.iter().map(|it| (*it).clone()).collect());
+        let mut seen = GrantSnapshot {
+            namespace: "a".to_owned(),
+            needed: true,
+            used: true,
+            source_lost: false,
+            grant: Some(Arc::new(grant.clone())),
+        };
+        let plan = plan_grant(&seen, &settings());
+        let [Step::PatchGrant { version, patch, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+        assert_eq!((version.as_str(), plan.repair), ("3", true));
+        for (field, list, ours) in [("from", &mut grant.from, &ours), ("to", &mut grant.to, &services)] {
+            if let Some(patched) = patch["spec"][field].as_array() {
+                assert_eq!(patched[..list.len()], list[..], "what others wrote stays");
+                list.clone_from(patched);
+            }
+            assert!(list.contains(ours), "{field}: {list:?}");
+        }
+        seen.grant = Some(Arc::new(grant.clone()));
+        assert_eq!(plan_grant(&seen, &settings()), Plan::default());
+        // When nobody serves a model there any more, only what is ours goes.
+        (seen.needed, seen.used, seen.source_lost) = (false, false, true);
+        let others: Vec<&Value> = grant.from.iter().filter(|it| **it != ours).collect();
+        match plan_grant(&seen, &settings()).steps.as_slice() {
+            [Step::DeleteGrant { .. }] => assert!(others.is_empty()),
+            [Step::PatchGrant { patch, .. }] => assert_eq!(patch["spec"]["from"], json!(others)),
+            steps => panic!("{steps:?}"),
         }
     }
 }

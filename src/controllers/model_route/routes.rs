@@ -126,7 +126,7 @@ impl Stored for RouteFacts {
     }
 }
 
-/// What a store keeps of a ReferenceGrant: that it is there. Its content is left alone, whoever wrote it.
+/// What a store keeps of a ReferenceGrant: of those that have the name of ours, also whom they admit where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GrantFacts {
     /// Namespace.
@@ -136,18 +136,29 @@ pub(super) struct GrantFacts {
     version: String,
     /// Uid.
     pub(super) uid: String,
+    /// `spec.from`.
+    pub(super) from: Vec<Value>,
+    /// `spec.to`.
+    pub(super) to: Vec<Value>,
 }
 
 impl GrantFacts {
-    /// Reduces the metadata of a ReferenceGrant.
+    /// Reduces a ReferenceGrant.
     pub(super) fn keep(object: DynamicObject, _: &Interner) -> Self {
-        let meta = object.metadata;
-        Self {
+        let (meta, data) = (object.metadata, object.data);
+        let mut kept = Self {
             namespace: meta.namespace.unwrap_or_default(),
             name: meta.name.unwrap_or_default(),
             version: meta.resource_version.unwrap_or_default(),
             uid: meta.uid.unwrap_or_default(),
+            from: Vec::new(),
+            to: Vec::new(),
+        };
+        if kept.has_our_name() {
+            let list = |path| data.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+            (kept.from, kept.to) = (list("/spec/from"), list("/spec/to"));
         }
+        kept
     }
 
     /// Whether it has the name of the one that we make in its namespace.

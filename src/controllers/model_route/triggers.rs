@@ -66,10 +66,10 @@ pub(super) fn of_route(change: &Change<RouteFacts>, gateway: &str) -> Vec<Key> {
     [change.key()].into_iter().chain(grant).collect()
 }
 
-/// A change of a ReferenceGrant: that of our name counts, and only that it is there.
+/// A change of a ReferenceGrant: that of our name counts, and whom it admits where.
 pub(super) fn of_grant(change: &Change<GrantFacts>, gateway: &str) -> Vec<Key> {
-    let uid = |grant: &Option<std::sync::Arc<GrantFacts>>| grant.as_ref().map(|it| it.uid.clone());
-    let worth = uid(&change.old) != uid(&change.new);
+    let content = |grant: &GrantFacts| (grant.uid.clone(), grant.from.clone(), grant.to.clone());
+    let worth = change.old.as_deref().map(content) != change.new.as_deref().map(content);
     let ours = change.object().is_some_and(|grant| grant.has_our_name() && grant.namespace != gateway);
     if worth && ours { vec![change.key()] } else { Vec::new() }
 }

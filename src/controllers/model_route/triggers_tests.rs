@@ -99,7 +99,7 @@ fn a_route_wakes_itself_and_the_grant_that_it_needs_no_more() {
 }
 
 #[test]
-fn only_the_grant_of_our_name_counts_and_only_that_it_is_there() {
+fn only_the_grant_of_our_name_counts_and_whom_it_admits() {
     let ours = seen_grant("default");
     let keys = |old: Option<&Arc<GrantFacts>>, new: Option<&Arc<GrantFacts>>| {
         of_grant(&Change { old: old.cloned(), new: new.cloned() }, GATEWAY)
@@ -107,6 +107,9 @@ fn only_the_grant_of_our_name_counts_and_only_that_it_is_there() {
     assert_eq!(keys(Some(&ours), None), [grant("default")]);
     assert_eq!(keys(None, Some(&ours)), [grant("default")]);
     assert!(keys(Some(&ours), Some(&ours)).is_empty());
+    let mut edited = (*ours).clone();
+    edited.from.clear();
+    assert_eq!(keys(Some(&ours), Some(&Arc::new(edited))), [grant("default")]);
     let mut other = (*ours).clone();
     "other".clone_into(&mut other.name);
     let other = Arc::new(other);

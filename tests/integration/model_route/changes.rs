@@ -97,7 +97,7 @@ async fn workloads_that_share_a_model_share_its_route() {
 
 // scenario: model-adapter-and-router 64
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_stays_for_whatever_kind_needs_it_and_is_never_rewritten() {
+async fn a_grant_stays_for_whatever_kind_needs_it_and_keeps_what_others_wrote() {
     let plane = &world().await.plane;
     let (client, ns) = (plane.client().await, plane.namespace("grant").await);
     let model = |name: &str| format!("{ns}-{name}");
@@ -122,10 +122,19 @@ async fn a_grant_stays_for_whatever_kind_needs_it_and_is_never_rewritten() {
         "to": [{"group": "", "kind": "Service", "name": "mine"}],
     });
     objects::create(&client, &own).await;
-    created(&client, &other, "web", &other).await;
+    let web = created(&client, &other, "web", &other).await;
     until_there(&client, &route(&format!("{other}-router"))).await;
+    let admitted = json!({
+        "from": [own["spec"]["from"][0],
+            {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "aibrix-system"}],
+        "to": [own["spec"]["to"][0], {"group": "", "kind": "Service"}],
+    });
+    until(&client, &grant(&other), "it admits our routes, too", |it| it["spec"] == admitted).await;
+    objects::patch(&client, &own, &json!({"spec": own["spec"]})).await;
+    until(&client, &grant(&other), "it does so again", |it| it["spec"] == admitted).await;
     stay(plane, &[&grant(&other)]).await;
-    assert_eq!(objects::get(&client, &grant(&other)).await.expect("the grant")["spec"], own["spec"]);
+    objects::delete(&client, &web).await;
+    until(&client, &grant(&other), "what is ours goes", |it| it["spec"]["from"] == own["spec"]["from"]).await;
 }
 
 // scenario: model-adapter-and-router 65
