@@ -18,11 +18,13 @@ use http_body::{Body, Frame, SizeHint};
 use reqwest::{RequestBuilder, Response, header};
 
 use kube_fenced_election::fence::{Fence, NotLeading};
+use kube_loops::k8s::text::cut;
 
 use super::{
     endpoint::Endpoint,
     http::{EngineClient, HttpError, Target, TargetError, failed},
     redactor::Redactor,
+    refusals::{WORDS_BYTES, hint, is_already_loaded},
 };
 
 /// Largest part of a refusal that is kept, in bytes.
@@ -55,7 +57,7 @@ impl fmt::Display for Call {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     /// The engine answers, and refuses.
-    #[error("failed to {call} (status {code}): {body}")]
+    #[error("failed to {call} (status {code}): {body}{}", Hint(*hint))]
     Status {
         /// What was asked.
         call: Call,
@@ -63,6 +65,8 @@ pub(crate) enum CallError {
         code: u16,
         /// Its body, at most [`REFUSAL_BYTES`], known secrets masked.
         body: String,
+        /// What to do about it, where that is known.
+        hint: Option<&'static str>,
     },
     /// No connection, or it broke.
     #[error("failed to {call}: {target}: {what}")]
@@ -122,6 +126,22 @@ pub(crate) enum CallError {
     /// The term is over. Nothing was sent, or the answer was not waited for.
     #[error(transparent)]
     Fenced(#[from] NotLeading),
+}
+
+/// What follows the words of an engine.
+struct Hint(Option<&'static str>);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+impl CallError {
+    /// Whether a load was refused because the engine has an adapter of this name.
+    pub(crate) fn is_already_loaded(&self) -> bool {
+        matches!(self, Self::Status { call: Call::Load, body, .. } if is_already_loaded(body))
+    }
 }
 
 /// A call to one endpoint.
@@ -246,7 +266,12 @@ impl<'a> EngineRequest<'a> {
         // What came until then is shown.
         let in_time = tokio::time::timeout(REFUSAL_TIME, reading).await;
         drop(in_time);
-        CallError::Status { call: self.call, code, body: self.redactor.apply(&body, REFUSAL_BYTES) }
+        let mut body = self.redactor.apply(&body, REFUSAL_BYTES);
+        let hint = hint(self.call, self.endpoint.dialect, code, &body);
+        if hint.is_some() {
+            body = cut(&body, WORDS_BYTES);
+        }
+        CallError::Status { call: self.call, code, body, hint }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Dialect {
     Sglang,
     /// AIBrix's runtime sidecar, which downloads artifacts and asks the engine.
     Sidecar,
+    /// The same in front of `SGLang`.
+    SglangSidecar,
 }
 
 impl Dialect {
@@ -27,11 +29,26 @@ impl Dialect {
         }
     }
 
+    /// The runtime sidecar in front of this engine.
+    pub(crate) fn behind_sidecar(self) -> Self {
+        if self.is_sglang() { Self::SglangSidecar } else { Self::Sidecar }
+    }
+
+    /// Whether a runtime sidecar answers.
+    pub(crate) fn is_sidecar(self) -> bool {
+        matches!(self, Self::Sidecar | Self::SglangSidecar)
+    }
+
+    /// Whether the engine is `SGLang`, whose older releases never list adapters.
+    pub(crate) fn is_sglang(self) -> bool {
+        matches!(self, Self::Sglang | Self::SglangSidecar)
+    }
+
     pub(super) fn load_path(self) -> &'static str {
         match self {
             Self::Vllm => "/v1/load_lora_adapter",
             Self::Sglang => "/load_lora_adapter",
-            Self::Sidecar => "/v1/lora_adapter/load",
+            Self::Sidecar | Self::SglangSidecar => "/v1/lora_adapter/load",
         }
     }
 
@@ -39,7 +56,7 @@ impl Dialect {
         match self {
             Self::Vllm => "/v1/unload_lora_adapter",
             Self::Sglang => "/unload_lora_adapter",
-            Self::Sidecar => "/v1/lora_adapter/unload",
+            Self::Sidecar | Self::SglangSidecar => "/v1/lora_adapter/unload",
         }
     }
 }

@@ -72,7 +72,7 @@ impl EngineClient {
     ) -> Result<(), CallError> {
         let body = match endpoint.dialect {
             Dialect::Vllm | Dialect::Sglang => direct_body(load)?,
-            Dialect::Sidecar => runtime_sidecar::load_body(load),
+            Dialect::Sidecar | Dialect::SglangSidecar => runtime_sidecar::load_body(load),
         };
         let path = endpoint.dialect.load_path();
         let exchange = EngineRequest::new(Call::Load, endpoint, path, timeout)?.redacting(|redactor| {
@@ -95,7 +95,7 @@ impl EngineClient {
     ) -> Result<(), CallError> {
         let body = match endpoint.dialect {
             Dialect::Vllm | Dialect::Sglang => json(&NameBody { lora_name: name }),
-            Dialect::Sidecar => runtime_sidecar::unload_body(name),
+            Dialect::Sidecar | Dialect::SglangSidecar => runtime_sidecar::unload_body(name),
         };
         let path = endpoint.dialect.unload_path();
         EngineRequest::new(Call::Unload, endpoint, path, UNLOAD_TIME)?.change(self, fence, body).await

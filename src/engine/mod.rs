@@ -16,6 +16,7 @@ pub(crate) mod metric_names;
 pub(crate) mod models;
 pub(crate) mod promql;
 mod redactor;
+mod refusals;
 mod runtime_sidecar;
 pub(crate) mod tls;
 
@@ -29,3 +30,5 @@ mod http_tests;
 mod lora_tests;
 #[cfg(test)]
 mod metric_names_tests;
+#[cfg(test)]
+mod refusals_tests;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::endpoint::Endpoint;
+use crate::engine::{endpoint::Endpoint, models::ListedModel};
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::runtime::reconciler::Key;
 
@@ -73,6 +73,11 @@ pub(super) enum What {
 pub(super) enum Ended {
     /// It worked.
     Well,
+    /// The engine says that it has an adapter of that name already.
+    Already {
+        /// In words.
+        error: String,
+    },
     /// It did not, or nobody knows.
     Badly {
         /// What kind of failure.
@@ -87,8 +92,8 @@ pub(super) enum Ended {
 /// How a list ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Models {
-    /// Names.
-    Known(Vec<String>),
+    /// These.
+    Known(Vec<ListedModel>),
     /// It was not told.
     Unknown {
         /// Why.

@@ -12,23 +12,24 @@ use crate::{
             DEFAULT_ENGINE_PORT, ENGINE_LABEL,
             model_adapter::{DEBUG_PORT, SIDECAR_PORT},
         },
-        model::ModelAdapter,
+        model::{ModelAdapter, ModelAdapterStatus},
     },
     engine::endpoint::{Dialect, Endpoint, Token, TokenError},
     k8s::pod_facts::PodFacts,
+    validation::artifact_url::engine_path,
 };
 use kube_fenced_election::clock::Instant;
 use kube_loops::runtime::reconciler::Key;
 
 use super::{
     load_tracker::{Asked, LoadTracker},
-    plan::selector_of,
+    plan::{selector_of, stored_hash},
     reservations::Reservations,
     settings::ModelAdapterSettings,
     snapshot::PodSeen,
     source::token_of,
     state::State,
-    status::stored_choice,
+    status::{stored_choice, was_unlisted},
     triggers::is_usable,
 };
 
@@ -84,6 +85,11 @@ pub(super) fn candidates(
     let uid = adapter.metadata.uid.as_deref().unwrap_or_default();
     let token = token_of(adapter);
     let known = Known::to(about, tracker);
+    let none = ModelAdapterStatus::default();
+    let status = adapter.status.as_ref().unwrap_or(&none);
+    // Where something of ours is recorded, an earlier term has loaded it, from wherever the engine says.
+    let is_new = stored_hash(adapter).is_none() || tracker.is_new(key, uid);
+    let root = is_new.then(|| engine_path(&adapter.spec.artifact_url).ok()).flatten();
     let (mut pods, mut outside) = (Vec::new(), Vec::new());
     for facts in namespace_pods {
         let selected = selector.as_ref().is_some_and(|selector| selector.matches(&facts.labels));
@@ -92,6 +98,7 @@ pub(super) fn candidates(
             continue;
         }
         let endpoint = endpoint_of(facts, settings, &token);
+        let is_instance = status.instances.iter().any(|name| *name == *facts.name);
         let asked = Asked {
             key,
             uid,
@@ -99,6 +106,9 @@ pub(super) fn candidates(
             pod: &facts.uid,
             ready_since: facts.ready_since,
             endpoint: endpoint.as_ref().ok(),
+            root: root.filter(|_| !is_instance),
+            vouched: is_instance
+                && facts.ready_since.is_some_and(|since| was_unlisted(status, &facts.name, since)),
         };
         let engine = tracker.seen(asked, now);
         let port = facts.engine_port().unwrap_or(DEFAULT_ENGINE_PORT);
@@ -157,7 +167,7 @@ fn endpoint_of(
     let sidecar = settings.runtime_sidecar && pod.has_sidecar;
     let engine = Dialect::of_engine(pod.labels.get(ENGINE_LABEL).map(String::as_str));
     let (port, dialect) = if sidecar {
-        (SIDECAR_PORT, Dialect::Sidecar)
+        (SIDECAR_PORT, engine.behind_sidecar())
     } else {
         (pod.engine_port().unwrap_or(DEFAULT_ENGINE_PORT), engine)
     };

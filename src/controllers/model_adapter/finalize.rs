@@ -80,6 +80,7 @@ fn is_target(seen: &Snapshot, pod: &PodSeen, state: &State) -> bool {
         || (engine.loaded.is_some() && engine.unloaded != Some(true))
         || state.unwanted.contains_key(&pod.facts.uid)
         || state.unload_requested.contains(&pod.facts.uid);
+    let is_unstable = matches!(engine.listed, Listed::Unstable(_));
     let callable = !pod.facts.is_finished() && pod.facts.ip.is_some() && pod.endpoint.is_ok();
-    callable && (is_instance || chosen || attempted || pod.has_it())
+    callable && (is_instance || chosen || attempted || pod.has_it() || is_unstable)
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Second stage: what is loaded where. Pure. Loads run outside passes; their ends are facts of later ones.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube_loops::k8s::text::cut;
 
 use super::{
     plan::stored_hash,
-    snapshot::{Change, Failed, Listed, PodSeen, Snapshot},
+    snapshot::{Change, Failed, Listed, PodSeen, Snapshot, Trouble},
     source::Source,
     status::{self, Draft, POD_ERROR_BYTES},
     steps::{Plan, PodTarget, Step},
@@ -59,7 +59,9 @@ pub(super) fn plan_load<'a>(
     tell(plan, seen, &instances, order);
     for (pod, standing) in &standings {
         // The end of a list is a trigger; of an attempt that waits, only time is.
-        if let (Standing::Failed(failed), Listed::Known(_)) = (standing, &pod.engine.listed) {
+        if let Standing::Failed(failed) = standing
+            && !matches!(pod.engine.listed, Listed::Failed(_))
+        {
             plan.within(failed.retry_in);
         }
     }
@@ -69,6 +71,7 @@ pub(super) fn plan_load<'a>(
             if plan.remember.recovering || status::is_rescheduling(&draft.status) {
                 status::say_rescheduled(draft, first.name());
             }
+            draft.placed();
             plan.remember.recovering = false;
         }
         None => say_failed(draft, &standings, settled),
@@ -90,10 +93,11 @@ fn standing<'a>(pod: &'a PodSeen, want: &str, stored: Option<&str>) -> Standing<
     };
     match &pod.engine.listed {
         Listed::Unknown => Standing::Waiting,
-        Listed::Failed(failed) => Standing::Failed(failed),
+        Listed::Failed(failed) | Listed::Unstable(failed) => Standing::Failed(failed),
         Listed::Known(false) => attempt(false),
-        Listed::Known(true) if is_outdated(pod, want, stored) => attempt(true),
-        Listed::Known(true) => Standing::Serving,
+        Listed::Foreign => attempt(true),
+        Listed::Known(true) | Listed::Vouched if is_outdated(pod, want, stored) => attempt(true),
+        Listed::Known(true) | Listed::Vouched => Standing::Serving,
     }
 }
 
@@ -163,9 +167,10 @@ fn instances<'a>(seen: &Snapshot, order: &[&'a PodSeen], keep: &[&'a PodSeen]) -
     let is_kept = |pod: &PodSeen| keep.iter().any(|kept| kept.facts.uid == pod.facts.uid);
     let stays = |pod: &PodSeen| match &pod.engine.listed {
         // A silent engine of a ready pod is believed to go on.
-        Listed::Unknown | Listed::Failed(_) | Listed::Known(true) => true,
+        Listed::Unknown | Listed::Failed(_) | Listed::Known(true) | Listed::Vouched => true,
         // It restarted: as long as the first attempt to load again has not failed.
         Listed::Known(false) => pod.engine.failed.is_none(),
+        Listed::Foreign | Listed::Unstable(_) => false,
     };
     let stay = keep.iter().filter(|pod| stays(pod)).copied();
     let come = order.iter().filter(|pod| pod.has_it() && !is_kept(pod)).copied();
@@ -186,10 +191,14 @@ fn tell(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSeen], order: &[&PodS
         plan.remember.told.insert(pod.facts.uid.clone(), failed.failures);
         let error = cut(&failed.error, POD_ERROR_BYTES);
         if failed.failures > told {
-            let message = format!("Failed to load adapter on pod {}: {error}", pod.name());
-            plan.tell(true, status::LOAD_FAILED, message);
+            let (reason, what) = match failed.trouble {
+                Trouble::Load => (status::LOAD_FAILED, "Failed to load adapter on"),
+                Trouble::Evicted => (status::EVICTED, "Adapter was pushed out of"),
+                Trouble::Unstable => (status::UNSTABLE, "Adapter comes and goes on"),
+            };
+            plan.tell(true, reason, format!("{what} pod {}: {error}", pod.name()));
         }
-        if told < MANY_FAILURES && failed.failures >= MANY_FAILURES {
+        if failed.trouble == Trouble::Load && told < MANY_FAILURES && failed.failures >= MANY_FAILURES {
             let message = format!("Max retries exceeded for pod {}: {error}", pod.name());
             plan.tell(true, status::MAX_RETRIES, message);
         }
@@ -207,18 +216,21 @@ fn tell(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSeen], order: &[&PodS
 /// The failure that counts for a pod. What the engine lists is no failure, whatever happened before.
 fn failure(pod: &PodSeen) -> Option<&Failed> {
     match &pod.engine.listed {
-        Listed::Failed(failed) => Some(failed),
-        Listed::Unknown | Listed::Known(_) => pod.engine.failed.as_ref(),
+        Listed::Failed(failed) | Listed::Unstable(failed) => Some(failed),
+        Listed::Unknown | Listed::Known(_) | Listed::Foreign | Listed::Vouched => pod.engine.failed.as_ref(),
     }
 }
 
 /// No instance: says why, once all that could help has been tried, or when the status promises one.
 fn say_failed(draft: &mut Draft, standings: &[(&PodSeen, Standing<'_>)], settled: bool) {
+    let mut troubles = BTreeSet::new();
     let errors = standings.iter().filter_map(|(pod, standing)| {
+        let failed = failure(pod);
+        troubles.insert(failed.map_or(Trouble::Load, |failed| failed.trouble));
         let error = match standing {
             Standing::Unreachable(why) => why,
             Standing::Serving | Standing::Waiting | Standing::Due { .. } | Standing::Failed(_) => {
-                failure(pod)?.error.as_str()
+                failed?.error.as_str()
             }
         };
         Some(format!("pod {}: {}", pod.name(), cut(error, POD_ERROR_BYTES)))
@@ -228,5 +240,10 @@ fn say_failed(draft: &mut Draft, standings: &[(&PodSeen, Standing<'_>)], settled
         return;
     }
     draft.phase(status::FAILED);
-    draft.ready(false, status::LOADING_ERROR, &format!("Loading failed on all pods: {}", errors.join("; ")));
+    let (reason, what) = match troubles.into_iter().collect::<Vec<_>>().as_slice() {
+        [Trouble::Evicted] => (status::EVICTED, "No pod keeps the adapter"),
+        [Trouble::Unstable] => (status::UNSTABLE, "No pod keeps the adapter"),
+        _ => (status::LOADING_ERROR, "Loading failed on all pods"),
+    };
+    draft.ready(false, reason, &format!("{what}: {}", errors.join("; ")));
 }

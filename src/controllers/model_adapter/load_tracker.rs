@@ -2,7 +2,9 @@
 //! What this term did to engines, which changes are due or under way, and what engines say about it. Pure.
 //!
 //! - Never two changes at a time for one adapter on one pod.
-//! - An engine that said that it has loaded an adapter and does not list it is not trusted again: its list decides.
+//! - The word of an engine that it has loaded an adapter is no news: the list that is asked for right after it is.
+//! - Only the word of engines whose lists never show any adapter is taken, until the pod becomes ready anew: of
+//!   `SGLang`, whose older releases are like that, and of whoever says so twice.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,14 +19,19 @@ use kube_loops::runtime::{
 };
 
 use super::{
+    attempt::{self, Attempt, Heard, ListSaid},
     calls::{Answer, Call, Ended, Models, Order, Origin, What},
-    load_retry::{LoadFailure, delay_after},
-    model_lists::ModelLists,
-    snapshot::{Change, EngineSeen, Failed, Listed},
+    load_retry::LoadFailure,
+    model_lists::{Entry, ModelLists},
+    presence::Room,
+    snapshot::{Change, EngineSeen},
 };
 
 /// A load may have to read a Secret and to unload before; each step has a shorter time limit of its own.
 const CHANGES: Lane = Lane { at_once: 384, per_host: 8, time_limit: Duration::from_mins(10), slow: None };
+
+/// After a load that failed, the list tells whether it has worked all the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The calls to engines of one term.
 pub(super) type EngineCalls = Requests<LoadTracker>;
@@ -38,36 +45,16 @@ pub(super) struct LoadTracker {
     lists: ModelLists,
     changes: RequestScheduler<Slot>,
     adapters: HashMap<Key, Adapter>,
+    /// What engines have room for, by the uid of the pod, where one has pushed an adapter out.
+    rooms: HashMap<Box<str>, Room>,
 }
 
 #[derive(Debug, Default)]
 struct Adapter {
     uid: Box<str>,
+    /// This term wrote to it first: nobody can have loaded anything for it before.
+    is_new: bool,
     pods: HashMap<Box<str>, Attempt>,
-}
-
-/// What this term did for one adapter on one pod.
-#[derive(Debug, Default)]
-struct Attempt {
-    generation: Option<i64>,
-    ready_since: Option<Timestamp>,
-    failure: Option<Failure>,
-    /// The change that is due or under way, or that an engine that is not trusted says to have carried out.
-    order: Option<Arc<Order>>,
-    /// From what the adapter was loaded.
-    loaded: Option<Arc<str>>,
-    unloaded: Option<bool>,
-    /// When the engine said that it has loaded it, and from what; `None`: a list has shown it since.
-    reported: Option<(Instant, Arc<str>)>,
-    /// It said so before, and it was not so: its list is believed from now on, and nothing else.
-    untrusted: bool,
-}
-
-#[derive(Debug)]
-struct Failure {
-    failures: u32,
-    error: String,
-    retry_at: Instant,
 }
 
 /// Whom a question is about.
@@ -85,12 +72,16 @@ pub(super) struct Asked<'a> {
     pub(super) ready_since: Option<Timestamp>,
     /// Where it is asked; `None`: it cannot be.
     pub(super) endpoint: Option<&'a Endpoint>,
+    /// From where it must have been loaded, unless this term has loaded it; `None`: from wherever.
+    pub(super) root: Option<&'a str>,
+    /// An earlier term took the word of the engine.
+    pub(super) vouched: bool,
 }
 
 impl Default for LoadTracker {
     fn default() -> Self {
         let changes = RequestScheduler::new(&[CHANGES], |slot: &Slot| &slot.1);
-        Self { lists: ModelLists::default(), changes, adapters: HashMap::new() }
+        Self { lists: ModelLists::default(), changes, adapters: HashMap::new(), rooms: HashMap::new() }
     }
 }
 
@@ -98,40 +89,33 @@ impl LoadTracker {
     /// From now on the adapter looks at the lists of exactly these origins.
     pub(super) fn watch(&mut self, key: &Key, origins: impl IntoIterator<Item = Origin>, now: Instant) {
         for origin in self.lists.watch(key, origins, now) {
-            let attempt = attempt(&mut self.adapters, key, &origin.pod);
-            if let Some(attempt) = attempt.filter(|attempt| attempt.is_unconfirmed()) {
-                // Nobody will look whether it is so.
-                (attempt.order, attempt.reported) = (None, None);
+            let attempt = attempt_of(&mut self.adapters, key, &origin.pod);
+            if let Some(attempt) = attempt {
+                // Nobody will look whether it is so. To be unloaded, it need not be.
+                attempt.take_word();
             }
         }
     }
 
     /// What is known about an adapter on a pod. It has been told that then.
     pub(super) fn seen(&mut self, asked: Asked<'_>, now: Instant) -> EngineSeen {
-        let listed = asked.endpoint.map_or(Listed::Unknown, |endpoint| {
+        let entry = asked.endpoint.map_or_else(Entry::default, |endpoint| {
             let origin = Origin { pod: asked.pod.into(), endpoint: endpoint.clone() };
-            self.lists.listed(asked.key, &origin, now)
+            self.lists.entry(asked.key, &origin, now)
         });
         let adapter = self.adapters.get(asked.key).filter(|adapter| *adapter.uid == *asked.uid);
-        let Some(attempt) = adapter.and_then(|adapter| adapter.pods.get(asked.pod)) else {
-            return EngineSeen { listed, ..EngineSeen::default() };
-        };
-        // Another spec, or a pod that has become ready anew, is another chance.
-        let counts = attempt.generation == asked.generation && attempt.ready_since == asked.ready_since;
-        let failed = attempt.failure.as_ref().filter(|_| counts).map(|failure| Failed {
-            error: failure.error.clone(),
-            failures: failure.failures,
-            retry_in: failure.retry_at.saturating_duration_since(now),
-        });
-        let what = attempt.order.as_ref().map(|order| &order.what);
-        EngineSeen {
-            listed,
-            call: what.map(What::change),
-            loading: what.and_then(What::hash).map(Arc::clone),
-            failed,
-            loaded: attempt.loaded.clone(),
-            unloaded: attempt.unloaded,
-        }
+        let attempt = adapter.and_then(|adapter| adapter.pods.get(asked.pod));
+        attempt::seen(asked, entry, attempt, self.rooms.get(asked.pod), now)
+    }
+
+    /// This term makes the first write to the adapter.
+    pub(super) fn begin(&mut self, key: &Key, uid: &str) {
+        adapter_of(&mut self.adapters, key, uid).is_new = true;
+    }
+
+    /// Whether it did.
+    pub(super) fn is_new(&self, key: &Key, uid: &str) -> bool {
+        self.adapters.get(key).is_some_and(|adapter| *adapter.uid == *uid && adapter.is_new)
     }
 
     /// Uids of the pods that this term had to do with for the adapter.
@@ -157,10 +141,7 @@ impl LoadTracker {
     /// Orders a change. An unload ends a load that is due or under way and takes its place; any other change beside
     /// one is not ordered.
     pub(super) fn order(&mut self, order: Order, now: Instant) {
-        let adapter = self.adapters.entry(order.key.clone()).or_default();
-        if adapter.uid != order.uid {
-            *adapter = Adapter { uid: order.uid.clone(), pods: HashMap::new() };
-        }
+        let adapter = adapter_of(&mut self.adapters, &order.key, &order.uid);
         let attempt = adapter.pods.entry(order.origin.pod.clone()).or_default();
         let (slot, change) = (slot_of(&order), order.what.change());
         match attempt.order.as_ref().map(|order| order.what.change()) {
@@ -168,12 +149,12 @@ impl LoadTracker {
             Some(Change::Load) if change == Change::Unload => self.changes.abort(&slot),
             Some(_) => return,
         }
-        if attempt.generation != order.generation || attempt.ready_since != order.ready_since {
-            attempt.failure = None;
-            (attempt.generation, attempt.ready_since) = (order.generation, order.ready_since);
+        if change == Change::Load && attempt.is_evicted() {
+            self.rooms.entry(order.origin.pod.clone()).or_default().reloaded(now);
         }
+        attempt.is_about(order.generation, order.ready_since);
         // What was said before this change proves nothing after it.
-        attempt.reported = None;
+        attempt.said = None;
         if change == Change::Load {
             attempt.unloaded = None;
         }
@@ -190,21 +171,54 @@ impl LoadTracker {
         now: Instant,
     ) -> Vec<Key> {
         let Some(since) = self.lists.requests.ended(origin, number) else { return Vec::new() };
+        let said = ListSaid::of(&models, self.lists.shows_adapters(origin), origin.endpoint.dialect);
         let mut proven = Vec::new();
         for (key, _) in self.lists.requests.watchers(origin) {
-            let shows = match &models {
-                Models::Known(names) => Ok(names.contains(&key.name)),
-                Models::Unknown { error, .. } => Err(error.as_str()),
-            };
-            let attempt = attempt(&mut self.adapters, &key, &origin.pod);
-            if attempt.is_some_and(|attempt| attempt.prove(shows, since, now)) {
+            let before = attempt_of(&mut self.adapters, &key, &origin.pod);
+            let Some(waits_since) = before.map(|attempt| attempt.said_at()) else { continue };
+            let beside = waits_since.is_some_and(|at| self.loads_beside(&key, &origin.pod, at));
+            let evicts = self.rooms.get(&origin.pod).is_some_and(|room| room.is_recent(now));
+            let Some(attempt) = attempt_of(&mut self.adapters, &key, &origin.pod) else { continue };
+            let heard = attempt.hear(&key.name, &said, (beside, evicts), since, now);
+            if heard == Heard::Evicted {
+                self.rooms.retain(|_, room| room.is_recent(now));
+                let room = self.rooms.entry(origin.pod.clone()).or_default();
+                let (failures, retry_at) = room.evicted(&key.name, said.others(&key.name), now);
+                attempt.evicted(failures, retry_at);
+            }
+            if heard != Heard::Nothing {
                 proven.push(Key::clone(&key));
             }
         }
+        let freed = self.room_of(origin, &said, now);
+        proven.extend(freed);
         let mut news = self.lists.keep(origin, models, since, now);
         proven.retain(|key| !news.contains(key));
         news.append(&mut proven);
         news
+    }
+
+    /// Whether another adapter was being loaded on the pod at `at`, or later.
+    fn loads_beside(&self, key: &Key, pod: &str, at: Instant) -> bool {
+        let others = self.adapters.iter().filter(|(other, _)| *other != key);
+        others.filter_map(|(_, adapter)| adapter.pods.get(pod)).any(|attempt| attempt.loads_at(at))
+    }
+
+    /// Notes how many adapters a list shows. Returns those that were pushed out and have room now.
+    fn room_of(&mut self, origin: &Origin, said: &ListSaid<'_>, now: Instant) -> Vec<Key> {
+        let (Some(room), Some(adapters)) = (self.rooms.get_mut(&origin.pod), said.adapters()) else {
+            return Vec::new();
+        };
+        room.shows(adapters);
+        if room.is_full(now) {
+            return Vec::new();
+        }
+        let watchers = self.lists.requests.watchers(origin).into_iter().map(|(key, _)| Key::clone(&key));
+        let waits = |key: &Key| {
+            let attempt = self.adapters.get(key).and_then(|adapter| adapter.pods.get(&origin.pod));
+            attempt.is_some_and(Attempt::is_evicted)
+        };
+        watchers.filter(waits).collect()
     }
 
     /// A change has ended. Returns the adapters to which that is news.
@@ -220,37 +234,49 @@ impl LoadTracker {
         }
         let Order { key, origin, what, .. } = &**order;
         let is_it = |attempt: &&mut Attempt| attempt.order.as_ref().is_some_and(|it| Arc::ptr_eq(it, order));
-        let attempt = attempt(&mut self.adapters, key, &origin.pod).filter(is_it);
+        let attempt = attempt_of(&mut self.adapters, key, &origin.pod).filter(is_it);
         let Some(attempt) = attempt else { return Vec::new() };
-        if let (What::Load { source, .. }, Ended::Well) = (what, ended) {
-            attempt.reported = Some((now, Arc::clone(&source.hash)));
-            if attempt.untrusted {
-                self.lists.look_again(origin, now);
-                return Vec::new();
-            }
-        }
-        attempt.order = None;
         match (what, ended) {
+            (What::Load { source, reload: false }, Ended::Already { error }) => {
+                attempt.has_said(&source.hash, Some(error.clone()), now);
+                self.lists.look_again(origin, now);
+                if self.lists.is_watched_by(key, origin) {
+                    return Vec::new();
+                }
+                attempt.take_word();
+            }
             (What::Load { source, .. }, Ended::Well) => {
-                attempt.has_loaded(Arc::clone(&source.hash));
-                self.lists.edit(&origin.pod, &key.name, true);
+                attempt.has_said(&source.hash, None, now);
+                if self.lists.is_watched_by(key, origin) {
+                    self.lists.look_again(origin, now);
+                    return Vec::new();
+                }
+                attempt.take_word();
+            }
+            // It could not be unloaded, and so not be replaced.
+            (What::Load { reload: true, .. }, Ended::Already { error }) => {
+                attempt.fail(LoadFailure::Lasting, error, now);
+                self.lists.look_again(origin, now + LOOK_AGAIN);
             }
             (What::Load { reload, .. }, Ended::Badly { kind, error, .. }) => {
                 attempt.fail(*kind, error, now);
                 if *reload {
                     attempt.loaded = None;
-                    self.lists.edit(&origin.pod, &key.name, false);
+                    self.lists.unloaded(&origin.pod, &key.name);
                 }
-                self.lists.look_again(origin, now);
+                self.lists.look_again(origin, now + LOOK_AGAIN);
             }
             // An engine that answers anything but yes does not know the adapter: there is nothing to unload.
-            (What::Unload, Ended::Well | Ended::Badly { answered: true, .. }) => {
-                (attempt.loaded, attempt.unloaded, attempt.failure) = (None, Some(true), None);
-                self.lists.edit(&origin.pod, &key.name, false);
+            (What::Unload, Ended::Well | Ended::Already { .. } | Ended::Badly { answered: true, .. }) => {
+                attempt.has_unloaded();
+                if let Some(room) = self.rooms.get_mut(&origin.pod) {
+                    room.unloaded();
+                }
+                self.lists.unloaded(&origin.pod, &key.name);
             }
             (What::Unload, Ended::Badly { .. }) => {
-                attempt.unloaded = Some(false);
-                self.lists.look_again(origin, now);
+                (attempt.order, attempt.unloaded) = (None, Some(false));
+                self.lists.look_again(origin, now + LOOK_AGAIN);
             }
         }
         vec![key.clone()]
@@ -264,7 +290,7 @@ impl RequestBook for LoadTracker {
     fn next(&mut self, now: Instant) -> Option<Job<Call>> {
         while let Some(job) = self.changes.next(now) {
             let (key, pod) = &*job.request;
-            if let Some(order) = attempt(&mut self.adapters, key, pod).and_then(|it| it.order.clone()) {
+            if let Some(order) = attempt_of(&mut self.adapters, key, pod).and_then(|it| it.order.clone()) {
                 return Some(job.map(|_| Call::Change(order)));
             }
             // It was ordered for a predecessor of the adapter.
@@ -297,54 +323,17 @@ impl RequestBook for LoadTracker {
     }
 }
 
-impl Attempt {
-    /// Whether a load has ended well by the word of an engine whose word is not taken.
-    fn is_unconfirmed(&self) -> bool {
-        let loads = self.order.as_ref().is_some_and(|order| order.what.change() == Change::Load);
-        self.untrusted && self.reported.is_some() && loads
-    }
-
-    fn has_loaded(&mut self, hash: Arc<str>) {
-        (self.loaded, self.unloaded, self.failure) = (Some(hash), None, None);
-    }
-
-    fn fail(&mut self, kind: LoadFailure, error: &str, now: Instant) {
-        let failures = self.failure.as_ref().map_or(0, |failure| failure.failures).saturating_add(1);
-        let retry_at = now + delay_after(kind, failures);
-        self.failure = Some(Failure { failures, error: error.to_owned(), retry_at });
-    }
-
-    /// Compares what an engine said with a list that was asked for at `since`. Returns whether that is news.
-    fn prove(&mut self, listed: Result<bool, &str>, since: Instant, now: Instant) -> bool {
-        let waits = self.is_unconfirmed();
-        let Some((_, hash)) = self.reported.take_if(|(at, _)| *at <= since) else { return false };
-        if waits {
-            self.order = None;
-        }
-        let error = match listed {
-            Ok(true) => {
-                self.untrusted = false;
-                if waits {
-                    self.has_loaded(hash);
-                }
-                return waits;
-            }
-            Ok(false) => "the engine said that it has loaded the adapter, and does not list it",
-            Err(error) => error,
-        };
-        if waits {
-            self.fail(LoadFailure::Transient, error, now);
-        }
-        if waits || listed.is_ok() {
-            // It may have restarted in between: that is not held against it, but seen.
-            (self.untrusted, self.loaded) = (true, None);
-        }
-        waits
-    }
+fn attempt_of<'a>(adapters: &'a mut HashMap<Key, Adapter>, key: &Key, pod: &str) -> Option<&'a mut Attempt> {
+    adapters.get_mut(key)?.pods.get_mut(pod)
 }
 
-fn attempt<'a>(adapters: &'a mut HashMap<Key, Adapter>, key: &Key, pod: &str) -> Option<&'a mut Attempt> {
-    adapters.get_mut(key)?.pods.get_mut(pod)
+/// What is kept of the adapter with this uid; nothing yet, if it had another one.
+fn adapter_of<'a>(adapters: &'a mut HashMap<Key, Adapter>, key: &Key, uid: &str) -> &'a mut Adapter {
+    let adapter = adapters.entry(key.clone()).or_default();
+    if *adapter.uid != *uid {
+        *adapter = Adapter { uid: uid.into(), ..Adapter::default() };
+    }
+    adapter
 }
 
 fn slot_of(order: &Order) -> Slot {

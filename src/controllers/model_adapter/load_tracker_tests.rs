@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     api::model::{ModelAdapter, ModelAdapterSpec},
-    engine::endpoint::{Dialect, Endpoint, Token},
+    engine::{
+        endpoint::{Dialect, Endpoint, Token},
+        models::ListedModel,
+    },
 };
 use kube_fenced_election::clock::{Clock, Instant, SystemClock};
 use kube_loops::runtime::{
@@ -49,9 +52,21 @@ fn load(reload: bool) -> What {
 
 fn seen(tracker: &mut LoadTracker, name: &str, pod: &str, now: Instant) -> EngineSeen {
     let (key, endpoint) = (key(name), endpoint("10.0.0.1", None));
-    let asked =
-        Asked { key: &key, uid: "u", generation: None, pod, ready_since: None, endpoint: Some(&endpoint) };
+    let asked = Asked {
+        key: &key,
+        uid: "u",
+        generation: None,
+        pod,
+        ready_since: None,
+        endpoint: Some(&endpoint),
+        root: None,
+        vouched: false,
+    };
     tracker.seen(asked, now)
+}
+
+fn adapter(id: &str) -> ListedModel {
+    ListedModel { id: id.to_owned(), is_adapter: true, root: None }
 }
 
 /// Starts all that is due and ends each list with these models.
@@ -59,7 +74,7 @@ fn list_all(tracker: &mut LoadTracker, models: &[&str], now: Instant) -> (usize,
     let (mut lists, mut news) = (0, Vec::new());
     while let Some(job) = tracker.next(now) {
         let Call::List(origin) = job.request else { panic!("a change is due") };
-        let models = Models::Known(models.iter().map(|it| (*it).to_owned()).collect());
+        let models = Models::Known(models.iter().map(|it| adapter(it)).collect());
         news.extend(tracker.listed(job.number, &origin, models, now));
         lists += 1;
     }
@@ -142,7 +157,7 @@ fn nothing_is_ordered_beside_a_load_but_what_takes_its_place() {
 }
 
 #[test]
-fn a_load_that_ended_during_a_list_is_not_lost() {
+fn a_load_that_ends_during_a_list_is_told_by_another_list() {
     let (mut tracker, start) = (LoadTracker::default(), SystemClock.instant());
     tracker.watch(&key("sql"), [origin("a")], start);
     tracker.order(order("sql", "a", load(false)), start);
@@ -151,7 +166,10 @@ fn a_load_that_ended_during_a_list_is_not_lost() {
     tracker.changed(job.number, &order, &Ended::Well, start + SECOND);
     let Call::List(origin) = list.request else { panic!("no list") };
     tracker.listed(list.number, &origin, Models::Known(Vec::new()), start + SECOND * 2);
-    assert_eq!(seen(&mut tracker, "sql", "a", start).listed, Listed::Known(true));
+    assert_eq!(seen(&mut tracker, "sql", "a", start).call, Some(Change::Load));
+    assert_eq!(list_all(&mut tracker, &["sql"], start + SECOND * 2), (1, vec![key("sql")]));
+    let engine = seen(&mut tracker, "sql", "a", start);
+    assert_eq!((engine.call, engine.listed), (None, Listed::Known(true)));
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! and left alone where we do not. Engines are changed by whoever reaches them.
 
 mod apply;
+mod attempt;
 mod calls;
 mod candidates;
 mod fetch;
@@ -27,6 +28,7 @@ mod model_lists;
 pub(crate) mod objects;
 mod plan;
 pub(crate) mod policies;
+mod presence;
 mod publish;
 mod reconcile;
 mod reservations;
@@ -53,6 +55,8 @@ mod load_tracker_tests;
 #[cfg(test)]
 mod objects_tests;
 #[cfg(test)]
+mod plan_engine_tests;
+#[cfg(test)]
 mod plan_property_tests;
 #[cfg(test)]
 mod plan_schedule_tests;
@@ -60,6 +64,8 @@ mod plan_schedule_tests;
 mod plan_tests;
 #[cfg(test)]
 mod policies_tests;
+#[cfg(test)]
+mod presence_tests;
 #[cfg(test)]
 mod publish_tests;
 #[cfg(test)]

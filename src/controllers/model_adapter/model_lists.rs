@@ -3,7 +3,7 @@
 //! Engines that are silent delay nobody: their lists have a lane of their own. Pure.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     PERIOD,
     calls::{Models, Origin},
     load_retry::{LoadFailure, delay_after},
-    snapshot::{Failed, Listed},
+    snapshot::{Failed, Listed, Trouble},
 };
 
 /// Lanes: engines that answer, and those that did not last time. The client gives up before their time limit.
@@ -28,9 +28,6 @@ const LANES: [Lane; 2] = [
     Lane { at_once: 192, per_host: usize::MAX, time_limit: Duration::from_secs(15), slow: None },
     Lane { at_once: 128, per_host: usize::MAX, time_limit: Duration::from_secs(15), slow: None },
 ];
-/// After a load that failed, the list tells whether it has worked all the same.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// The lists of one term.
 #[derive(Debug)]
 pub(super) struct ModelLists {
@@ -39,12 +36,30 @@ pub(super) struct ModelLists {
     lists: HashMap<Arc<Origin>, ModelList>,
 }
 
+/// Names, with what adapters were loaded from, where that is told.
+type Listing = BTreeMap<String, Option<Box<str>>>;
+
 #[derive(Debug, Default)]
 struct ModelList {
-    models: Option<Result<BTreeSet<String>, String>>,
+    models: Option<Result<Listing, String>>,
     failures: u32,
-    /// Names that changes added or took since the list under way began.
-    edits: Vec<(String, bool)>,
+    /// Names that were unloaded since the list under way began.
+    unloaded: Vec<String>,
+    /// When another one is due after the one under way.
+    again: Option<Instant>,
+    /// An adapter was in it, ever.
+    shows_adapters: bool,
+}
+
+/// What a list says about an adapter.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// Whether it is listed.
+    pub(super) listed: Listed,
+    /// From where it was loaded; `None`: the list does not tell.
+    pub(super) root: Option<Box<str>>,
+    /// Whether the list has ever shown an adapter.
+    pub(super) shows_adapters: bool,
 }
 
 /// Whether an engine lists a name; `Err`: it could not be asked; `None`: it was not.
@@ -94,14 +109,18 @@ impl ModelLists {
     }
 
     /// What is known about an adapter. It has been told that then.
-    pub(super) fn listed(&mut self, key: &Key, origin: &Origin, now: Instant) -> Listed {
-        let Some(list) = self.lists.get(origin) else { return Listed::Unknown };
+    pub(super) fn entry(&mut self, key: &Key, origin: &Origin, now: Instant) -> Entry {
+        let Some(list) = self.lists.get(origin) else { return Entry::default() };
         if let Some(told) = self.requests.watcher_mut(key, origin) {
             *told = list.fact(&key.name);
         }
-        match &list.models {
+        let root = match &list.models {
+            Some(Ok(models)) => models.get(&key.name).cloned().flatten(),
+            None | Some(Err(_)) => None,
+        };
+        let listed = match &list.models {
             None => Listed::Unknown,
-            Some(Ok(models)) => Listed::Known(models.contains(&key.name)),
+            Some(Ok(models)) => Listed::Known(models.contains_key(&key.name)),
             Some(Err(error)) => Listed::Failed(Failed {
                 error: error.clone(),
                 failures: list.failures,
@@ -109,8 +128,20 @@ impl ModelLists {
                     Some((_, due)) => due.saturating_duration_since(now),
                     None => PERIOD,
                 },
+                trouble: Trouble::Load,
             }),
-        }
+        };
+        Entry { listed, root, shows_adapters: list.shows_adapters }
+    }
+
+    /// Whether the list has ever shown an adapter.
+    pub(super) fn shows_adapters(&self, origin: &Origin) -> bool {
+        self.lists.get(origin).is_some_and(|list| list.shows_adapters)
+    }
+
+    /// Whether the adapter looks at this origin.
+    pub(super) fn is_watched_by(&mut self, key: &Key, origin: &Origin) -> bool {
+        self.requests.watcher_mut(key, origin).is_some()
     }
 
     /// Keeps what a list says that was under way since then. Returns the adapters to which it brings news.
@@ -122,14 +153,14 @@ impl ModelLists {
         now: Instant,
     ) -> Vec<Key> {
         let Some(list) = self.lists.get_mut(origin) else { return Vec::new() };
-        let edits = std::mem::take(&mut list.edits);
+        let unloaded = std::mem::take(&mut list.unloaded);
         let (lane, wait) = match models {
-            Models::Known(names) => {
-                let mut names: BTreeSet<String> = names.into_iter().collect();
-                for (name, added) in edits {
-                    edit(&mut names, name, added);
-                }
-                (list.models, list.failures) = (Some(Ok(names)), 0);
+            Models::Known(models) => {
+                list.shows_adapters |= models.iter().any(|model| model.is_adapter);
+                let models =
+                    models.into_iter().map(|model| (model.id, model.root.map(String::into_boxed_str)));
+                let models = models.filter(|(name, _)| !unloaded.contains(name));
+                (list.models, list.failures) = (Some(Ok(models.collect())), 0);
                 (ANSWERING, PERIOD.saturating_sub(now.saturating_duration_since(since)))
             }
             Models::Unknown { error, silent } => {
@@ -139,7 +170,9 @@ impl ModelLists {
                 (lane, delay_after(LoadFailure::Transient, list.failures))
             }
         };
-        self.requests.schedule(Arc::clone(origin), lane, now + wait);
+        let due = now + wait;
+        let due = list.again.take().map_or(due, |again| again.min(due));
+        self.requests.schedule(Arc::clone(origin), lane, due);
         // That an engine fails again may be one step of the back-off more.
         let is_news = |fact: Fact, told: Fact| fact != told || fact == Some(Err(()));
         let watchers = self.requests.watchers(origin).into_iter();
@@ -147,40 +180,36 @@ impl ModelLists {
         news.map(|(key, _)| Key::clone(&key)).collect()
     }
 
-    /// Writes what a change did into what is known of a pod.
-    pub(super) fn edit(&mut self, pod: &str, name: &str, added: bool) {
+    /// The adapter was unloaded from a pod.
+    pub(super) fn unloaded(&mut self, pod: &str, name: &str) {
         // Whatever token was used: it is one engine.
         for (origin, list) in self.lists.iter_mut().filter(|(origin, _)| *origin.pod == *pod) {
             if let Some(Ok(models)) = &mut list.models {
-                edit(models, name.to_owned(), added);
+                models.remove(name);
             }
             if self.requests.is_under_way(origin) {
-                list.edits.push((name.to_owned(), added));
+                list.unloaded.push(name.to_owned());
             }
         }
     }
 
-    /// Lists the models of a pod soon: nobody knows what a change has done.
-    pub(super) fn look_again(&mut self, origin: &Origin, now: Instant) {
-        let sooner = now + LOOK_AGAIN;
-        if let Some((ANSWERING, due)) = self.requests.waiting(origin)
-            && sooner < due
+    /// Lists the models of a pod at `due`, if not sooner, in a request that begins after this call: nobody knows
+    /// what a change has done.
+    pub(super) fn look_again(&mut self, origin: &Origin, due: Instant) {
+        if let Some((lane, planned)) = self.requests.waiting(origin)
+            && due < planned
         {
-            self.requests.schedule(origin.clone(), ANSWERING, sooner);
+            self.requests.schedule(origin.clone(), lane, due);
+        } else if self.requests.is_under_way(origin)
+            && let Some(list) = self.lists.get_mut(origin)
+        {
+            list.again = Some(list.again.map_or(due, |again| again.min(due)));
         }
     }
 }
 
 impl ModelList {
     fn fact(&self, name: &str) -> Fact {
-        Some(self.models.as_ref()?.as_ref().map(|models| models.contains(name)).map_err(drop))
-    }
-}
-
-fn edit(models: &mut BTreeSet<String>, name: String, added: bool) {
-    if added {
-        models.insert(name);
-    } else {
-        models.remove(&name);
+        Some(self.models.as_ref()?.as_ref().map(|models| models.contains_key(name)).map_err(drop))
     }
 }

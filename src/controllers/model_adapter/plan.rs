@@ -70,6 +70,7 @@ pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
     let mut plan = Plan { remember: state.clone(), ..Plan::default() };
     if let Err(problem) = selector_of(&seen.adapter) {
         let mut draft = Draft::of(&seen.adapter, now);
+        draft.begun();
         draft.phase(status::FAILED);
         draft.ready(false, status::VALIDATION_FAILED, &problem);
         plan.status = Some(draft.status);
@@ -177,6 +178,9 @@ fn plan_hosted(plan: &mut Plan, seen: &Snapshot, keep: &[&PodSeen], now: Timesta
 fn counted(seen: &Snapshot, now: Timestamp) -> Draft {
     let mut draft = Draft::of(&seen.adapter, now);
     let candidates = seen.pods.len();
+    if candidates > 0 {
+        draft.begun();
+    }
     draft.wanted(candidates, if seen.is_single() { 1 } else { candidates });
     draft
 }

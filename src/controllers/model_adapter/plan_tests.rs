@@ -149,25 +149,6 @@ fn an_instance_that_cannot_be_loaded_again_leaves_and_comes_back() {
 }
 
 #[test]
-fn an_engine_that_lies_is_not_believed_twice() {
-    let mut world = World::new();
-    world.pods(&["a"]);
-    world.adapter("sql", &json!({}));
-    world.engine("a").lies = true;
-    world.run(600);
-    assert_eq!((world.status("sql").phase.as_str(), world.status("sql").instances.len()), ("Failed", 0));
-    let (_, _, message) = world.condition("sql", "Ready").unwrap();
-    let said = "the engine said that it has loaded the adapter, and does not list it";
-    assert_eq!(message, format!("Loading failed on all pods: pod a: {said}"));
-    // Two loads in a row, then with the distance of failures.
-    assert!((5..=10).contains(&world.calls.len()), "{}", world.calls.len());
-    assert!(world.phases("sql").len() <= 4, "{:?}", world.phases("sql"));
-    world.engine("a").lies = false;
-    world.run(320);
-    assert_eq!(world.status("sql").instances, ["a"]);
-}
-
-#[test]
 fn a_silent_engine_of_a_ready_pod_keeps_its_adapter() {
     let mut world = World::new();
     world.pods(&["a", "b"]);

@@ -50,6 +50,9 @@ impl Stages for AdapterStages {
         let Some(mut adapter) = self.reads.own.get(key) else { return Ok(None) };
         if let Some(mark) = ensure_finalizer(&adapter, &Source::of(&adapter).hash) {
             adapter = self.writes.mark(&pass.writer, &adapter, &mark).await?;
+            if mark.hash.is_some() {
+                self.reads.begin(key, Self::uid(&adapter));
+            }
         }
         if let Some(status) = initial_status(&adapter, pass.now) {
             adapter = self.reads.own.replace_status(&pass.writer, &adapter, status).await?;
@@ -145,7 +148,7 @@ where
     let adapter = report.adapter.as_ref().unwrap_or(&seen.adapter);
     let serves = plan.serves && report.steps.error.is_none();
     let status = plan.status.take().filter(|_| !report.released);
-    let status = status.map(|status| conclude(adapter, status, serves, report.failed.take(), now));
+    let status = status.map(|status| conclude(seen, adapter, status, serves, report.failed.take(), now));
     let events = state.with_untold(std::mem::take(&mut plan.events));
     // While all were lost, every status has to say so until one is stored.
     let recovering = state.recovering || plan.remember.recovering;

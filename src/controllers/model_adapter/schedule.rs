@@ -76,7 +76,7 @@ fn is_fresh(seen: &Snapshot) -> bool {
 }
 
 fn may_host(seen: &Snapshot, pod: &PodSeen) -> bool {
-    seen.policy != SchedulerPolicy::BinPack || pod.models < CAPACITY
+    !pod.engine.full && (seen.policy != SchedulerPolicy::BinPack || pod.models < CAPACITY)
 }
 
 fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Timestamp) -> Option<&'a PodSeen> {
@@ -102,10 +102,15 @@ fn choose<'a>(plan: &mut Plan, seen: &'a Snapshot, draft: &mut Draft, now: Times
             return None;
         }
     }
-    let candidates: Vec<Candidate> = old.iter().map(|pod| candidate(pod)).collect();
-    let pick = pick(seen, &candidates);
+    let roomy = old.iter().filter(|pod| !pod.engine.full);
+    let candidates: Vec<Candidate> = roomy.map(|pod| candidate(pod)).collect();
+    let pick = if candidates.is_empty() { None } else { pick(seen, &candidates) };
     if pick.is_none() {
-        let message = format!("no pod has room: every candidate serves {CAPACITY} models or more");
+        let message = if candidates.is_empty() {
+            "no pod has room: every engine pushes an adapter out when another one is loaded".to_owned()
+        } else {
+            format!("no pod has room: every candidate serves {CAPACITY} models or more")
+        };
         draft.scheduled(false, status::UNSCHEDULABLE, message);
         draft.phase(status::PENDING);
         plan.within(PERIOD);

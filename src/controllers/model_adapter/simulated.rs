@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::model::{ModelAdapter, ModelAdapterStatus},
+    engine::models::ListedModel,
     k8s::pod_facts::PodFacts,
 };
 use kube_fenced_election::clock::{Clock, Instant, SystemClock, Timestamp};
@@ -40,6 +41,7 @@ pub(super) use super::simulated_passes::World;
 
 /// What an engine does.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of these goes with any other")]
 pub(super) struct Engine {
     pub(super) models: BTreeMap<String, String>,
     /// Refuses every load in these words.
@@ -50,6 +52,26 @@ pub(super) struct Engine {
     pub(super) slow: bool,
     /// Says that it has loaded, and has not.
     pub(super) lies: bool,
+    /// Keeps only so many adapters: the last ones that were loaded.
+    pub(super) keeps: Option<usize>,
+    /// The order in which they were loaded.
+    pub(super) order: Vec<String>,
+    /// Every other list lacks the adapters.
+    pub(super) flickers: bool,
+    pub(super) lists: usize,
+    /// Lists no adapters.
+    pub(super) unlisted: bool,
+}
+
+impl Engine {
+    fn load(&mut self, name: String, url: String) {
+        self.order.retain(|it| *it != name);
+        self.order.push(name.clone());
+        self.models.insert(name, url);
+        while self.keeps.is_some_and(|keeps| self.models.len() > keeps) {
+            self.models.remove(&self.order.remove(0));
+        }
+    }
 }
 
 /// One adapter, as stored.
@@ -223,6 +245,7 @@ impl Cluster {
             annotations
                 .extend(mark.hash.map(|hash| ("adapter.model.aibrix.ai/loaded-spec-hash".into(), hash)));
             self.writes += 1;
+            self.tracker.begin(&Key::new("ns", name), &meta.uid.clone().unwrap_or_default());
         }
         if let Some(status) = initial_status(adapter, now) {
             self.store(name, status);
@@ -334,8 +357,16 @@ impl Cluster {
                 Call::List(origin) => {
                     let models = match self.engine_of(&origin.pod) {
                         Some(engine) if !engine.unreachable => {
-                            let names = engine.models.keys().cloned();
-                            Models::Known(std::iter::once("base".to_owned()).chain(names).collect())
+                            let adapter = |(id, root): (&String, &String)| ListedModel {
+                                id: id.clone(),
+                                is_adapter: true,
+                                root: Some(root.clone()),
+                            };
+                            let base = ListedModel { id: "base".to_owned(), ..ListedModel::default() };
+                            engine.lists += 1;
+                            let hides = engine.unlisted || (engine.flickers && engine.lists % 2 == 0);
+                            let adapters = engine.models.iter().filter(|_| !hides).map(adapter);
+                            Models::Known(std::iter::once(base).chain(adapters).collect())
                         }
                         _ => Models::Unknown {
                             error: "failed to get models: connection refused".into(),
@@ -394,11 +425,11 @@ impl Cluster {
                     match &engine.refuses {
                         Some((kind, text)) => refused(*kind, text, true),
                         None if engine.models.contains_key(&name) => {
-                            refused(LoadFailure::Lasting, "already loaded", true)
+                            Ended::Already { error: "already loaded".to_owned() }
                         }
                         None if engine.lies => Ended::Well,
                         None => {
-                            engine.models.insert(name, source.url.clone());
+                            engine.load(name, source.url.clone());
                             self.loaded.insert(pod);
                             Ended::Well
                         }

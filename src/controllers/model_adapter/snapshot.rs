@@ -79,6 +79,8 @@ pub(super) struct EngineSeen {
     pub(super) loaded: Option<Arc<str>>,
     /// Whether this term's last attempt to unload worked; `None`: there was none since the last load.
     pub(super) unloaded: Option<bool>,
+    /// Another adapter would push one out.
+    pub(super) full: bool,
 }
 
 /// Whether an engine lists an adapter.
@@ -89,6 +91,12 @@ pub(super) enum Listed {
     Unknown,
     /// It answered.
     Known(bool),
+    /// It lists one of that name that was loaded from somewhere else, and not for this adapter.
+    Foreign,
+    /// It lists it now, and did not a short while ago: it counts once that has lasted.
+    Unstable(Failed),
+    /// Its lists never show any adapter, and it said that it has loaded this one.
+    Vouched,
     /// It could not be asked.
     Failed(Failed),
 }
@@ -102,6 +110,19 @@ pub(super) struct Failed {
     pub(super) failures: u32,
     /// Wait until the next attempt; zero: it is due.
     pub(super) retry_in: Duration,
+    /// What kind of failure.
+    pub(super) trouble: Trouble,
+}
+
+/// Why an adapter is not on a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// It could not be loaded, or the engine not be asked.
+    Load,
+    /// It was loaded, and others have pushed it out.
+    Evicted,
+    /// It comes and goes in the list of the engine.
+    Unstable,
 }
 
 /// A change of an engine.
@@ -188,8 +209,8 @@ impl PodSeen {
         &self.facts.name
     }
 
-    /// Whether the engine is known to list the adapter.
+    /// Whether the engine is known to have the adapter.
     pub(super) fn has_it(&self) -> bool {
-        self.engine.listed == Listed::Known(true)
+        matches!(self.engine.listed, Listed::Known(true) | Listed::Vouched)
     }
 }

@@ -14,7 +14,7 @@ use kube_loops::k8s::{
 };
 
 use super::{
-    snapshot::Snapshot,
+    snapshot::{Listed, PodSeen, Snapshot},
     state::Refused,
     steps::{Plan, Step},
 };
@@ -51,6 +51,8 @@ pub(super) const LOAD_FAILED: &str = "LoadFailed";
 pub(super) const MAX_RETRIES: &str = "MaxRetriesExceeded";
 pub(super) const RESOURCE_CONFLICT: &str = "ResourceConflict";
 pub(super) const FAILED_GET_METRICS: &str = "FailedGetMetrics";
+pub(super) const EVICTED: &str = "Evicted";
+pub(super) const UNSTABLE: &str = "Unstable";
 pub(super) const NAME_CONFLICT: &str = "NameConflict";
 
 /// Longest part of a message that one pod gets, in bytes.
@@ -107,6 +109,19 @@ impl Draft {
     /// What is not bound stays so until it is; what was never said stays unsaid.
     pub(super) fn bound(&mut self) {
         self.heal(BOUND, BOUND, "ModelAdapter is loaded");
+    }
+
+    /// The first step is over: that it has been taken stays said.
+    pub(super) fn begun(&mut self) {
+        if conditions::find(&self.status.conditions, INITIALIZED).is_some_and(|it| it.status == "Unknown") {
+            let message = "Reconciliation has started".to_owned();
+            self.say(Stated { kind: INITIALIZED, holds: true, reason: INITIALIZED, message });
+        }
+    }
+
+    /// There are instances: whatever was said against a placement does not hold any more.
+    pub(super) fn placed(&mut self) {
+        self.heal(SCHEDULED, SCHEDULED, "ModelAdapter is placed");
     }
 
     fn heal(&mut self, kind: &'static str, reason: &'static str, message: &str) {
@@ -195,6 +210,7 @@ pub(super) fn slice_failed() -> Stated {
 
 /// The status once the adapter is published, or could not be: `failed`.
 pub(super) fn conclude(
+    seen: &Snapshot,
     adapter: &ModelAdapter,
     status: ModelAdapterStatus,
     serves: bool,
@@ -210,11 +226,48 @@ pub(super) fn conclude(
         None if serves => {
             draft.heal(RESOURCE_CREATED, RESOURCE_CREATED, "Service and EndpointSlice exist");
             draft.phase(RUNNING);
-            draft.ready(true, AVAILABLE, &format!("ModelAdapter {} is ready", full_name(adapter)));
+            let message = ready_message(&full_name(adapter), &unlisted(seen, &draft.status));
+            draft.ready(true, AVAILABLE, &message);
         }
         None => {}
     }
     draft.status
+}
+
+/// The instances of which nothing but the word of their engines is known.
+fn unlisted<'a>(seen: &'a Snapshot, status: &ModelAdapterStatus) -> Vec<&'a str> {
+    let is_instance = |pod: &&PodSeen| status.instances.iter().any(|name| name == pod.name());
+    let unlisted = seen.pods.iter().filter(|pod| match pod.engine.listed {
+        Listed::Vouched => true,
+        // A new term has not asked yet.
+        Listed::Unknown | Listed::Failed(_) => {
+            pod.facts.ready_since.is_some_and(|since| was_unlisted(status, pod.name(), since))
+        }
+        Listed::Known(_) | Listed::Foreign | Listed::Unstable(_) => false,
+    });
+    unlisted.filter(is_instance).map(PodSeen::name).collect()
+}
+
+fn ready_message(name: &str, unlisted: &[&str]) -> String {
+    let mut message = format!("ModelAdapter {name} is ready");
+    for pod in unlisted {
+        message.push_str("; ");
+        message.push_str(&unlisted_message(pod));
+    }
+    message
+}
+
+fn unlisted_message(pod: &str) -> String {
+    format!("pod {pod}: Listed=Unknown, its engine lists no adapters and said that it has loaded this one")
+}
+
+/// Whether a stored status says that the word of a pod's engine is taken, given while the pod was ready as it is
+/// `since` then.
+pub(super) fn was_unlisted(status: &ModelAdapterStatus, pod: &str, since: Timestamp) -> bool {
+    let ready = conditions::find(&status.conditions, READY).filter(|ready| ready.status == "True");
+    ready.is_some_and(|ready| {
+        since <= ready.last_transition_time.0 && ready.message.contains(&unlisted_message(pod))
+    })
 }
 
 /// Notes whether the API server refused the Service as it is: then it is not tried again for a while.

@@ -74,6 +74,7 @@ pub struct Refusal {
 /// What an engine is like.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of these goes with any other")]
 pub struct LoraEngine {
     /// Paths of SGLang instead of vLLM's.
     pub sglang: bool,
@@ -91,6 +92,14 @@ pub struct LoraEngine {
     pub loaded_status: u16,
     /// Says that it has loaded, and has not.
     pub lies: bool,
+    /// Lists its base model only, whatever is loaded.
+    pub unlisted: bool,
+    /// Every other list shows the base model only.
+    pub flickers: bool,
+    /// Drops the adapter that was loaded first where there is no room for another one.
+    pub evicts: bool,
+    /// What it has loaded whenever it starts: names, with paths.
+    pub preloaded: BTreeMap<String, String>,
     /// Paths and repositories that it does not find.
     pub missing: BTreeSet<String>,
     /// What it refuses, and how.
@@ -111,6 +120,10 @@ impl Default for LoraEngine {
             load_ms: 0,
             loaded_status: 200,
             lies: false,
+            unlisted: false,
+            flickers: false,
+            evicts: false,
+            preloaded: BTreeMap::new(),
             missing: BTreeSet::new(),
             refuses: BTreeMap::new(),
             silent: BTreeSet::new(),
@@ -125,6 +138,10 @@ pub struct Running {
     pub like: LoraEngine,
     /// Adapters by name, with what they were loaded from.
     loaded: BTreeMap<String, String>,
+    /// Names in the order in which they were loaded.
+    order: Vec<String>,
+    /// Lists so far.
+    lists: u64,
     /// Loads under way: name, source, end.
     loading: Vec<(String, String, Instant)>,
     /// How often it was started.
@@ -134,12 +151,14 @@ pub struct Running {
 impl Running {
     /// Starts one.
     pub fn new(like: LoraEngine) -> Self {
-        Self { like, loaded: BTreeMap::new(), loading: Vec::new(), starts: 1 }
+        let loaded = like.preloaded.clone();
+        Self { like, loaded, order: Vec::new(), lists: 0, loading: Vec::new(), starts: 1 }
     }
 
     /// Ends and starts again: nothing is loaded.
     pub fn restart(&mut self) {
-        self.loaded.clear();
+        self.loaded.clone_from(&self.like.preloaded);
+        self.order.clear();
         self.loading.clear();
         self.starts += 1;
     }
@@ -207,10 +226,15 @@ impl Running {
                 Ok([name, path]) => self.load(&name, &path, now),
                 Err(error) => Reply::error(400, &error),
             },
-            (Call::Unload | Call::Models, _) => match fields(&body, ["lora_name"]) {
-                Ok([name]) => self.unload(&name, now),
-                Err(error) => Reply::error(400, &error),
-            },
+            (Call::Unload | Call::Models, _) => {
+                // As vLLM has it, and the sidecar sends it.
+                let mut body = body;
+                body.retain(|field, value| field != "lora_int_id" || !value.is_null());
+                match fields(&body, ["lora_name"]) {
+                    Ok([name]) => self.unload(&name, now),
+                    Err(error) => Reply::error(400, &error),
+                }
+            }
         }
     }
 
@@ -218,10 +242,17 @@ impl Running {
     pub(super) fn load(&mut self, name: &str, source: &str, now: Instant) -> Reply {
         let under_way = self.loading.iter().any(|(loading, _, _)| loading == name);
         if self.loaded(now).contains_key(name) || under_way {
+            if self.like.sglang {
+                return self.sglang_reply(400, &format!("{name} already exists"), now);
+            }
             return Reply::error(400, &format!("The lora adapter '{name}' has already been loaded."));
         }
         if self.like.missing.contains(source) {
             return Reply::error(404, &format!("No adapter found for {source}"));
+        }
+        while self.like.evicts && self.loaded.len() >= self.like.max_loras && !self.order.is_empty() {
+            let oldest = self.order.remove(0);
+            self.loaded.remove(&oldest);
         }
         if self.loaded.len() + self.loading.len() >= self.like.max_loras {
             return Reply::error(400, &format!("max_loras ({}) is reached", self.like.max_loras));
@@ -229,10 +260,26 @@ impl Running {
         let delay = Duration::from_millis(self.like.load_ms);
         if !self.like.lies {
             self.loading.push((name.to_owned(), source.to_owned(), now + delay));
+            self.order.retain(|loaded| loaded != name);
+            self.order.push(name.to_owned());
         }
         let said = format!("Success: LoRA adapter '{name}' added successfully.");
         let effect = (!self.like.lies).then(|| Effect::Loaded(name.to_owned()));
-        Reply { delay, effect, ..Reply::of(self.like.loaded_status, Value::String(said)) }
+        let reply = if self.like.sglang {
+            self.sglang_reply(self.like.loaded_status, "", now)
+        } else {
+            Reply::of(self.like.loaded_status, Value::String(said))
+        };
+        Reply { delay, effect, ..reply }
+    }
+
+    /// The answer of SGLang to a load.
+    fn sglang_reply(&mut self, status: u16, error: &str, now: Instant) -> Reply {
+        let loaded = json!(self.loaded(now));
+        Reply::of(
+            status,
+            json!({"success": error.is_empty(), "error_message": error, "loaded_adapters": loaded}),
+        )
     }
 
     /// Unloads `name`.
@@ -252,7 +299,10 @@ impl Running {
                    "root": root, "parent": parent})
         };
         let first = card(&base, &base, Value::Null);
-        let adapters = self.loaded(now).iter().map(|(name, source)| card(name, source, json!(base)));
+        self.lists += 1;
+        let hides = self.like.unlisted || (self.like.flickers && self.lists.is_multiple_of(2));
+        let adapters =
+            self.loaded(now).iter().filter(|_| !hides).map(|(name, source)| card(name, source, json!(base)));
         let data: Vec<Value> = std::iter::once(first).chain(adapters).collect();
         json!({"object": "list", "data": data})
     }

@@ -114,3 +114,37 @@ fn sidecar_forbids_unknown_fields_and_nulls() {
     }
     assert_eq!(models(&mut engine, None, now).1, ["base", "b"]);
 }
+
+#[test]
+fn engine_keeps_the_adapters_that_were_loaded_last() {
+    let now = SystemClock.instant();
+    let mut engine = Running::new(LoraEngine { max_loras: 2, evicts: true, ..LoraEngine::default() });
+    for name in ["a", "b", "c"] {
+        assert_eq!(post(&mut engine, "/v1/load_lora_adapter", &adapter(name), now).status, 200);
+    }
+    assert_eq!(models(&mut engine, None, now).1, ["base", "b", "c"]);
+}
+
+#[test]
+fn engine_lists_what_it_is_told_to_list() {
+    let now = SystemClock.instant();
+    let preloaded: BTreeMap<String, String> = [("sql".to_owned(), "/old/sql".to_owned())].into();
+    let mut engine = Running::new(LoraEngine { preloaded, ..LoraEngine::default() });
+    engine.restart();
+    assert_eq!(models(&mut engine, None, now).1, ["base", "sql"]);
+    engine.like.flickers = true;
+    let seen = [0; 4].map(|_| models(&mut engine, None, now).1.len());
+    assert_eq!(seen, [1, 2, 1, 2]);
+    engine.like.unlisted = true;
+    assert_eq!(models(&mut engine, None, now).1, ["base"]);
+}
+
+#[test]
+fn sglang_tells_what_it_has_loaded() {
+    let now = SystemClock.instant();
+    let mut engine = Running::new(LoraEngine { sglang: true, ..LoraEngine::default() });
+    let first = post(&mut engine, "/load_lora_adapter", &adapter("sql"), now);
+    assert_eq!((first.status, &first.body["loaded_adapters"]["sql"]), (200, &json!("/m")));
+    let second = post(&mut engine, "/load_lora_adapter", &adapter("sql"), now);
+    assert_eq!((second.status, second.body["error_message"].as_str()), (400, Some("sql already exists")));
+}

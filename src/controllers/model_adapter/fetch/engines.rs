@@ -13,12 +13,7 @@ use crate::{
         load_tracker::LoadTracker,
         source::Source,
     },
-    engine::{
-        call::CallError,
-        endpoint::{Dialect, Endpoint},
-        http::EngineClient,
-        lora::Load,
-    },
+    engine::{call::CallError, endpoint::Endpoint, http::EngineClient, lora::Load},
 };
 use kube_fenced_election::fence::Fence;
 use kube_loops::{
@@ -53,7 +48,7 @@ impl SendRequest<LoadTracker> for Engines {
 impl Engines {
     async fn models(&self, endpoint: &Endpoint) -> Models {
         match self.engine.models(endpoint).await {
-            Ok(names) => Models::Known(names),
+            Ok(models) => Models::Known(models),
             Err(error) => {
                 let silent = matches!(error, CallError::Timeout { .. });
                 Models::Unknown { error: error.to_string(), silent }
@@ -71,7 +66,7 @@ impl Engines {
 
     async fn load(&self, endpoint: &Endpoint, source: &Source, reload: bool) -> Ended {
         // An engine without a sidecar finds the artifact by itself.
-        let secret = source.secret.as_deref().filter(|_| endpoint.dialect == Dialect::Sidecar);
+        let secret = source.secret.as_deref().filter(|_| endpoint.dialect.is_sidecar());
         let credentials = match secret {
             None => None,
             Some(name) => match self.credentials(&source.namespace, name).await {
@@ -125,6 +120,9 @@ impl Engines {
 
 fn ended(result: Result<(), CallError>) -> Ended {
     let Err(error) = result else { return Ended::Well };
+    if error.is_already_loaded() {
+        return Ended::Already { error: error.to_string() };
+    }
     let (kind, answered) = match &error {
         CallError::Status { code: 400..=499, .. } | CallError::Url(_) => (LoadFailure::Lasting, true),
         CallError::Status { .. } | CallError::Malformed { .. } => (LoadFailure::Transient, true),

@@ -131,6 +131,11 @@ impl Reads {
         }
     }
 
+    /// The term has made the first write to an adapter.
+    pub(super) fn begin(&self, key: &Key, uid: &str) {
+        self.calls.with(|tracker, _| tracker.begin(key, uid));
+    }
+
     /// From now on the lists of exactly these pods are kept fresh for the adapter.
     pub(super) fn watch(&self, key: &Key, seen: &Snapshot, wanted: &[Box<str>]) {
         self.calls.with(|tracker, now| tracker.watch(key, seen.origins(wanted), now.instant));
