@@ -292,6 +292,13 @@ fn a_conflict_of_names_is_told_once_and_nothing_of_others_is_touched() {
     (stored.service, stored.slice) = (ChildSeen::Foreign, ChildSeen::Foreign);
     world.run(30);
     assert_eq!(world.status("sql").phase, "Running");
+    let (holds, reason, message) = world.condition("sql", "Ready").unwrap();
+    assert_eq!((holds.as_str(), reason.as_str()), ("False", "ResourceConflict"));
+    assert!(
+        message.starts_with("Service ns/sql exists") && message.contains("; EndpointSlice ns/sql"),
+        "{message}"
+    );
+    assert_eq!(world.condition("sql", "ResourceCreated").unwrap().0, "False");
     assert_eq!(world.reasons(), ["Loaded", "ResourceConflict", "ResourceConflict"]);
     let stored = &world.adapters["sql"];
     assert!(stored.service == ChildSeen::Foreign && stored.slice == ChildSeen::Foreign);

@@ -3,11 +3,18 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use serde_json::{Map, Value, json};
 
 use crate::api::keys::{MODEL_NAME, SERVICE_NAME_LABEL, model_adapter::NAME_LABEL};
 use kube_fenced_election::clock::Timestamp;
+use kube_loops::{
+    rollout::controller_ref::{adoption_patch, controller_of},
+    runtime::children::ChildRef,
+};
 
 use super::{
     objects::{build_endpoint_slice, build_service, common_port},
@@ -26,8 +33,13 @@ pub(super) fn ensure_service(
     let want = || build_service(&seen.adapter, port_of(seen, instances));
     match &seen.service {
         ChildSeen::Foreign => {
-            warn_of_conflict(plan, seen, "Service");
+            warn_of_conflict(plan, seen);
             None
+        }
+        ChildSeen::Orphan { child, owners, content } => {
+            let want = want();
+            let patch = adopted(child, owners, &want.metadata, service_patch(content, &want))?;
+            Some(Step::PatchService { child: child.clone(), patch })
         }
         ChildSeen::Absent if seen.caught_up => {
             let refused = plan.remember.refused.as_ref().is_some_and(|refused| {
@@ -47,9 +59,10 @@ pub(super) fn ensure_service(
 pub(super) fn ensure_slice(plan: &mut Plan, seen: &Snapshot, instances: &[&PodSeen]) -> Option<Step> {
     match &seen.slice {
         ChildSeen::Foreign => {
-            warn_of_conflict(plan, seen, "EndpointSlice");
+            warn_of_conflict(plan, seen);
             None
         }
+        ChildSeen::Orphan { .. } => adopted_slice(seen, instances),
         ChildSeen::Absent if seen.caught_up && !refuses_service(plan, seen) => {
             Some(Step::CreateSlice(Box::new(slice_for(seen, instances))))
         }
@@ -71,6 +84,7 @@ pub(super) fn empty_slice(seen: &Snapshot) -> Option<Step> {
         ChildSeen::Ours { child, leaving: false, content } if !content.endpoints.is_empty() => {
             Some(Step::PatchSlice { child: child.clone(), patch: json!({"endpoints": []}) })
         }
+        ChildSeen::Orphan { .. } => adopted_slice(seen, &[]),
         ChildSeen::Absent | ChildSeen::Foreign | ChildSeen::Ours { .. } => None,
     }
 }
@@ -85,11 +99,42 @@ pub(super) fn refuses_service(plan: &Plan, seen: &Snapshot) -> bool {
             .is_some_and(|refused| refused.generation == seen.adapter.metadata.generation)
 }
 
-fn warn_of_conflict(plan: &mut Plan, seen: &Snapshot, kind: &str) {
-    let name = status::full_name(&seen.adapter);
-    let message =
-        format!("{kind} {name} exists and is not controlled by this ModelAdapter; it is left as it is");
-    plan.warn_once(status::RESOURCE_CONFLICT, message);
+fn warn_of_conflict(plan: &mut Plan, seen: &Snapshot) {
+    for message in seen.conflicts(&status::full_name(&seen.adapter)) {
+        plan.warn_once(status::RESOURCE_CONFLICT, message);
+    }
+}
+
+/// Adopts an EndpointSlice that nobody controls, with these endpoints. One of another family of addresses is replaced
+/// once it is ours.
+fn adopted_slice(seen: &Snapshot, instances: &[&PodSeen]) -> Option<Step> {
+    let ChildSeen::Orphan { child, owners, content } = &seen.slice else { return None };
+    let want = slice_for(seen, instances);
+    let change = if content.address_type == want.address_type {
+        slice_patch(content, &want)
+    } else {
+        Some(json!({"endpoints": []}))
+    };
+    let patch = adopted(child, owners, &want.metadata, change)?;
+    Some(Step::PatchSlice { child: child.clone(), patch })
+}
+
+/// `change`, with which a child becomes ours as well.
+fn adopted(
+    child: &ChildRef,
+    owners: &[OwnerReference],
+    want: &ObjectMeta,
+    change: Option<Value>,
+) -> Option<Value> {
+    let have = ObjectMeta {
+        uid: Some(child.uid.clone()),
+        resource_version: Some(child.version.clone()),
+        owner_references: Some(owners.to_vec()),
+        ..ObjectMeta::default()
+    };
+    let mut patch = change.unwrap_or_else(|| json!({}));
+    json_patch::merge(&mut patch, &adoption_patch(&have, controller_of(want)?));
+    Some(patch)
 }
 
 /// Where the instances listen; without any, where the candidates do.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use crate::api::model::ModelAdapter;
@@ -90,4 +91,46 @@ fn while_a_write_is_not_visible_yet_children_are_left_alone() {
     (seen.service, seen.slice, seen.caught_up) = (ChildSeen::Absent, ChildSeen::Absent, false);
     let state = world.state("sql");
     assert_eq!(super::plan::plan(&seen, &state, world.now()).steps, []);
+}
+
+// scenario: hardening 39
+#[test]
+fn children_that_nobody_controls_are_adopted_and_corrected() {
+    let mut world = World::new();
+    world.pods(&["a"]);
+    world.adapter("sql", &json!({}));
+    world.settle();
+    let ours = json!([{"apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelAdapter", "name": "sql",
+        "uid": "uid-sql", "controller": true, "blockOwnerDeletion": true}]);
+    let other: OwnerReference =
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "Other", "name": "o", "uid": "o"}))
+            .unwrap();
+    let mut seen = world.look("sql");
+    let (
+        ChildSeen::Ours { child: service, content: of_service, .. },
+        ChildSeen::Ours { child: slice, content, .. },
+    ) = (seen.service.clone(), seen.slice.clone())
+    else {
+        panic!("children")
+    };
+    let mut restored = content.clone();
+    restored.endpoints[0].addresses = vec!["10.244.9.9".to_owned()];
+    seen.service = ChildSeen::Orphan { child: service, owners: vec![other.clone()], content: of_service };
+    seen.slice = ChildSeen::Orphan { child: slice, owners: Vec::new(), content: restored };
+    let state = world.state("sql");
+    let plan = super::plan::plan(&seen, &state, world.now());
+    let [Step::PatchService { patch: service, .. }, Step::PatchSlice { patch: slice, .. }] =
+        plan.steps.as_slice()
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(service["metadata"]["ownerReferences"], json!([json!(other), ours[0]]));
+    assert_eq!(slice["metadata"]["ownerReferences"], ours);
+    assert_eq!(slice["endpoints"], json!(content.endpoints));
+    // Without pods, too: nothing must lead to stale addresses.
+    (seen.pods, seen.outside) = (Vec::new(), Vec::new());
+    let plan = super::plan::plan(&seen, &state, world.now());
+    let emptied =
+        |step: &Step| matches!(step, Step::PatchSlice { patch, .. } if patch["endpoints"] == json!([]));
+    assert!(plan.steps.iter().any(emptied), "{plan:?}");
 }

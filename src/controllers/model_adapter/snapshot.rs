@@ -3,9 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{
-    core::v1::ServicePort,
-    discovery::v1::{Endpoint as SliceEndpoint, EndpointPort},
+use k8s_openapi::{
+    api::{
+        core::v1::ServicePort,
+        discovery::v1::{Endpoint as SliceEndpoint, EndpointPort},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
 use crate::{
@@ -148,6 +151,15 @@ pub(super) enum ChildSeen<C> {
         /// What it says.
         content: Box<C>,
     },
+    /// It belongs to nobody, and looks like ours: it is adopted.
+    Orphan {
+        /// Which one, and which version of it.
+        child: ChildRef,
+        /// Its owners, none of which controls it.
+        owners: Vec<OwnerReference>,
+        /// What it says.
+        content: Box<C>,
+    },
     /// It belongs to somebody else.
     Foreign,
 }
@@ -195,6 +207,19 @@ impl Snapshot {
         let origin =
             |pod: &PodSeen| Some(Origin { pod: pod.facts.uid.clone(), endpoint: pod.endpoint.clone().ok()? });
         wanted.filter_map(origin).collect()
+    }
+
+    /// What bears the name of a child and is somebody else's, in words; empty: nothing.
+    pub(super) fn conflicts(&self, name: &str) -> Vec<String> {
+        let kinds = [
+            ("Service", matches!(self.service, ChildSeen::Foreign)),
+            ("EndpointSlice", matches!(self.slice, ChildSeen::Foreign)),
+        ];
+        let foreign = kinds.into_iter().filter(|(_, foreign)| *foreign);
+        let said = |(kind, _)| {
+            format!("{kind} {name} exists and is not controlled by this ModelAdapter; it is left as it is")
+        };
+        foreign.map(said).collect()
     }
 
     /// Whether it is being deleted.

@@ -224,8 +224,16 @@ pub(super) fn conclude(
             draft.phase(RESOURCE_CREATED);
         }
         None if serves => {
-            draft.heal(RESOURCE_CREATED, RESOURCE_CREATED, "Service and EndpointSlice exist");
             draft.phase(RUNNING);
+            let conflicts = seen.conflicts(&full_name(adapter));
+            if !conflicts.is_empty() {
+                let message = conflicts.join("; ");
+                draft.ready(false, RESOURCE_CONFLICT, &message);
+                let reason = RESOURCE_CONFLICT;
+                draft.say(Stated { kind: RESOURCE_CREATED, holds: false, reason, message });
+                return draft.status;
+            }
+            draft.heal(RESOURCE_CREATED, RESOURCE_CREATED, "Service and EndpointSlice exist");
             let message = ready_message(&full_name(adapter), &unlisted(seen, &draft.status));
             draft.ready(true, AVAILABLE, &message);
         }

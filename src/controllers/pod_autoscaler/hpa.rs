@@ -29,7 +29,10 @@ use crate::{
         target_metric::{Matcher, Operator, TargetMetric},
     },
 };
-use kube_loops::rollout::template::quantity::{are_equal, format_binary, format_milli};
+use kube_loops::rollout::{
+    controller_ref::{adoption_patch, controller_of},
+    template::quantity::{are_equal, format_binary, format_milli},
+};
 
 use super::{annotations::Parameters, bounds::Bounds};
 
@@ -90,6 +93,19 @@ pub(super) fn build_hpa(
         }),
         status: None,
     }
+}
+
+/// Whether two scale the same target.
+pub(super) fn scales_the_same(have: &HorizontalPodAutoscaler, want: &HorizontalPodAutoscaler) -> bool {
+    let target = |hpa: &HorizontalPodAutoscaler| hpa.spec.as_ref().map(|spec| spec.scale_target_ref.clone());
+    target(have) == target(want)
+}
+
+/// The patch that makes one that nobody controls ours and equal; `None`: `want` has no controller.
+pub(super) fn adopting(have: &HorizontalPodAutoscaler, want: &HorizontalPodAutoscaler) -> Option<Value> {
+    let mut patch = patch_for(have, want).unwrap_or_else(|| json!({}));
+    json_patch::merge(&mut patch, &adoption_patch(&have.metadata, controller_of(&want.metadata)?));
+    Some(patch)
 }
 
 /// One direction: at most `percent` per minute. A rate of exactly 1 forbids the direction.

@@ -181,7 +181,13 @@ fn plan_hpa(plan: &mut Plan, view: View<'_>) {
     let want = hpa::build_hpa(&seen.pa, bounds, parameters);
     let asked = hpa::digest(&want);
     match &seen.hpa {
-        HpaSeen::Foreign => {
+        HpaSeen::Orphan(have) if hpa::scales_the_same(have, &want) => {
+            copy_hpa_status(draft, have);
+            if let Some(patch) = hpa::adopting(have, &want).filter(|_| seen.caught_up) {
+                plan.steps.push(Step::PatchHpa { child: ChildRef::to(&**have), patch });
+            }
+        }
+        HpaSeen::Orphan(_) | HpaSeen::Foreign => {
             let name = hpa::name_for(&seen.pa);
             let message =
                 format!("HorizontalPodAutoscaler {name} exists and is not controlled by this PodAutoscaler");

@@ -445,6 +445,27 @@ fn a_missing_hpa_is_created_and_one_that_is_not_ours_left_alone() {
     assert_eq!(pass(&seen, &State::default(), 0).1.events, []);
 }
 
+// scenario: hardening 39
+#[test]
+fn an_hpa_that_nobody_controls_is_adopted_where_it_scales_our_target() {
+    let mut seen = unread(pa(json!({"scalingStrategy": "HPA"})));
+    let made = pass(&seen, &State::default(), 0).0.steps;
+    let [Step::CreateHpa(want)] = made.as_slice() else { panic!("{made:?}") };
+    let mut have = (**want).clone();
+    have.metadata.owner_references = None;
+    have.spec.as_mut().unwrap().max_replicas += 1;
+    seen.hpa = HpaSeen::Orphan(Box::new(have.clone()));
+    let steps = pass(&seen, &State::default(), 0).0.steps;
+    let [Step::PatchHpa { patch, .. }] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!(patch["metadata"]["ownerReferences"], json!(want.metadata.owner_references));
+    assert_eq!(patch["spec"]["maxReplicas"], want.spec.as_ref().unwrap().max_replicas);
+    have.spec.as_mut().unwrap().scale_target_ref.name = "other".to_owned();
+    seen.hpa = HpaSeen::Orphan(Box::new(have));
+    let (plan, conclusion) = pass(&seen, &State::default(), 0);
+    assert_eq!(plan.steps, []);
+    assert!(kinds(&conclusion.status.unwrap()).contains(&("AbleToScale", "False", "HPANameConflict")));
+}
+
 #[test]
 fn a_scaling_that_somebody_else_overtook_is_not_told_as_done_and_is_decided_again() {
     let seen = seen(pa(json!({})), 2, at(0), vec![total(90.0)]);

@@ -52,6 +52,8 @@ pub(super) enum HpaSeen {
     Absent,
     /// Its controller is this PodAutoscaler, by uid.
     Ours(Box<HorizontalPodAutoscaler>),
+    /// It belongs to nobody: it is adopted if it scales our target.
+    Orphan(Box<HorizontalPodAutoscaler>),
     /// It belongs to somebody else.
     Foreign,
 }

@@ -5,7 +5,7 @@ use aibrix_controller_manager::testkit::fake_engine::LoraEngine;
 use serde_json::{Value, json};
 
 use super::{
-    scene::{Scene, endpoints, instances, said, version},
+    scene::{Scene, endpoints, instances, message, phase, said, version},
     world::{SOON, bare},
 };
 
@@ -110,6 +110,35 @@ async fn children_are_healed() {
         .await;
 }
 
+// scenario: hardening 39
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_that_were_restored_without_owner_are_adopted_and_corrected() {
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "restored").await;
+    let pod = scene.pod("web-0").await;
+    let mut service = scene.service("sql");
+    service["metadata"]["labels"] = json!({"adapter.model.aibrix.ai/name": "sql"});
+    service["spec"] =
+        json!({"clusterIP": "None", "ports": [{"name": "http", "port": 9000, "protocol": "TCP"}]});
+    let mut slice = scene.slice("sql");
+    slice["metadata"]["labels"] = json!({"kubernetes.io/service-name": "sql"});
+    slice["addressType"] = json!("IPv4");
+    slice["endpoints"] = json!([{"addresses": ["10.244.9.9"]}]);
+    scene.create(&service).await;
+    scene.create(&slice).await;
+    let seen = scene.run(&scene.adapter("sql"), &["web-0"]).await;
+    for child in [&service, &slice] {
+        scene.until(child, SOON, "it is ours", |it| it["metadata"]["ownerReferences"] == owner(&seen)).await;
+    }
+    scene.until_endpoints("sql", &[pod], SOON).await;
+    scene.until(&service, SOON, "its port is ours", |it| it["spec"]["ports"][0]["port"] == 8000).await;
+    // Taken away from under us, they come back.
+    scene.patch(&slice, &json!({"metadata": {"ownerReferences": null}})).await;
+    scene
+        .until(&slice, SOON, "it is ours again", |it| it["metadata"]["ownerReferences"] == owner(&seen))
+        .await;
+}
+
 // scenario: model-adapter-and-router 52
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreign_children_are_left_alone() {
@@ -129,8 +158,11 @@ async fn foreign_children_are_left_alone() {
         versions.push(version(&scene.get(it).await.expect("it is there")));
     }
     let it = scene.adapter("sql");
-    let seen = scene.run(&it, &["web-0"]).await;
-    assert_eq!(said(&seen, "ResourceCreated"), "", "that is no failure");
+    scene.create(&it).await;
+    let seen = scene.until_said(&it, "Ready", "False/ResourceConflict", SOON).await;
+    assert_eq!((phase(&seen).as_str(), instances(&seen)), ("Running", vec!["web-0".to_owned()]));
+    assert_eq!(said(&seen, "ResourceCreated"), "False/ResourceConflict");
+    assert!(message(&seen, "Ready").contains("Service "), "{}", message(&seen, "Ready"));
     scene.until_event("sql", "Warning ResourceConflict: ").await;
     for (it, before) in [&service, &slice].into_iter().zip(versions) {
         assert_eq!(version(&scene.get(it).await.expect("it is there")), before, "{it}");

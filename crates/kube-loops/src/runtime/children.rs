@@ -2,7 +2,8 @@
 //! The objects of one kind that a loop makes for the objects that it is about.
 //!
 //! # Guarantees
-//! - A child is ours by the uid of its controller, whatever its name and labels say; nothing else is ever written to.
+//! - A child is ours by the uid of its controller, whatever its name and labels say; nothing else is ever written to,
+//!   but what nobody controls and the loop adopts.
 //! - A write reaches only the child that was looked at: a patch that version of it, a delete that uid of it. A
 //!   namesake that came since, and what a later leader wrote, stay.
 //! - What was written counts at once, whatever the store shows by then: a created child is there, a patched one has
@@ -10,7 +11,7 @@
 //! - [`Children::caught_up`] tells whether there may be a child that nobody knows of yet, because its create was not
 //!   answered. Changes of the store settle that, and half a minute does.
 //!
-//! Deliberately absent: which children there should be, and adoption ([`crate::rollout::controller_ref`]).
+//! Deliberately absent: which children there should be, and which of nobody's objects are adopted.
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
@@ -62,7 +63,10 @@ pub enum Child<S> {
     Ours(Arc<S>),
     /// Ours, and being deleted.
     Terminating(Arc<S>),
-    /// Controlled by somebody else, or by nobody.
+    /// Controlled by nobody, and not being deleted: the loop may adopt it by a patch that names the parent as its
+    /// controller, where it is what the loop would make ([`crate::rollout::controller_ref::adoption_patch`]).
+    Orphan(Arc<S>),
+    /// Controlled by somebody else, or not to be adopted.
     Foreign(Arc<S>),
 }
 
@@ -139,7 +143,10 @@ impl<K, S: Owned> Children<K, S> {
         let expected = self.expected.lock();
         match expected.newest(parent.uid, name, shown, self.clock.instant()) {
             None => Child::Absent,
-            Some(child) if !parent.has(&*child) => Child::Foreign(child),
+            Some(child) if !parent.has(&*child) => {
+                let orphan = !child.has_controller() && !child.is_terminating() && !parent.uid.is_empty();
+                if orphan { Child::Orphan(child) } else { Child::Foreign(child) }
+            }
             Some(child) if child.is_terminating() || expected.is_deleting(parent.uid, child.uid()) => {
                 Child::Terminating(child)
             }
@@ -253,7 +260,7 @@ impl<S> Child<S> {
     pub fn ours(&self) -> Option<&Arc<S>> {
         match self {
             Self::Ours(child) | Self::Terminating(child) => Some(child),
-            Self::Absent | Self::Foreign(_) => None,
+            Self::Absent | Self::Orphan(_) | Self::Foreign(_) => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         error::WriteError,
         writer::{Change as Patch, Deletion, Writer},
     },
+    rollout::controller_ref::{adoption_patch, controller_reference},
     testkit::{
         scripted_api::{Answer, ScriptedApi},
         stored_api::StoredApi,
@@ -116,9 +117,10 @@ async fn what_is_not_ours_is_foreign_whatever_its_name_and_is_not_touched() {
     world.api.put(MAPS, json!({"metadata": {"namespace": "ns", "name": "b"}}));
     world.api.put(MAPS, map("c", ""));
     settle().await;
-    for name in ["a", "b", "c"] {
+    for name in ["a", "c"] {
         assert!(matches!(world.children.named(US, name), Child::Foreign(_)), "{name}");
     }
+    assert!(matches!(world.children.named(US, "b"), Child::Orphan(_)));
     assert!(matches!(world.children.named(Parent { uid: "", ..US }, "c"), Child::Foreign(_)));
     assert_eq!((world.children.named(US, "d"), world.ours()), (Child::Absent, Vec::new()));
     let before = world.stored("a");
@@ -128,6 +130,27 @@ async fn what_is_not_ours_is_foreign_whatever_its_name_and_is_not_touched() {
     assert!(world.children.caught_up(US), "nothing will appear");
     assert!(matches!(world.children.named(US, "a"), Child::Foreign(_)));
     assert_eq!((world.stored("a"), world.ours()), (before, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_controls_is_ours_once_it_is_adopted() {
+    let world = World::new().await;
+    world.api.put(MAPS, json!({"metadata": {"namespace": "ns", "name": "b", "uid": "u"}}));
+    settle().await;
+    let Child::Orphan(map) = world.children.named(US, "b") else {
+        panic!("{:?}", world.children.named(US, "b"))
+    };
+    let owner = controller_reference("v1", "Parent", "p", US.uid);
+    let patch = Patch::Merge(adoption_patch(&map.metadata, &owner));
+    world.children.patch(&world.writer, US, &ChildRef::to(&*map), patch).await.unwrap();
+    assert!(matches!(world.children.named(US, "b"), Child::Ours(_)), "before the store shows it");
+    settle().await;
+    assert!(matches!(world.children.named(US, "b"), Child::Ours(_)));
+    // One that is on its way out is not.
+    let going = json!({"namespace": "ns", "name": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    world.api.put(MAPS, json!({ "metadata": going }));
+    settle().await;
+    assert!(matches!(world.children.named(US, "c"), Child::Foreign(_)));
 }
 
 #[tokio::test(start_paused = true)]

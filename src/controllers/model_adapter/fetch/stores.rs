@@ -6,7 +6,7 @@ use k8s_openapi::{
         core::v1::Service,
         discovery::v1::{EndpointConditions, EndpointSlice},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 
 use crate::{
@@ -28,6 +28,9 @@ use kube_loops::{
         watches::{ControllerRef, Owned, Store, Stored, WatchSpec, interner::Interner},
     },
 };
+
+/// Names the controller that made an EndpointSlice; ours bear none.
+const SLICE_MANAGER: &str = "endpointslice.kubernetes.io/managed-by";
 
 /// Everything that passes read from memory.
 #[derive(Debug)]
@@ -68,24 +71,39 @@ pub(in crate::controllers::model_adapter) struct Child<C> {
     version: Box<str>,
     uid: Box<str>,
     leaving: bool,
-    /// The ModelAdapter that controls it; `None`: none does.
-    owner: Option<Owner>,
+    /// Who controls it.
+    owner: Owner,
     content: Option<Box<C>>,
 }
 
-/// A ModelAdapter that controls a child.
+/// Who controls a child.
 #[derive(Debug)]
-struct Owner {
-    name: Box<str>,
-    uid: Box<str>,
+enum Owner {
+    /// A ModelAdapter.
+    Adapter { name: Box<str>, uid: Box<str> },
+    /// Nobody, and it is what we would make for the adapter of its name. Its other owners.
+    Nobody(Vec<OwnerReference>),
+    /// Somebody else, or nobody whom we would replace.
+    Other,
 }
 
 impl<C> Child<C> {
-    fn keep(metadata: ObjectMeta, content: impl FnOnce(&ObjectMeta) -> C) -> Self {
-        let owner = controller_of(&metadata)
-            .filter(|owner| owner.kind == MODEL_ADAPTER && group_of(&owner.api_version) == GROUP)
-            .map(|owner| Owner { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() });
-        let content = owner.is_some().then(|| Box::new(content(&metadata)));
+    /// `is_like_ours`: it looks like what we make for an adapter of this name.
+    fn keep(
+        metadata: ObjectMeta,
+        is_like_ours: impl FnOnce(&ObjectMeta, &str) -> bool,
+        content: impl FnOnce(&ObjectMeta) -> C,
+    ) -> Self {
+        let owner = match controller_of(&metadata) {
+            Some(owner) if owner.kind == MODEL_ADAPTER && group_of(&owner.api_version) == GROUP => {
+                Owner::Adapter { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() }
+            }
+            None if is_like_ours(&metadata, metadata.name.as_deref().unwrap_or_default()) => {
+                Owner::Nobody(metadata.owner_references.clone().unwrap_or_default())
+            }
+            Some(_) | None => Owner::Other,
+        };
+        let content = (!matches!(owner, Owner::Other)).then(|| Box::new(content(&metadata)));
         Self {
             namespace: metadata.namespace.unwrap_or_default().into(),
             name: metadata.name.unwrap_or_default().into(),
@@ -105,7 +123,19 @@ impl<C: Clone + Send + Sync + 'static> Child<C> {
             children::Child::Absent => ChildSeen::Absent,
             children::Child::Ours(it) => it.as_seen(false),
             children::Child::Terminating(it) => it.as_seen(true),
+            children::Child::Orphan(it) => it.as_orphan(),
             children::Child::Foreign(_) => ChildSeen::Foreign,
+        }
+    }
+
+    fn as_orphan(&self) -> ChildSeen<C> {
+        match (&self.owner, &self.content) {
+            (Owner::Nobody(owners), Some(content)) => ChildSeen::Orphan {
+                child: ChildRef::to(self),
+                owners: owners.clone(),
+                content: content.clone(),
+            },
+            _ => ChildSeen::Foreign,
         }
     }
 
@@ -139,8 +169,12 @@ impl<C: Send + Sync + 'static> Owned for Child<C> {
     }
 
     fn controller(&self) -> Option<ControllerRef<'_>> {
-        let Owner { name, uid } = self.owner.as_ref()?;
+        let Owner::Adapter { name, uid } = &self.owner else { return None };
         Some(ControllerRef { group: GROUP, kind: MODEL_ADAPTER, name, uid })
+    }
+
+    fn has_controller(&self) -> bool {
+        !matches!(self.owner, Owner::Nobody(_))
     }
 }
 
@@ -149,8 +183,14 @@ fn label(metadata: &ObjectMeta, key: &str) -> Option<String> {
 }
 
 fn keep_service(service: Service, _: &Interner) -> Child<ServiceContent> {
-    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-    Child::keep(service.metadata, |metadata| ServiceContent {
+    let spec = service.spec.unwrap_or_default();
+    // An address of its own could not be taken from it.
+    let headless = spec.cluster_ip.as_deref() == Some("None") && spec.selector.is_none_or(|it| it.is_empty());
+    let ports = spec.ports.unwrap_or_default();
+    let is_like_ours = |metadata: &ObjectMeta, name: &str| {
+        headless && label(metadata, NAME_LABEL).is_some_and(|adapter| adapter == name)
+    };
+    Child::keep(service.metadata, is_like_ours, |metadata| ServiceContent {
         name_label: label(metadata, NAME_LABEL),
         model_label: label(metadata, MODEL_NAME),
         model_annotation: metadata.annotations.as_ref().and_then(|it| it.get(MODEL_NAME).cloned()),
@@ -164,7 +204,11 @@ fn keep_slice(slice: EndpointSlice, _: &Interner) -> Child<SliceContent> {
         // The API server answers with conditions that say nothing where there are none.
         endpoint.conditions = endpoint.conditions.take().filter(|it| *it != EndpointConditions::default());
     }
-    Child::keep(metadata, |metadata| SliceContent {
+    let is_like_ours = |metadata: &ObjectMeta, name: &str| {
+        let of_service = label(metadata, SERVICE_NAME_LABEL).is_some_and(|service| service == name);
+        of_service && label(metadata, SLICE_MANAGER).is_none()
+    };
+    Child::keep(metadata, is_like_ours, |metadata| SliceContent {
         service_label: label(metadata, SERVICE_NAME_LABEL),
         address_type,
         endpoints,

@@ -124,6 +124,7 @@ impl Reads {
         let seen = match self.stores.hpas.named(parent, &hpa::name_for(pa)) {
             Child::Absent => HpaSeen::Absent,
             Child::Ours(hpa) | Child::Terminating(hpa) => HpaSeen::Ours(Box::new((*hpa).clone())),
+            Child::Orphan(hpa) => HpaSeen::Orphan(Box::new((*hpa).clone())),
             Child::Foreign(_) => HpaSeen::Foreign,
         };
         (seen, self.stores.hpas.caught_up(parent))

@@ -41,6 +41,10 @@ pub trait Owned: Stored {
     fn is_terminating(&self) -> bool;
     /// The object that controls it; `None`: none does, or none that matters here.
     fn controller(&self) -> Option<ControllerRef<'_>>;
+    /// Whether any object controls it.
+    fn has_controller(&self) -> bool {
+        self.controller().is_some()
+    }
 }
 
 /// The object that controls another one.
