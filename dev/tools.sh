@@ -4,12 +4,12 @@
 #
 #   dev/tools.sh                  build what is missing, then print the folder
 #   dev/tools.sh --where          print the folder if it is complete, else say so and exit 1
-#   dev/tools.sh --where NAME     print the path of one of our own programs, or of the CRDs, instead
+#   dev/tools.sh --where NAME     print the path of one of our own programs, of the CRDs, or of AIBrix's sidecar, instead
 #
 # The versions are pinned by dev/go.mod. The folder lies in a cache outside the checkout, named by a hash
 # of dev/go.mod and dev/go.sum: it survives `cargo clean` and serves every clone. Our own programs, and the CRDs
-# of the Gateway API that dev/gateway-api pins, carry a hash of their source in their names, so that clones may
-# differ in them. Each program is built
+# of the Gateway API that dev/gateway-api pins, and AIBrix's runtime sidecar with what it imports (21 MB, pinned in
+# dev/sidecar), carry a hash of their source in their names, so that clones may differ in them. Each program is built
 # under another name and moved into place, and a lock keeps concurrent runs apart, so a program in the
 # folder is always whole. Progress goes to stderr, the folder's name alone to stdout.
 #
@@ -24,6 +24,7 @@ cache=${AIBRIX_DEV_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither AIBRIX_DEV_CACHE nor
 hash=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 tools=$cache/tools-$hash
 contender=leasecontender-$(cat "$here"/leasecontender/*.go | sha256sum | cut -c1-16)
+sidecar=runtime-sidecar-$({ cat "$here/sidecar/requirements.txt"; python3 --version; } | sha256sum | cut -c1-16)
 gateway_api=gateway-api-$(cat "$here"/gateway-api/go.mod "$here"/gateway-api/go.sum | sha256sum | cut -c1-16)
 
 # name and package of each program, in the order of need
@@ -37,6 +38,7 @@ kwok                    sigs.k8s.io/kwok/cmd/kwok
 toxiproxy-server        github.com/Shopify/toxiproxy/v2/cmd/server
 $contender              ./leasecontender
 $gateway_api            ./gateway-api
+$sidecar                ./sidecar
 "
 assets="etcd kube-apiserver kubectl"
 
@@ -92,12 +94,20 @@ gateway_crds() {
     mv -fT "$tools/.$1.new" "$tools/$1"
 }
 
+# AIBrix's runtime sidecar, for `PYTHONPATH=… python3 -m aibrix.app`: without most of what it asks for.
+runtime_sidecar() {
+    rm -rf "$tools/.$1.new"
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+        --target "$tools/.$1.new" --requirement "$here/sidecar/requirements.txt" >&2 || fail "installing $1 failed"
+    mv -fT "$tools/.$1.new" "$tools/$1"
+}
+
 # build NAME PACKAGE
 build() {
-    if [ "$2" = ./gateway-api ]; then
-        gateway_crds "$1"
-        return
-    fi
+    case $2 in
+        ./gateway-api) gateway_crds "$1"; return ;;
+        ./sidecar) runtime_sidecar "$1"; return ;;
+    esac
     set -- "$1" "$2" "-s -w"
     case $2 in
         k8s.io/kubernetes/*)
@@ -117,6 +127,7 @@ if [ "${1:-}" = --where ]; then
         '') folder ;;
         leasecontender) printf '%s/%s\n' "$(folder)" "$contender" ;;
         gateway-api) printf '%s/%s\n' "$(folder)" "$gateway_api" ;;
+        runtime-sidecar) printf '%s/%s\n' "$(folder)" "$sidecar" ;;
         *) fail "$2 is nothing of ours" ;;
     esac
     exit

@@ -8,7 +8,7 @@
 //! | [`lifecycle`], [`outages`] | adapters on all pods that match; loads that fail, engines that forget |
 //! | [`children`] | Service and EndpointSlice |
 //! | [`single`] | adapters on one pod: choice, migration, change of the number |
-//! | [`contract`], [`sidecar`], [`flags`] | what engines are told; flags of the process |
+//! | [`contract`], [`sidecar`], [`real_sidecar`], [`flags`] | what engines are told; flags of the process |
 //! | [`deletion`] | finalizers and unloading |
 //! | [`hostile`], [`crowd`] | input that is wrong, engines that are dead |
 //! | [`failover`] | change of leader: nothing is loaded twice, moved or unloaded |
@@ -22,6 +22,7 @@ mod flags;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod real_sidecar;
 mod scene;
 mod sidecar;
 mod single;

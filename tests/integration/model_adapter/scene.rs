@@ -94,10 +94,14 @@ impl Scene {
     /// The engine of a pod and its sidecar are up.
     pub(super) async fn serve(&self, address: IpAddr) {
         for port in [ENGINE, SIDECAR] {
-            let place = SocketAddr::from((address, port));
-            let server = FakeEngine::start_with(place, Arc::clone(&self.engines), false).await;
-            self.servers.lock().insert(place, server.expect("start an engine"));
+            self.serve_at(SocketAddr::from((address, port))).await;
         }
+    }
+
+    /// The engine of a pod is up.
+    pub(super) async fn serve_at(&self, place: SocketAddr) {
+        let server = FakeEngine::start_with(place, Arc::clone(&self.engines), false).await;
+        self.servers.lock().insert(place, server.expect("start an engine"));
     }
 
     /// Nobody listens at a pod's address any more.

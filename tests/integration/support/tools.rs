@@ -37,6 +37,14 @@ pub(crate) fn gateway_crd(plural: &str) -> PathBuf {
     ask_where(Some("gateway-api")).join(format!("gateway.networking.k8s.io_{plural}.yaml"))
 }
 
+/// The Python modules of AIBrix's runtime sidecar.
+///
+/// # Panics
+/// When `make tools` has not been run since `dev/sidecar` changed.
+pub(crate) fn runtime_sidecar() -> PathBuf {
+    ask_where(Some("runtime-sidecar"))
+}
+
 fn ask_where(own: Option<&str>) -> PathBuf {
     let script = repository().join("dev/tools.sh");
     let output = Command::new(&script)
