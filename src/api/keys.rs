@@ -67,6 +67,8 @@ pub(crate) mod model_route {
     pub(crate) const CUSTOM_PATHS: &str = "model.aibrix.ai/model-router-custom-paths";
     /// Annotation of an HTTPRoute that we made or adopted: hash of what we want it to be.
     pub(crate) const SPEC_HASH: &str = "model.aibrix.ai/route-spec-hash";
+    /// On routes that we make: the namespace of the Leases of the installation that made them.
+    pub(crate) const OWNER: &str = "model.aibrix.ai/route-owner";
     /// Value of the label [`super::MANAGED_BY_LABEL`] on what AIBrix's console made.
     pub(crate) const CONSOLE: &str = "aibrix-console";
     /// Annotations of the console that are copied to a route.

@@ -26,12 +26,13 @@ impl<'a> EnvVars<'a> {
         Self { env, notices: Vec::new() }
     }
 
-    /// Settings of the model-route controller.
-    pub(crate) fn model_route(&mut self) -> ModelRouteSettings {
+    /// Settings of the model-route controller of an installation with its Leases in the namespace `owner`.
+    pub(crate) fn model_route(&mut self, owner: &str) -> ModelRouteSettings {
         ModelRouteSettings {
             request_timeout: Duration::from_secs(self.positive("AIBRIX_GATEWAY_TIMEOUT_SECONDS", 120)),
             gateway_name: self.text("AIBRIX_GATEWAY_NAME", "aibrix-eg"),
             gateway_namespace: self.text("AIBRIX_GATEWAY_NAMESPACE", "aibrix-system"),
+            owner: owner.to_owned(),
         }
     }
 

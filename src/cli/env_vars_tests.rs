@@ -16,7 +16,7 @@ fn unset_and_empty_variables_have_their_defaults() {
     ]);
     for env in [env(&[]), empty] {
         let mut vars = EnvVars::new(&env);
-        let route = vars.model_route();
+        let route = vars.model_route("leases");
         assert_eq!(route.request_timeout, Duration::from_mins(2));
         assert_eq!(
             (route.gateway_name.as_str(), route.gateway_namespace.as_str()),
@@ -44,7 +44,7 @@ fn numbers_are_decimal_and_above_zero_or_warned_about() {
         let lookup = move |name: &str| (name == "AIBRIX_GATEWAY_TIMEOUT_SECONDS").then(|| text.to_owned());
         let env = Env::new(lookup);
         let mut vars = EnvVars::new(&env);
-        assert_eq!(vars.model_route().request_timeout, Duration::from_secs(want), "{text}");
+        assert_eq!(vars.model_route("leases").request_timeout, Duration::from_secs(want), "{text}");
         assert_eq!(vars.notices.len(), warnings, "{text}");
         assert!(vars.notices.iter().all(|notice| notice.detail.contains("AIBRIX_GATEWAY_TIMEOUT_SECONDS")));
     }
@@ -61,7 +61,7 @@ fn every_variable_is_read() {
         ("PROMETHEUS_ENDPOINT", "http://prometheus:9090"),
     ]);
     let mut vars = EnvVars::new(&env);
-    let route = vars.model_route();
+    let route = vars.model_route("leases");
     assert_eq!((route.gateway_name.as_str(), route.gateway_namespace.as_str()), ("gate", "yard"));
     let metrics = vars.engine_metrics();
     assert_eq!(metrics.refresh_interval, Duration::from_secs(1));

@@ -145,7 +145,7 @@ pub(crate) fn resolve(given: &Given, env: &Env) -> Result<Settings, InvalidSetti
             debug_mode: given.get(&flags::DEBUG_MODE),
             metrics: vars.engine_metrics(),
         },
-        model_route: vars.model_route(),
+        model_route: vars.model_route(&namespace),
     };
     let settings = Settings {
         controllers,

@@ -22,6 +22,10 @@ pub(super) async fn apply(steps: &[Step], gateway: &str, writer: &Writer, report
                 let route = target(&HTTP_ROUTE, gateway, name);
                 report.note("delete the HTTPRoute", writer.delete(&route, uid).await)
             }
+            Step::DeleteLeft { namespace, name, uid } => {
+                let route = target(&HTTP_ROUTE, namespace, name);
+                report.note("delete the HTTPRoute of a former gateway", writer.delete(&route, uid).await)
+            }
             Step::CreateGrant(object) => {
                 let created = writer.create_dynamic(&REFERENCE_GRANT.resource(), object).await;
                 report.note("create the ReferenceGrant", created)

@@ -90,6 +90,7 @@ pub(super) fn seen(sources: &[Source], route: Option<&Value>) -> RouteSnapshot {
         route: route.map(seen_route),
         origin_in_sight: true,
         source_lost: false,
+        left: Vec::new(),
         last_use_of: None,
     }
 }

@@ -59,7 +59,7 @@ fn bare(mut object: Value) -> Value {
 #[tokio::test(start_paused = true)]
 async fn dry_run_tells_what_a_term_then_does_and_sends_nothing() {
     let api = StoredApi::default();
-    for path in [ROUTES_WATCHED, GRANTS] {
+    for path in [ROUTES, ROUTES_WATCHED, GRANTS] {
         api.watched.serve(path);
     }
     api.put(DEPLOYMENTS, workload("ns", "w", "m", 0));

@@ -14,7 +14,7 @@ use kube_loops::runtime::{
 
 use super::{
     HTTP_ROUTE, ModelRouteSettings, REFERENCE_GRANT,
-    routes::{BY_BACKEND, GrantFacts, RouteFacts},
+    routes::{BY_BACKEND, BY_NAME, GrantFacts, MadeRoute, RouteFacts},
     snapshot::{GrantSnapshot, RouteSnapshot, Snapshot, Subject},
     sources::{BY_ROUTE, SERVING, SERVING_KEY, Source, SourceFacts, SourceKind},
     state::Losses,
@@ -28,12 +28,15 @@ pub(super) struct Stores {
     sources: Vec<(SourceKind, Store<SourceFacts>)>,
     /// The HTTPRoutes in the namespace of the gateway.
     routes: Store<RouteFacts>,
+    /// The HTTPRoutes in all namespaces; metadata only.
+    made: Store<MadeRoute>,
     /// Each ReferenceGrant.
     grants: Store<GrantFacts>,
     /// What watches have seen to go.
     pub(super) losses: Arc<Losses>,
     /// Namespace of the gateway.
     gateway: String,
+    settings: ModelRouteSettings,
 }
 
 impl Stores {
@@ -46,6 +49,9 @@ impl Stores {
         let of_routes = of_routes.indexed(BY_BACKEND);
         let of_grants =
             WatchSpec::<DynamicObject>::all_of(REFERENCE_GRANT.resource()).keeping(GrantFacts::keep);
+        let of_made = all(HTTP_ROUTE.resource()).keeping(MadeRoute::keep).indexed(BY_NAME);
+        let owner = settings.clone();
+        let made = sources.trigger(of_made, move |change| triggers::of_made_route(change, &owner));
         let (for_routes, for_grants) = (gateway.clone(), gateway.clone());
         let routes = sources.trigger(of_routes, move |change| triggers::of_route(change, &for_routes));
         let grants = sources.trigger(of_grants, move |change| triggers::of_grant(change, &for_grants));
@@ -62,11 +68,12 @@ impl Stores {
                 }
                 affected.keys
             });
-            let made = routes.clone();
-            sources.when_served(&store, move || ours(&made, |route| route.origin() == Some(kind)));
+            let existing = routes.clone();
+            sources.when_served(&store, move || ours(&existing, |route| route.origin() == Some(kind)));
             (kind, store)
         });
-        let stores = Self { sources: workloads.into(), routes, grants, losses, gateway };
+        let settings = settings.clone();
+        let stores = Self { sources: workloads.into(), routes, made, grants, losses, gateway, settings };
         let (listed, existing) = (stores.clone(), stores.clone());
         sources.keyed(move || listed.keys(), move |key| existing.exists(key));
         stores
@@ -94,8 +101,16 @@ impl Stores {
             origin_in_sight: route.as_ref().is_none_or(|route| self.in_sight(route.origin())),
             last_use_of: route.as_ref().and_then(|route| self.last_use_of(route)),
             source_lost,
+            left: self.left(name).into_iter().filter(|route| self.in_sight(route.origin())).collect(),
             route,
         }
+    }
+
+    /// The routes of this name that this installation made for a gateway in another namespace.
+    fn left(&self, name: &str) -> Vec<Arc<MadeRoute>> {
+        let mut left = self.made.by_index(&BY_NAME, name);
+        left.retain(|route| route.is_left(&self.settings));
+        left
     }
 
     /// What a pass for the grant of a namespace looks at.
@@ -113,14 +128,19 @@ impl Stores {
     fn keys(&self) -> Vec<Key> {
         let sources = self.sources.iter().flat_map(|(_, store)| store.by_index(&SERVING, SERVING_KEY));
         let of_sources = sources.flat_map(|source| keys_of(Some(&source), &self.gateway));
-        of_sources.chain(ours(&self.routes, |_| true)).collect()
+        let left = self.made.list_where(|route| route.is_left(&self.settings)).into_iter();
+        let of_left = left.map(|route| Key::new(&self.gateway, &route.name));
+        of_sources.chain(ours(&self.routes, |_| true)).chain(of_left).collect()
     }
 
     /// Whether anything stands behind the key.
     fn exists(&self, key: &Key) -> bool {
         if key.namespace == self.gateway {
             let serve = |store: &Store<SourceFacts>| !store.by_index(&BY_ROUTE, &key.name).is_empty();
-            return self.routes.contains(key) || self.sources.iter().any(|(_, store)| serve(store));
+            let is_left = || !self.left(&key.name).is_empty();
+            return self.routes.contains(key)
+                || is_left()
+                || self.sources.iter().any(|(_, store)| serve(store));
         }
         self.grants.contains(key) || self.serves_a_model(&key.namespace)
     }

@@ -102,6 +102,8 @@ pub struct ModelRouteSettings {
     pub gateway_name: String,
     /// Namespace of the Gateway and of the routes.
     pub gateway_namespace: String,
+    /// Whose routes they are: the namespace of the Leases.
+    pub owner: String,
 }
 
 impl Default for ModelRouteSettings {
@@ -110,6 +112,7 @@ impl Default for ModelRouteSettings {
             request_timeout: Duration::from_mins(2),
             gateway_name: GATEWAY_NAME.to_owned(),
             gateway_namespace: GATEWAY_NAMESPACE.to_owned(),
+            owner: GATEWAY_NAMESPACE.to_owned(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Wanted {
     pub(super) console_annotations: [Option<String>; 2],
     /// Its marker: a hash of what it was made from, and the kind of the workload.
     pub(super) marker: String,
+    /// Whose route it is.
+    pub(super) owner: String,
     /// What is wrong with the workload's metadata, for people.
     pub(super) advice: Vec<String>,
 }
@@ -79,8 +81,14 @@ impl Wanted {
             console: served.console,
             console_annotations: served.console_annotations.clone(),
             marker,
+            owner: settings.owner.clone(),
             advice,
         })
+    }
+
+    /// The annotations that mark the route as ours.
+    pub(super) fn marks(&self) -> [(&'static str, String); 2] {
+        [(model_route::SPEC_HASH, self.marker.clone()), (model_route::OWNER, self.owner.clone())]
     }
 
     /// The object to create.
@@ -92,7 +100,7 @@ impl Wanted {
                 annotations.insert((*key).to_owned(), json!(value));
             }
         }
-        annotations.insert(model_route::SPEC_HASH.to_owned(), json!(self.marker));
+        annotations.extend(self.marks().map(|(key, value)| (key.to_owned(), json!(value))));
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("annotations".to_owned(), Value::Object(annotations));
             if self.console {

@@ -16,6 +16,7 @@ fn want(source: &Source) -> Wanted {
 fn without_marker(mut object: Value) -> Value {
     let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
     let marker = annotations.remove("model.aibrix.ai/route-spec-hash").unwrap();
+    assert_eq!(annotations.remove("model.aibrix.ai/route-owner"), Some(json!("aibrix-system")));
     let marker = marker.as_str().unwrap();
     let (hash, kind) = marker.split_once('.').unwrap();
     assert!(hash.len() == 16 && hash.bytes().all(|it| it.is_ascii_hexdigit()), "{marker}");

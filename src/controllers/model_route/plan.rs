@@ -45,6 +45,15 @@ pub(super) enum Step {
         /// Uid.
         uid: String,
     },
+    /// An object in a namespace where the gateway is no more, with this uid only.
+    DeleteLeft {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+        /// Uid.
+        uid: String,
+    },
     /// The whole ReferenceGrant.
     CreateGrant(Value),
     /// A merge patch, for this version only.
@@ -94,8 +103,23 @@ pub(super) const OUT_OF_SIGHT: &str =
 /// Why the model gets no route.
 pub(super) const RESERVED: &str = "the name of the model's route is reserved, so it gets none";
 
-/// Same inputs, same plan; on a route that is as wanted, no steps.
+/// Same inputs, same plan; on a route that is as wanted, no steps. What was made for a gateway in another namespace goes
+/// once its successor is accepted, or with the last workload.
 pub(super) fn plan_route(name: &str, seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan {
+    let mut plan = plan_current(name, seen, settings);
+    let follows = |route: &RouteFacts| route.marker().is_some() && route.accepted;
+    if seen.sources.is_empty() || seen.route.as_deref().is_some_and(follows) {
+        let left = seen.left.iter().map(|left| Step::DeleteLeft {
+            namespace: left.namespace.clone(),
+            name: left.name.clone(),
+            uid: left.uid.clone(),
+        });
+        plan.steps.extend(left);
+    }
+    plan
+}
+
+fn plan_current(name: &str, seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan {
     if model_route::RESERVED_ROUTES.contains(&name) {
         let left_alone = (!seen.sources.is_empty()).then_some(RESERVED);
         return Plan { left_alone, ..Plan::default() };
@@ -117,7 +141,9 @@ pub(super) fn plan_route(name: &str, seen: &RouteSnapshot, settings: &ModelRoute
         return kept_as_wanted(left, route, marker, primary, &want);
     }
     if patch_for(route, &want, false).is_none() {
-        let patch = json!({"metadata": {"annotations": {model_route::SPEC_HASH: want.marker}}});
+        let marks: Map<String, Value> =
+            want.marks().into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+        let patch = json!({"metadata": {"annotations": marks}});
         return Plan { steps: vec![patched(route, patch)], ..told(primary, &want) };
     }
     Plan { left_alone: Some(FOREIGN), ..Plan::default() }
@@ -207,8 +233,8 @@ fn patch_for(route: &RouteFacts, want: &Wanted, marked: bool) -> Option<Value> {
     }
     let mut annotations = Map::new();
     let console = model_route::CONSOLE_ANNOTATIONS.into_iter().zip(want.console_annotations.clone());
-    let mark = marked.then(|| (model_route::SPEC_HASH, Some(want.marker.clone())));
-    for (key, wanted) in console.chain(mark) {
+    let marks = want.marks().into_iter().filter(|_| marked).map(|(key, value)| (key, Some(value)));
+    for (key, wanted) in console.chain(marks) {
         if content.annotations.get(key) != wanted.as_ref() {
             annotations.insert(key.to_owned(), json!(wanted));
         }

@@ -242,6 +242,7 @@ impl Cluster {
             sources: self.sources().into_iter().filter(|it| it.facts.route() == Some(name)).collect(),
             origin_in_sight: !(self.fleets_hidden && fleet),
             source_lost,
+            left: Vec::new(),
             last_use_of,
             route,
         }
@@ -296,7 +297,7 @@ impl Cluster {
                 let ns = grant["metadata"]["namespace"].as_str().unwrap();
                 assert!(ns != GATEWAY && self.grants.insert(ns.to_owned()));
             }
-            Step::PatchGrant { .. } => panic!("all grants are as wanted"),
+            Step::PatchGrant { .. } | Step::DeleteLeft { .. } => panic!("{step:?}"),
             Step::DeleteGrant { namespace, .. } => assert!(self.grants.remove(namespace)),
         }
         true

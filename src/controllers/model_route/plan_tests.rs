@@ -3,10 +3,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use kube_loops::runtime::watches::interner::Interner;
+
 use super::{
     cases::{defaulted, deployment, hand_written, of_kind, seen, seen_grant, settings, stored, workload},
     objects::Wanted,
     plan::{FOREIGN, OUT_OF_SIGHT, Plan, RESERVED, Step, plan_grant, plan_route},
+    routes::MadeRoute,
     snapshot::{GrantSnapshot, RouteSnapshot},
     sources::{Source, SourceKind},
 };
@@ -385,4 +388,48 @@ fn a_grant_admits_our_routes_and_whomever_else_it_admits() {
             steps => panic!("{steps:?}"),
         }
     }
+}
+
+// scenario: hardening 48
+#[test]
+fn routes_of_a_former_gateway_go_once_their_successors_are_accepted() {
+    let source = m("default", "d", 0);
+    let sources = std::slice::from_ref(&source);
+    let made = |owner: Option<&str>, namespace: &str| {
+        let mut route = ours(&source);
+        route["metadata"]["namespace"] = json!(namespace);
+        let annotations = route["metadata"]["annotations"].as_object_mut().unwrap();
+        annotations.remove("model.aibrix.ai/route-owner");
+        annotations.extend(owner.map(|owner| ("model.aibrix.ai/route-owner".to_owned(), json!(owner))));
+        let object = serde_json::from_value(route).unwrap();
+        Arc::new(MadeRoute::keep(object, &Interner::new()))
+    };
+    let left = made(Some("aibrix-system"), "old-gateway");
+    assert!(left.is_left(&settings()));
+    for other in [
+        made(Some("aibrix-system"), "aibrix-system"),
+        made(Some("another-installation"), "old-gateway"),
+        made(None, "old-gateway"),
+    ] {
+        assert!(!other.is_left(&settings()), "{other:?}");
+    }
+    let gone = Step::DeleteLeft {
+        namespace: "old-gateway".to_owned(),
+        name: "m-router".to_owned(),
+        uid: "uid-m-router".to_owned(),
+    };
+    let seen = |route: Option<&Value>, sources: &[Source]| RouteSnapshot {
+        left: vec![Arc::clone(&left)],
+        ..seen(sources, route)
+    };
+    let mut route = ours(&source);
+    assert!(matches!(plan(&seen(None, sources)).steps.as_slice(), [Step::CreateRoute(_)]));
+    assert_eq!(plan(&seen(Some(&route), sources)).steps, []);
+    let said = |status: &str| json!({"parents": [{"conditions": [{"type": "Accepted", "status": status}]}]});
+    route["status"] = said("False");
+    assert_eq!(plan(&seen(Some(&route), sources)).steps, []);
+    route["status"] = said("True");
+    assert_eq!(plan(&seen(Some(&route), sources)).steps, std::slice::from_ref(&gone));
+    // With its last workload, nothing follows it.
+    assert_eq!(plan(&seen(None, &[])).steps, [gone]);
 }

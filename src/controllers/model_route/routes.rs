@@ -21,8 +21,74 @@ pub(super) struct RouteFacts {
     name: String,
     /// Version.
     pub(super) version: String,
-    /// All but the version.
+    /// Whether a gateway has accepted it.
+    pub(super) accepted: bool,
+    /// All but the version and what gateways say about it.
     pub(super) content: Content,
+}
+
+/// A route of ours, or of another installation, in whatever namespace: metadata only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MadeRoute {
+    /// Namespace.
+    pub(super) namespace: String,
+    /// Name.
+    pub(super) name: String,
+    version: String,
+    /// Uid.
+    pub(super) uid: String,
+    /// What our marker on it says.
+    marker: Option<Box<str>>,
+    /// Which installation made it.
+    pub(super) owner: Option<Box<str>>,
+}
+
+/// Those that carry our marker, by name.
+pub(super) const BY_NAME: Index<MadeRoute> = Index::new("name of a route that we make", |route| {
+    route.marker.is_some().then_some(Cow::Borrowed(route.name.as_str())).into_iter().collect()
+});
+
+impl MadeRoute {
+    /// Reduces the metadata of an HTTPRoute.
+    pub(super) fn keep(object: DynamicObject, _: &Interner) -> Self {
+        let meta = object.metadata;
+        let mut annotations = meta.annotations.unwrap_or_default();
+        let mut text = |key: &str| annotations.remove(key).map(String::into_boxed_str);
+        Self {
+            namespace: meta.namespace.unwrap_or_default(),
+            name: meta.name.unwrap_or_default(),
+            version: meta.resource_version.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default(),
+            marker: text(model_route::SPEC_HASH),
+            owner: text(model_route::OWNER),
+        }
+    }
+
+    /// The kind of the workload that our marker names.
+    pub(super) fn origin(&self) -> Option<SourceKind> {
+        SourceKind::named(self.marker.as_deref()?.rsplit_once('.')?.1)
+    }
+
+    /// Whether this installation made it, for a gateway elsewhere than now.
+    pub(super) fn is_left(&self, settings: &ModelRouteSettings) -> bool {
+        let ours = self.marker.is_some() && self.owner.as_deref() == Some(&*settings.owner);
+        ours && self.namespace != settings.gateway_namespace
+            && !model_route::RESERVED_ROUTES.contains(&self.name.as_str())
+    }
+}
+
+impl Stored for MadeRoute {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
 }
 
 /// Our routes by the namespace that they lead to.
@@ -54,6 +120,7 @@ impl RouteFacts {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             version: metadata.resource_version.unwrap_or_default(),
+            accepted: is_accepted(&data),
             content: Content {
                 uid: metadata.uid.unwrap_or_default(),
                 leaving: metadata.deletion_timestamp.is_some(),
@@ -124,6 +191,15 @@ impl Stored for RouteFacts {
     fn version(&self) -> &str {
         &self.version
     }
+}
+
+/// Whether any gateway says that it has accepted a route.
+fn is_accepted(route: &Value) -> bool {
+    let parents = route.pointer("/status/parents").and_then(Value::as_array).into_iter().flatten();
+    let says = |condition: &Value, key, text| condition.get(key).is_some_and(|it| it == text);
+    let conditions = parents.filter_map(|parent| parent.get("conditions")?.as_array()).flatten();
+    let mut accepted = conditions.filter(|it| says(it, "type", "Accepted") && says(it, "status", "True"));
+    accepted.next().is_some()
 }
 
 /// What a store keeps of a ReferenceGrant: of those that have the name of ours, also whom they admit where.

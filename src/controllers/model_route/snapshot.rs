@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    routes::{GrantFacts, RouteFacts},
+    routes::{GrantFacts, MadeRoute, RouteFacts},
     sources::Source,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct RouteSnapshot {
     pub(super) origin_in_sight: bool,
     /// Whether a workload was seen to go, or to serve the model no longer, in this term.
     pub(super) source_lost: bool,
+    /// Routes of this name that we made for a gateway in another namespace.
+    pub(super) left: Vec<Arc<MadeRoute>>,
     /// The ReferenceGrant that only this route still needs where it leads now.
     pub(super) last_use_of: Option<Arc<GrantFacts>>,
 }

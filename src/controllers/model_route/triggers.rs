@@ -11,7 +11,8 @@ use kube_loops::runtime::{
 };
 
 use super::{
-    routes::{GrantFacts, RouteFacts},
+    ModelRouteSettings,
+    routes::{GrantFacts, MadeRoute, RouteFacts},
     sources::SourceFacts,
 };
 
@@ -53,7 +54,7 @@ pub(super) fn grant_key(namespace: &str, gateway: &str) -> Option<Key> {
 /// A change of an HTTPRoute: itself, and the grant of the namespace that a route of ours leads to no longer.
 pub(super) fn of_route(change: &Change<RouteFacts>, gateway: &str) -> Vec<Key> {
     let (old, new) = (change.old.as_deref(), change.new.as_deref());
-    if old.map(|it| &it.content) == new.map(|it| &it.content) {
+    if old.map(|it| (&it.content, it.accepted)) == new.map(|it| (&it.content, it.accepted)) {
         return Vec::new(); // what the gateway says about it
     }
     let led_to = |route: Option<&RouteFacts>| {
@@ -64,6 +65,12 @@ pub(super) fn of_route(change: &Change<RouteFacts>, gateway: &str) -> Vec<Key> {
     let left = before.filter(|before| after.as_ref() != Some(before));
     let grant = left.and_then(|namespace| grant_key(&namespace, gateway));
     [change.key()].into_iter().chain(grant).collect()
+}
+
+/// A change of an HTTPRoute anywhere: the route that follows one that we made for a gateway in another namespace.
+pub(super) fn of_made_route(change: &Change<MadeRoute>, settings: &ModelRouteSettings) -> Vec<Key> {
+    let left = change.new.as_deref().filter(|route| route.is_left(settings));
+    left.map(|route| Key::new(&settings.gateway_namespace, &route.name)).into_iter().collect()
 }
 
 /// A change of a ReferenceGrant: that of our name counts, and whom it admits where.

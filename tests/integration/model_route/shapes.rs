@@ -28,6 +28,8 @@ fn others(route: &Value) -> Value {
     let mut annotations = route["metadata"]["annotations"].clone();
     let marker = annotations.as_object_mut().expect("annotations").remove(MARKER);
     assert!(marker.is_some(), "it carries no marker: {route}");
+    let owner = annotations.as_object_mut().expect("annotations").remove("model.aibrix.ai/route-owner");
+    assert!(owner.is_some(), "it does not say whose it is: {route}");
     annotations
 }
 
