@@ -13,12 +13,8 @@ use super::{
     lease_ids::DEFAULT_LEGACY,
 };
 
-/// Label that names the controller of a Lease.
-const COMPONENT: &str = "app.kubernetes.io/component";
-/// Label and value of the Leases that managers made.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "aibrix-controller-manager");
-/// Component of the Leases by which managers see each other.
-const MEMBER: &str = "member";
+/// Label that names the controller of a Lease. (Common labels prove nothing: tools stamp their own onto Leases.)
+const CONTROLLER: &str = "leaders.aibrix.ai/controller";
 /// What stands for the controller of a Go manager's Lease.
 const GUARD: &str = "(upgrade guard)";
 
@@ -50,7 +46,7 @@ pub(crate) fn rows(leases: &[Lease], deployments: &[Deployment], now: Timestamp)
         leases.iter().filter_map(|lease| Some((lease.metadata.name.as_deref()?, lease))).collect();
     let defaults = NAMES.map(default_lease);
 
-    let ours = existing.iter().filter(|(_, lease)| is_controllers(lease)).map(|(name, _)| *name);
+    let ours = existing.iter().filter(|(_, lease)| controller_label(lease).is_some()).map(|(name, _)| *name);
     let by_name = defaults
         .iter()
         .map(String::as_str)
@@ -72,17 +68,13 @@ pub(crate) fn rows(leases: &[Lease], deployments: &[Deployment], now: Timestamp)
     rows
 }
 
-fn label<'a>(lease: &'a Lease, key: &str) -> Option<&'a str> {
-    lease.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-/// Whether a manager made the Lease for a controller.
-fn is_controllers(lease: &Lease) -> bool {
-    label(lease, MANAGED_BY.0) == Some(MANAGED_BY.1) && label(lease, COMPONENT) != Some(MEMBER)
+/// The controller for which a manager made the Lease.
+fn controller_label(lease: &Lease) -> Option<&str> {
+    lease.metadata.labels.as_ref()?.get(CONTROLLER).map(String::as_str)
 }
 
 fn row(name: &str, lease: Option<&Lease>, deployed: &Deployed, now: Timestamp) -> Row {
-    let labelled = lease.and_then(|lease| label(lease, COMPONENT)).filter(|component| *component != MEMBER);
+    let labelled = lease.and_then(controller_label);
     let mut assigned: Vec<&'static str> = Vec::new();
     for assignment in deployed.assignments.iter().filter(|it| it.lease == name) {
         if !assigned.contains(&assignment.controller) {

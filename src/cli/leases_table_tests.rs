@@ -12,14 +12,15 @@ fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
 }
 
-/// A Lease that its holder renewed 5 s ago; `component` empty: without labels.
-fn lease(name: &str, component: &str) -> Value {
-    let labels = match component {
+/// A Lease that its holder renewed 5 s ago, under foreign common labels; `controller` empty: without labels.
+fn lease(name: &str, controller: &str) -> Value {
+    let labels = match controller {
         "" => json!({}),
-        component => json!({
-            "app.kubernetes.io/name": "aibrix",
-            "app.kubernetes.io/managed-by": "aibrix-controller-manager",
-            "app.kubernetes.io/component": component,
+        "member" => json!({ "leaders.aibrix.ai/member": "true" }),
+        controller => json!({
+            "leaders.aibrix.ai/controller": controller,
+            "app.kubernetes.io/managed-by": "platform",
+            "app.kubernetes.io/component": "platform",
         }),
     };
     json!({

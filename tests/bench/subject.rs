@@ -57,10 +57,11 @@ pub(crate) struct Taken {
 /// say that they are there do not count.
 pub(crate) fn taken(log: &mut AuditLog, since: Timestamp, not: &str) -> Option<Taken> {
     let history = leases::history(log.entries());
-    let elected = history.iter().filter(|((ns, _), _)| ns == NAMESPACE);
+    let presence = |name: &str| name.starts_with("aibrix-controller-manager-");
+    let elected = history.iter().filter(|((ns, name), _)| ns == NAMESPACE && !presence(name));
     elected
         .flat_map(|(_, changes)| changes)
-        .filter(|it| it.component != "member" && !it.holder.is_empty() && it.holder != not)
+        .filter(|it| !it.holder.is_empty() && it.holder != not)
         .filter(|it| it.finished > since)
         .min_by_key(|it| it.finished)
         .map(|it| Taken { holder: it.holder.clone(), at: it.finished })

@@ -83,7 +83,7 @@ async fn audit_log_tells_who_held_a_lease_and_who_wrote_without_it() {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"namespace": ns, "name": "some-lease",
-                     "labels": {"app.kubernetes.io/component": "some-controller"}},
+                     "labels": {"leaders.aibrix.ai/controller": "some-controller"}},
         "spec": {"holderIdentity": "web-0_a", "leaseDurationSeconds": 15, "leaseTransitions": 3},
     });
     objects::create(&client, &lease).await;

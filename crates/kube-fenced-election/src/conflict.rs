@@ -2,27 +2,25 @@
 //! Is this Lease meant for another controller?
 //!
 //! Pure. Two managers whose *different* controllers were given the same election id fight for one
-//! lock, and one controller never runs. The label that every manager writes into its Leases tells.
+//! lock, and one controller never runs. What the holder says tells: its own key on the Lease, or its presence. Labels
+//! `app.kubernetes.io/…` prove nothing, because tools stamp their own values onto every object.
 
 use std::time::Duration;
 
 use crate::clock::Instant;
 
-use super::observation::Observation;
-
-/// Label that names the controller for which a Lease is held.
-pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+use super::{names::Names, observation::Observation, registry::Members};
 
 /// Time between two reports of a lasting conflict.
 const REPORT_PERIOD: Duration = Duration::from_secs(30);
 
-/// Whether a Lease is held for the candidate's own controller, by its component label.
+/// Whether a Lease is held for the candidate's own controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ComponentMatch {
     /// Free, held by this candidate, or held for the same controller by another replica.
     Same,
-    /// Held by somebody who sets no label: a Go manager or a foreign tool.
-    Unlabelled {
+    /// Held by somebody who does not say: a Go manager or a foreign tool.
+    Unknown {
         /// Identity of the holder.
         holder: String,
     },
@@ -35,22 +33,36 @@ pub(crate) enum ComponentMatch {
     },
 }
 
-/// Compares the component label of `seen` with `controller`, for the candidate `me`.
+/// Compares what the holder of `lease` says with `controller`, for the candidate `me`.
 pub(crate) fn component_match(
+    names: &Names,
     seen: &Observation,
+    lease: &str,
+    members: &Members,
     controller: &str,
     me: &str,
     now: Instant,
 ) -> ComponentMatch {
     let Some(holder) = seen.live_rival(me, now).map(str::to_owned) else { return ComponentMatch::Same };
-    let label = seen.lease().and_then(|lease| lease.metadata.labels.as_ref()?.get(COMPONENT_LABEL));
-    match label {
-        // Gone or emptied: there is no label to go by.
+    match labelled(names, seen).or_else(|| members.controller_of(&holder, lease)) {
+        // Gone or emptied: there is nothing to go by.
         None if seen.holder().is_none() => ComponentMatch::Same,
-        None => ComponentMatch::Unlabelled { holder },
-        Some(label) if label == controller => ComponentMatch::Same,
-        Some(label) => ComponentMatch::Other { controller: label.clone(), holder },
+        None => ComponentMatch::Unknown { holder },
+        Some(other) if other == controller => ComponentMatch::Same,
+        Some(other) => ComponentMatch::Other { controller: other.to_owned(), holder },
     }
+}
+
+/// The controller in our own label, unless the Lease says that its holder did not write it: a Go manager keeps what
+/// one of ours has left behind.
+fn labelled<'a>(names: &Names, seen: &'a Observation) -> Option<&'a str> {
+    let metadata = &seen.lease()?.metadata;
+    let annotations = metadata.annotations.as_ref();
+    let written_by = annotations.and_then(|annotations| annotations.get(&names.holder_annotation()));
+    if written_by.is_some_and(|writer| seen.holder().is_some_and(|holder| holder != writer)) {
+        return None;
+    }
+    metadata.labels.as_ref()?.get(&names.controller_label()).map(String::as_str)
 }
 
 impl ComponentMatch {
@@ -58,7 +70,7 @@ impl ComponentMatch {
     pub(crate) fn other(&self) -> Option<&str> {
         match self {
             Self::Other { controller, .. } => Some(controller),
-            Self::Same | Self::Unlabelled { .. } => None,
+            Self::Same | Self::Unknown { .. } => None,
         }
     }
 }

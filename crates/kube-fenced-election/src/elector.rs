@@ -305,13 +305,14 @@ impl Elector {
         }
         self.contended = contends;
 
-        let (new_holder, component) = self.parts.log.observed(election.seen(), &*self.parts.events, now);
+        let members = self.members.borrow();
+        let (new_holder, component) =
+            self.parts.log.observed(election.seen(), &members, &*self.parts.events, now);
         if new_holder {
             self.parts.metrics.holder_changed();
         }
         let conflict = matches!(component, ComponentMatch::Other { .. });
         self.parts.metrics.conflict(conflict);
-        let members = self.members.borrow();
         let guarding = members.guarding(&self.parts.log.lease().name);
         let guarding = guarding.map(|member| member.identity.as_str());
         self.parts.metrics.guard_conflict(guarding.is_some());

@@ -129,6 +129,8 @@ mod guard_tests;
 #[cfg(test)]
 mod harness_tests;
 #[cfg(test)]
+mod label_policy_tests;
+#[cfg(test)]
 mod legacy_tests;
 #[cfg(test)]
 mod observation_tests;

@@ -12,6 +12,7 @@ use super::{
     lock_error::LockError,
     names::Names,
     observation::Observation,
+    registry::Members,
 };
 
 /// A lasting failure is repeated in the log this often.
@@ -29,7 +30,7 @@ pub(super) struct ElectionLog {
     failure: Option<(String, Instant)>,
     reports: ReportLimiter,
     guard_reports: ReportLimiter,
-    unlabelled: Option<String>,
+    foreign: Option<String>,
 }
 
 impl ElectionLog {
@@ -44,7 +45,7 @@ impl ElectionLog {
             failure: None,
             reports: ReportLimiter::default(),
             guard_reports: ReportLimiter::default(),
-            unlabelled: None,
+            foreign: None,
         }
     }
 
@@ -196,6 +197,7 @@ impl ElectionLog {
     pub(super) fn observed(
         &mut self,
         seen: &Observation,
+        members: &Members,
         events: &dyn EventRecorder,
         now: Instant,
     ) -> (bool, ComponentMatch) {
@@ -217,7 +219,8 @@ impl ElectionLog {
             );
             self.holder = Some(holder.clone());
         }
-        let component = component_match(seen, &self.controller, &self.identity, now);
+        let (names, lease) = (&self.names, &self.lease.name);
+        let component = component_match(names, seen, lease, members, &self.controller, &self.identity, now);
         self.report(&component, events, now);
         (changed.is_some(), component)
     }
@@ -251,16 +254,16 @@ impl ElectionLog {
     fn report(&mut self, component: &ComponentMatch, events: &dyn EventRecorder, now: Instant) {
         let report = self.reports.report(component.other(), now);
         match component {
-            ComponentMatch::Same => self.unlabelled = None,
-            ComponentMatch::Unlabelled { holder } => {
-                if self.unlabelled.as_ref() != Some(holder) {
+            ComponentMatch::Same => self.foreign = None,
+            ComponentMatch::Unknown { holder } => {
+                if self.foreign.as_ref() != Some(holder) {
                     tracing::info!(
                         controller = self.controller,
                         lease = self.path,
                         holder,
                         "lease is held by a manager of another make"
                     );
-                    self.unlabelled = Some(holder.clone());
+                    self.foreign = Some(holder.clone());
                 }
             }
             ComponentMatch::Other { controller: other, holder } => {

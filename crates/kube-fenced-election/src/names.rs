@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::conflict::COMPONENT_LABEL;
+use k8s_openapi::api::coordination::v1::Lease;
 
+/// Label that names what an object is part of.
+const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Label that names the application.
 const NAME_LABEL: &str = "app.kubernetes.io/name";
 /// Label that names the writer.
@@ -13,6 +15,9 @@ const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 const MEMBER: &str = "member";
 
 /// Names of one product. All its processes need the same: they find each other by them.
+///
+/// Elections go by names of Leases and by keys of [`Names::annotation_domain`]. The common labels
+/// `app.kubernetes.io/…` are for people: tools stamp their own values onto them.
 #[derive(Debug, Clone)]
 pub struct Names {
     /// Value of `app.kubernetes.io/name` on every Lease, such as `example`.
@@ -49,6 +54,30 @@ impl Names {
         self.annotation("holder")
     }
 
+    /// Label of a controller's Lease: the controller for which one of ours wrote it last.
+    pub(super) fn controller_label(&self) -> String {
+        self.annotation("controller")
+    }
+
+    /// Label of a presence Lease.
+    fn member_label(&self) -> String {
+        self.annotation("member")
+    }
+
+    /// Whether this is the presence Lease of a member, by the label or, for older versions and where somebody has
+    /// replaced the labels, by its name.
+    pub(super) fn is_presence(&self, lease: &Lease) -> bool {
+        let labels = lease.metadata.labels.as_ref();
+        let labelled = |key: &str| labels.is_some_and(|labels| labels.contains_key(key));
+        if labelled(&self.member_label()) || labelled(&self.controller_label()) {
+            return labelled(&self.member_label());
+        }
+        let held = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
+        let suffix = lease.metadata.name.as_deref().and_then(|name| name.strip_prefix(self.manager.as_str()));
+        let fingerprint = suffix.and_then(|suffix| suffix.strip_prefix('-'));
+        held.is_some_and(|holder| !holder.is_empty()) && fingerprint.is_some_and(is_fingerprint)
+    }
+
     /// Annotation of a presence Lease: the Leases for which its member contends at present, separated by commas.
     pub(super) fn contends_for_annotation(&self) -> String {
         self.annotation("contends-for")
@@ -79,11 +108,11 @@ impl Names {
         format!("{}-group", self.manager)
     }
 
-    /// Labels of a Lease for `component`.
-    pub(super) fn lease_labels(&self, component: &str) -> BTreeMap<String, String> {
-        let mut labels = self.common_labels();
-        labels.insert(COMPONENT_LABEL.to_owned(), component.to_owned());
-        labels
+    /// Labels of the Lease of `controller`.
+    pub(super) fn lease_labels(&self, controller: &str) -> BTreeMap<String, String> {
+        let own = [(COMPONENT_LABEL.to_owned(), controller), (self.controller_label(), controller)];
+        let own = own.into_iter().map(|(key, value)| (key, value.to_owned()));
+        self.common_labels().into_iter().chain(own).collect()
     }
 
     /// Labels of a Lease that belongs to no component.
@@ -94,11 +123,13 @@ impl Names {
 
     /// Labels of a presence Lease.
     pub(super) fn member_labels(&self) -> BTreeMap<String, String> {
-        self.lease_labels(MEMBER)
+        let own = [(COMPONENT_LABEL.to_owned(), MEMBER), (self.member_label(), "true")];
+        let own = own.into_iter().map(|(key, value)| (key, value.to_owned()));
+        self.common_labels().into_iter().chain(own).collect()
     }
+}
 
-    /// Label selector of all presence Leases.
-    pub(super) fn member_selector(&self) -> String {
-        format!("{COMPONENT_LABEL}={MEMBER},{MANAGED_BY_LABEL}={}", self.manager)
-    }
+/// As [`super::presence::fingerprint`] writes them.
+pub(super) fn is_fingerprint(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -3,7 +3,10 @@
 //!
 //! Presence decides nothing about leadership. It tells how to share the controllers out, whether
 //! anybody could take over from a controller that cannot work, and who of those that signed the Lease
-//! of [`super::legacy`] is still there.
+//! of [`super::legacy`] has gone.
+//!
+//! All Leases of the namespace are watched, and those of members picked here: a selector would lose members whose
+//! labels were replaced, and those of versions that set others.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -30,6 +33,8 @@ use super::{
 const RENEW_PERIOD: Duration = Duration::from_secs(10);
 /// A member that has not renewed for this long, as observed from here, is gone.
 const STALE_AFTER: Duration = Duration::from_mins(1);
+/// How long a member that is gone is remembered: what it has left behind is removed within seconds.
+const REMEMBERED_FOR: Duration = Duration::from_hours(1);
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bound of the last requests of a stopping process, on which nothing depends.
@@ -56,6 +61,8 @@ struct Seen {
     uid: Option<String>,
     spec: Option<LeaseSpec>,
     renewed: Instant,
+    /// Its Lease was deleted. It may have been by hand: a member makes it anew.
+    deleted: bool,
 }
 
 /// A member that has not renewed its presence Lease, which is to be deleted.
@@ -83,13 +90,13 @@ impl Roster {
 
     /// A presence Lease was created, renewed or listed.
     pub(super) fn observe(&mut self, lease: &Lease, now: Instant) {
-        let Some(name) = lease.metadata.name.clone().filter(|name| *name != self.own) else { return };
-        let version = lease.metadata.resource_version.clone();
-        let before = self.seen.get(&name).filter(|seen| seen.uid == lease.metadata.uid);
-        if before.is_some_and(|seen| seen.version == version) {
+        if !self.names.is_presence(lease) {
             return;
         }
-        // A change of labels alone is no renewal.
+        let Some(name) = lease.metadata.name.clone().filter(|name| *name != self.own) else { return };
+        let version = lease.metadata.resource_version.clone();
+        let before = self.seen.get(&name).filter(|seen| seen.uid == lease.metadata.uid && !seen.deleted);
+        // A change of labels alone is no renewal; and a version can be used again after a restore of etcd.
         let same_spec = before.filter(|seen| seen.spec == lease.spec);
         let renewed = same_spec.map_or(now, |seen| seen.renewed);
         // A member that was stale counts as seen from now on.
@@ -108,12 +115,14 @@ impl Roster {
             guards: annotation(&self.names.guards_annotation()).cloned(),
         };
         let (uid, spec) = (lease.metadata.uid.clone(), lease.spec.clone());
-        self.seen.insert(name, Seen { member, version, uid, spec, renewed });
+        self.seen.insert(name, Seen { member, version, uid, spec, renewed, deleted: false });
     }
 
     /// A presence Lease was deleted.
     pub(super) fn remove(&mut self, name: &str) {
-        self.some_left |= self.seen.remove(name).is_some();
+        let Some(seen) = self.seen.get_mut(name) else { return };
+        self.some_left = true;
+        seen.deleted = true;
     }
 
     /// A complete list: whoever is not in it is gone.
@@ -132,7 +141,7 @@ impl Roster {
 
     /// Members that have not renewed for a minute.
     pub(super) fn stale(&self, now: Instant) -> Vec<StaleMember> {
-        let stale = self.seen.iter().filter(|(_, seen)| seen.is_stale(now));
+        let stale = self.seen.iter().filter(|(_, seen)| !seen.deleted && seen.is_stale(now));
         stale
             .map(|(name, seen)| StaleMember {
                 name: name.clone(),
@@ -143,19 +152,26 @@ impl Roster {
     }
 
     /// Everybody else who is present.
-    pub(super) fn members(&self, now: Instant) -> Members {
-        let present = self.seen.iter().filter(|(_, seen)| !seen.is_stale(now));
+    pub(super) fn members(&mut self, now: Instant) -> Members {
+        self.seen.retain(|_, seen| !(seen.deleted && seen.is_over(now, REMEMBERED_FOR)));
+        let (stale, fresh): (Vec<_>, Vec<_>) = self.seen.iter().partition(|(_, seen)| seen.is_stale(now));
+        let present = fresh.into_iter().filter(|(_, seen)| !seen.deleted);
         Members {
             known_since: self.known_since,
             others: present.map(|(name, seen)| (name.clone(), seen.member.clone())).collect(),
-            some_left: self.some_left || !self.stale(now).is_empty(),
+            some_left: self.some_left || !stale.is_empty(),
+            expired: stale.into_iter().map(|(name, _)| name.clone()).collect(),
         }
     }
 }
 
 impl Seen {
     fn is_stale(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.renewed) >= STALE_AFTER
+        self.is_over(now, STALE_AFTER)
+    }
+
+    fn is_over(&self, now: Instant, after: Duration) -> bool {
+        now.saturating_duration_since(self.renewed) >= after
     }
 }
 
@@ -227,9 +243,7 @@ impl Presence {
     }
 
     fn watch(&self) -> BoxStream<'static, watcher::Result<watcher::Event<Lease>>> {
-        watcher(self.api.clone(), watcher::Config::default().labels(&self.names.member_selector()))
-            .backoff(WatchBackoff::default())
-            .boxed()
+        watcher(self.api.clone(), watcher::Config::default()).backoff(WatchBackoff::default()).boxed()
     }
 
     async fn renew(&self, name: &str, leaving: bool, limit: Duration) {

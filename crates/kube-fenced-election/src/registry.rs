@@ -40,6 +40,8 @@ pub(crate) struct Members {
     pub others: BTreeMap<String, Member>,
     /// Some member has gone while it was watched.
     pub some_left: bool,
+    /// Names of presence Leases that were seen and then not renewed for so long that their members are gone.
+    pub expired: BTreeSet<String>,
 }
 
 impl Members {
@@ -49,6 +51,11 @@ impl Members {
         let settled = |since: Instant| now.saturating_duration_since(since) >= spread::REBALANCE_PERIOD;
         self.others.values().all(|member| member.leaving)
             && (self.some_left || self.known_since.is_some_and(settled))
+    }
+
+    /// Whether the member with this fingerprint was seen to expire, and has not come back.
+    pub(crate) fn has_expired(&self, fingerprint: &str) -> bool {
+        self.expired.iter().any(|name| name.ends_with(fingerprint))
     }
 
     /// For which controller the present member `identity` contends for this Lease; `None`: there is no such member,

@@ -171,7 +171,7 @@ async fn go_manager_is_waited_for_whatever_keys_of_ours_its_lease_carries() {
     // Left behind by one of ours that held the Lease before.
     let stale = json!({"metadata": {
         "annotations": {"leaders.aibrix.ai/holder": "somebody_else"},
-        "labels": {"app.kubernetes.io/component": PROBED, "app.kubernetes.io/managed-by": LEGACY},
+        "labels": {"leaders.aibrix.ai/controller": PROBED, "app.kubernetes.io/managed-by": LEGACY},
     }});
     edit_lease(&client, LEGACY, &stale).await;
     let full = Manager::start(&plane, &ALL).await;

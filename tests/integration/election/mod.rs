@@ -12,6 +12,7 @@ mod go_manager;
 mod hardening;
 mod hardening_claim;
 mod hardening_conflict;
+mod label_policy;
 mod legacy;
 mod races;
 mod standing;

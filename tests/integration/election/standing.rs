@@ -32,6 +32,7 @@ async fn seven_controllers_of_one_replica_hold_seven_leases_of_their_own() {
         assert_eq!(label("app.kubernetes.io/name"), Some("aibrix"));
         assert_eq!(label("app.kubernetes.io/managed-by"), Some("aibrix-controller-manager"));
         assert_eq!(label("app.kubernetes.io/component"), Some(controller));
+        assert_eq!(label("leaders.aibrix.ai/controller"), Some(controller));
         let spec = lease.spec.expect("a spec");
         assert_eq!(spec.lease_duration_seconds, Some(15));
         assert_eq!(spec.lease_transitions, Some(0));

@@ -50,7 +50,7 @@ impl Story {
         self.version += 1;
         let lease = json!({
             "metadata": {"name": LEASE, "resourceVersion": self.version.to_string(),
-                         "labels": {"app.kubernetes.io/component": "kv-cache-controller"}},
+                         "labels": {"leaders.aibrix.ai/controller": "kv-cache-controller"}},
             "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
         });
         self.line(at, "patch", user_agent, ("coordination.k8s.io", "leases", LEASE), (200, &lease))

@@ -17,9 +17,7 @@ use super::{manager::Manager, wait::eventually};
 pub(crate) async fn holders(client: &Client, ns: &str) -> kube::Result<BTreeMap<String, String>> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), ns);
     let list = leases.list(&ListParams::default()).await?;
-    let elected = list.into_iter().filter(|lease| {
-        lease.labels().get("app.kubernetes.io/component").is_none_or(|component| component != "member")
-    });
+    let elected = list.into_iter().filter(|lease| !lease.labels().contains_key("leaders.aibrix.ai/member"));
     Ok(elected
         .map(|lease| {
             let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());

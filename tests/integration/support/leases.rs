@@ -25,7 +25,7 @@ pub(crate) struct Change {
     pub(crate) holder: String,
     /// Lease duration; zero when the Lease names none.
     pub(crate) duration: Duration,
-    /// The controller in the label `app.kubernetes.io/component`; empty without it.
+    /// The controller in the label `leaders.aibrix.ai/controller`; empty without it.
     pub(crate) component: String,
     /// `leaseTransitions`.
     pub(crate) transitions: i64,
@@ -154,7 +154,7 @@ pub(crate) fn holdings(changes: &[Change]) -> Vec<Holding> {
 /// Judges every change that a controller asked for, by the `User-Agent` of the request.
 ///
 /// A change is right when the process held, on arrival of the request, a Lease with the controller's name in
-/// its label `app.kubernetes.io/component`. The bound is the Lease's own: from the arrival of the request
+/// its label `leaders.aibrix.ai/controller`. The bound is the Lease's own: from the arrival of the request
 /// that won it until (arrival of the last renewal + lease duration), or until the arrival of the request
 /// that released it. This is the widest bound that is still safe: no candidate that follows the protocol can
 /// win earlier than that, because it waits a whole lease duration after it *saw* the renewal, which is
@@ -269,7 +269,7 @@ impl Change {
             duration: Duration::from_secs(
                 u64::try_from(number("/spec/leaseDurationSeconds")).unwrap_or_default(),
             ),
-            component: text("/metadata/labels/app.kubernetes.io~1component"),
+            component: text("/metadata/labels/leaders.aibrix.ai~1controller"),
             transitions: number("/spec/leaseTransitions"),
             version: text("/metadata/resourceVersion").parse().ok(),
             writer: entry.caller.as_ref().map(|caller| caller.identity.clone()),

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::clock::Instant;
 
-use super::super::{names::Names, observation::Observation, registry::Members};
+use super::super::{
+    names::{Names, is_fingerprint},
+    observation::Observation,
+    registry::Members,
+};
 
 /// A foreign holder is respected at least for this long without a renewal, whatever duration it has stored.
 const SHORTEST_FOREIGN_CLAIM: Duration = Duration::from_secs(4);
@@ -88,19 +92,8 @@ pub(super) fn signatures<'a>(names: &Names, seen: &'a Observation) -> impl Itera
         .filter(|signature| is_fingerprint(signature))
 }
 
-/// As [`super::super::presence::fingerprint`] writes them.
-fn is_fingerprint(text: &str) -> bool {
-    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Whether `fingerprint` belongs to a member that may be leading.
-fn is_present(fingerprint: &str, members: &Members) -> bool {
-    // Before presence is known, everybody counts.
-    members.known_since.is_none() || members.others.keys().any(|name| name.ends_with(fingerprint))
-}
-
-/// What a write changes about the signatures: the own one set or removed, those of members that are not present removed.
-/// Second: whether signatures of others remain. Pure.
+/// What a write changes about the signatures: the own one set or removed, those of members that were seen to expire
+/// removed. Whoever is merely not seen keeps its own. Second: whether signatures of others remain. Pure.
 pub(super) fn sign(
     names: &Names,
     seen: &Observation,
@@ -111,10 +104,10 @@ pub(super) fn sign(
     let mut changes = BTreeMap::new();
     let mut others_remain = false;
     for other in signatures(names, seen).filter(|signature| *signature != me) {
-        if is_present(other, members) {
-            others_remain = true;
-        } else {
+        if members.has_expired(other) {
             changes.insert(names.annotation(other), None);
+        } else {
+            others_remain = true;
         }
     }
     changes.insert(names.annotation(me), leads.then(|| "leading".to_owned()));

@@ -42,7 +42,7 @@ fn members(identity: &str, lease: &str, at: Instant) -> Members {
         elections: [(lease.to_owned(), "kv".to_owned())].into(),
         guards: None,
     };
-    Members { known_since: Some(at), others: [("member".to_owned(), member)].into(), some_left: false }
+    Members { known_since: Some(at), others: [("member".to_owned(), member)].into(), ..Members::default() }
 }
 
 // scenario: hardening 60

@@ -14,7 +14,8 @@
 //! Whoever stopped leading removes its signature once its own claim has ended; the one whose signature was the last
 //! releases the Lease in the same write, unless another member may take its controllers over: then the Lease expires
 //! if none does. All writes are compare-and-swap, so two that leave at once cannot both believe
-//! that the other one is still there. Signatures of members that are not present any more do not count.
+//! that the other one is still there. The signature of a member whose presence was seen to expire does not count; whoever
+//! merely is not seen may lead all the same.
 //!
 //! A manager of this product may sit on the Lease with a single controller, by a wrong `--leader-election-id`. It
 //! keeps a Go manager away as we would, so only that controller waits for it, and both sides say what is wrong. No

@@ -37,7 +37,7 @@ impl LegacyGuard {
             GuardHolder::Unknown | GuardHolder::Ours { .. } | GuardHolder::Foreign(..) => None,
             GuardHolder::Nobody | GuardHolder::Group if !needed => None,
             GuardHolder::Nobody => Some(now),
-            // A member that does not see this one has removed its signature: wait, or both would write in turn.
+            // Somebody who does not see this one has removed its signature: wait, or both would write in turn.
             GuardHolder::Group if !signed => {
                 Some(self.claim.map_or(now, |claim| claim.sent + self.parts.timing.retry_period))
             }

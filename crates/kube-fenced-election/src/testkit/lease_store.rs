@@ -117,6 +117,8 @@ struct State {
     /// Every change: version, type, object.
     history: Vec<(u64, &'static str, Value)>,
     served: Vec<Served>,
+    /// Labels that every write gets.
+    stamped: BTreeMap<String, String>,
 }
 
 /// The server.
@@ -141,6 +143,11 @@ impl LeaseStore {
     /// A server without Leases.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on an admission policy sets this label on every Lease that is written.
+    pub fn stamp(&self, label: &str, value: &str) {
+        self.state.lock().stamped.insert(label.to_owned(), value.to_owned());
     }
 
     /// A client with a way of its own.
@@ -212,6 +219,10 @@ impl LeaseStore {
                 metadata.insert("name".into(), json!(name));
                 metadata.insert("resourceVersion".into(), json!(version.to_string()));
                 metadata.entry("uid").or_insert_with(|| json!(format!("uid-{version}")));
+                let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+                for (label, value) in &state.stamped {
+                    labels[label] = json!(value);
+                }
             }
         }
         state.leases.insert(name.to_owned(), lease.clone());

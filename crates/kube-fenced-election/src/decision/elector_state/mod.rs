@@ -28,6 +28,8 @@ struct Term {
     /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
     deadline: Instant,
     renew_at: Instant,
+    /// No repair of the Lease is sent before this moment: two that disagree about it must not write in turn.
+    repair_from: Instant,
     /// The last renewal met a 409.
     lost_race: bool,
     /// The controller was asked to step down for this reason; after this moment the term ends.
@@ -262,8 +264,8 @@ impl ElectorState {
                 if let Phase::Leading(term) = &mut self.phase
                     && !as_written
                 {
-                    // Somebody deleted, emptied or edited the Lease of this leader: repair it at once.
-                    term.renew_at = at;
+                    // Somebody deleted, emptied or edited the Lease of this leader: repair it before it is due.
+                    term.renew_at = term.renew_at.min(term.repair_from.max(at));
                 }
             }
             Changed::No => {}

@@ -61,7 +61,9 @@ impl ElectorState {
         let valid_until = valid_until(sent, lease);
         let deadline = valid_until.min(sent + self.timing.renew_deadline);
         let renew_at = now.max(sent + self.timing.renew_every());
-        let renewed = Term { valid_until, deadline, renew_at, lost_race: false, step_down: None };
+        let repair_from = renew_at.min(sent + self.timing.retry_period);
+        let renewed =
+            Term { valid_until, deadline, renew_at, repair_from, lost_race: false, step_down: None };
         let contends = self.contends();
         let bounded = self.permitted.bound(valid_until);
         match &mut self.phase {
