@@ -14,22 +14,76 @@ fn parsed(line: &[&str]) -> Result<Command, EarlyExit> {
 
 #[test]
 fn nothing_or_flags_run_the_manager() {
-    for line in [&[][..], &["--leader-elect", "-v=4"], &["--", "leases"]] {
+    for line in [&[][..], &["--leader-elect", "-v=4"], &["--"], &["--kubeconfig", "leases"]] {
         assert!(matches!(parsed(line), Ok(Command::Run(_))), "{line:?}");
     }
 }
 
+// scenario: hardening 58
 #[test]
-fn sub_commands_count_only_as_the_first_argument() {
-    assert!(matches!(parsed(&["crds"]), Ok(Command::Crds)));
-    assert!(matches!(parsed(&["version"]), Ok(Command::Version)));
-    assert!(matches!(parsed(&["leases"]), Ok(Command::Leases(_))));
-    let Ok(Command::Run(settings)) = parsed(&["-v=4", "leases"]) else { panic!("not run") };
-    assert!(settings.notices.iter().any(|notice| notice.detail == "leases"));
-    let Ok(Command::Run(settings)) = parsed(&["no-such-command", "--no-such-flag"]) else {
-        panic!("not run")
-    };
-    assert!(settings.notices.iter().any(|notice| notice.detail == "no-such-command --no-such-flag"));
+fn sub_commands_are_taken_before_and_behind_flags() {
+    for line in [&["crds"][..], &["-v=4", "crds"], &["--leader-elect", "crds"], &["--", "crds"]] {
+        assert!(matches!(parsed(line), Ok(Command::Crds)), "{line:?}");
+    }
+    for line in [&["version"][..], &["-v", "4", "version"], &["--leader-elect", "true", "version"]] {
+        assert!(matches!(parsed(line), Ok(Command::Version)), "{line:?}");
+    }
+    for line in [
+        &["leases", "--kubeconfig=/k", "-n", "ns"][..],
+        &["--kubeconfig=/k", "leases", "-n", "ns"],
+        &["-kubeconfig", "/k", "-v=4", "leases", "--namespace=ns"],
+        &["--kubeconfig=/k", "--leader-election-namespace=ns", "leases"],
+        &["-n", "ns", "--kubeconfig=/k", "leases"],
+        &["--kubeconfig=/k", "-n", "ns", "leases", "-o", "table"],
+    ] {
+        let Ok(Command::Leases(options)) = parsed(line) else { panic!("{line:?} is not leases") };
+        assert_eq!(options.kubeconfig.as_deref(), Some("/k"), "{line:?}");
+        assert_eq!(options.namespace.as_deref(), Some("ns"), "{line:?}");
+    }
+    let Err(answer) = parsed(&["--no-such-flag", "leases"]) else { panic!("taken") };
+    assert_eq!(answer.code, 2, "{}", answer.text);
+}
+
+// scenario: hardening 58
+#[test]
+fn unknown_word_starts_nothing_and_names_the_nearest_command() {
+    for (line, word, nearest) in [
+        (&["lease"][..], "lease", "leases"),
+        (&["--kubeconfig=/k", "lease", "-n", "ns"], "lease", "leases"),
+        (&["Leases"], "Leases", "leases"),
+        (&["crd"], "crd", "crds"),
+        (&["versoin"], "versoin", "version"),
+        (&["help"], "help", "--help"),
+        (&["completion", "bash"], "completion", "version"),
+        (&["--leader-elect", "yes"], "yes", ""),
+        (&["--debug-mode", "1"], "1", ""),
+        (&["--leader-elect", "true", "lease"], "lease", "leases"),
+        (&["--leader-elect=true", "true"], "true", ""),
+        (&["-v=4", "--", "lease"], "lease", "leases"),
+        (&["no-such-command", "--no-such-flag"], "no-such-command", ""),
+        (&[""], "", ""),
+    ] {
+        let Err(EarlyExit { text, code }) = parsed(line) else { panic!("{line:?} was taken") };
+        assert_eq!(code, 2, "{line:?}");
+        let want = format!(
+            "aibrix-controller-manager: unknown command {word:?}, nothing was started. Nearest command: {nearest}"
+        );
+        assert!(text.starts_with(&want), "{line:?}: {text}");
+    }
+}
+
+// scenario: hardening 58
+#[test]
+fn true_and_false_behind_a_boolean_flag_end_the_flags_as_in_go() {
+    for line in [
+        &["--leader-elect", "false", "--debug-mode"][..],
+        &["-debug-mode", "true"],
+        &["--leader-elect", "false", "--no-such-flag"],
+    ] {
+        let Ok(Command::Run(settings)) = parsed(line) else { panic!("{line:?} not run") };
+        let ignored = line[1..].join(" ");
+        assert!(settings.notices.iter().any(|notice| notice.detail == ignored), "{line:?}");
+    }
 }
 
 #[test]
