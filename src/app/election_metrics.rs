@@ -39,6 +39,7 @@ pub(super) struct ElectionMetrics {
     gave_way: IntCounterVec,
     waiting_for_legacy: IntGauge,
     guard_conflict: IntGaugeVec,
+    guard_errors: IntCounter,
 }
 
 impl ElectionMetrics {
@@ -115,6 +116,12 @@ impl ElectionMetrics {
                 "1 while a manager of this product holds the lease, for one of its controllers, that is the upgrade \
                  guard of others.",
                 |opts| IntGaugeVec::new(opts, named),
+            )?,
+            guard_errors: register(
+                registry,
+                "leader_election_guard_errors_total",
+                "Requests about the lease of older managers that failed.",
+                IntCounter::with_opts,
             )?,
         })
     }
@@ -198,6 +205,7 @@ impl Metrics for ElectionMetrics {
         Arc::new(OfGuard {
             waiting: self.waiting_for_legacy.clone(),
             conflict: self.guard_conflict.with_label_values(&[&lease.name]),
+            errors: self.guard_errors.clone(),
         })
     }
 }
@@ -250,9 +258,14 @@ impl LeaseMetrics for OfLease {
 struct OfGuard {
     waiting: IntGauge,
     conflict: IntGauge,
+    errors: IntCounter,
 }
 
 impl GuardMetrics for OfGuard {
+    fn failed(&self) {
+        self.errors.inc();
+    }
+
     fn waiting(&self, waiting: bool) {
         self.waiting.set(waiting.into());
     }

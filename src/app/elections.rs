@@ -158,6 +158,10 @@ impl EventRecorder for RecordedEvents {
         self.publish(lease, Severity::Warning, "LeaderElectionConflict", message.to_owned());
     }
 
+    fn long_claim(&self, lease: &LeaseRef, _: &str, message: &str) {
+        self.publish(lease, Severity::Warning, "LeaderElectionLongClaim", message.to_owned());
+    }
+
     fn guard_conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
         self.publish(lease, Severity::Warning, "LeaderElectionGuardConflict", message.to_owned());
     }

@@ -99,13 +99,22 @@ impl Report {
         extra_check.map_or(Ok(()), |check| check())
     }
 
-    /// Missing permissions for Leases: no reason not to be ready, and worth telling.
+    /// Leases that cannot be used, because a permission or the namespace is missing or the upgrade guard fails: no
+    /// reason not to be ready, and worth telling.
     fn remarks(&self) -> Vec<String> {
-        let forbidden = |status: LeaseStatus| {
-            let error = status.last_error.filter(|it| it.to_lowercase().contains("forbidden"))?;
-            Some(format!("lease {}/{}: {error}", status.namespace, status.lease))
+        let unusable = |error: &String| {
+            let error = error.to_lowercase();
+            error.contains("forbidden") || error.contains("not found")
         };
-        self.statuses().into_iter().filter_map(forbidden).collect()
+        let mut remarks = Vec::new();
+        for status in self.statuses() {
+            let own = status.last_error.filter(unusable);
+            let own = own.map(|error| format!("lease {}/{}: {error}", status.namespace, status.lease));
+            // The guard is the same for all.
+            let guard = status.guard_error.filter(|error| !remarks.contains(error));
+            remarks.extend(own.into_iter().chain(guard));
+        }
+        remarks
     }
 
     fn leases(&self) -> Value {
@@ -129,7 +138,8 @@ impl Report {
                 "holder": status.holder,
                 "transitions": status.transitions,
                 "validForSeconds": status.valid_for(now).as_secs_f64(),
-                "lastError": status.last_error,
+                "claimedUntil": status.claimed_until.map(|until| until.to_string()),
+                "lastError": status.last_error.or(status.guard_error),
             })
         };
         let not_built = sources.not_built.iter().map(|controller| {

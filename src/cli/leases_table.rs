@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
 use serde::Serialize;
 
@@ -15,6 +15,8 @@ use super::{
 
 /// Label that names the controller of a Lease. (Common labels prove nothing: tools stamp their own onto Leases.)
 const CONTROLLER: &str = "leaders.aibrix.ai/controller";
+/// A claim of more than ten default lease durations is unusually long, in seconds.
+const LONG_CLAIM: i64 = 150;
 /// What stands for the controller of a Go manager's Lease.
 const GUARD: &str = "(upgrade guard)";
 
@@ -101,6 +103,7 @@ fn row(name: &str, lease: Option<&Lease>, deployed: &Deployed, now: Timestamp) -
     };
     let duration = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
     row.problems.extend(holding_problem(&row, lease.is_some(), i64::from(duration)));
+    row.problems.extend(long_claim(&row, i64::from(duration)));
     row.problems.extend(claim_problems(name, labelled, &assigned, deployed));
     row
 }
@@ -117,6 +120,15 @@ fn holding_problem(row: &Row, exists: bool, duration: i64) -> Option<String> {
         (Some(_), Some(age)) if age > duration => Some(format!("expired: lasts {duration}s")),
         (Some(_), Some(_)) => None,
     }
+}
+
+/// Until when somebody has it who need not renew it for unusually long: others wait so long.
+fn long_claim(row: &Row, duration: i64) -> Option<String> {
+    let renewed = row.renew_time.filter(|_| row.holder.is_some() && duration > LONG_CLAIM)?;
+    let still = row.age_seconds.is_some_and(|age| age <= duration);
+    let until = renewed.checked_add(SignedDuration::from_secs(duration)).ok().filter(|_| still)?;
+    let until = until.round(Unit::Second).unwrap_or(until);
+    Some(format!("claimed until {until} unless renewed or released: lasts {duration}s"))
 }
 
 /// Whether everybody agrees on whose Lease it is.

@@ -107,6 +107,20 @@ fn unheld_expired_and_never_renewed_leases_are_flagged() {
     assert_eq!(seen(&[ahead], &[])[0].age_seconds, Some(0), "a clock that is ahead");
 }
 
+// scenario: hardening 49
+#[test]
+fn claim_of_decades_is_told_with_its_end() {
+    for (name, controller) in [("aibrix-kv-cache-controller", KV), ("aibrix-controller-manager", "")] {
+        let mut long = lease(name, controller);
+        long["spec"]["leaseDurationSeconds"] = json!(2_147_483_647);
+        let want = "claimed until 2094-12-12T15:14:02Z unless renewed or released: lasts 2147483647s";
+        assert_eq!(problems(&[long], &[]), [want]);
+        let mut usual = lease(name, controller);
+        usual["spec"]["leaseDurationSeconds"] = json!(150);
+        assert_eq!(problems(&[usual], &[]), [] as [&str; 0]);
+    }
+}
+
 #[test]
 fn stale_guard_is_no_problem() {
     let mut stale = lease("aibrix-controller-manager", "");

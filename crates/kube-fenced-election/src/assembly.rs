@@ -140,7 +140,7 @@ impl Election {
         let mut background = Vec::new();
 
         let permit = setup.settings.legacy_lease.as_ref().map_or(Permit::Unbounded, |_| Permit::Closed);
-        let (guard, guarded) = watch::channel(GuardState { permit, held_for: None });
+        let (guard, guarded) = watch::channel(GuardState { permit, held_for: None, problem: None });
         let legacy_left = CancellationToken::new();
         let mut handles = Vec::new();
         let mut electors = Vec::new();
@@ -210,7 +210,9 @@ fn elector_for(
         holder: None,
         transitions: 0,
         valid_until: None,
+        claimed_until: None,
         last_error: None,
+        guard_error: None,
         last_progress: now,
     });
     let guarded = GuardedLease {
@@ -231,7 +233,7 @@ fn elector_for(
         controller: controller.clone(),
         shutdown: setup.shutdown.clone(),
         metrics: setup.metrics.of_lease(&lease_ref, controller),
-        log: ElectionLog::new(names, controller, lease_ref, identity),
+        log: ElectionLog::new(names, controller, lease_ref, identity, timing.lease_duration),
         events: Arc::clone(&setup.events),
         identity: identity.clone(),
         spread: *spread,

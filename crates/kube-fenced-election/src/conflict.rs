@@ -33,18 +33,26 @@ pub(crate) enum ComponentMatch {
     },
 }
 
-/// Compares what the holder of `lease` says with `controller`, for the candidate `me`.
-pub(crate) fn component_match(
+/// The controller for which `lease` is held, as its holder says; `None`: it does not say.
+pub(crate) fn stated_controller<'a>(
     names: &Names,
-    seen: &Observation,
+    seen: &'a Observation,
     lease: &str,
-    members: &Members,
+    members: &'a Members,
+) -> Option<&'a str> {
+    labelled(names, seen).or_else(|| members.controller_of(seen.claimant()?, lease))
+}
+
+/// Compares the controller that the holder has stated with `controller`, for the candidate `me`.
+pub(crate) fn component_match(
+    seen: &Observation,
+    stated: Option<&str>,
     controller: &str,
     me: &str,
     now: Instant,
 ) -> ComponentMatch {
     let Some(holder) = seen.live_rival(me, now).map(str::to_owned) else { return ComponentMatch::Same };
-    match labelled(names, seen).or_else(|| members.controller_of(&holder, lease)) {
+    match stated {
         // Gone or emptied: there is nothing to go by.
         None if seen.holder().is_none() => ComponentMatch::Same,
         None => ComponentMatch::Unknown { holder },

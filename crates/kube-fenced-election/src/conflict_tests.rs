@@ -48,7 +48,7 @@ fn key_of_a_live_holder_tells_whose_lease_it_is() {
         let labels = controller.map(|controller| json!({ "leaders.example.com/controller": controller }));
         let seen = labelled(holder, &json!(labels), writer, at);
         let now = at + Duration::from_secs(seconds);
-        component_match(&names(), &seen, "kv", &Members::default(), KV, "me", now)
+        component_match(&seen, stated_controller(&names(), &seen, "kv", &Members::default()), KV, "me", now)
     };
     let other = ComponentMatch::Other { controller: ROUTE.into(), holder: "b".into() };
     let unknown = |holder: &str| ComponentMatch::Unknown { holder: holder.into() };
@@ -68,7 +68,7 @@ fn foreign_component_label_alone_is_no_conflict() {
     let at = SystemClock.instant();
     let matched = |labels: Value, members: &Members| {
         let seen = labelled("b", &labels, Some("b"), at);
-        component_match(&names(), &seen, "kv", members, KV, "me", at)
+        component_match(&seen, stated_controller(&names(), &seen, "kv", members), KV, "me", at)
     };
     let stamped =
         || json!({ "app.kubernetes.io/component": "platform", "app.kubernetes.io/managed-by": "x" });

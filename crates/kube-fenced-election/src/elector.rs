@@ -311,6 +311,9 @@ impl Elector {
         if new_holder {
             self.parts.metrics.holder_changed();
         }
+        let claimed_until =
+            self.parts.log.claimed_until(election.seen(), &*self.parts.clock, &*self.parts.events);
+        let guard_error = self.parts.guard.borrow().problem.clone();
         let conflict = matches!(component, ComponentMatch::Other { .. });
         self.parts.metrics.conflict(conflict);
         let guarding = members.guarding(&self.parts.log.lease().name);
@@ -344,12 +347,16 @@ impl Elector {
                 && status.holder.as_deref() == holder
                 && status.transitions == transitions
                 && status.valid_until == self.valid_until
+                && status.claimed_until == claimed_until
+                && status.guard_error == guard_error
                 && status.last_error == self.last_error;
             if !same {
                 status.state = shown;
                 status.holder = holder.map(str::to_owned);
                 status.transitions = transitions;
                 status.valid_until = self.valid_until;
+                status.claimed_until = claimed_until;
+                status.guard_error = guard_error;
                 status.last_error.clone_from(&self.last_error);
             }
             !same

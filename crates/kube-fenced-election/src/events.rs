@@ -31,6 +31,8 @@ pub trait EventRecorder: Send + Sync + fmt::Debug + 'static {
     fn conflict(&self, lease: &LeaseRef, identity: &str, message: &str);
     /// Warning `LeaderElectionGuardConflict` with this message, from component `identity`.
     fn guard_conflict(&self, lease: &LeaseRef, identity: &str, message: &str);
+    /// Warning `LeaderElectionLongClaim` with this message, from component `identity`.
+    fn long_claim(&self, lease: &LeaseRef, identity: &str, message: &str);
 }
 
 /// Publishes nothing.
@@ -42,4 +44,5 @@ impl EventRecorder for NoEvents {
     fn stopped_leading(&self, _: &LeaseRef, _: &str) {}
     fn conflict(&self, _: &LeaseRef, _: &str, _: &str) {}
     fn guard_conflict(&self, _: &LeaseRef, _: &str, _: &str) {}
+    fn long_claim(&self, _: &LeaseRef, _: &str, _: &str) {}
 }

@@ -91,6 +91,10 @@ impl GuardMetrics for FiguresOf {
     fn conflict(&self, conflict: bool) {
         self.set("guard conflict", u8::from(conflict));
     }
+
+    fn failed(&self) {
+        self.count("guard errors");
+    }
 }
 
 /// A clock whose wall time is off.
@@ -126,6 +130,10 @@ impl EventRecorder for Recorder {
 
     fn guard_conflict(&self, lease: &LeaseRef, _: &str, message: &str) {
         self.0.lock().push(format!("{lease} guard conflict: {message}"));
+    }
+
+    fn long_claim(&self, lease: &LeaseRef, _: &str, message: &str) {
+        self.0.lock().push(format!("{lease} long claim: {message}"));
     }
 }
 

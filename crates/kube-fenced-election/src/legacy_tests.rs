@@ -405,3 +405,70 @@ async fn what_one_of_ours_left_on_the_lease_makes_no_go_manager_one_of_ours() {
         assert_eq!(a.led(), 0);
     }
 }
+
+// scenario: hardening 49
+#[tokio::test(start_paused = true)]
+async fn claim_of_decades_is_told_with_its_end_by_electors_and_by_the_guard() {
+    let lease = |holder: &str| {
+        json!({ "spec": {
+            "holderIdentity": holder, "leaseDurationSeconds": 2_147_483_647,
+            "renewTime": "2020-01-01T00:00:00.000000Z",
+        } })
+    };
+    let store = LeaseStore::new();
+    store.edit("kv", &lease("pod_y"));
+    let a = Replica::start(&store, settings("a"), TWO);
+    store.edit(OLD, &lease("old-pod_x"));
+    let b = Replica::start(&store, guarded("b"), &[("model-claim-controller", "claim")]);
+    pass(60.0).await;
+    let told = |one: &Replica, lease: &str, holder: &str| {
+        let events: Vec<_> = one.events().into_iter().filter(|it| it.contains("long claim")).collect();
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].starts_with(&format!("example-system/{lease} long claim: {holder}")), "{events:?}");
+        let until = events[0].split(" wait until ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+        until.parse::<jiff::Timestamp>().unwrap()
+    };
+    // As long as a claim is respected at most.
+    let hour = |until: jiff::Timestamp| until.duration_since(SystemClock.now()).as_secs();
+    assert!((3540..=3600).contains(&hour(told(&a, "kv", "pod_y"))));
+    assert_eq!(a.status().claimed_until, Some(told(&a, "kv", "pod_y")));
+    let shown = told(&b, OLD, "old-pod_x");
+    let problem = b.status().guard_error.unwrap();
+    assert!(problem.contains(OLD) && problem.contains("old-pod_x"), "{problem}");
+    assert!(problem.ends_with(&shown.to_string()), "{problem} and {shown}");
+    // Its holder comes back with a duration that is usual.
+    store.edit(
+        "kv",
+        &json!({ "spec": { "leaseDurationSeconds": 15, "renewTime": "2030-01-01T00:00:00.000000Z" } }),
+    );
+    store.edit(
+        OLD,
+        &json!({ "spec": { "leaseDurationSeconds": 15, "renewTime": "2030-01-01T00:00:00.000000Z" } }),
+    );
+    pass(1.0).await;
+    assert_eq!((a.status().claimed_until, b.status().guard_error), (None, None));
+}
+
+// scenario: hardening 59
+#[tokio::test(start_paused = true)]
+async fn unusable_guard_is_shown_by_every_election_and_counted_until_it_works() {
+    for code in [403, 404] {
+        let store = LeaseStore::new();
+        let a = Replica::start(&store, guarded("a"), TWO);
+        a.link.patches(OLD, usize::MAX, Fault::Refused(code));
+        a.link.requests(Fault::Refused(code));
+        pass(5.0).await;
+        let errors = a.figure("guard errors", OLD);
+        assert!(errors >= 1.0, "{errors} with {code}");
+        let problem = a.status().guard_error.unwrap();
+        assert!(problem.contains(&format!("example-system/{OLD}: ")), "{problem}");
+        assert!(problem.ends_with("refused by the test"), "{problem}");
+        pass(60.0).await;
+        assert_eq!((a.led(), a.status().guard_error.as_ref()), (0, Some(&problem)));
+        assert!(a.figure("guard errors", OLD) > errors);
+        a.link.patches(OLD, 0, Fault::None);
+        a.link.requests(Fault::None);
+        within(10.0, || a.led() == 2).await;
+        assert_eq!(a.status().guard_error, None);
+    }
+}

@@ -100,6 +100,7 @@ mod legacy;
 mod lock;
 mod lock_error;
 mod log;
+mod long_claim;
 mod metrics;
 mod names;
 mod observation;

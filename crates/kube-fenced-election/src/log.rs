@@ -3,13 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant, Timestamp};
 
 use super::{
-    conflict::{ComponentMatch, ReportLimiter, component_match},
+    conflict::{ComponentMatch, ReportLimiter, component_match, stated_controller},
     decision::{StepDownReason, Timing},
     events::{EventRecorder, LeaseRef},
     lock_error::LockError,
+    long_claim::LongClaims,
     names::Names,
     observation::Observation,
     registry::Members,
@@ -31,10 +32,17 @@ pub(super) struct ElectionLog {
     reports: ReportLimiter,
     guard_reports: ReportLimiter,
     foreign: Option<String>,
+    long_claims: LongClaims,
 }
 
 impl ElectionLog {
-    pub(super) fn new(names: &Arc<Names>, controller: &str, lease: LeaseRef, identity: &str) -> Self {
+    pub(super) fn new(
+        names: &Arc<Names>,
+        controller: &str,
+        lease: LeaseRef,
+        identity: &str,
+        lease_duration: Duration,
+    ) -> Self {
         Self {
             names: Arc::clone(names),
             controller: controller.to_owned(),
@@ -46,6 +54,7 @@ impl ElectionLog {
             reports: ReportLimiter::default(),
             guard_reports: ReportLimiter::default(),
             foreign: None,
+            long_claims: LongClaims::new(identity, lease_duration),
         }
     }
 
@@ -219,10 +228,20 @@ impl ElectionLog {
             );
             self.holder = Some(holder.clone());
         }
-        let (names, lease) = (&self.names, &self.lease.name);
-        let component = component_match(names, seen, lease, members, &self.controller, &self.identity, now);
+        let stated = stated_controller(&self.names, seen, &self.lease.name, members);
+        let component = component_match(seen, stated, &self.controller, &self.identity, now);
         self.report(&component, events, now);
         (changed.is_some(), component)
+    }
+
+    /// The end of the holder's claim where that is unusually long; reports it once.
+    pub(super) fn claimed_until(
+        &mut self,
+        seen: &Observation,
+        clock: &dyn Clock,
+        events: &dyn EventRecorder,
+    ) -> Option<Timestamp> {
+        self.long_claims.report(seen, &self.lease, clock, events)
     }
 
     /// Reports that another manager of this product takes this Lease for its upgrade guard, so that its controllers wait

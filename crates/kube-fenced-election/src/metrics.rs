@@ -37,6 +37,8 @@ pub trait GuardMetrics: Send + Sync + fmt::Debug + 'static {
     fn waiting(&self, waiting: bool);
     /// Whether a manager of this product holds the guard's Lease for one of its controllers.
     fn conflict(&self, conflict: bool);
+    /// A request about the guard's Lease has failed.
+    fn failed(&self);
 }
 
 /// Counts nothing.
@@ -66,4 +68,5 @@ impl LeaseMetrics for NoMetrics {
 impl GuardMetrics for NoMetrics {
     fn waiting(&self, _: bool) {}
     fn conflict(&self, _: bool) {}
+    fn failed(&self) {}
 }

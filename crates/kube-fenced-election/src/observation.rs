@@ -234,6 +234,18 @@ impl Observation {
         self.acquirable_at(me).is_some_and(|acquirable| acquirable.moment() <= now)
     }
 
+    /// The foreign holder that keeps the Lease for longer than `usual` without a renewal, and the end of its claim.
+    pub(crate) fn claim_longer_than(
+        &self,
+        usual: Duration,
+        me: &str,
+        now: Instant,
+    ) -> Option<(&str, Instant)> {
+        let claims = self.claim.iter().chain(&self.overwritten);
+        let long = claims.filter(|claim| claim.holder != me && claim.lasts > usual && now < claim.ends());
+        long.map(|claim| (claim.holder.as_str(), claim.ends())).max_by_key(|(_, ends)| *ends)
+    }
+
     /// The foreign holder whose claim has not ended, if there is one.
     pub(crate) fn live_rival(&self, me: &str, now: Instant) -> Option<&str> {
         self.claim

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Timestamp};
 
 /// State of one election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +73,12 @@ pub struct LeaseStatus {
     pub transitions: i32,
     /// End of the right to write; `None` when not leading, or without election.
     pub valid_until: Option<Instant>,
+    /// End of the holder's claim unless renewed, by the wall clock, where that is unusually long: more than ten of our lease durations.
+    pub claimed_until: Option<Timestamp>,
     /// What failed last; `None` once it has worked again.
     pub last_error: Option<String>,
+    /// What is wrong about the upgrade guard's Lease: it cannot be used, or is claimed for unusually long.
+    pub guard_error: Option<String>,
     /// When the loop of the elector's task last ran. It runs every few seconds.
     pub last_progress: Instant,
 }

@@ -31,7 +31,9 @@ pub fn without_election(
             holder: None,
             transitions: 0,
             valid_until: None,
+            claimed_until: None,
             last_error: None,
+            guard_error: None,
             last_progress: clock.instant(),
         });
         let run = serve(channels, Arc::clone(clock), shutdown.clone()).boxed();

@@ -9,6 +9,7 @@ mod client_go;
 mod conflicts;
 mod faults;
 mod go_manager;
+mod guard_errors;
 mod hardening;
 mod hardening_claim;
 mod hardening_conflict;

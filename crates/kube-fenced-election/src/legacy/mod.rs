@@ -40,6 +40,8 @@ use super::{
     decision::{Permit, Timing},
     events::{EventRecorder, LeaseRef},
     lock::Lock,
+    lock_error::Attempt,
+    long_claim::LongClaims,
     metrics::GuardMetrics,
     names::Names,
     observation::{Changed, LeaseSnapshot, Observation, Source},
@@ -63,6 +65,8 @@ pub(super) struct GuardState {
     pub(super) permit: Permit,
     /// The controller for which a manager of this product holds the guard's Lease; `None`: no such.
     pub(super) held_for: Option<String>,
+    /// What is wrong about the guard's Lease, in words.
+    pub(super) problem: Option<String>,
 }
 
 impl GuardState {
@@ -103,6 +107,14 @@ struct OwnClaim {
     until: Instant,
 }
 
+/// A request about the Lease that failed, until one like it succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    attempt: Attempt,
+    text: String,
+    logged: Instant,
+}
+
 /// The task that watches and holds the older manager's Lease.
 pub(super) struct LegacyGuard {
     parts: Parts,
@@ -126,7 +138,9 @@ pub(super) struct LegacyGuard {
     members: watch::Receiver<Members>,
     reminded: Option<Instant>,
     reports: ReportLimiter,
-    last_failure: Option<(String, Instant)>,
+    long_claims: LongClaims,
+    /// What the Lease cannot be used for, and when that was logged.
+    failure: Option<Failure>,
 }
 
 impl LegacyGuard {
@@ -150,7 +164,8 @@ impl LegacyGuard {
             members: parts.registry.members(),
             reminded: None,
             reports: ReportLimiter::default(),
-            last_failure: None,
+            long_claims: LongClaims::new(&parts.names.group(), parts.timing.lease_duration),
+            failure: None,
             parts,
         }
     }
@@ -216,6 +231,8 @@ impl LegacyGuard {
     }
 
     fn observe(&mut self, snapshot: LeaseSnapshot, source: Source, at: Instant) {
+        // It can be read.
+        self.failure.take_if(|failure| failure.attempt == Attempt::Get);
         if let Some(lease) = snapshot.lease() {
             self.parts.lease.uid.clone_from(&lease.metadata.uid);
         }
@@ -238,6 +255,15 @@ impl LegacyGuard {
     /// manager.
     fn update_permit(&mut self, now: Instant) {
         let guard_holder = self.guard_holder(now);
+        let Parts { lease, clock, events, .. } = &self.parts;
+        let long = self.long_claims.report(&self.seen, lease, &**clock, &**events);
+        let failure = self.failure.as_ref().map(|failure| failure.text.clone());
+        let problem =
+            failure.map(|text| format!("cannot use upgrade guard {}: {text}", self.path)).or_else(|| {
+                let (holder, until) = (self.seen.claimant().unwrap_or_default(), long?);
+                Some(format!("upgrade guard {} is claimed by {holder} until {until}", self.path))
+            });
+        self.set_problem(problem);
         if let GuardHolder::Ours { controller, .. } = &guard_holder {
             self.set_state(Permit::Unbounded, Some(controller.clone()));
         }
@@ -310,10 +336,18 @@ impl LegacyGuard {
 
     fn set_state(&self, permit: Permit, held_for: Option<String>) {
         self.parts.metrics.waiting(permit == Permit::Closed);
-        let state = GuardState { permit, held_for };
         self.parts.state.send_if_modified(|known| {
-            let new = *known != state;
-            *known = state;
+            let new = known.permit != permit || known.held_for != held_for;
+            known.permit = permit;
+            known.held_for = held_for;
+            new
+        });
+    }
+
+    fn set_problem(&self, problem: Option<String>) {
+        self.parts.state.send_if_modified(|known| {
+            let new = known.problem != problem;
+            known.problem = problem;
             new
         });
     }

@@ -12,7 +12,7 @@ use super::{
         lock_error::LockError,
         observation::{Source, valid_until},
     },
-    LegacyGuard, OwnClaim, REPEAT_PERIOD,
+    Failure, LegacyGuard, OwnClaim, REPEAT_PERIOD,
     holder::{GuardHolder, sign, signatures},
 };
 
@@ -89,7 +89,7 @@ impl LegacyGuard {
             AttemptEnd::Holding { sent } => {
                 self.reread = false;
                 self.not_before = now;
-                self.last_failure = None;
+                self.failure = None;
                 self.extend(sent);
             }
             AttemptEnd::HeldByOther | AttemptEnd::LostRace => {
@@ -116,12 +116,10 @@ impl LegacyGuard {
 
     /// Each cause once, and again every half minute while it lasts.
     fn failed(&mut self, error: &LockError, now: Instant) {
-        let text = error.to_string();
-        if self
-            .last_failure
-            .as_ref()
-            .is_some_and(|(known, at)| *known == text && now.saturating_duration_since(*at) < REPEAT_PERIOD)
-        {
+        self.parts.metrics.failed();
+        let (attempt, text) = (error.attempt, error.to_string());
+        let recent = |known: &Failure| now.saturating_duration_since(known.logged) < REPEAT_PERIOD;
+        if self.failure.as_ref().is_some_and(|known| known.text == text && recent(known)) {
             return;
         }
         let effect =
@@ -135,7 +133,7 @@ impl LegacyGuard {
             cure = format!("allow it, or switch the guard off with {}", self.parts.names.guard_off_advice),
             "cannot use the lease of older managers, {effect}"
         );
-        self.last_failure = Some((text, now));
+        self.failure = Some(Failure { attempt, text, logged: now });
     }
 
     /// Removes the own signature, and releases the Lease if that was the last one.
