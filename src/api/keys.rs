@@ -28,6 +28,8 @@ pub(crate) const MODEL_PORT_LABEL: &str = "model.aibrix.ai/port";
 pub(crate) const METRIC_PORT_LABEL: &str = "model.aibrix.ai/metric-port";
 /// Label that says who made an object.
 pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label of a Lease: the controller for which a manager holds it. (Written by `kube-fenced-election`.)
+pub(crate) const LEASE_CONTROLLER_LABEL: &str = "leaders.aibrix.ai/controller";
 /// Label of an EndpointSlice: the Service that it belongs to.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 

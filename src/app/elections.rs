@@ -16,7 +16,10 @@ use kube_loops::{
     runtime::{controller::Controller, tasks::TaskSet},
 };
 
-use super::Host;
+use super::{
+    Host,
+    overlap::{OverlapWatch, Overlaps},
+};
 
 /// The running elections of the process.
 pub(super) struct Elections {
@@ -57,6 +60,9 @@ impl Elections {
             }
             for task in election.background {
                 background.spawn(task.name, task.run);
+            }
+            if let Some(watch) = overlap_watch(settings, host, &election.statuses, recorder.clone())? {
+                background.spawn("look for other installations", watch.run());
             }
             (election.handles, election.statuses)
         } else {
@@ -105,6 +111,36 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
         shutdown: host.runner_context.shutdown.clone(),
         metrics: Arc::new(host.election_metrics.clone()),
     }
+}
+
+/// The task that looks for other installations; `None` when no controller runs here.
+fn overlap_watch(
+    settings: &Settings,
+    host: &Host,
+    statuses: &[watch::Receiver<LeaseStatus>],
+    recorder: Recorder,
+) -> anyhow::Result<Option<OverlapWatch>> {
+    let gauge = host.metrics.int_gauge(
+        "leader_election_overlap",
+        "1 while another installation, with leases in another namespace, works on the same objects.",
+        &[],
+    )?;
+    let gauge = gauge.with_label_values::<&str>(&[]);
+    let Some(lease) = statuses.first().map(|status| status.borrow().lease.clone()) else { return Ok(None) };
+    let controllers = statuses.iter().map(|status| status.borrow().controller.clone());
+    let namespace = settings.election.namespace.clone();
+    let identity = settings.election.identity.as_str();
+    Ok(Some(OverlapWatch {
+        overlaps: Overlaps::new(&namespace, controllers),
+        client: host.clients.process(),
+        namespace,
+        pod: identity.rsplit_once('_').map_or(identity, |(pod, _)| pod).to_owned(),
+        lease,
+        recorder,
+        gauge,
+        clock: Arc::clone(&host.clock),
+        shutdown: host.runner_context.shutdown.clone(),
+    }))
 }
 
 /// What this product writes into Leases: other replicas and people know it by these.

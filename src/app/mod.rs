@@ -8,12 +8,15 @@
 
 mod election_metrics;
 mod elections;
+mod overlap;
 mod report;
 mod shutdown;
 mod webhooks;
 
 #[cfg(test)]
 mod election_metrics_tests;
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod shutdown_tests;
 

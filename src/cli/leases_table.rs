@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
 use serde::Serialize;
 
+use crate::api::keys::LEASE_CONTROLLER_LABEL;
+
 use super::{
     controllers::{NAMES, default_lease, known},
     deployed::{self, Deployed},
     lease_ids::DEFAULT_LEGACY,
 };
 
-/// Label that names the controller of a Lease. (Common labels prove nothing: tools stamp their own onto Leases.)
-const CONTROLLER: &str = "leaders.aibrix.ai/controller";
 /// A claim of more than ten default lease durations is unusually long, in seconds.
 const LONG_CLAIM: i64 = 150;
 /// What stands for the controller of a Go manager's Lease.
@@ -70,9 +70,9 @@ pub(crate) fn rows(leases: &[Lease], deployments: &[Deployment], now: Timestamp)
     rows
 }
 
-/// The controller for which a manager made the Lease.
+/// The controller for which a manager made the Lease. (Common labels prove nothing: tools stamp their own onto Leases.)
 fn controller_label(lease: &Lease) -> Option<&str> {
-    lease.metadata.labels.as_ref()?.get(CONTROLLER).map(String::as_str)
+    lease.metadata.labels.as_ref()?.get(LEASE_CONTROLLER_LABEL).map(String::as_str)
 }
 
 fn row(name: &str, lease: Option<&Lease>, deployed: &Deployed, now: Timestamp) -> Row {

@@ -63,7 +63,7 @@ async fn namespace_that_does_not_exist_is_named_until_it_appears() {
     // The roles of the manager are in namespaces that exist.
     launch.kubeconfig = plane.admin_kubeconfig().to_owned();
     let manager = launch.start();
-    assert_said(&manager, "absent", "namespaces \\\"absent\\\" not found").await;
+    assert_said(&manager, "absent", "not found").await;
     objects::create(&client, &objects::namespace("absent")).await;
     eventually(Duration::from_secs(10), "it works", async || {
         let entry = debug_entry(&manager, PROBED).await?;

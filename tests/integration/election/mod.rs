@@ -15,6 +15,7 @@ mod hardening_claim;
 mod hardening_conflict;
 mod label_policy;
 mod legacy;
+mod overlap;
 mod races;
 mod standing;
 mod work;
