@@ -36,21 +36,23 @@ async fn guards_of_the_writer_hold_on_a_real_api_server() {
     let ns = plane.namespace("writer").await;
     let writer = Writer::new(client.clone());
     let (target, made) = config_map(&writer, &ns).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, &ns);
     let uid = made.uid().expect("a uid");
 
     let again = writer.create(&wanted(&ns)).await.expect_err("it exists");
     assert!(matches!(again, WriteError::AlreadyExists { .. }), "{again:?}");
 
     let stale = made.clone();
-    writer.merge_patch(&target, &json!({"data": {"k": "w"}}), None).await.expect("unguarded");
-    let version = stale.resource_version();
-    let outdated = writer.merge_patch(&target, &json!({"data": {"k": "x"}}), version.as_deref()).await;
+    let version = stale.resource_version().expect("a version");
+    writer.merge_patch(&target, &json!({"data": {"k": "w"}}), &version).await.expect("as it was read");
+    let outdated = writer.merge_patch(&target, &json!({"data": {"k": "x"}}), &version).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
     let addition = finalizers::addition(&stale.metadata, OURS).expect("it is not there");
     let outdated = writer.json_patch::<ConfigMap>(&target, addition).await;
     assert!(matches!(outdated, Err(WriteError::Conflict { .. })), "{outdated:?}");
 
-    let namesake = Guard { uid: Some("00000000-0000-0000-0000-000000000000"), version: None };
+    let live = maps.get("a").await.expect("it is there").resource_version().expect("a version");
+    let namesake = Guard { uid: Some("00000000-0000-0000-0000-000000000000"), version: &live };
     for change in [Change::Merge(json!({"data": {"k": "y"}})), Change::Strategic(json!({"data": {"k": "y"}}))]
     {
         let other = writer.patch(&target, "", change, namesake).await;
@@ -63,7 +65,6 @@ async fn guards_of_the_writer_hold_on_a_real_api_server() {
     assert!(matches!(wrong, Err(WriteError::Invalid { .. })), "{wrong:?}");
 
     writer.delete(&target, "00000000-0000-0000-0000-000000000000").await.expect("a namesake is left alone");
-    let maps: Api<ConfigMap> = Api::namespaced(client, &ns);
     let live = maps.get("a").await.expect("it is still there");
     assert_eq!(live.data.as_ref().and_then(|data| data.get("k")).map(String::as_str), Some("w"));
     assert_eq!(live.metadata.managed_fields.expect("owners")[0].manager.as_deref(), Some("manager"));

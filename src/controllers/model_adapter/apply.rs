@@ -203,7 +203,7 @@ impl Writes {
     ) -> Result<ModelAdapter, WriteError> {
         let patch = json!({"metadata": {"annotations": {LOADED_SPEC_HASH: hash}}});
         let ObjectMeta { uid, resource_version: version, .. } = &adapter.metadata;
-        let guard = Guard { uid: uid.as_deref(), version: version.as_deref() };
+        let guard = Guard { uid: uid.as_deref(), version: version.as_deref().unwrap_or_default() };
         writer.patch_as(&target_of(adapter), "", Change::Merge(patch), guard).await
     }
 }

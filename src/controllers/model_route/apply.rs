@@ -16,7 +16,7 @@ pub(super) async fn apply(steps: &[Step], gateway: &str, writer: &Writer, report
                 .note("create the HTTPRoute", writer.create_dynamic(&HTTP_ROUTE.resource(), object).await),
             Step::PatchRoute { name, version, patch } => {
                 let route = target(&HTTP_ROUTE, gateway, name);
-                report.note("patch the HTTPRoute", writer.merge_patch(&route, patch, Some(version)).await)
+                report.note("patch the HTTPRoute", writer.merge_patch(&route, patch, version).await)
             }
             Step::DeleteRoute { name, uid } => {
                 let route = target(&HTTP_ROUTE, gateway, name);

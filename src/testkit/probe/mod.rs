@@ -105,7 +105,7 @@ impl Loop for CountLoop {
                 panic!("the probe loop panics as it was told");
             }
         });
-        Count::new(self.deps.identity.clone(), crash)
+        Count::new(self.deps.identity.clone(), crash, term.client.clone())
     }
 }
 

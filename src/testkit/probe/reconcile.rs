@@ -7,16 +7,16 @@ use k8s_openapi::{
     api::core::v1::ConfigMap,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::core::ApiResource;
+use kube::{Api, Client, core::ApiResource};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use kube_loops::{
     cluster::{
-        error::WriteError,
-        writer::{Target, Writer},
+        error::{ObjectRef, ReadError, WriteError},
+        writer::{Change, Guard, Target, Writer},
     },
     runtime::{
         children::{Children, Parent},
@@ -29,14 +29,18 @@ use super::{CHILD_OF, MADE_BY};
 
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A write of a probe failed.
+/// A request of a probe failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the probe failed to write")]
-pub(super) struct Error(#[from] WriteError);
+pub(super) enum Error {
+    #[error("the probe failed to write")]
+    Write(#[from] WriteError),
+    #[error("the probe failed to read")]
+    Read(#[from] ReadError),
+}
 
 impl Failure for Error {
     fn retry(&self) -> Retry {
-        if matches!(self.0, WriteError::NotLeading(_)) { Retry::TermOver } else { Retry::Backoff }
+        if matches!(self, Self::Write(WriteError::NotLeading(_))) { Retry::TermOver } else { Retry::Backoff }
     }
 }
 
@@ -44,55 +48,67 @@ impl Failure for Error {
 pub(super) struct Count {
     identity: String,
     crash: Arc<Notify>,
-    last: Mutex<Option<u64>>,
+    client: Client,
+    /// What it wrote last; taken while a write is under way, so that after one that failed it is read anew.
+    last: Mutex<Option<ConfigMap>>,
 }
 
 impl Count {
-    pub(super) fn new(identity: String, crash: Arc<Notify>) -> Self {
-        Self { identity, crash, last: Mutex::new(None) }
+    pub(super) fn new(identity: String, crash: Arc<Notify>, client: Client) -> Self {
+        Self { identity, crash, client, last: Mutex::new(None) }
     }
 
     /// Writes the next count; starts from what is stored.
-    async fn write(&self, writer: &Writer, key: &Key) -> Result<Value, WriteError> {
-        let next = self.last.lock().map(|count| count + 1);
+    async fn write(&self, writer: &Writer, key: &Key) -> Result<ConfigMap, Error> {
         let target = Target {
             resource: ApiResource::erase::<ConfigMap>(&()),
             namespace: Some(key.namespace.clone()),
             name: key.name.clone(),
         };
-        let data = match next {
-            Some(next) => json!({"count": next.to_string(), "by": self.identity}),
-            None => json!({"by": self.identity}),
+        let last = self.last.lock().take();
+        let last = if last.is_some() { last } else { self.read(&target).await? };
+        let Some(last) = last else {
+            let metadata = ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                ..ObjectMeta::default()
+            };
+            let data = BTreeMap::from([("count".to_owned(), "0".to_owned())]);
+            let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
+            return Ok(writer.create(&map).await?);
         };
-        match writer.merge_patch(&target, &json!({"data": data}), None).await {
-            Ok(map) => Ok(map.data.get("data").cloned().unwrap_or_default()),
-            Err(WriteError::NotFound { .. }) => {
-                let metadata = ObjectMeta {
-                    name: Some(key.name.clone()),
-                    namespace: Some(key.namespace.clone()),
-                    ..ObjectMeta::default()
-                };
-                let data = BTreeMap::from([("count".to_owned(), "0".to_owned())]);
-                let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
-                writer.create(&map).await?;
-                Ok(json!({"count": "0"}))
-            }
-            Err(error) => Err(error),
-        }
+        let next = text(&last, "count").parse().unwrap_or(0_u64).saturating_add(1);
+        let patch = Change::Merge(json!({"data": {"count": next.to_string(), "by": self.identity}}));
+        let version = last.metadata.resource_version.as_deref().unwrap_or_default();
+        Ok(writer.patch_as(&target, "", patch, Guard { uid: None, version }).await?)
     }
+
+    async fn read(&self, target: &Target) -> Result<Option<ConfigMap>, ReadError> {
+        let maps: Api<ConfigMap> =
+            Api::namespaced(self.client.clone(), target.namespace.as_deref().unwrap_or_default());
+        let object = ObjectRef {
+            kind: "ConfigMap".to_owned(),
+            namespace: target.namespace.clone().unwrap_or_default(),
+            name: target.name.clone(),
+        };
+        maps.get_opt(&target.name).await.map_err(|error| ReadError::new(object, &error))
+    }
+}
+
+fn text<'a>(map: &'a ConfigMap, field: &str) -> &'a str {
+    map.data.as_ref().and_then(|data| data.get(field)).map(String::as_str).unwrap_or_default()
 }
 
 impl Reconciler for Count {
     type Error = Error;
 
     async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
-        let data = self.write(&pass.writer, key).await?;
-        let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
-        *self.last.lock() = Some(text("count").parse().unwrap_or(0));
-        let told = text("panic-on");
+        let map = self.write(&pass.writer, key).await?;
+        let told = text(&map, "panic-on");
         if !told.is_empty() && self.identity.starts_with(&format!("{told}_")) {
             self.crash.notify_one();
         }
+        *self.last.lock() = Some(map);
         Ok(Outcome::RequeueAfter(PAUSE))
     }
 }
@@ -132,12 +148,11 @@ impl Reconciler for MakeChildren {
 
     async fn reconcile(&self, key: &Key, pass: &Pass) -> Result<Outcome, Error> {
         let Some(parent) = self.parents.get_key(key) else { return Ok(Outcome::Done) };
-        let field = |name: &str| parent.data.as_ref().and_then(|data| data.get(name)).map(String::as_str);
-        if field("block") == Some("true") {
+        if text(&parent, "block") == "true" {
             tracing::info!("probe pass blocks");
             std::future::pending::<()>().await;
         }
-        let want: usize = field("children").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let want: usize = text(&parent, "children").parse().unwrap_or(0);
         let owner = Parent::of(&*parent);
         if !self.children.caught_up(owner) {
             return Ok(Outcome::RequeueAfter(PAUSE));

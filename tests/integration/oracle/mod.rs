@@ -2,6 +2,7 @@
 //! The oracle on doctored audit logs: it must find each kind of violation, and nothing else.
 
 mod older;
+mod preconditions;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 

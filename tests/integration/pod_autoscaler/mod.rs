@@ -9,6 +9,7 @@
 //! | [`hpa`] | strategy HPA |
 //! | [`bounds`], [`scaling`], [`sources`], [`targets`] | strategies APA and KPA |
 //! | [`lifecycle`] | restarts, deletion, shutdown, change of leader |
+//! | [`late_writes`] | writes of a leader that arrive once more after its successor's |
 //! | [`steady`] | what is asked and written while nothing changes |
 //! | [`bad_input`], [`crowd`] | input that is wrong, and a thousand autoscalers of a dead engine |
 //! | [`overload`] | engines that answer late |
@@ -22,6 +23,7 @@ mod bounds;
 mod claims;
 mod crowd;
 mod hpa;
+mod late_writes;
 mod lifecycle;
 mod overload;
 mod scaling;

@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     pub(crate) finished: Timestamp,
     /// The object of the answer; for writes of Leases only.
     pub(crate) response: Option<Value>,
-    /// What was sent; for writes of Leases only.
+    /// What was sent; for writes of Leases, and for those of the manager.
     pub(crate) request: Option<Value>,
 }
 

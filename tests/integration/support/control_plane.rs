@@ -24,6 +24,7 @@ use super::{
     audit::AuditLog,
     kubeconfig, objects, parts,
     ports::{free_port, require_sandbox},
+    preconditions::Preconditions,
     process::{Process, Signal},
     tools::program,
     wait::{eventually, within_deadline},
@@ -61,18 +62,20 @@ impl Options {
     }
 }
 
-/// A running control plane. Dropping it kills all of it.
+/// A running control plane. Dropping it kills all of it, and fails when a process of ours has asked for a change without
+/// a precondition; one that tests share fails when the next of them asks for a namespace.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     // The order of the fields is the order of their ends: without etcd, kube-apiserver lingers.
     others: Vec<Process>,
     apiserver: Mutex<Option<Process>>,
-    etcd: Process,
+    etcd: Mutex<Process>,
     options: Options,
     etcd_port: u16,
     port: u16,
     names: AtomicU32,
     admin: PathBuf,
+    preconditions: Mutex<Preconditions>,
     dir: TempDir,
 }
 
@@ -110,11 +113,12 @@ impl ControlPlane {
             others: Vec::new(),
             admin: dir.path().join("admin.kubeconfig"),
             apiserver: Mutex::new(Some(apiserver)),
-            etcd,
+            etcd: Mutex::new(etcd),
             options,
             etcd_port,
             port,
             names: AtomicU32::new(0),
+            preconditions: Mutex::default(),
             dir,
         };
         plane.wait_ready().await?;
@@ -163,8 +167,19 @@ impl ControlPlane {
         self.names.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The changes that a process of ours has asked for without a precondition since the last call.
+    pub(crate) fn unguarded(&self) -> Vec<String> {
+        self.preconditions.lock().missing(&self.dir().join("audit.log"))
+    }
+
+    fn assert_guarded(&self) {
+        let unguarded = self.unguarded();
+        assert!(unguarded.is_empty(), "changes without a precondition:\n{}", unguarded.join("\n"));
+    }
+
     /// Creates a namespace whose name starts with `prefix` and is unique, and returns its name.
     pub(crate) async fn namespace(&self, prefix: &str) -> String {
+        self.assert_guarded();
         let name = format!("{prefix}-{}", self.next_number());
         objects::create(&self.client().await, &objects::namespace(&name)).await;
         name
@@ -212,14 +227,38 @@ impl ControlPlane {
 
     /// Freezes (`SIGSTOP`) or wakes (`SIGCONT`) etcd.
     pub(crate) fn signal_etcd(&self, signal: Signal) {
-        self.etcd.signal(signal);
+        self.etcd.lock().signal(signal);
+    }
+
+    /// Copies the database as it is now, for [`Self::restore`].
+    pub(crate) fn backup(&self) -> PathBuf {
+        let copy = self.new_path("etcd");
+        self.signal_etcd(Signal::STOP);
+        copy_folder(&self.dir().join("etcd"), &copy)
+            .unwrap_or_else(|error| panic!("copy the database: {error}"));
+        self.signal_etcd(Signal::CONT);
+        copy
+    }
+
+    /// Puts a copy of the database into its place, with all servers stopped, and starts them again at the same
+    /// addresses.
+    pub(crate) async fn restore(&self, backup: &Path) {
+        self.stop_apiserver();
+        self.etcd.lock().kill();
+        let folder = self.dir().join("etcd");
+        std::fs::remove_dir_all(&folder).expect("remove the database");
+        copy_folder(backup, &folder).unwrap_or_else(|error| panic!("copy the database: {error}"));
+        let etcd = parts::start_etcd(self.dir(), self.etcd_port).await;
+        *self.etcd.lock() = etcd.unwrap_or_else(|error| panic!("start etcd again: {error:#}"));
+        self.restart_apiserver().await;
     }
 
     /// Resident memory is asked of these, by name: (program, process id).
     pub(crate) fn processes(&self) -> Vec<(String, u32)> {
         let apiserver = self.apiserver.lock().as_ref().map(|it| (it.name().to_owned(), it.pid()));
         let others = self.others.iter().map(|it| (it.name().to_owned(), it.pid()));
-        apiserver.into_iter().chain([(self.etcd.name().to_owned(), self.etcd.pid())]).chain(others).collect()
+        let etcd = self.etcd.lock();
+        apiserver.into_iter().chain([(etcd.name().to_owned(), etcd.pid())]).chain(others).collect()
     }
 
     async fn wait_ready(&self) -> Result<()> {
@@ -242,7 +281,7 @@ impl ControlPlane {
         let log = |process: &Process| process.last_lines(15);
         let lines = || {
             let apiserver = self.apiserver.lock();
-            format!("{}\n{}", apiserver.as_ref().map(log).unwrap_or_default(), log(&self.etcd))
+            format!("{}\n{}", apiserver.as_ref().map(log).unwrap_or_default(), log(&self.etcd.lock()))
         };
         match ready {
             Ok(Ok(())) => Ok(()),
@@ -282,6 +321,28 @@ impl ControlPlane {
             anyhow::anyhow!("{seen}\n{lines}")
         })
     }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_guarded();
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&path, &copy)?;
+        } else {
+            std::fs::copy(&path, &copy)?;
+        }
+    }
+    Ok(())
 }
 
 fn node_is_ready(node: &Node) -> bool {

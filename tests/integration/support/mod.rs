@@ -9,6 +9,7 @@
 //! | [`usage`] | what a process uses: memory and processor time |
 //! | [`holders`] | who holds which Lease now |
 //! | [`audit`], [`leases`] | the API server's audit log; who held which Lease, and who wrote without it |
+//! | [`preconditions`] | who asked for a change that would undo what was written since |
 //! | [`takes`] | who took a Lease before the term of its holder had ended |
 //! | [`older`] | whether an older manager and our controllers worked side by side |
 //! | [`write_gaps`] | how long a Lease went without a leader, and who held it at a moment |
@@ -70,6 +71,7 @@ pub(crate) mod older;
 mod parts;
 pub(crate) mod passes;
 pub(crate) mod ports;
+pub(crate) mod preconditions;
 pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -60,7 +60,7 @@ async fn every_verb_is_noted_and_answered_and_nothing_but_reads_is_sent() {
 #[tokio::test]
 async fn patch_is_answered_from_what_is_stored_and_what_was_noted_before() {
     let (api, writer) = start();
-    let first = label(&writer, "a", "2", Guard { uid: Some("u"), version: Some("7") }).await.unwrap();
+    let first = label(&writer, "a", "2", Guard { uid: Some("u"), version: "7" }).await.unwrap();
     assert_eq!(first["metadata"]["resourceVersion"], "8");
     let test = json!([
         {"op": "test", "path": "/metadata/resourceVersion", "value": "8"},
@@ -77,11 +77,11 @@ async fn patch_is_answered_from_what_is_stored_and_what_was_noted_before() {
 #[tokio::test]
 async fn patch_of_what_is_another_or_gone_fails_as_it_would() {
     let (_, writer) = start();
-    let other = label(&writer, "a", "2", Guard { uid: Some("v"), version: None }).await;
+    let other = label(&writer, "a", "2", Guard { uid: Some("v"), version: "7" }).await;
     assert!(matches!(other, Err(WriteError::Conflict { .. })), "{other:?}");
-    let unknown = label(&writer, "nobody", "2", Guard::default()).await;
+    let unknown = label(&writer, "nobody", "2", Guard { uid: None, version: "7" }).await;
     assert!(matches!(unknown, Err(WriteError::NotFound { .. })), "{unknown:?}");
     writer.delete(&target("a"), "u").await.unwrap();
-    let deleted = label(&writer, "a", "2", Guard::default()).await;
+    let deleted = label(&writer, "a", "2", Guard { uid: None, version: "7" }).await;
     assert!(matches!(deleted, Err(WriteError::NotFound { .. })), "{deleted:?}");
 }

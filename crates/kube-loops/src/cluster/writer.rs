@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs by which loops change objects; nothing else in the tree creates, patches, replaces or deletes.
 //!
-//! A writer is made from a term's fenced client: a loop without a Lease cannot have one.
+//! A writer is made from a term's fenced client: a loop without a Lease cannot have one. Whatever it changes it changes
+//! only as it was when it was decided on: a write that arrives late, or twice, undoes nothing that a later leader did.
 //!
 //! | Purpose | Call | Guard |
 //! |---|---|---|
 //! | create a child | [`Writer::create`], [`Writer::create_dynamic`] | its name |
 //! | whole object, whole status | [`Writer::replace_dynamic`], [`Writer::replace_status`] | `resourceVersion`, required |
-//! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | [`Guard`], optional |
-//! | element of a list, by its key | [`Change::Strategic`] | [`Guard`], optional |
-//! | element of a list | [`Writer::json_patch`] | its `test` operations |
-//! | count of a scale | [`Writer::json_patch_scale`] | its `test` operations |
+//! | one field that others own too | [`Writer::merge_patch`], [`Writer::patch`] | `resourceVersion`, required |
+//! | element of a list, by its key | [`Change::Strategic`] | `resourceVersion`, required |
+//! | element of a list, one value | [`Writer::json_patch`] | its `test` operations, required |
+//! | count of a scale | [`Writer::json_patch_scale`] | its `test` operations, required |
 //! | delete | [`Writer::delete`] | uid, required |
 //!
 //! In a dry run ([`Writer::dry_run`]) they are noted instead.
@@ -20,6 +21,7 @@
 use std::fmt::Debug;
 
 use http::Request;
+use json_patch::PatchOperation;
 use kube::{
     Client, Resource,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -62,13 +64,13 @@ pub struct Target {
     pub name: String,
 }
 
-/// What the object must still be for a patch to apply; all `None`: nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the object must still be for a patch to apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard<'a> {
     /// The very object, not a namesake.
     pub uid: Option<&'a str>,
-    /// Unchanged since it was read: needed when the decision read more of it than the patch writes.
-    pub version: Option<&'a str>,
+    /// Unchanged since it was read.
+    pub version: &'a str,
 }
 
 /// A change of some fields.
@@ -211,16 +213,15 @@ impl Writer {
         self.put(resource_of::<K>(), "status", object).await
     }
 
-    /// Sets exactly the fields of `patch`: merge patch. With `version` only if the object still has that
-    /// `resourceVersion`.
+    /// Sets exactly the fields of `patch`, if the object still has that `resourceVersion`: merge patch.
     ///
     /// # Errors
-    /// As the API server answers.
+    /// [`WriteError::Conflict`]: it has not.
     pub async fn merge_patch(
         &self,
         target: &Target,
         patch: &Value,
-        version: Option<&str>,
+        version: &str,
     ) -> Result<DynamicObject, WriteError> {
         self.patch(target, "", Change::Merge(patch.clone()), Guard { uid: None, version }).await
     }
@@ -250,6 +251,9 @@ impl Writer {
         change: Change,
         guard: Guard<'_>,
     ) -> Result<A, WriteError> {
+        if guard.version.is_empty() {
+            return Err(target.unsound("is to be patched, but its resourceVersion is not known"));
+        }
         let guarded = |patch| {
             with_guard(patch, guard).ok_or_else(|| target.unsound("cannot be patched by what is no object"))
         };
@@ -272,7 +276,8 @@ impl Writer {
         }
     }
 
-    /// Changes elements of lists: JSON patch whose `test` operations are its preconditions. Reads the answer as `A`.
+    /// Changes elements of lists: JSON patch whose `test` operations are its preconditions: of the `resourceVersion`, or
+    /// of the uid and the values that were decided on. Reads the answer as `A`.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] when a `test` failed or a path is not there: read the object again.
@@ -281,6 +286,9 @@ impl Writer {
         target: &Target,
         patch: json_patch::Patch,
     ) -> Result<A, WriteError> {
+        if !is_guarded(&patch) {
+            return Err(target.unsound("is to be patched without a test of what was decided on"));
+        }
         self.send_patch(target, "", &Patch::<()>::Json(patch)).await
     }
 
@@ -450,11 +458,19 @@ fn post() -> PostParams {
 /// The patch with the guard in its metadata; `None`: there is no place for it.
 fn with_guard(mut patch: Value, guard: Guard<'_>) -> Option<Value> {
     let object = patch.as_object_mut()?;
-    for (key, value) in [("uid", guard.uid), ("resourceVersion", guard.version)] {
+    for (key, value) in [("uid", guard.uid), ("resourceVersion", Some(guard.version))] {
         if let Some(value) = value {
             let metadata = object.entry("metadata").or_insert_with(|| json!({}));
             metadata.as_object_mut()?.insert(key.to_owned(), value.into());
         }
     }
     Some(patch)
+}
+
+/// Whether a change that somebody else makes meanwhile fails a test of the patch.
+fn is_guarded(patch: &json_patch::Patch) -> bool {
+    let tests =
+        || patch.0.iter().filter_map(|it| if let PatchOperation::Test(it) = it { Some(it) } else { None });
+    let tested = |path: &str| tests().any(|it| it.path.as_str() == path && !it.value.is_null());
+    tested("/metadata/resourceVersion") || (tested("/metadata/uid") && tests().count() > 1)
 }

@@ -88,21 +88,21 @@ async fn replace_without_a_resource_version_is_refused_unsent() {
 }
 
 #[tokio::test]
-async fn merge_patch_sends_exactly_the_value() {
+async fn merge_patch_sends_exactly_the_value_and_the_version_that_it_is_for() {
     let api = ScriptedApi::in_turn([Answer::ok(json!({"metadata": {}}))]);
     let patch = json!({"metadata": {"annotations": {"a": null}}});
-    Writer::new(api.client()).merge_patch(&target::<ConfigMap>("c"), &patch, None).await.unwrap();
+    Writer::new(api.client()).merge_patch(&target::<ConfigMap>("c"), &patch, "7").await.unwrap();
     let seen = only(&api);
     assert_eq!(seen.on(), ("PATCH", "/api/v1/namespaces/ns/configmaps/c"));
     assert_eq!(seen.header("content-type"), "application/merge-patch+json");
-    assert_eq!(seen.body, patch);
+    assert_eq!(seen.body, json!({"metadata": {"annotations": {"a": null}, "resourceVersion": "7"}}));
     assert_eq!(seen.query.trim_matches('&'), "fieldManager=manager");
 }
 
 #[tokio::test]
 async fn guards_are_part_of_the_patch() {
     let api = ScriptedApi::echo();
-    let guard = Guard { uid: Some("u"), version: Some("7") };
+    let guard = Guard { uid: Some("u"), version: "7" };
     let change = Change::Strategic(json!({"status": {"conditions": []}}));
     Writer::new(api.client()).patch(&target::<Pod>("a"), "status", change, guard).await.unwrap();
     let seen = only(&api);
@@ -118,7 +118,7 @@ async fn guards_are_part_of_the_patch() {
 async fn a_namesake_under_a_uid_guard_is_a_conflict() {
     let message = "Pod \"a\" is invalid: metadata.uid: Invalid value: \"u\": field is immutable";
     let api = ScriptedApi::in_turn([Answer::failure(422, "Invalid", message)]);
-    let guard = Guard { uid: Some("u"), version: None };
+    let guard = Guard { uid: Some("u"), version: "7" };
     let result =
         Writer::new(api.client()).patch(&target::<Pod>("a"), "", Change::Merge(json!({})), guard).await;
     assert!(matches!(result, Err(WriteError::Conflict { .. })), "{result:?}");
@@ -128,12 +128,40 @@ async fn a_namesake_under_a_uid_guard_is_a_conflict() {
 async fn a_patch_that_is_no_object_is_refused_unsent() {
     let api = ScriptedApi::echo();
     let writer = Writer::new(api.client());
-    let guard = Guard { uid: Some("u"), version: None };
+    let guard = Guard { uid: Some("u"), version: "7" };
     for patch in [json!([]), json!(null), json!({"metadata": 1})] {
         let result = writer.patch(&target::<Pod>("a"), "", Change::Merge(patch), guard).await;
         assert!(matches!(result, Err(WriteError::Invalid { .. })), "{result:?}");
     }
     assert_eq!(api.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_patch_that_would_undo_what_somebody_else_wrote_is_refused_unsent() {
+    let api = ScriptedApi::echo();
+    let writer = Writer::new(api.client());
+    let result = writer.merge_patch(&target::<Pod>("a"), &json!({"spec": {}}), "").await;
+    assert!(matches!(result, Err(WriteError::Invalid { .. })), "{result:?}");
+    let test = |path: &str, value: Value| json!({"op": "test", "path": path, "value": value});
+    let (uid, version) = (test("/metadata/uid", json!("u")), test("/metadata/resourceVersion", json!("7")));
+    let count = test("/spec/replicas", json!(3));
+    let tables = [
+        (false, vec![]),
+        (false, vec![uid.clone()]),
+        (false, vec![count.clone()]),
+        (false, vec![test("/metadata/resourceVersion", Value::Null)]),
+        (false, vec![test("/metadata/uid", Value::Null), count.clone()]),
+        (true, vec![version]),
+        (true, vec![uid, count]),
+    ];
+    for (sent, tests) in tables {
+        let before = api.requests().len();
+        let change = json!({"op": "add", "path": "/spec/replicas", "value": 4});
+        let patch: Patch = serde_json::from_value(tests.iter().cloned().chain([change]).collect()).unwrap();
+        let result = writer.json_patch::<Value>(&target::<Pod>("a"), patch).await;
+        assert_eq!(matches!(result, Err(WriteError::Invalid { .. })), !sent, "{tests:?}: {result:?}");
+        assert_eq!(api.requests().len() > before, sent, "{tests:?}");
+    }
 }
 
 #[tokio::test]
@@ -235,7 +263,7 @@ async fn names_cannot_lead_to_another_path() {
         ("ns", ""),
     ] {
         let target = Target { resource: clusters(), namespace: Some(namespace.into()), name: name.into() };
-        let result = writer.merge_patch(&target, &json!({}), None).await;
+        let result = writer.merge_patch(&target, &json!({}), "7").await;
         assert!(matches!(result, Err(WriteError::Invalid { .. })), "{namespace} {name}: {result:?}");
     }
     let nameless = json!({"metadata": {"namespace": "ns"}});

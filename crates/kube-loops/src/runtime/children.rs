@@ -244,7 +244,7 @@ impl<K: DeserializeOwned, S: Owned> Children<K, S> {
         child: &ChildRef,
         patch: Patch,
     ) -> Result<Arc<S>, WriteError> {
-        let guard = Guard { uid: Some(&child.uid), version: Some(&child.version) };
+        let guard = Guard { uid: Some(&child.uid), version: &child.version };
         let patched = self.kept(writer.patch_as(&self.target(child), "", patch, guard).await?);
         self.expected.lock().wrote(parent.uid, &patched, self.clock.instant());
         Ok(patched)

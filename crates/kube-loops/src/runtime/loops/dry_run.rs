@@ -119,8 +119,10 @@ impl DryRun {
                 self.steps.push(step);
             }
         }
+        // The version of the object is another one after a write.
+        let text = |it: &EventDraft| (it.reason.clone(), it.message.clone(), it.regarding.uid.clone());
         for event in sending.take() {
-            if !self.events.contains(&event) {
+            if !self.events.iter().any(|known| text(known) == text(&event)) {
                 self.events.push(event);
             }
         }
