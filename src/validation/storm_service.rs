@@ -5,6 +5,8 @@
 //! A creation is judged in full. A change is only refused for what it makes worse, so that an object that got
 //! in while the webhook was down stays editable; what else is wrong with it is said as a warning.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::gocompat::quote::quote;
@@ -122,7 +124,7 @@ fn name_error(name: &str) -> Option<FieldError> {
 }
 
 fn role_name_errors(service: &Value) -> Vec<FieldError> {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let mut errors = Vec::new();
     for (place, role) in roles(service).enumerate() {
         let (field, name) = (format!("{TEMPLATE}.roles[{place}].name"), name_of(role));
@@ -132,7 +134,7 @@ fn role_name_errors(service: &Value) -> Vec<FieldError> {
             errors.push(FieldError::required(field, "must be set"));
             continue;
         }
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(invalid(field, "another role has this name".to_owned()));
         } else if name.len() > LONGEST_ROLE_NAME {
             errors.push(invalid(field, format!("must be no more than {LONGEST_ROLE_NAME} characters")));
@@ -141,7 +143,6 @@ fn role_name_errors(service: &Value) -> Vec<FieldError> {
                 "lower-case letters, digits and '-' only, beginning and ending with a letter or digit";
             errors.push(invalid(field, detail.to_owned()));
         }
-        seen.push(name);
     }
     errors
 }

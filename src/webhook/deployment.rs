@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::api::keys::sidecar;
 
 use super::{
+    parts::Parts,
     review::{AdmissionResponse, Operation, Request},
-    sidecar_injection::{Sidecar, annotation, injection},
+    sidecar_injection::{POD, Sidecar, annotation, injection},
 };
 
 /// Path that the API server calls to fill in defaults.
@@ -19,13 +20,29 @@ pub(crate) const MUTATING_PATH: &str = "/mutate-apps-v1-deployment";
 /// Path that it calls to validate.
 pub(crate) const VALIDATING_PATH: &str = "/validate-apps-v1-deployment";
 
+/// All that is read of a Deployment.
+static PARTS: Parts = Parts::Members(&[
+    (
+        "metadata",
+        Parts::Members(&[(
+            "annotations",
+            Parts::Members(&[
+                (sidecar::INJECTION, Parts::All),
+                (sidecar::IMAGE, Parts::All),
+                (sidecar::ENGINE, Parts::All),
+            ]),
+        )]),
+    ),
+    ("spec", Parts::Members(&[("template", Parts::Members(&[("spec", POD)]))])),
+]);
+
 /// Injects where the annotation of the Deployment itself is exactly `true`.
 pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
     match request.operation {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
-    let deployment: Value = match request.object_of("apps", "v1", "Deployment") {
+    let deployment: Value = match request.object_of("apps", "v1", "Deployment", &PARTS) {
         Ok(deployment) => deployment,
         Err(response) => return response,
     };

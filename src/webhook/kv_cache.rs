@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     json_patch::patch_between,
+    parts::Parts,
     review::{AdmissionResponse, Operation, Request},
     sidecar_injection::annotation,
 };
@@ -28,6 +29,11 @@ pub(crate) const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1al
 
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "KVCache";
+/// All that is read of a KVCache.
+static PARTS: Parts = Parts::Members(&[(
+    "metadata",
+    Parts::Members(&[("annotations", Parts::Members(&[(BACKEND, Parts::All), (MODE, Parts::All)]))]),
+)]);
 
 /// Fills in the annotations for backend and mode.
 pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
@@ -35,7 +41,7 @@ pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
-    let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
+    let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND, &PARTS) {
         Ok(cache) => cache,
         Err(response) => return response,
     };
@@ -57,12 +63,16 @@ pub(crate) fn validate(request: &Request) -> AdmissionResponse {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
-    let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
+    let cache: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND, &PARTS) {
         Ok(cache) => cache,
         Err(response) => return response,
     };
     let chosen = annotation(&cache, BACKEND);
-    if request.operation == Operation::Update && annotation(&request.old_object, BACKEND) == chosen {
+    let old = match request.old_object(&PARTS) {
+        Ok(old) => old,
+        Err(response) => return response,
+    };
+    if request.operation == Operation::Update && annotation(&old, BACKEND) == chosen {
         return AdmissionResponse::Allow;
     }
     chosen.and_then(backend_error).map_or(AdmissionResponse::Allow, AdmissionResponse::Deny)

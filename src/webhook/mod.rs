@@ -5,14 +5,15 @@
 //! every replica answers every path, leader or not. All shipped webhooks have the failure policy `Ignore`:
 //! no controller may rely on a handler having run.
 //!
-//! An answer never changes what a handler did not mean to change: objects stay the raw JSON that the API
-//! server sent, and a patch holds only the paths that differ.
+//! An answer never changes what a handler did not mean to change: of an object a handler reads only its
+//! [`parts`](parts::Parts), and a patch holds only the paths that differ.
 
 pub(crate) mod deployment;
 pub(crate) mod json_patch;
 pub(crate) mod kv_cache;
 pub(crate) mod metrics;
 pub(crate) mod model_adapter;
+mod parts;
 pub(crate) mod pod_autoscaler;
 pub(crate) mod review;
 mod router;
@@ -27,6 +28,8 @@ mod json_patch_tests;
 mod kv_cache_tests;
 #[cfg(test)]
 mod model_adapter_tests;
+#[cfg(test)]
+mod parts_tests;
 #[cfg(test)]
 mod pod_autoscaler_tests;
 #[cfg(test)]

@@ -9,12 +9,24 @@ use crate::{
     validation::pod_autoscaler::field_errors,
 };
 
-use super::review::{AdmissionResponse, Operation, Request};
+use super::{
+    parts::Parts,
+    review::{AdmissionResponse, Operation, Request},
+};
 
 /// Path that the API server calls to fill in defaults.
 pub(crate) const MUTATING_PATH: &str = "/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
 /// Path that it calls to validate.
 pub(crate) const VALIDATING_PATH: &str = "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler";
+
+/// All that is read of a PodAutoscaler.
+static PARTS: Parts = Parts::Members(&[
+    (
+        "metadata",
+        Parts::Members(&[("name", Parts::All), ("namespace", Parts::All), ("annotations", Parts::All)]),
+    ),
+    ("spec", Parts::All),
+]);
 
 /// What is judged. The schema does not require a spec, the type does: an empty one has errors that help.
 #[derive(Deserialize)]
@@ -35,7 +47,7 @@ pub(crate) fn validate(request: &Request) -> AdmissionResponse {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
-    let Submitted { metadata, spec } = match request.object_of(GROUP, VERSION, POD_AUTOSCALER) {
+    let Submitted { metadata, spec } = match request.object_of(GROUP, VERSION, POD_AUTOSCALER, &PARTS) {
         Ok(submitted) => submitted,
         Err(response) => return response,
     };

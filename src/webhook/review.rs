@@ -2,7 +2,7 @@
 //! The `AdmissionReview`: its request is parsed, its response is written.
 //!
 //! Every review gets an answer with HTTP status 200, also one that cannot be read: what went wrong stands in
-//! the answer, where the API server looks for it.
+//! the answer, where the API server looks for it. Objects stay text until a handler reads its [`Parts`] of them.
 
 use std::{
     any::Any,
@@ -15,10 +15,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::validation::field_error::{FieldError, invalid_message};
 use kube_loops::k8s::text;
+
+use super::parts::{self, Parts};
 
 /// Longest review that is read, in bytes.
 pub(crate) const MAX_REVIEW_BYTES: usize = 7 << 20;
@@ -57,7 +59,7 @@ pub struct Kind {
 }
 
 /// What the API server asks.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Ties the answer to the question.
@@ -73,12 +75,12 @@ pub struct Request {
     pub namespace: String,
     /// What is done to it.
     pub operation: Operation,
-    /// The object as it will be; null when it is deleted.
+    /// The object as it will be, as it was sent; none when it is deleted.
     #[serde(default)]
-    pub object: Value,
-    /// The object as it was; null when it is created.
+    object: Option<Box<RawValue>>,
+    /// The object as it was; none when it is created.
     #[serde(default)]
-    pub old_object: Value,
+    old_object: Option<Box<RawValue>>,
     /// Whether nothing will be stored.
     #[serde(default, deserialize_with = "or_false")]
     pub dry_run: bool,
@@ -146,15 +148,16 @@ impl AdmissionResponse {
 }
 
 impl Request {
-    /// The object, after checking that it is of the kind that the caller handles.
+    /// These parts of the object, after checking that it is of the kind that the caller handles.
     ///
     /// # Errors
-    /// A response with code 400 for another kind, for no object and for one that does not parse.
-    pub fn object_of<K: DeserializeOwned>(
+    /// A response with code 400 for another kind, for no object and for one that does not parse or is too large.
+    pub(super) fn object_of<K: DeserializeOwned>(
         &self,
         group: &str,
         version: &str,
         kind: &str,
+        parts: &'static Parts,
     ) -> Result<K, AdmissionResponse> {
         let given = &self.kind;
         if (given.group.as_str(), given.version.as_str(), given.kind.as_str()) != (group, version, kind) {
@@ -163,10 +166,20 @@ impl Request {
             let message = format!("unexpected object {given:?}, expected \"{group}/{version}, Kind={kind}\"");
             return Err(AdmissionResponse::bad_request(message));
         }
-        if self.object.is_null() {
+        let Some(object) = &self.object else {
             return Err(AdmissionResponse::bad_request("there is no content to decode"));
-        }
-        K::deserialize(&self.object).map_err(|error| AdmissionResponse::bad_request(parser_text(&error)))
+        };
+        let read = parts::read(object, parts).and_then(K::deserialize);
+        read.map_err(|error| AdmissionResponse::bad_request(parser_text(&error)))
+    }
+
+    /// These parts of the object as it was; null when it is created.
+    ///
+    /// # Errors
+    /// A response with code 400 when it is too large.
+    pub(super) fn old_object(&self, parts: &'static Parts) -> Result<Value, AdmissionResponse> {
+        let old = self.old_object.as_ref().map_or(Ok(Value::Null), |old| parts::read(old, parts));
+        old.map_err(|error| AdmissionResponse::bad_request(parser_text(&error)))
     }
 }
 
@@ -219,14 +232,15 @@ fn admission_review(version: &str, response: &Value) -> Vec<u8> {
 fn parse_review(content_type: Option<&str>, body: &[u8]) -> Result<(String, Request), InvalidReview> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Envelope {
+    struct Envelope<'a> {
         #[serde(default)]
         api_version: String,
         #[serde(default)]
         kind: String,
-        #[serde(default)]
-        request: Value,
+        #[serde(borrow, default)]
+        request: Option<&'a RawValue>,
     }
+    static UID: Parts = Parts::Members(&[("uid", Parts::Members(&[]))]);
     if body.is_empty() {
         return Err(InvalidReview::new(400, "request body is empty"));
     }
@@ -240,7 +254,7 @@ fn parse_review(content_type: Option<&str>, body: &[u8]) -> Result<(String, Requ
         let given = text::cut(given, PARSER_TEXT_BYTES);
         return Err(InvalidReview::new(400, format!("contentType={given}, expected application/json")));
     }
-    let envelope: Envelope =
+    let envelope: Envelope<'_> =
         serde_json::from_slice(body).map_err(|error| InvalidReview::new(400, parser_text(&error)))?;
     let version = match (envelope.api_version.as_str(), envelope.kind.as_str()) {
         ("", "") => DEFAULT_VERSION.to_owned(),
@@ -250,11 +264,12 @@ fn parse_review(content_type: Option<&str>, body: &[u8]) -> Result<(String, Requ
             return Err(InvalidReview::new(400, format!("unexpected review {given:?}")));
         }
     };
-    let uid = envelope.request.get("uid").and_then(Value::as_str).unwrap_or("").to_owned();
-    match Request::deserialize(envelope.request) {
-        Ok(request) => Ok((version, request)),
-        Err(error) => Err(InvalidReview { version, uid, code: 400, message: parser_text(&error) }),
-    }
+    let request = envelope.request.map_or("null", RawValue::get);
+    serde_json::from_str(request).map(|request| (version.clone(), request)).map_err(|error| {
+        let known = envelope.request.and_then(|request| parts::read(request, &UID).ok()).unwrap_or_default();
+        let uid = known.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        InvalidReview { version, uid, code: 400, message: parser_text(&error) }
+    })
 }
 
 /// What the parser says may repeat any part of the body.

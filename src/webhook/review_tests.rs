@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{
     json_patch::patch_between,
+    parts::Parts,
     review::{AdmissionResponse, MAX_REVIEW_BYTES, Operation, Request, answer},
 };
 use crate::validation::field_error::FieldError;
@@ -60,8 +61,9 @@ fn the_handler_sees_what_is_done_to_which_object() {
         assert_eq!(request.operation, Operation::Create);
         assert_eq!((request.name.as_str(), request.namespace.as_str()), ("web", "ns"));
         assert_eq!((request.kind.kind.as_str(), request.dry_run), ("Deployment", false));
-        assert_eq!(request.object, json!({"metadata": {"name": "web"}}));
-        assert_eq!(request.old_object, Value::Null);
+        let object = request.object_of::<Value>("apps", "v1", "Deployment", &Parts::All);
+        assert_eq!(object, Ok(json!({"metadata": {"name": "web"}})));
+        assert_eq!(request.old_object(&Parts::All), Ok(Value::Null));
         AdmissionResponse::Allow
     });
 }
@@ -71,7 +73,7 @@ fn a_change_is_a_patch_and_no_change_is_none() {
     let object = review()["request"]["object"].clone();
     let mut changed = object.clone();
     changed["metadata"]["labels"] = json!({"a": "b"});
-    let got = ask(&review(), |request| AdmissionResponse::Patch(patch_between(&request.object, &changed)));
+    let got = ask(&review(), |_| AdmissionResponse::Patch(patch_between(&object, &changed)));
     let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
     let encoded = serde_json::to_value(k8s_openapi::ByteString(patch.to_string().into_bytes())).unwrap();
     let response = json!({
@@ -79,8 +81,7 @@ fn a_change_is_a_patch_and_no_change_is_none() {
     });
     assert_eq!(got["response"], response);
 
-    let got =
-        ask(&review(), |request| AdmissionResponse::Patch(patch_between(&request.object, &request.object)));
+    let got = ask(&review(), |_| AdmissionResponse::Patch(patch_between(&object, &object)));
     assert_eq!(got["response"], json!({"uid": "u-1", "allowed": true, "status": {"code": 200}}));
 }
 
@@ -192,7 +193,7 @@ fn a_review_that_is_only_partly_readable_still_gets_its_uid_back() {
 #[test]
 fn another_kind_or_no_object_is_400() {
     let object = |review: &Value| {
-        ask(review, |request| match request.object_of::<Value>("apps", "v1", "Deployment") {
+        ask(review, |request| match request.object_of::<Value>("apps", "v1", "Deployment", &Parts::All) {
             Ok(_) => AdmissionResponse::Allow,
             Err(response) => response,
         })["response"]["status"]

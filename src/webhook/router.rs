@@ -46,6 +46,8 @@ impl Default for Limits {
 
 /// A body up to this length is read without asking for room, in bytes: most are far shorter.
 const SHORT_BYTES: usize = 64 << 10;
+/// Bodies above this length are handled one at a time, in bytes.
+const LARGE_BYTES: usize = 1 << 20;
 /// A body that is too long is read up to this length, in bytes: a client that is still sending would see a
 /// broken connection and not the answer.
 const GIVE_UP_BYTES: usize = 2 * MAX_REVIEW_BYTES;
@@ -56,6 +58,8 @@ struct Shared {
     limits: Limits,
     /// Room for long bodies, in KiB.
     room: Semaphore,
+    /// For the large one that is being handled.
+    large: Semaphore,
     draining: CancellationToken,
 }
 
@@ -68,7 +72,7 @@ pub(crate) fn router(
     draining: CancellationToken,
 ) -> Router {
     let room = Semaphore::new(in_kib(limits.held_bytes.max(MAX_REVIEW_BYTES)));
-    routes(&HOOKS, Shared { metrics, clock, limits, room, draining })
+    routes(&HOOKS, Shared { metrics, clock, limits, room, large: Semaphore::new(1), draining })
 }
 
 fn routes(hooks: &[Hook], shared: Shared) -> Router {
@@ -92,6 +96,8 @@ impl Shared {
         let (head, body) = request.into_parts();
         let answer = match tokio::time::timeout(self.limits.body, self.read(&head.headers, body)).await {
             Ok(Ok(Review { body, .. })) => {
+                let large = body.len() > LARGE_BYTES;
+                let _turn = if large { self.large.acquire().await.ok() } else { None };
                 let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
                 let content_type = content_type.and_then(Result::ok);
                 review::answer(content_type, &body, |request| {
@@ -151,7 +157,8 @@ struct Review<'a> {
 /// The same for other hooks than ours.
 pub(super) fn router_of(hooks: &[Hook], metrics: WebhookMetrics, clock: SharedClock) -> Router {
     let (limits, draining) = (Limits::default(), CancellationToken::new());
-    routes(hooks, Shared { metrics, clock, limits, room: Semaphore::new(1), draining })
+    let [room, large] = [Semaphore::new(1), Semaphore::new(1)];
+    routes(hooks, Shared { metrics, clock, limits, room, large, draining })
 }
 
 fn in_kib(bytes: usize) -> usize {

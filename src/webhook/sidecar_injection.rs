@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Puts the runtime sidecar into a pod spec, and takes nothing out of it.
 //!
-//! The pod spec stays raw JSON: a field of a newer Kubernetes is neither named nor moved. A pod spec of an
+//! A field of a newer Kubernetes is neither named nor moved. A pod spec of an
 //! unexpected shape is left to the API server, which says what is wrong with it.
 
 use json_patch::{AddOperation, PatchOperation, jsonptr::PointerBuf};
@@ -12,10 +12,27 @@ use crate::api::keys::{
     sidecar,
 };
 
-use super::json_patch::operations_between;
+use super::{json_patch::operations_between, parts::Parts};
 
 /// The engine of a pod whose images say nothing.
 const UNKNOWN_ENGINE: &str = "unknown";
+
+/// Most containers that a pod may have for one to be put beside them, and roles that a StormService may have: more are
+/// no workload.
+pub(super) const MOST: usize = 1000;
+
+/// All that is read of a pod spec.
+pub(super) const POD: Parts = Parts::Members(&[
+    (
+        "containers",
+        Parts::Each(&Parts::Members(&[
+            ("name", Parts::All),
+            ("image", Parts::All),
+            ("volumeMounts", Parts::Each(&Parts::Members(&[("mountPath", Parts::All)]))),
+        ])),
+    ),
+    ("volumes", Parts::Each(&Parts::All)),
+]);
 
 /// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +61,7 @@ pub(crate) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 pub(crate) fn injection(path: &PointerBuf, pod: &Value, wanted: Sidecar<'_>) -> Vec<PatchOperation> {
     let containers = pod.get("containers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let there = containers.iter().any(|it| it.get("name").and_then(Value::as_str) == Some(SIDECAR_CONTAINER));
-    if containers.is_empty() || there || !containers.iter().all(Value::is_object) {
+    if containers.is_empty() || containers.len() > MOST || there || !containers.iter().all(Value::is_object) {
         return Vec::new();
     }
     let engine = wanted.engine.unwrap_or_else(|| engine_of(containers));

@@ -14,8 +14,9 @@ use crate::{
 };
 
 use super::{
+    parts::Parts,
     review::{AdmissionResponse, Operation, Request},
-    sidecar_injection::{Sidecar, annotation, injection},
+    sidecar_injection::{MOST, POD, Sidecar, annotation, injection},
 };
 
 /// Path that the API server calls to fill in defaults.
@@ -25,6 +26,41 @@ pub(crate) const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1al
 
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "StormService";
+/// All that is read of a StormService.
+static PARTS: Parts = Parts::Members(&[
+    (
+        "metadata",
+        Parts::Members(&[
+            ("name", Parts::All),
+            ("deletionTimestamp", Parts::All),
+            (
+                "annotations",
+                Parts::Members(&[(sidecar::INJECTION, Parts::All), (sidecar::IMAGE, Parts::All)]),
+            ),
+        ]),
+    ),
+    (
+        "spec",
+        Parts::Members(&[
+            (
+                "template",
+                Parts::Members(&[
+                    (
+                        "metadata",
+                        Parts::Members(&[("annotations", Parts::Members(&[(sidecar::ENGINE, Parts::All)]))]),
+                    ),
+                    ("spec", Parts::Members(&[("roles", Parts::Each(&ROLE))])),
+                ]),
+            ),
+            ("updateStrategy", Parts::Members(&[("maxUnavailable", Parts::All), ("maxSurge", Parts::All)])),
+        ]),
+    ),
+]);
+static ROLE: Parts = Parts::Members(&[
+    ("name", Parts::All),
+    ("podGroupSize", Parts::All),
+    ("template", Parts::Members(&[("spec", POD)])),
+]);
 
 /// Injects into every role where the annotation of the StormService is anything but `false`.
 pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
@@ -32,7 +68,7 @@ pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
         Operation::Create | Operation::Update => {}
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     }
-    let service: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND) {
+    let service: Value = match request.object_of(ORCHESTRATION_GROUP, VERSION, KIND, &PARTS) {
         Ok(service) => service,
         Err(response) => return response,
     };
@@ -45,7 +81,7 @@ pub(crate) fn mutate(request: &Request) -> AdmissionResponse {
         annotation(&service, sidecar::IMAGE),
         annotation(template, sidecar::ENGINE),
     );
-    let roles = template.pointer("/spec/roles").and_then(Value::as_array);
+    let roles = template.pointer("/spec/roles").and_then(Value::as_array).filter(|roles| roles.len() <= MOST);
     let mut operations = Vec::new();
     for (place, role) in roles.into_iter().flatten().enumerate() {
         if let Some(pod) = role.pointer("/template/spec") {
@@ -64,7 +100,7 @@ pub(crate) fn validate(request: &Request) -> AdmissionResponse {
         Operation::Update => update,
         Operation::Delete | Operation::Connect => return AdmissionResponse::Allow,
     };
-    match request.object_of::<Value>(ORCHESTRATION_GROUP, VERSION, KIND) {
+    match request.object_of::<Value>(ORCHESTRATION_GROUP, VERSION, KIND, &PARTS) {
         Ok(service) => judge(request, &service),
         Err(response) => response,
     }
@@ -76,8 +112,11 @@ fn creation(request: &Request, service: &Value) -> AdmissionResponse {
 }
 
 fn update(request: &Request, service: &Value) -> AdmissionResponse {
-    refuse(&update_errors(&request.old_object, service))
-        .unwrap_or_else(|| AdmissionResponse::Warn(update_warnings(service)))
+    match request.old_object(&PARTS) {
+        Ok(old) => refuse(&update_errors(&old, service))
+            .unwrap_or_else(|| AdmissionResponse::Warn(update_warnings(service))),
+        Err(response) => response,
+    }
 }
 
 fn refuse(errors: &[FieldError]) -> Option<AdmissionResponse> {

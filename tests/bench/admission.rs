@@ -19,7 +19,8 @@ use crate::support::{
     manager::Launch,
     objects,
     ports::free_port,
-    reviews::{Reviewer, creation},
+    reviews::{Reviewer, creation, hostile},
+    usage,
     wait::{instant, within_deadline},
 };
 
@@ -58,10 +59,22 @@ pub(crate) async fn measure(subject: &Subject) -> Result<Vec<Figure>> {
     }
     let mut samples = ask(&reviewer, &reviews).await?;
     samples.sort_unstable();
+    let asked = hostile().into_iter().map(|(path, body)| reviewer.post(path, "application/json", body));
+    for answer in futures::future::join_all(asked).await {
+        answer?;
+    }
+    let peak = usage::of(manager.pid()).context("the manager has ended")?.peak_bytes;
     stop(&manager).await?;
     let work = format!("admission reviews, {PER_SECOND} a second, {} of them", samples.len());
     let spread = format!("p50 {}, p99 {}, max {}", at(&samples, 50), at(&samples, 99), at(&samples, 100));
-    Ok(vec![Figure::new(&work, spread, "p99 < 10 ms")])
+    Ok(vec![
+        Figure::new(&work, spread, "p99 < 10 ms"),
+        Figure::new(
+            "… then 16 of 7 MiB at once, all of it small values: peak RSS",
+            super::megabytes(peak),
+            "< 200 MB",
+        ),
+    ])
 }
 
 async fn ask(reviewer: &Reviewer, reviews: &[(&'static str, Value)]) -> Result<Vec<Duration>> {

@@ -69,3 +69,54 @@ pub(crate) fn creation(object: &Value) -> Value {
         },
     })
 }
+
+/// Reviews as long as the server reads them, of which nearly all is small values: sixteen (path, body).
+pub(crate) fn hostile() -> Vec<(&'static str, String)> {
+    const LONGEST: usize = 7 << 20;
+    let orchestration = "orchestration.aibrix.ai/v1alpha1";
+    let (deployment, storm) = (("apps/v1", "Deployment"), (orchestration, "StormService"));
+    let (cache, adapter) = ((orchestration, "KVCache"), ("model.aibrix.ai/v1alpha1", "ModelAdapter"));
+    let autoscaler = ("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler");
+    let asks = r#""metadata":{"name":"it","annotations":{"model.aibrix.ai/sidecar-injection":"true"}}"#;
+    let managed = r#""spec":{},"metadata":{"name":"it","managedFields":[{"fieldsV1":FILLED}]}"#;
+    let containers = format!(r#"{asks},"spec":{{"template":{{"spec":{{"containers":FILLED}}}}}}"#);
+    let volumes = format!(
+        r#"{asks},"spec":{{"template":{{"spec":{{"containers":[{{"name":"a"}}],"volumes":FILLED}}}}}}"#
+    );
+    let roles = format!(r#"{asks},"spec":{{"template":{{"spec":{{"roles":FILLED}}}}}}"#);
+    let junk = r#""metadata":{"name":"it"},"spec":{"junk":FILLED}"#;
+    let role = r#"{"template":{"spec":{"containers":[{}]}}}"#;
+    let body = |(api_version, kind): (&str, &str), object: &str, value: &str| {
+        let template = json!({"apiVersion": api_version, "kind": kind, "object": "it"});
+        let review = creation(&template).to_string();
+        let review = review.replace(&format!(r#""object":{template}"#), &format!(r#""object":{{{object}}}"#));
+        let count = LONGEST.saturating_sub(review.len()) / (value.len() + 1);
+        review.replace("FILLED", &format!("[{}]", vec![value; count].join(",")))
+    };
+    let review = |path, kind, object: &str, value| (path, body(kind, object, value));
+    let spec = |member: &str| format!(r#""metadata":{{"name":"it"}},"spec":{{"{member}":FILLED}}"#);
+    let outside = format!(r#"{{"request":[{}]}}"#, vec!["[]"; LONGEST / 3 - 10].join(","));
+    vec![
+        review("/mutate-apps-v1-deployment", deployment, junk, "[]"),
+        review("/mutate-apps-v1-deployment", deployment, &containers, "{}"),
+        review("/mutate-apps-v1-deployment", deployment, &volumes, "[[]]"),
+        review("/validate-apps-v1-deployment", deployment, junk, "[]"),
+        review("/mutate-orchestration-aibrix-ai-v1alpha1-kvcache", cache, junk, "1"),
+        review("/validate-orchestration-aibrix-ai-v1alpha1-kvcache", cache, managed, "[]"),
+        review("/mutate-model-aibrix-ai-v1alpha1-modeladapter", adapter, junk, "[]"),
+        review("/validate-model-aibrix-ai-v1alpha1-modeladapter", adapter, managed, "[]"),
+        review("/validate-model-aibrix-ai-v1alpha1-modeladapter", adapter, &spec("additionalConfig"), "[]"),
+        review("/mutate-autoscaling-aibrix-ai-v1alpha1-podautoscaler", autoscaler, junk, "[]"),
+        review("/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler", autoscaler, managed, "[]"),
+        review(
+            "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler",
+            autoscaler,
+            &spec("metricsSources"),
+            "{}",
+        ),
+        review("/mutate-orchestration-aibrix-ai-v1alpha1-stormservice", storm, &roles, role),
+        review("/validate-orchestration-aibrix-ai-v1alpha1-stormservice", storm, &roles, "{}"),
+        review("/validate-orchestration-aibrix-ai-v1alpha1-stormservice", storm, &roles, "[[]]"),
+        ("/mutate-apps-v1-deployment", outside),
+    ]
+}

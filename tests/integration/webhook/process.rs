@@ -11,9 +11,13 @@ use crate::support::{
     ControlPlane, Options,
     authority::Authority,
     eventually,
+    holders::wait_all_held,
+    install::NAMESPACE,
+    leases::history_of,
     manager::{Launch, Manager},
     probes::CONTROLLERS,
-    reviews::{Reviewer, creation},
+    reviews::{Reviewer, creation, hostile},
+    usage,
     wait::{instant, throughout},
 };
 
@@ -157,6 +161,37 @@ async fn readiness_fails_at_once_at_sigterm_and_reviews_are_answered_for_a_while
     assert!(from.elapsed() >= Duration::from_secs(2));
     assert_eq!(manager.wait_exit(SOON).await, Some(0));
     assert!(from.elapsed() < Duration::from_secs(8), "{:?}", from.elapsed());
+}
+
+// scenario: hardening 16
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_long_reviews_of_small_values_at_once_take_little_memory_and_no_lease() {
+    const LEASES: [&str; 3] = [
+        "aibrix-pod-autoscaler-controller",
+        "aibrix-model-adapter-controller",
+        "aibrix-model-route-controller",
+    ];
+    let stage = Stage::new().await;
+    let controllers = format!("--controllers={}", CONTROLLERS[..LEASES.len()].join(","));
+    let manager = stage.launch(&[&controllers]).await.start();
+    manager.wait_ready().await;
+    let client = stage.plane.client().await;
+    wait_all_held(&client, NAMESPACE, SOON, &LEASES, &[&manager]).await;
+    let reviewer = stage.reviewer(&manager);
+    let reviews = hostile();
+    assert_eq!(reviews.len(), 16);
+    let asked = reviews.into_iter().map(|(path, body)| reviewer.post(path, "application/json", body));
+    for answer in futures::future::join_all(asked).await {
+        let answer = answer.expect("an answer");
+        assert!(answer["response"]["allowed"].is_boolean(), "{answer}");
+    }
+    let peak = usage::of(manager.pid()).expect("it runs").peak_bytes;
+    assert!(peak < 200_000_000, "{peak} bytes");
+    wait_all_held(&client, NAMESPACE, SOON, &LEASES, &[&manager]).await;
+    for lease in LEASES {
+        let changes = history_of(stage.plane.audit().entries(), NAMESPACE, lease);
+        assert!(changes.iter().all(|it| manager.is(&it.holder) && it.transitions == 0), "{changes:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
