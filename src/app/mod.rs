@@ -14,6 +14,8 @@ mod shutdown;
 mod webhooks;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod election_metrics_tests;
 #[cfg(test)]
 mod overlap_tests;

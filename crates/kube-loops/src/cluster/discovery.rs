@@ -126,8 +126,8 @@ impl Discovery {
     }
 
     /// Kinds that are remembered.
-    #[cfg(test)]
-    pub(super) fn remembered(&self) -> usize {
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn remembered(&self) -> usize {
         self.mappings.lock().len()
     }
 

@@ -87,7 +87,6 @@ async fn a_missing_kind_is_asked_for_again_after_ten_seconds() {
     assert!(asked.load(Ordering::SeqCst) > first);
 }
 
-// scenario: hardening 15
 #[tokio::test]
 async fn ten_thousand_kinds_that_users_name_are_not_all_remembered() {
     let (discovery, asked) = discovery();

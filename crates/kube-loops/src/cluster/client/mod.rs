@@ -42,6 +42,9 @@ mod transport_tests;
 #[cfg(test)]
 mod user_agent_tests;
 
+#[cfg(any(test, feature = "testkit"))]
+pub use rate_limit::buckets_after;
+
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use http::Method;

@@ -111,7 +111,7 @@ impl RateLimit {
     }
 
     /// Kinds that have a bucket.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testkit"))]
     pub(super) fn buckets(&self) -> usize {
         self.0.buckets.lock().len()
     }
@@ -156,4 +156,14 @@ where
         }
         .boxed()
     }
+}
+
+/// How many buckets a client keeps that has sent requests to these paths.
+#[cfg(any(test, feature = "testkit"))]
+pub async fn buckets_after(paths: impl IntoIterator<Item = String>, clock: SharedClock) -> usize {
+    let Some(limit) = RateLimit::new(1e6, u32::MAX, clock) else { return 0 };
+    for uri in paths.into_iter().filter_map(|path| path.parse().ok()) {
+        limit.wait(&uri).await;
+    }
+    limit.buckets()
 }
