@@ -9,16 +9,22 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use kube_fenced_election::{
     clock::{Clock, SharedClock, SystemClock},
     without_election,
 };
-use kube_loops::runtime::{
-    controller::{Controller, ControllerSpec, FencedClient, Kind, LoopSpec, RunError, Term},
-    watches::Read,
+use kube_loops::{
+    runtime::{
+        controller::{Controller, ControllerSpec, FencedClient, Kind, LoopSpec, RunError, Term},
+        loops::{Loop, LoopController, LoopTerm, Sources},
+        metrics::RuntimeMetrics,
+        reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
+        watches::{Read, Watches},
+    },
+    testkit::scripted::ScriptedApi,
 };
 
 use super::{
@@ -99,6 +105,14 @@ fn stage(spec: &'static ControllerSpec, script: &[Does], served: Result<bool, &'
 }
 
 fn stage_asking(spec: &'static ControllerSpec, script: &[Does], probe: KindProbe) -> Stage {
+    let (terms, left) = (Arc::default(), Arc::default());
+    let controller =
+        Scripted { spec, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
+    Stage { terms, left, ..stage_of(Arc::new(controller), probe) }
+}
+
+fn stage_of(controller: Arc<dyn Controller>, probe: KindProbe) -> Stage {
+    let spec = controller.spec();
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = CancellationToken::new();
     let (mut handles, tasks) = without_election(&[spec.name], "pod_1", &clock, &shutdown);
@@ -119,12 +133,8 @@ fn stage_asking(spec: &'static ControllerSpec, script: &[Does], probe: KindProbe
         warm_standby: true,
         health_gate: HealthGate::default(),
     };
-    let terms = Arc::new(AtomicUsize::new(0));
-    let left = Arc::default();
-    let controller =
-        Scripted { spec, script: script.to_vec(), terms: Arc::clone(&terms), left: Arc::clone(&left) };
-    let runner = ControllerRunner::new(Arc::new(controller), handles.remove(0), None, context);
-    Stage { runner, handles: tasks, states, terms, left, shutdown }
+    let runner = ControllerRunner::new(controller, handles.remove(0), None, context);
+    Stage { runner, handles: tasks, states, terms: Arc::default(), left: Arc::default(), shutdown }
 }
 
 /// Lets the runner run; asks it to stop after `lived`, and answers how and when it ended.
@@ -227,4 +237,85 @@ async fn lease_won_while_discovery_hangs_is_worked_under() {
     let (outcome, _) = play(stage, Duration::from_secs(30)).await;
     assert_eq!((outcome, terms.load(Ordering::SeqCst)), (ShutdownOutcome::Graceful, 2));
     assert_eq!(states.get(SPEC.name), Some(ControllerState::Stopped));
+}
+
+/// A loop with one key, whose passes end at once or never.
+struct OneKey {
+    spec: &'static LoopSpec,
+    hangs: bool,
+    terms: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Never {}
+
+impl Failure for Never {
+    fn retry(&self) -> Retry {
+        match *self {}
+    }
+}
+
+impl Loop for OneKey {
+    type Stores = ();
+    type Reconciler = Self;
+
+    fn spec(&self) -> &'static LoopSpec {
+        self.spec
+    }
+
+    fn open(&self, sources: &mut Sources<'_>) {
+        sources.keyed(|| vec![Key::new("ns", "a")], |_| true);
+    }
+
+    fn start(&self, (): (), _: &mut LoopTerm) -> Self {
+        self.terms.fetch_add(1, Ordering::SeqCst);
+        Self { spec: self.spec, hangs: self.hangs, terms: Arc::clone(&self.terms) }
+    }
+}
+
+impl Reconciler for OneKey {
+    type Error = Never;
+
+    async fn reconcile(&self, _: &Key, _: &Pass) -> Result<Outcome, Never> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(Outcome::RequeueAfter(Duration::from_secs(1)))
+    }
+}
+
+// scenario: hardening 12
+#[tokio::test(start_paused = true)]
+async fn loop_that_hangs_costs_the_lease_within_its_bound_though_another_of_the_controller_works() {
+    const WORKS: LoopSpec = LoopSpec {
+        label: "works",
+        event_source: "works",
+        workers: 1,
+        period: None,
+        deadline: Some(Duration::from_secs(20)),
+        backoff_cap: Duration::from_secs(5),
+        rules: &[],
+    };
+    static WORKING: LoopSpec = WORKS;
+    static HANGING: LoopSpec = LoopSpec { label: "hangs", ..WORKS };
+    let metrics = RuntimeMetrics::register(&Registry::new()).expect("families");
+    let watches = Watches::new(ScriptedApi::new().client(), Arc::new(SystemClock), metrics.clone(), true);
+    let terms = |hangs: bool| {
+        let terms = Arc::default();
+        let of_loop = |spec, hangs| OneKey { spec, hangs, terms: Arc::clone(&terms) };
+        let controller = LoopController::new(&SPEC, &watches, &metrics)
+            .with(of_loop(&WORKING, false))
+            .with(of_loop(&HANGING, hangs));
+        let stage = stage_of(Arc::new(controller), Arc::new(|_| async { Ok(true) }.boxed()));
+        (stage, terms)
+    };
+    // Its longest pass and a minute, and moments to look.
+    for (lived, begun) in [(78, 1), (84, 2)] {
+        let (stage, terms) = terms(true);
+        play(stage, Duration::from_secs(lived)).await;
+        assert_eq!(terms.load(Ordering::SeqCst), 2 * begun, "loops that began within {lived} s");
+    }
+    let (stage, terms) = terms(false);
+    play(stage, Duration::from_secs(1000)).await;
+    assert_eq!(terms.load(Ordering::SeqCst), 2, "both work");
 }

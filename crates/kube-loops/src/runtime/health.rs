@@ -2,7 +2,8 @@
 //! Whether a controller can work, judged by its watches and by reads that are answered.
 //!
 //! A watch reports its own errors, but a connection that hangs says nothing: only a read that is answered
-//! shows that the kind can be read. Each kind is asked for by itself: one that hangs is not excused by another.
+//! shows that the kind can be read, and only a comparison with a list that a silent watch has missed nothing.
+//! Each kind is asked for by itself: one that hangs is not excused by another.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -69,7 +70,12 @@ impl<'a> Health<'a> {
             let due = self.reads.iter().enumerate().filter(|(place, _)| {
                 *place == 0 || place % ROUNDS == round % ROUNDS || self.unanswered.lock().contains_key(place)
             });
-            futures::future::join_all(due.map(|(place, read)| self.ask(place, read, asked))).await;
+            let silent = self.reads.iter().map(|read| read.store.check_silence());
+            futures::future::join(
+                futures::future::join_all(due.map(|(place, read)| self.ask(place, read, asked))),
+                futures::future::join_all(silent),
+            )
+            .await;
             round = round.wrapping_add(1);
             sleep_until(asked + PROBE_PERIOD).await;
         }

@@ -29,37 +29,58 @@ pub(super) const WRITES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 #[derive(Debug)]
 pub struct OwnObjects<K> {
     store: Store<K>,
-    written: Mutex<LruCache<Key, Arc<K>>>,
+    written: Mutex<Written<K>>,
+}
+
+#[derive(Debug)]
+struct Written<K> {
+    by_key: LruCache<Key, Arc<K>>,
+    /// How often the API server had gone back to an earlier state when they were written.
+    rewritten: u64,
+}
+
+impl<K> Written<K> {
+    /// The writes, none from before the API server went back to an earlier state.
+    fn since(&mut self, rewritten: u64) -> &mut LruCache<Key, Arc<K>> {
+        if std::mem::replace(&mut self.rewritten, rewritten) != rewritten {
+            self.by_key.clear();
+        }
+        &mut self.by_key
+    }
 }
 
 impl<K: Stored + Resource> OwnObjects<K> {
     /// Nothing has been written yet.
     pub fn new(store: Store<K>) -> Self {
         // Made with its bound, the cache would have room for all of them from the beginning.
-        let mut written = LruCache::unbounded();
-        written.resize(WRITES);
-        Self { store, written: Mutex::new(written) }
+        let mut by_key = LruCache::unbounded();
+        by_key.resize(WRITES);
+        let rewritten = store.times_rewritten();
+        Self { store, written: Mutex::new(Written { by_key, rewritten }) }
     }
 
     /// The object, as the store shows it or as we wrote it last, whichever is newer. `None`: the store has none.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        let mut written = self.written.lock();
+        let written = written.since(self.store.times_rewritten());
         let Some(shown) = self.store.get_key(key) else {
-            self.written.lock().pop(key);
+            written.pop(key);
             return None;
         };
-        Some(newest(&mut self.written.lock(), key, shown))
+        Some(newest(written, key, shown))
     }
 
     /// The objects of one namespace, each as [`Self::get`] has it, sorted by name.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
         let shown = self.store.list_in(namespace);
         let mut written = self.written.lock();
+        let written = written.since(self.store.times_rewritten());
         if written.is_empty() {
             return shown;
         }
         let newest = |object: Arc<K>| {
             let key = Key::new(namespace, object.name());
-            newest(&mut written, &key, object)
+            newest(written, &key, object)
         };
         shown.into_iter().map(newest).collect()
     }
@@ -68,13 +89,13 @@ impl<K: Stored + Resource> OwnObjects<K> {
     pub fn wrote(&self, object: K) -> Arc<K> {
         let object = Arc::new(object);
         let key = Key::new(object.namespace(), object.name());
-        self.written.lock().put(key, Arc::clone(&object));
+        self.written.lock().by_key.put(key, Arc::clone(&object));
         object
     }
 
     /// The key stands for nothing any more.
     pub fn forget(&self, key: &Key) {
-        self.written.lock().pop(key);
+        self.written.lock().by_key.pop(key);
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     queue::{Queue, Taken},
     reconciler::{Failure, Key, Outcome, Pass, Reconciler, Retry},
     tasks::panic_message,
+    watches::Read,
 };
 
 /// A key that must be retried soon this often in a row is worth a warning.
@@ -122,6 +123,8 @@ pub(super) struct Worker<R> {
     pub(super) writer: Writer,
     pub(super) recorder: Recorder,
     pub(super) queue: Queue,
+    /// The stores that passes read.
+    pub(super) reads: Vec<Read>,
     /// Whether the primary store holds the key.
     pub(super) exists: Arc<dyn Fn(&Key) -> bool + Send + Sync>,
     pub(super) clock: SharedClock,
@@ -157,7 +160,7 @@ impl<R: Reconciler> Worker<R> {
                 // on it, elections above all.
                 Some(()) = passes.next() => tokio::task::consume_budget().await,
                 taken = self.queue.take(), if passes.len() < max_concurrent => match taken {
-                    Some(taken) => passes.push(self.pass(taken)),
+                    Some(taken) => passes.push(self.pass(taken, drain)),
                     None => break,
                 },
             }
@@ -172,7 +175,17 @@ impl<R: Reconciler> Worker<R> {
         info!(controller = self.controller, r#loop = self.spec.label, "All workers finished");
     }
 
-    async fn pass(&self, taken: Taken) {
+    /// Resolves when what the stores show can be believed: no pass works on what a restored backup lacks.
+    async fn trusted(&self) {
+        for read in &self.reads {
+            read.store.trusted().await;
+        }
+    }
+
+    async fn pass(&self, taken: Taken, drain: &CancellationToken) {
+        if drain.run_until_cancelled(self.trusted()).await.is_none() {
+            return;
+        }
         let key = taken.key();
         let span = info_span!(
             "reconcile",

@@ -130,6 +130,7 @@ fn bench(acts: &[(&'static str, Act)], present: &[&str]) -> Bench {
         spec: &SPEC,
         reconciler: Actor { acts: acts.iter().copied().collect(), log: Arc::clone(&log) },
         queue: queue.clone(),
+        reads: Vec::new(),
         exists: Arc::new(move |key: &Key| present.contains(&key.name)),
         clock,
         progress: of_loop,

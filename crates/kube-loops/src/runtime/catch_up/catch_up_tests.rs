@@ -148,6 +148,40 @@ async fn a_store_forgets_what_a_server_that_went_back_to_an_earlier_state_does_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_broke_does_not_go_on_at_a_server_that_went_back_to_an_earlier_state() {
+    for restored in [false, true] {
+        let api = ScriptedApi::new();
+        api.put(PODS, pod("a"));
+        let store = store(&api).await;
+        let backup = api.put(PODS, pod("b"));
+        sleep(Duration::from_millis(1)).await;
+        api.put(PODS, pod("c"));
+        api.put(PODS, pod("b"));
+        sleep(Duration::from_millis(1)).await;
+        let lists = api.count(Ask::StreamingList, PODS);
+        api.fail(Ask::Watch, PODS, Fault::Status(500));
+        api.cut_watches(PODS);
+        sleep(Duration::from_secs(10)).await;
+        if restored {
+            api.restore(&backup);
+        }
+        api.heal();
+        sleep(Duration::from_mins(2)).await;
+        assert_eq!(store.times_rewritten(), u64::from(restored), "it is counted once");
+        assert_eq!(
+            api.count(Ask::StreamingList, PODS) - lists,
+            usize::from(restored),
+            "it goes on where it can"
+        );
+        assert_eq!(names(&store), if restored { vec!["a", "b"] } else { vec!["a", "b", "c"] });
+        assert_eq!(store.get("ns", "b").unwrap().metadata.resource_version == Some(backup), restored);
+        api.put(PODS, pod("d"));
+        sleep(Duration::from_millis(1)).await;
+        assert!(names(&store).contains(&"d".to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_came_after_the_list_does_not_count_as_surplus() {
     let api = ScriptedApi::new();
     api.put(PODS, pod("a"));

@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// Longest wait for the answer to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without a sign of it for so long, it is found out whether a watch hangs: the API server sends a bookmark about once
+/// a minute where nothing happens.
+const SILENCE: Duration = Duration::from_secs(90);
 /// For how long the result of a probe is good.
 const PROBE_VALID: Duration = Duration::from_secs(10);
 
@@ -79,20 +82,35 @@ impl<S: Stored> Lists<S> {
 
     /// See [`super::watches::AnyStore::catch_up`].
     pub(super) async fn catch_up(&self, inner: &Arc<Inner<S>>, optional: bool) {
-        let before = inner.read(|cache| cache.observed().map(str::to_owned));
-        let mut behind = loop {
+        let before = inner.read(|cache| cache.newest().map(str::to_owned));
+        let listed = loop {
             match self.versions.join(|| self.list_versions()).await {
-                Ok(listed) => {
-                    // A list that began later is older only where history was rewritten.
-                    if before.is_some_and(|before| version::before(&listed.version, &before)) {
-                        inner.forget_history();
-                    }
-                    break inner.read(|cache| CatchUp::of(&listed, cache));
-                }
+                Ok(listed) => break listed,
                 Err(ListError::NotServed) if optional => return,
                 Err(error) => failed(inner, error).await,
             }
         };
+        // A list that began later is older only where history was rewritten.
+        if before.is_some_and(|before| version::before(&listed.version, &before)) {
+            inner.history_rewritten();
+        } else {
+            let behind = self.behind(inner, &listed).await;
+            if behind == 0 {
+                return;
+            }
+            info!(kind = inner.kind(), behind, "watch lags behind, listing anew");
+        }
+        while let Err(error) = self.objects.join(|| self.list_objects(inner)).await {
+            if optional && matches!(error, ListError::NotServed) {
+                return;
+            }
+            failed(inner, error).await;
+        }
+    }
+
+    /// How many objects the watch does not show as they are listed, after a moment to do so.
+    async fn behind(&self, inner: &Inner<S>, listed: &Listed) -> usize {
+        let mut behind = inner.read(|cache| CatchUp::of(listed, cache));
         let deadline = self.clock.instant() + PATIENCE;
         loop {
             let changed = inner.changed().notified();
@@ -100,19 +118,12 @@ impl<S: Stored> Lists<S> {
             changed.as_mut().enable();
             inner.read(|cache| behind.recheck(cache));
             if behind.is_done() {
-                return;
+                return 0;
             }
             tokio::select! {
                 () = changed => {}
-                () = sleep_until(deadline) => break,
+                () = sleep_until(deadline) => return behind.behind(),
             }
-        }
-        info!(kind = inner.kind(), behind = behind.behind(), "watch lags behind, listing anew");
-        while let Err(error) = self.objects.join(|| self.list_objects(inner)).await {
-            if optional && matches!(error, ListError::NotServed) {
-                return;
-            }
-            failed(inner, error).await;
         }
     }
 
@@ -126,11 +137,11 @@ impl<S: Stored> Lists<S> {
             if let Some((_, joined)) = recent {
                 joined.clone()
             } else {
-                let probe = self.source.probe(&self.client);
+                let probe = self.source.probe(&self.client, false);
                 let joined = async move {
                     match timeout(PROBE_TIMEOUT, probe).await {
                         // A refusal is an answer, too: what it means is up to the watch.
-                        Ok(Ok(()) | Err(kube::Error::Api(_))) => Ok(()),
+                        Ok(Ok(_) | Err(kube::Error::Api(_))) => Ok(()),
                         Ok(Err(error)) => Err(Chain(&error).to_string()),
                         Err(_elapsed) => Err("the API server does not answer reads".to_owned()),
                     }
@@ -142,6 +153,21 @@ impl<S: Stored> Lists<S> {
             }
         };
         joined.await
+    }
+
+    /// See [`super::watches::AnyStore::check_silence`].
+    pub(super) async fn check_silence(&self, inner: &Inner<S>) {
+        if !inner.is_silent(SILENCE) {
+            return;
+        }
+        // That lists fail or hang is found by probes.
+        let listed = timeout(PROBE_TIMEOUT, self.versions.join(|| self.list_versions())).await;
+        let Ok(Ok(listed)) = listed else { return };
+        if self.behind(inner, &listed).await == 0 {
+            inner.healthy();
+        } else if inner.is_silent(SILENCE) {
+            inner.failed("the API server sends nothing of what has changed".to_owned());
+        }
     }
 
     fn list_versions(&self) -> BoxFuture<'static, Result<Arc<Listed>, ListError>> {

@@ -213,6 +213,7 @@ impl<L: Loop> AnyLoop for L {
             writer,
             recorder: recorder.clone(),
             queue: queue.clone(),
+            reads: reads.clone(),
             exists,
             clock: Arc::clone(&term.clock),
             progress,

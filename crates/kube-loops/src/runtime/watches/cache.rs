@@ -104,7 +104,8 @@ pub(crate) struct Cache<S> {
     min_event_version: Option<String>,
     /// Version of the last watch event: everything up to here is in the store.
     observed: Option<String>,
-    /// A list of the watch has shown that the server went back to an earlier state.
+    /// The server went back to an earlier state since the last list: of two versions of an object, that of the next
+    /// list counts, and nothing that it lacks stays.
     rewritten: bool,
     /// Objects deleted by the watch while a full list is under way, with the version of the deletion.
     tombstones: Option<HashMap<Key, String>>,
@@ -234,7 +235,6 @@ impl<S: Stored> Cache<S> {
         self.epoch = self.epoch.wrapping_add(1);
         self.initialising = true;
         self.list_raced = self.tombstones.is_some();
-        self.rewritten = false;
     }
 
     /// An object of the watch's list.
@@ -248,7 +248,7 @@ impl<S: Stored> Cache<S> {
             && self.version_of(namespace, name).is_some_and(|held| version::before(incoming, held))
         {
             self.rewritten = true;
-            return self.replace(item);
+            return self.replace(item, Via::Init);
         }
         self.upsert(item, Via::Init)
     }
@@ -260,20 +260,26 @@ impl<S: Stored> Cache<S> {
             return (Vec::new(), AfterInit::Restart);
         }
         // The list is later than all that came before: versions from before it say nothing about what follows.
-        (self.min_event_version, self.observed) = (None, None);
+        (self.min_event_version, self.observed, self.rewritten) = (None, None, false);
         let epoch = self.epoch;
         (self.sweep(|entry| entry.epoch == epoch), AfterInit::Watch)
     }
 
-    /// Whether the list that has ended showed that the server went back to an earlier state.
-    pub(super) fn was_rewritten(&self) -> bool {
+    /// Whether the server is known to have gone back to an earlier state, and no list has been completed since.
+    pub(super) fn is_rewritten(&self) -> bool {
         self.rewritten
     }
 
-    /// The server went back to an earlier state: nothing that is held counts any more.
-    pub(crate) fn forget_history(&mut self) -> Vec<Change<S>> {
-        (self.min_event_version, self.observed) = (None, None);
-        self.sweep(|_| false)
+    /// A consistent list is older than what is held, or than what the watch has delivered: the server went back to an
+    /// earlier state. What is held stays until the next list: passes would take an empty store for an empty cluster.
+    pub(super) fn rewritten(&mut self) {
+        self.rewritten = true;
+    }
+
+    /// The latest version that is held or was delivered: no consistent list that begins later is older.
+    pub(crate) fn newest(&self) -> Option<&str> {
+        let held = self.versions().map(|(.., version)| version);
+        held.chain(self.observed()).reduce(|one, other| if version::before(one, other) { other } else { one })
     }
 
     /// The watch saw an object appear or change.
@@ -315,6 +321,9 @@ impl<S: Stored> Cache<S> {
         if deleted.is_some_and(|deleted| version::before(incoming, deleted)) {
             return None; // the watch has seen it go since the list was made
         }
+        if self.rewritten {
+            return self.replace(item, Via::Relist);
+        }
         self.upsert(item, Via::Relist)
     }
 
@@ -322,12 +331,17 @@ impl<S: Stored> Cache<S> {
     pub(crate) fn relist_done(&mut self, listed: &str) -> Vec<Change<S>> {
         self.tombstones = None;
         self.list_raced |= self.initialising;
-        if self.min_event_version.as_deref().is_none_or(|earlier| version::before(earlier, listed)) {
+        let rewritten = std::mem::take(&mut self.rewritten);
+        if rewritten {
+            self.observed = None;
+        }
+        let earlier = self.min_event_version.as_deref().filter(|_| !rewritten);
+        if earlier.is_none_or(|earlier| version::before(earlier, listed)) {
             self.min_event_version = Some(listed.to_owned());
         }
         let relist = self.relist;
         self.sweep(|entry| {
-            let newer = version::compare(entry.version(), listed).is_some_and(Ordering::is_gt);
+            let newer = version::compare(entry.version(), listed).is_some_and(Ordering::is_gt) && !rewritten;
             entry.relist == relist || newer
         })
     }
@@ -390,11 +404,14 @@ impl<S: Stored> Cache<S> {
         new.map(|new| Change { old: None, new: Some(new) })
     }
 
-    /// Takes an object of the watch's list whatever is held of it.
-    fn replace(&mut self, item: Item<S>) -> Option<Change<S>> {
-        let (namespace, name, _) = identity(&item);
+    /// Takes an object of a list whatever is held of it, unless it is the same.
+    fn replace(&mut self, item: Item<S>, via: Via) -> Option<Change<S>> {
+        let (namespace, name, incoming) = identity(&item);
+        if self.version_of(namespace, name) == Some(incoming) {
+            return self.upsert(item, via);
+        }
         let old = self.remove(namespace, name).and_then(|change| change.old);
-        match self.upsert(item, Via::Init) {
+        match self.upsert(item, via) {
             Some(change) => Some(Change { old, ..change }),
             None => old.map(|old| Change { old: Some(old), new: None }),
         }

@@ -311,10 +311,10 @@ fn list_after_a_restore_counts_although_it_is_older_and_so_do_the_events_that_fo
     for item in [good("a", 10), good("b", 11), good("d", 12)] {
         changes.extend(cache.init_apply(item));
     }
+    assert!(cache.is_rewritten());
     let (swept, after) = cache.init_done();
     changes.extend(swept);
     assert_eq!(after, AfterInit::Watch);
-    assert!(cache.was_rewritten());
     assert_eq!(all(&changes), ["a: 900 → 10", "d: - → 12", "c: 901 → -"]);
     // Its next versions are lower than what was delivered before.
     assert_eq!(cache.apply(good("b", 13)).map(|change| said(&change)).as_deref(), Some("b: 11 → 13"));
@@ -323,6 +323,28 @@ fn list_after_a_restore_counts_although_it_is_older_and_so_do_the_events_that_fo
     for item in [good("a", 10), good("b", 13), good("d", 12)] {
         assert!(cache.init_apply(item).is_none());
     }
+    assert!(!cache.is_rewritten());
     assert!(cache.init_done().0.is_empty());
-    assert!(!cache.was_rewritten());
+}
+
+#[test]
+fn full_list_after_a_restore_takes_the_place_of_what_is_held() {
+    let mut cache = Cache::new();
+    cache.begin();
+    for item in [good("a", 10), good("b", 900), good("c", 901)] {
+        cache.init_apply(item);
+    }
+    cache.init_done();
+    assert_eq!(cache.newest(), Some("901"));
+    cache.rewritten();
+    cache.relist_begin();
+    let mut changes: Vec<Change<Thing>> = Vec::new();
+    for item in [good("a", 10), good("b", 20), good("d", 30)] {
+        changes.extend(cache.relist_apply(item));
+    }
+    assert_eq!(held(&cache), ["a@10", "b@20", "c@901", "d@30"], "nobody sees an empty store meanwhile");
+    changes.extend(cache.relist_done("600"));
+    assert_eq!(all(&changes), ["b: 900 → 20", "d: - → 30", "c: 901 → -"]);
+    assert!(!cache.is_rewritten());
+    assert_eq!(cache.apply(good("b", 601)).map(|change| said(&change)).as_deref(), Some("b: 20 → 601"));
 }

@@ -63,7 +63,7 @@ enum Op {
     RelistApply(Item<Thing>),
     RelistDone(u64),
     RelistFailed,
-    ForgetHistory,
+    Rewritten,
     Clear,
     AddTier,
 }
@@ -104,7 +104,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => item().prop_map(Op::RelistApply),
         2 => (0..60_u64).prop_map(Op::RelistDone),
         1 => Just(Op::RelistFailed),
-        1 => Just(Op::ForgetHistory),
+        1 => Just(Op::Rewritten),
         1 => Just(Op::Clear),
         1 => Just(Op::AddTier),
     ]
@@ -121,7 +121,7 @@ fn carry_out(contents: &mut Cache<Thing>, op: Op) {
         Op::RelistApply(item) => drop(contents.relist_apply(item)),
         Op::RelistDone(version) => drop(contents.relist_done(&version.to_string())),
         Op::RelistFailed => contents.relist_failed(),
-        Op::ForgetHistory => drop(contents.forget_history()),
+        Op::Rewritten => contents.rewritten(),
         Op::Clear => drop(contents.clear()),
         Op::AddTier => contents.add_index(TIER),
     }

@@ -30,6 +30,7 @@ use super::{
     connection_monitor::{ConnectionMonitor, monitored},
     spec::Source,
     state::Inner,
+    version,
 };
 
 /// How often a kind that is not served is asked for again.
@@ -114,9 +115,27 @@ async fn list_and_watch<S: Stored>(
     streaming: Streaming,
 ) {
     let connection = Arc::new(ConnectionMonitor::default());
-    let (listing, answered) = (Arc::clone(&inner), Arc::clone(&inner));
-    let (listing, answered) = (move || listing.begin(), move || answered.healthy());
-    let client = monitored(client, Arc::clone(&connection), listing, answered);
+    let (listing, heard) = (Arc::clone(&inner), Arc::clone(&inner));
+    let (listing, heard) = (move || listing.begin(), move || heard.healthy());
+    let (older, asked, reader) = (Arc::clone(&inner), Arc::clone(&source), client.clone());
+    let is_older = move |shown: String| {
+        let (inner, listed) = (Arc::clone(&older), asked.probe(&reader, true));
+        async move {
+            let older = match listed.await {
+                Ok(listed) => version::before(&listed, &shown),
+                // It may not be found out: whoever may not list has seen the last of this watch anyway.
+                Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => false,
+                Err(error) => return Err(error),
+            };
+            if older {
+                inner.history_rewritten();
+            }
+            inner.doubt(older);
+            Ok(older)
+        }
+        .boxed()
+    };
+    let client = monitored(client, Arc::clone(&connection), listing, heard, is_older);
     let mut backoff = WatchBackoff::default();
     let mut pages_only = false;
     loop {
@@ -190,6 +209,9 @@ async fn watch_once<S: Stored>(
             Recovery::Pages => return WatchEnded::StreamingRefused,
             Recovery::Relist | Recovery::Resume => {
                 inner.failed(Chain(&error).to_string());
+                connection.broke(then == Recovery::Resume);
+                // A server that refuses is the same as before.
+                inner.doubt(matches!(connection.last_status(), 0 | 200 | 410));
                 sleep(backoff.next().unwrap_or(NOT_SERVED_RETRY)).await;
                 if then == Recovery::Relist {
                     return WatchEnded::Failed;

@@ -175,8 +175,9 @@ pub(crate) trait Source<S>: Send + Sync {
         client: &Client,
         page: Option<String>,
     ) -> BoxFuture<'static, kube::Result<Page<Item<S>>>>;
-    /// One small read that any API server answers at once, to see whether it answers at all.
-    fn probe(&self, client: &Client) -> BoxFuture<'static, kube::Result<()>>;
+    /// One small read, to see whether the API server answers at all and with which version of the list: of any state
+    /// that it has at hand, or a consistent one.
+    fn probe(&self, client: &Client, consistent: bool) -> BoxFuture<'static, kube::Result<String>>;
 }
 
 /// Tells watches apart.
@@ -338,13 +339,15 @@ impl<K: Watched, S: Stored> Source<S> for KubeSource<K, S> {
         })
     }
 
-    fn probe(&self, client: &Client) -> BoxFuture<'static, kube::Result<()>> {
+    fn probe(&self, client: &Client, consistent: bool) -> BoxFuture<'static, kube::Result<String>> {
         let client = client.clone();
-        let params = self.list_params(None, 1).match_any();
+        let params = self.list_params(None, 1);
+        let params = if consistent { params } else { params.match_any() };
         let path = self.api(client.clone()).resource_url().to_owned();
         Box::pin(async move {
             let request = Request::new(path).list_metadata(&params).map_err(kube::Error::BuildRequest)?;
-            client.request::<SlimList>(request).await.map(drop)
+            let list: SlimList = client.request(request).await?;
+            Ok(list.metadata.resource_version.unwrap_or_default())
         })
     }
 }

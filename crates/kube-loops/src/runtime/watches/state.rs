@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! State of a store: written by its watch, read by its handles, with the listeners for changes.
 
-use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -26,11 +26,22 @@ pub(crate) struct Inner<S> {
     order: Mutex<()>,
     listeners: Mutex<Listeners<S>>,
     state: watch::Sender<State>,
+    /// The watch has broken, and it is not known whether the API server still has what the store shows.
+    doubted: watch::Sender<bool>,
     /// Told after every change.
     changed: Notify,
-    health: Mutex<Option<(Instant, String)>>,
+    health: Mutex<Health>,
     malformed: IntCounter,
     rewritten: IntCounter,
+}
+
+/// Whether a watch works.
+#[derive(Debug, Default)]
+struct Health {
+    /// Since when it has failed without a break, and why.
+    failing: Option<(Instant, String)>,
+    /// When the API server sent something last. `None`: the watch has failed since, or the kind is not served.
+    heard: Option<Instant>,
 }
 
 type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
@@ -67,8 +78,9 @@ impl<S: Stored> Inner<S> {
             order: Mutex::new(()),
             listeners: Mutex::default(),
             state: watch::Sender::new(State { synced: false, served: None }),
+            doubted: watch::Sender::new(false),
             changed: Notify::new(),
-            health: Mutex::new(None),
+            health: Mutex::default(),
             malformed,
             rewritten,
         }
@@ -93,7 +105,7 @@ impl<S: Stored> Inner<S> {
 
     /// See [`super::Store::failing_since`].
     pub(super) fn failing_since(&self) -> Option<(Instant, String)> {
-        self.health.lock().clone()
+        self.health.lock().failing.clone()
     }
 
     /// See [`super::Store::subscribe`].
@@ -178,7 +190,14 @@ impl<S: Stored> Inner<S> {
                 cache.version_of(&malformed.namespace, &malformed.name) != Some(&*malformed.version)
             })
         });
-        let change = apply(&mut self.cache.write(), item);
+        let (change, rewritten) = {
+            let mut cache = self.cache.write();
+            let before = cache.is_rewritten();
+            (apply(&mut cache, item), cache.is_rewritten() && !before)
+        };
+        if rewritten {
+            self.report_rewritten();
+        }
         self.notify(change);
         if let Some(malformed) = news {
             self.notify_malformed(&malformed);
@@ -197,14 +216,13 @@ impl<S: Stored> Inner<S> {
     /// The watch's list is complete.
     pub(super) fn init_done(&self) -> AfterInit {
         let mut after = AfterInit::Watch;
-        let mut rewritten = false;
         self.change_all(|cache| {
             let (changes, then) = cache.init_done();
-            (after, rewritten) = (then, cache.was_rewritten());
+            after = then;
             changes
         });
-        if rewritten {
-            self.report_rewritten();
+        if after == AfterInit::Watch {
+            self.doubt(false);
         }
         let came_into_sight = self.state.send_if_modified(|state| {
             let new = State { synced: true, served: Some(true) };
@@ -227,30 +245,51 @@ impl<S: Stored> Inner<S> {
             std::mem::replace(state, new) != new
         });
         self.change_all(Cache::clear);
-        self.healthy();
+        *self.health.lock() = Health::default();
+        self.doubt(false);
     }
 
-    /// The API server answered the watch.
-    pub(super) fn healthy(&self) {
-        *self.health.lock() = None;
+    /// Sets whether what the store shows may not exist any more. Before the first list nothing is shown.
+    pub(super) fn doubt(&self, doubted: bool) {
+        let doubted = doubted && self.state().synced;
+        self.doubted.send_if_modified(|it| std::mem::replace(it, doubted) != doubted);
+    }
+
+    /// See [`super::AnyStore::trusted`].
+    pub(super) async fn trusted(&self) {
+        // The sender is part of this state, so it cannot go while this waits.
+        drop(self.doubted.subscribe().wait_for(|doubted| !doubted).await);
+    }
+
+    /// The API server answered the watch, or sent more of its answer.
+    pub(crate) fn healthy(&self) {
+        *self.health.lock() = Health { failing: None, heard: Some(self.clock.instant()) };
     }
 
     /// The watch failed. Logged once per change of cause.
     pub(crate) fn failed(&self, cause: String) {
         let now = self.clock.instant();
         let mut health = self.health.lock();
-        let since = health.as_ref().map_or(now, |(since, _)| *since);
-        let news = health.as_ref().is_none_or(|(_, known)| *known != cause);
+        let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
+        let news = health.failing.as_ref().is_none_or(|(_, known)| *known != cause);
         if news {
             warn!(kind = self.kind, error = cause, "watch failed");
         }
-        *health = Some((since, cause));
+        *health = Health { failing: Some((since, cause)), heard: None };
     }
 
-    /// The server went back to an earlier state, and all that is held was dropped: see [`Cache::forget_history`].
-    pub(crate) fn forget_history(&self) {
-        self.change_all(Cache::forget_history);
-        self.report_rewritten();
+    /// The server went back to an earlier state: see [`Cache::rewritten`]. Said once until a list is complete.
+    pub(crate) fn history_rewritten(&self) {
+        let mut cache = self.cache.write();
+        if !cache.is_rewritten() {
+            cache.rewritten();
+            self.report_rewritten();
+        }
+    }
+
+    /// How often the server went back to an earlier state.
+    pub(super) fn times_rewritten(&self) -> u64 {
+        self.rewritten.get()
     }
 
     fn report_rewritten(&self) {
@@ -259,6 +298,12 @@ impl<S: Stored> Inner<S> {
             kind = self.kind,
             "the API server shows an older state than before, as after a restore of its storage; the store follows it"
         );
+    }
+
+    /// Whether the watch has been silent for so long: it may hang, or nothing may have happened.
+    pub(crate) fn is_silent(&self, at_least: Duration) -> bool {
+        let heard = self.health.lock().heard;
+        heard.is_some_and(|heard| self.clock.instant().saturating_duration_since(heard) >= at_least)
     }
 
     fn notify(&self, changes: impl IntoIterator<Item = Change<S>>) {

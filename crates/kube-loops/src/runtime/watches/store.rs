@@ -153,6 +153,11 @@ impl<S: Stored> Store<S> {
         self.inner().failing_since()
     }
 
+    /// How often the API server went back to an earlier state: what was read or written before counts no more.
+    pub(crate) fn times_rewritten(&self) -> u64 {
+        self.inner().times_rewritten()
+    }
+
     pub(super) fn add_indexes(&self, indexes: Vec<Index<S>>) {
         self.inner().add_indexes(indexes);
     }
@@ -216,6 +221,16 @@ pub trait AnyStore: Send + Sync {
     /// One small read from the API server, shared by all who ask within a few seconds. The error says
     /// what went wrong.
     fn probe(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Finds out whether a watch that has been silent for long hangs, which [`Self::failing_since`] tells then. Asks
+    /// nothing of one that has not been.
+    fn check_silence(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    /// Resolves when the watch has not broken, or has been seen since to go on where it was: until then the API server
+    /// may have gone back to a state in which what the store shows does not exist.
+    fn trusted(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 impl<S: Stored> AnyStore for Store<S> {
@@ -249,6 +264,14 @@ impl<S: Stored> AnyStore for Store<S> {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(self.handle.lists.probe())
+    }
+
+    fn check_silence(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.handle.lists.check_silence(&self.handle.inner))
+    }
+
+    fn trusted(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner().trusted())
     }
 }
 

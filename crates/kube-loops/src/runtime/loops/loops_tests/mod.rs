@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loops of one controller, over a scripted API server.
 
+mod health_tests;
 mod served_tests;
 mod tasks_tests;
 
@@ -509,56 +510,6 @@ async fn background_work_queues_keys_through_the_loops_handle() {
     );
     bench.run_for(10 * SECOND, vec![built]).await;
     assert_eq!(bench.passes(), ["a", "b", "a"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn reads_that_hang_silently_show_in_the_progress_of_the_term() {
-    let api = api();
-    let bench = Bench::new(&api);
-    let check = async {
-        sleep(100 * SECOND).await;
-        assert_eq!(bench.term.progress.stuck(60 * SECOND), None);
-        // Open connections say nothing, new requests are not answered.
-        for path in [MAPS, PODS] {
-            api.hold_watches(path, true);
-            for ask in [Ask::List, Ask::Watch, Ask::StreamingList] {
-                api.fail(ask, path, Fault::Hang);
-            }
-        }
-        let start = SystemClock.instant();
-        while bench.term.progress.stuck(60 * SECOND).is_none() {
-            sleep(SECOND).await;
-        }
-        let took = SystemClock.instant() - start;
-        assert!(took > 59 * SECOND && took < 83 * SECOND, "{took:?}");
-        api.heal();
-        sleep(30 * SECOND).await;
-        assert_eq!(bench.term.progress.stuck(60 * SECOND), None);
-    };
-    tokio::select! {
-        ended = run_loops(&bench.term, vec![bench.with_pods()]) => panic!("{ended:?}"),
-        () = check => {}
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_fails_shows_in_the_progress_of_the_term() {
-    let api = api();
-    let bench = Bench::new(&api);
-    let check = async {
-        sleep(10 * SECOND).await;
-        api.fail(Ask::Watch, PODS, Fault::Status(500));
-        api.cut_watches(PODS);
-        sleep(50 * SECOND).await;
-        assert_eq!(bench.term.progress.stuck(60 * SECOND), None);
-        sleep(20 * SECOND).await;
-        assert_eq!(bench.term.progress.stuck(60 * SECOND).unwrap().reason, "WatchFailing");
-        assert!(bench.term.progress.stuck(60 * SECOND).unwrap().what.starts_with("pods: "));
-    };
-    tokio::select! {
-        ended = run_loops(&bench.term, vec![bench.with_pods()]) => panic!("{ended:?}"),
-        () = check => {}
-    }
 }
 
 #[tokio::test(start_paused = true)]
