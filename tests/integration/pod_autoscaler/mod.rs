@@ -10,6 +10,7 @@
 //! | [`bounds`], [`scaling`], [`sources`], [`targets`] | strategies APA and KPA |
 //! | [`lifecycle`] | restarts, deletion, shutdown, change of leader |
 //! | [`late_writes`] | writes of a leader that arrive once more after its successor's |
+//! | [`restore`] | a database that is restored from a backup while the manager runs |
 //! | [`steady`] | what is asked and written while nothing changes |
 //! | [`bad_input`], [`crowd`] | input that is wrong, and a thousand autoscalers of a dead engine |
 //! | [`overload`] | engines that answer late |
@@ -26,6 +27,7 @@ mod hpa;
 mod late_writes;
 mod lifecycle;
 mod overload;
+mod restore;
 mod scaling;
 mod scene;
 mod sources;
