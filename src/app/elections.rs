@@ -3,12 +3,14 @@
 
 use std::{fmt, sync::Arc};
 
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::watch;
 
 use crate::cli::settings::Settings;
 use kube_fenced_election::{
     Candidate, Election, ElectionHandle, EventRecorder, LeaseClients, LeaseRef, LeaseStatus, Names, Setup,
+    clock::{ClockCheck, SharedClock},
     without_election,
 };
 use kube_loops::{
@@ -18,6 +20,7 @@ use kube_loops::{
 
 use super::{
     Host,
+    election_thread::ElectionThread,
     overlap::{OverlapWatch, Overlaps},
 };
 
@@ -35,35 +38,44 @@ pub(super) struct Elections {
     pub(super) statuses: Vec<watch::Receiver<LeaseStatus>>,
     /// Flushed at shutdown.
     pub(super) recorders: Vec<Recorder>,
+    /// Where the electors run, if there is an election.
+    pub(super) thread: Option<ElectionThread>,
 }
 
 impl Elections {
     /// Starts an election for every controller of the host; with `--leader-elect=false` each of them leads at once.
-    pub(super) fn start(settings: &Settings, host: &Host) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        host: &Host,
+        clock: SharedClock,
+        clock_check: ClockCheck,
+    ) -> anyhow::Result<Self> {
         let (electors, background, senders) = (TaskSet::new(), TaskSet::new(), TaskSet::new());
         let identity = settings.election.identity.clone();
         let (recorder, sending) =
             Recorder::new(host.clients.process(), identity.clone(), Arc::clone(&host.clock));
         senders.spawn("events on leases", sending.run());
         let names: Vec<_> = host.controllers.iter().map(|it| it.spec().name).collect();
+        let mut thread = None;
         let (handles, statuses) = if settings.elect {
-            let election = Election::new(&setup(settings, host, recorder.clone()));
+            let own = ElectionThread::start().context("unable to start the thread of the elections")?;
+            // Clients of elections start their tasks there, too.
+            let election = own.run_inside(|| {
+                Election::new(&setup(settings, host, recorder.clone(), Arc::clone(&clock), clock_check))
+            });
             let leases =
                 election.statuses.iter().map(|status| (status.borrow().lease.clone(), status.clone()));
-            host.election_metrics.track_validity(
-                host.metrics.registry(),
-                leases.collect(),
-                Arc::clone(&host.clock),
-            )?;
+            host.election_metrics.track_validity(host.metrics.registry(), leases.collect(), clock)?;
             for task in election.electors {
-                electors.spawn(task.name, task.run);
+                electors.spawn_on(own.runtime(), task.name, task.run);
             }
             for task in election.background {
-                background.spawn(task.name, task.run);
+                background.spawn_on(own.runtime(), task.name, task.run);
             }
             if let Some(watch) = overlap_watch(settings, host, &election.statuses, recorder.clone())? {
                 background.spawn("look for other installations", watch.run());
             }
+            thread = Some(own);
             (election.handles, election.statuses)
         } else {
             let (handles, tasks) =
@@ -87,11 +99,18 @@ impl Elections {
             senders,
             statuses,
             recorders: vec![recorder],
+            thread,
         })
     }
 }
 
-fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
+fn setup(
+    settings: &Settings,
+    host: &Host,
+    recorder: Recorder,
+    clock: SharedClock,
+    clock_check: ClockCheck,
+) -> Setup {
     let candidates = host.controllers.iter().map(|controller| {
         let name = controller.spec().name;
         let lease = settings.controllers.iter().find(|it| it.name == name).map(|it| it.lease.clone());
@@ -106,7 +125,8 @@ fn setup(settings: &Settings, host: &Host, recorder: Recorder) -> Setup {
         settings: settings.election.clone(),
         candidates: candidates.collect(),
         clients: lease_clients(host, "process"),
-        clock: Arc::clone(&host.clock),
+        clock,
+        clock_check,
         events: Arc::new(RecordedEvents(recorder)),
         shutdown: host.runner_context.shutdown.clone(),
         metrics: Arc::new(host.election_metrics.clone()),

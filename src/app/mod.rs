@@ -7,6 +7,7 @@
 //! time to notice.
 
 mod election_metrics;
+mod election_thread;
 mod elections;
 mod overlap;
 mod report;
@@ -39,7 +40,7 @@ use crate::{
     telemetry,
 };
 use kube_fenced_election::{
-    clock::{SharedClock, SystemClock},
+    clock::{BootClock, ClockCheck, SharedClock, SystemClock},
     fence::Fence,
 };
 use kube_loops::{
@@ -104,7 +105,9 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     telemetry::process::register(&metrics).context("unable to set up metrics")?;
     let shutdown = CancellationToken::new();
     let closing = CancellationToken::new();
-    let report = Report::new(Arc::clone(&clock), shutdown.clone(), settings.election.lease_duration);
+    let election_clock: SharedClock = Arc::new(BootClock);
+    let clock_check = ClockCheck::new(Arc::clone(&election_clock), settings.election.lease_duration);
+    let report = Report::new(Arc::clone(&election_clock), shutdown.clone(), settings.election.lease_duration);
     let webhooks = settings.webhook.as_ref().map(Webhooks::new);
     report.add_ready_check(webhooks.as_ref().map(Webhooks::check));
     let servers = start_servers(&settings, &metrics, &report, &closing).await?;
@@ -123,14 +126,14 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         "Number of HTTP requests, partitioned by status code, method, and host.",
         &["code", "method", "host"],
     )?;
-    let clients = Clients::new(&settings.client, &requests).await?;
+    let clients = Clients::new(&settings.client, &requests, Some(&clock_check)).await?;
     tracing::info!("{}", clients.source());
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
     let managed = webhooks.as_ref().filter(|webhooks| webhooks.manages_certificates());
     // Held until the end: the webhook server needs certificates as long as it answers reviews.
     let certificates =
         managed.map(|webhooks| webhooks.manage_certificates(clients.process(), host.watches.clone(), &clock));
-    let elections = Elections::start(&settings, &host)?;
+    let elections = Elections::start(&settings, &host, election_clock, clock_check)?;
     report.set_sources(elections.statuses.clone(), Arc::clone(&host.states), not_running(&settings, &host));
 
     tracing::info!("starting manager");
@@ -148,6 +151,7 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
         closing,
         runners,
         electors: elections.electors,
+        _election_thread: elections.thread,
         background: elections.background,
         senders: elections.senders,
         recorders: elections.recorders,
@@ -201,8 +205,9 @@ impl Host {
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.program, "engines", &settings.client.identity);
-        let deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent, settings.loops.clone())
+        let mut deps = Deps::new(watches.clone(), runtime_metrics, metrics, &agent, settings.loops.clone())
             .context("could not make the client towards engines")?;
+        deps.engine = deps.engine.resetting_after(settings.election.longest_unacknowledged());
         let controllers = enabled_controllers(settings, &deps, &states)
             .context("could not register the metrics of the controllers")?;
         for controller in &controllers {
@@ -277,13 +282,14 @@ fn workers_of(settings: &Settings, controller: &str) -> Option<usize> {
 fn term_client(settings: &Settings, clients: &Clients, metrics: &ElectionMetrics) -> TermClient {
     let (clients, fenced) = (clients.clone(), metrics.fenced_requests());
     let leases: Vec<_> = settings.controllers.iter().map(|it| (it.name, it.lease.clone())).collect();
+    let unacknowledged = settings.election.longest_unacknowledged();
     Arc::new(move |controller: &'static str, fence: &Fence| {
         let lease = leases.iter().find(|(name, _)| *name == controller).map(|(_, lease)| lease.clone());
         let (lease, fenced) = (lease.unwrap_or_default(), fenced.clone());
         let refused = Arc::new(move |method: &http::Method| {
             fenced.with_label_values(&[lease.as_str(), method.as_str()]).inc();
         });
-        FencedClient(clients.fenced(controller, fence, refused))
+        FencedClient(clients.fenced(controller, fence, refused, unacknowledged))
     })
 }
 

@@ -12,7 +12,7 @@ use kube_loops::{
     runtime::tasks::{Ended, TaskSet},
 };
 
-use super::report::Report;
+use super::{election_thread::ElectionThread, report::Report};
 
 /// Bound of the flush of events.
 const EVENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ pub(super) struct Runnables {
     pub(super) closing: CancellationToken,
     pub(super) runners: TaskSet<ShutdownOutcome>,
     pub(super) electors: TaskSet<()>,
+    /// Where electors and their background tasks run.
+    pub(super) _election_thread: Option<ElectionThread>,
     pub(super) background: TaskSet<()>,
     pub(super) senders: TaskSet<()>,
     pub(super) recorders: Vec<Recorder>,

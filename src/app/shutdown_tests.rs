@@ -21,6 +21,7 @@ fn parts() -> Runnables {
         closing: CancellationToken::new(),
         runners: TaskSet::new(),
         electors: TaskSet::new(),
+        _election_thread: None,
         background: TaskSet::new(),
         senders: TaskSet::new(),
         recorders: Vec::new(),

@@ -158,7 +158,7 @@ pub(crate) async fn read(settings: &ClientSettings, namespace: &str) -> Result<S
     let labels = ["code", "method", "host"];
     let requests =
         Metrics::new().int_counter("rest_client_requests_total", "Requests of this command.", &labels)?;
-    let client = Clients::new(settings, &requests).await?.reader();
+    let client = Clients::new(settings, &requests, None).await?.reader();
     let leases = list(Api::namespaced(client.clone(), namespace)).await;
     let leases = leases.map_err(|source| LeasesError::ListLeases {
         namespace: namespace.to_owned(),

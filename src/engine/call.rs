@@ -2,9 +2,9 @@
 //! One call to a remote API of an engine: bounded by its own time, bearing its token, and under the fence
 //! when it changes something.
 //!
-//! The fence is asked three times: before the request is made, while it is under way, and at the moment
-//! when its body goes out. Engines act on whole requests only, so a process that was frozen in between
-//! cannot change anything after its term.
+//! The fence is asked four times: before the request is made, while it is under way, at the moment when its body goes
+//! out, and when it is written to the socket, which is reset at the end of the term ([`kube_loops::fenced_tcp`]).
+//! Engines act on whole requests only, so a process that was frozen in between cannot change anything after its term.
 
 use std::{
     fmt,
@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{RequestBuilder, Response, header};
+use tower::BoxError;
 
 use kube_fenced_election::fence::{Fence, NotLeading};
 use kube_loops::k8s::text::cut;
@@ -79,7 +80,7 @@ pub(crate) enum CallError {
         what: &'static str,
         /// What the transport said.
         #[source]
-        source: Option<reqwest::Error>,
+        source: Option<BoxError>,
     },
     /// No answer in time. A change may have happened, and may still go on.
     #[error("failed to {call}: {target}: no answer within {} s", within.as_secs_f64())]
@@ -190,28 +191,29 @@ impl<'a> EngineRequest<'a> {
         body: Vec<u8>,
     ) -> Result<(), CallError> {
         fence.check()?;
-        let body = reqwest::Body::wrap(FencedBody::new(fence, body));
-        let request = client.inner.post(self.target.0.clone());
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
-        let answer = async {
-            let sent = self.with_token(request).send().await;
-            // The transport's word for a body that the fence held back would be a broken connection.
-            let response = match sent {
-                Ok(response) => response,
-                Err(error) => {
-                    fence.check()?;
-                    return Err(self.failed(error));
-                }
-            };
+        let request = http::Request::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json");
+        let request = match &self.endpoint.token {
+            Some(token) => request.header(header::AUTHORIZATION, token.header()),
+            None => request,
+        };
+        let read = |response: Response| async move {
             match response.status().as_u16() {
                 200 | 201 => Ok(()),
                 _ => Err(self.refused(response).await),
             }
         };
+        let exchange = client.post(&self.target, fence, request, FencedBody::new(fence, body), read);
+        let late = || HttpError::Timeout { target: self.target.clone() };
         tokio::select! {
             biased;
-            () = fence.expired() => Err(CallError::Fenced(NotLeading)),
-            done = answer => done,
+            () = fence.closed() => Err(CallError::Fenced(NotLeading)),
+            done = tokio::time::timeout(self.within, exchange) => {
+                let answer = done.unwrap_or_else(|_| Err(late()));
+                // The transport's word for what the fence held back would be a broken connection.
+                answer.map_err(|error| fence.check().err().map_or_else(|| self.failure(error), Into::into))?
+            }
         }
     }
 

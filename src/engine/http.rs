@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one HTTP client towards pods and metric endpoints.
 
-use std::{fmt, io, net::IpAddr, time::Duration};
+use std::{fmt, future::Future, io, net::IpAddr, pin::pin, time::Duration};
 
 use bytes::Bytes;
+use futures::future::{Either, select};
+use http::{HeaderValue, Method, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
 use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
+use tower::{BoxError, ServiceExt as _};
+
+use kube_fenced_election::fence::Fence;
+use kube_loops::fenced_tcp::{FencedStream, FencedTcp};
 
 use super::{
+    call::FencedBody,
     exposition::{Families, Query, Scanner},
     tls,
 };
@@ -148,7 +156,7 @@ pub(crate) enum HttpError {
         /// What was asked.
         target: Target,
         /// What the transport said.
-        source: reqwest::Error,
+        source: BoxError,
     },
     /// The connection broke before the answer was complete, or what came was no HTTP.
     #[error("GET {target}: connection broken")]
@@ -156,7 +164,7 @@ pub(crate) enum HttpError {
         /// What was asked.
         target: Target,
         /// What the transport said.
-        source: reqwest::Error,
+        source: BoxError,
     },
     /// An answer other than 200.
     #[error("GET {target}: status {status}")]
@@ -199,6 +207,9 @@ pub(crate) enum BuildError {
     /// The HTTP client is not usable.
     #[error("could not set up the HTTP client towards engines")]
     Client(#[source] reqwest::Error),
+    /// The program's name cannot be sent.
+    #[error("the name of this program is no HTTP header")]
+    UserAgent(#[source] header::InvalidHeaderValue),
 }
 
 /// The client. Cheap to clone; clones share their settings.
@@ -206,6 +217,9 @@ pub(crate) enum BuildError {
 pub(crate) struct EngineClient {
     pub(super) inner: reqwest::Client,
     limits: Limits,
+    user_agent: HeaderValue,
+    /// How long the data of a change may stay unacknowledged.
+    unacknowledged: Duration,
 }
 
 impl EngineClient {
@@ -227,7 +241,61 @@ impl EngineClient {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(BuildError::Client)?;
-        Ok(Self { inner, limits })
+        let user_agent = HeaderValue::from_str(user_agent).map_err(BuildError::UserAgent)?;
+        Ok(Self { inner, limits, user_agent, unacknowledged: Duration::from_secs(5) })
+    }
+
+    /// Connections for changes are reset when data is not acknowledged for this time; otherwise after 5 s.
+    pub(crate) fn resetting_after(self, unacknowledged: Duration) -> Self {
+        Self { unacknowledged, ..self }
+    }
+
+    /// Sends a change over a connection of its own, which ends with the term, and hands the answer to `read` while
+    /// the connection is open.
+    pub(super) async fn post<T, R>(
+        &self,
+        target: &Target,
+        fence: &Fence,
+        request: http::request::Builder,
+        body: FencedBody,
+        read: impl FnOnce(Response) -> R,
+    ) -> Result<T, HttpError>
+    where
+        R: Future<Output = T>,
+    {
+        let broken = |source: BoxError| HttpError::Broken { target: target.clone(), source };
+        let request = request.method(Method::POST).uri(target.0.path());
+        let request = request.header(header::HOST, target.0.authority());
+        let request = request.header(header::USER_AGENT, &self.user_agent);
+        let request = request.body(body).map_err(|error| broken(error.into()))?;
+        let stream = self.connect(target, fence).await?;
+        let handshake = hyper::client::conn::http1::handshake(stream).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(error.into()))?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| broken(error.into()))?;
+            Ok(read(response.map(reqwest::Body::wrap).into()).await)
+        };
+        // In one future: whoever drops it resets the connection.
+        match select(pin!(answer), pin!(connection)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right((_, answer)) => answer.await,
+        }
+    }
+
+    async fn connect(&self, target: &Target, fence: &Fence) -> Result<FencedStream, HttpError> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        let failed = |source| HttpError::Connect { target: target.clone(), source };
+        let uri = target.0.as_str().parse::<Uri>().map_err(|error| failed(error.into()))?;
+        let connecting = FencedTcp::new(tcp, fence, self.unacknowledged).oneshot(uri);
+        match tokio::time::timeout(self.limits.connect, connecting).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) if io_kind(&*source) == Some(io::ErrorKind::ConnectionRefused) => {
+                Err(HttpError::Refused { target: target.clone() })
+            }
+            Ok(Err(source)) => Err(failed(source)),
+            Err(_) => Err(HttpError::Timeout { target: target.clone() }),
+        }
     }
 
     /// Reads Prometheus text and keeps the `wanted` families only. The body is scanned while it
@@ -311,14 +379,14 @@ pub(super) fn failed(target: &Target, error: reqwest::Error) -> HttpError {
     // The transport's own text would repeat the URL, query included.
     let source = error.without_url();
     if source.is_connect() {
-        HttpError::Connect { target, source }
+        HttpError::Connect { target, source: source.into() }
     } else {
-        HttpError::Broken { target, source }
+        HttpError::Broken { target, source: source.into() }
     }
 }
 
-fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return Some(error.kind());

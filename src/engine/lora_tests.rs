@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::testkit::fake_engine::{self, Effect, Entry, FakeEngine, Fault, LoraEngine, Page, Refusal};
 use kube_fenced_election::{
-    clock::{Clock, SystemClock},
-    fence::{Fence, FenceKeeper},
+    clock::{Clock, ClockCheck, Instant, SystemClock, Timestamp},
+    fence::{Fence, FenceKeeper, Validity},
 };
 
 use super::{
@@ -498,6 +498,73 @@ async fn a_change_under_way_ends_with_the_term() {
     let load = artifact("a", "/m");
     let done = scene.client.load_lora(&fence, &scene.at(Dialect::Vllm), &load, LONG).await;
     assert!(matches!(done, Err(CallError::Fenced(_))));
+}
+
+/// A clock that goes on while that of timers stands still, as when the machine is suspended.
+#[derive(Debug)]
+struct Suspended(parking_lot::Mutex<Duration>);
+
+impl Clock for Suspended {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant() + *self.0.lock()
+    }
+}
+
+// scenario: hardening 6
+#[tokio::test]
+async fn a_machine_that_was_suspended_or_paused_for_half_a_minute_changes_nothing() {
+    let half_a_minute = Duration::from_secs(30);
+    let clock = Arc::new(Suspended(parking_lot::Mutex::default()));
+    let check = ClockCheck::new(Arc::clone(&clock) as _, Duration::from_secs(15));
+    let date = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+    check.answered(check.sent(), date(0));
+    let renewed = |sent| Validity { until: sent + Duration::from_secs(14), sent };
+    let (keeper, fence) = Fence::checked(Arc::clone(&clock) as _, renewed(check.sent()), &check);
+    let scene = Scene { fence, keeper, ..Scene::healthy().await };
+    let endpoint = scene.at(Dialect::Vllm);
+    scene.load(&endpoint, artifact("a", "/m")).await.unwrap();
+    // A pause that no clock here shows: the API server's does, and the term goes on with the next renewal.
+    let before = check.sent();
+    check.answered(check.sent(), date(30));
+    assert!(matches!(scene.load(&endpoint, artifact("b", "/m")).await, Err(CallError::Fenced(_))));
+    scene.keeper.renew(renewed(before));
+    assert!(matches!(scene.load(&endpoint, artifact("c", "/m")).await, Err(CallError::Fenced(_))));
+    scene.keeper.renew(renewed(check.sent()));
+    scene.load(&endpoint, artifact("d", "/m")).await.unwrap();
+    // A suspension, during which the clock of timers stands still and the one of the fence goes on.
+    *clock.0.lock() += half_a_minute;
+    let lost = scene.load(&endpoint, artifact("e", "/m")).await;
+    assert!(matches!(lost, Err(CallError::Fenced(_))), "{lost:?}");
+    assert!(scene.fence.has_ended());
+    assert_eq!(scene.client.models(&endpoint).await.unwrap(), ["base", "a", "d"]);
+}
+
+/// An engine that does not read yet has the end of a large request in our kernel, not in its own.
+#[tokio::test]
+async fn what_an_engine_has_not_received_by_the_end_of_the_term_never_arrives() {
+    use tokio::io::AsyncReadExt as _;
+    let scene = Scene::healthy().await;
+    let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let endpoint = Endpoint { port: listener.local_addr().unwrap().port(), ..scene.at(Dialect::Sidecar) };
+    let large = map("notes", &"x".repeat(16 << 20));
+    let load = Load { name: "a", url: "/m", credentials: None, additional: Some(&large) };
+    let stalled = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        // Once it has come this far, the rest waits.
+        stream.readable().await.unwrap();
+        scene.keeper.revoke();
+        stream
+    };
+    let (loaded, mut stream) = tokio::join!(scene.load(&endpoint, load), stalled);
+    assert!(matches!(loaded, Err(CallError::Fenced(_))), "{loaded:?}");
+    let mut received = Vec::new();
+    let error = stream.read_to_end(&mut received).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(received.len() < 16 << 20, "{} bytes", received.len());
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `/metrics`: the text of the registry, compressed if the client accepts it, over TLS if configured.
+//! `/metrics`: the text of the registry, compressed if the client accepts it, over TLS if configured. However many ask, it
+//! is rendered by one at a time and once a second at most.
 
-use std::{fmt, io::Write as _, path::PathBuf, sync::Arc};
+use std::{fmt, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,8 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+use kube_fenced_election::clock::{Clock as _, Instant, SystemClock};
 
 use super::{
     bind::{BindError, listen},
@@ -19,9 +24,11 @@ use super::{
     tls::{self, Certificate, ReadCounter},
 };
 
-/// Renders every metric in Prometheus' text format 0.0.4. Asked at each scrape.
+/// Renders every metric in Prometheus' text format 0.0.4. Asked once a second at most.
 pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// How long a page is good for.
+const KEPT: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// How metrics are served over TLS.
@@ -46,21 +53,57 @@ impl fmt::Debug for Secure {
 
 /// The only path, for any method, and Go's answer for all others.
 pub(super) fn router(render: Render) -> Router {
+    let page = Arc::new(Page { render, last: Mutex::default() });
     let answer = move |headers: HeaderMap| {
-        let text = render();
-        std::future::ready(if wants_gzip(&headers) { compressed(text) } else { plain(text) })
+        let page = Arc::clone(&page);
+        async move { page.answer(wants_gzip(&headers)).await }
     };
     Router::new().route("/metrics", any(answer)).fallback(|| std::future::ready(not_found()))
 }
 
-fn plain(text: String) -> Response {
+/// The page as it was rendered last.
+struct Page {
+    render: Render,
+    last: Mutex<Option<Rendered>>,
+}
+
+struct Rendered {
+    at: Instant,
+    text: Bytes,
+    /// Made when somebody asks for it.
+    compressed: Option<Bytes>,
+}
+
+impl Page {
+    async fn answer(&self, compress: bool) -> Response {
+        // Held while it is rendered: others wait, and get the same.
+        let mut last = self.last.lock().await;
+        let now = SystemClock.instant();
+        let current = last.take().filter(|page| now.saturating_duration_since(page.at) < KEPT);
+        let page = last.insert(current.unwrap_or_else(|| {
+            let text = Bytes::from((self.render)());
+            Rendered { at: now, text, compressed: None }
+        }));
+        if !compress {
+            return plain(page.text.clone());
+        }
+        if page.compressed.is_none() {
+            page.compressed = gzip(&page.text);
+        }
+        page.compressed.clone().map_or_else(|| plain(page.text.clone()), compressed)
+    }
+}
+
+fn plain(text: Bytes) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
-fn compressed(text: String) -> Response {
+fn gzip(text: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let bytes = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
-    let Ok(bytes) = bytes else { return plain(text) };
+    encoder.write_all(text).and_then(|()| encoder.finish()).ok().map(Bytes::from)
+}
+
+fn compressed(bytes: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, CONTENT_TYPE),
         (header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),

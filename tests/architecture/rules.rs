@@ -8,6 +8,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("kube_fenced_election", &[]),
     ("kube_loops", &[]),
     ("kube_loops::chain", &[]),
+    ("kube_loops::fenced_tcp", &["kube_fenced_election::fence"]),
     ("kube_loops::k8s", &[]),
     ("kube_loops::rollout", &["kube_loops::k8s"]),
     ("kube_loops::metrics", &[]),
@@ -43,6 +44,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
             "kube_fenced_election::clock",
             "kube_fenced_election::fence",
             "kube_loops::chain",
+            "kube_loops::fenced_tcp",
             "kube_loops::k8s",
             "kube_loops::metrics",
         ],
@@ -89,6 +91,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
 
 const CLUSTER: &[&str] = &[
     "kube_loops::chain",
+    "kube_loops::fenced_tcp",
     "kube_loops::k8s",
     "kube_loops::metrics",
     "kube_fenced_election::clock",

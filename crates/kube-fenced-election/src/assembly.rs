@@ -8,7 +8,7 @@ use kube::Api;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{BootClock, ClockCheck, SharedClock};
 use crate::whole_errors::whole_errors;
 
 use super::{
@@ -59,8 +59,10 @@ pub struct Setup {
     pub candidates: Vec<Candidate>,
     /// Clients for presence and for the Lease of an older manager.
     pub clients: LeaseClients,
-    /// Clock of the process.
+    /// Clock by which rights are judged; [`BootClock`] unless a test has another.
     pub clock: SharedClock,
+    /// Whether that clock stood still: told of each answer of the API server by whoever makes the clients.
+    pub clock_check: ClockCheck,
     /// Publishes Kubernetes events: [`crate::NoEvents`] for none.
     pub events: Arc<dyn EventRecorder>,
     /// Cancelled when the process shuts down.
@@ -72,12 +74,15 @@ pub struct Setup {
 impl Setup {
     /// Without candidates, events and metrics, on the clock of the system. `clients`: for all Leases.
     pub fn new(names: Names, settings: Settings, clients: LeaseClients) -> Self {
+        let clock: SharedClock = Arc::new(BootClock);
+        let clock_check = ClockCheck::new(Arc::clone(&clock), settings.lease_duration);
         Self {
             names: Arc::new(names),
             settings,
             candidates: Vec::new(),
             clients,
-            clock: Arc::new(SystemClock),
+            clock,
+            clock_check,
             events: Arc::new(NoEvents),
             shutdown: CancellationToken::new(),
             metrics: Arc::new(NoMetrics),
@@ -238,6 +243,7 @@ fn elector_for(
         identity: identity.clone(),
         spread: *spread,
         clock: Arc::clone(&setup.clock),
+        clock_check: setup.clock_check.clone(),
         jitter: Box::new(rand::random::<f64>),
     };
     (handle, Elector::new(parts))
@@ -278,6 +284,7 @@ fn legacy_guard(
         shutdown: setup.shutdown.clone(),
         events: Arc::clone(&setup.events),
         clock: Arc::clone(&setup.clock),
+        clock_check: setup.clock_check.clone(),
         jitter: Box::new(rand::random::<f64>),
     })
 }

@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Instant, SharedClock},
-    fence::{Fence, FenceKeeper},
+    clock::{ClockCheck, Instant, SharedClock, sleep_until},
+    fence::{Fence, FenceKeeper, Validity},
 };
 
 use super::{
@@ -57,12 +57,15 @@ pub(super) struct Parts {
     pub(super) identity: String,
     pub(super) spread: bool,
     pub(super) clock: SharedClock,
+    pub(super) clock_check: ClockCheck,
     /// Source of numbers in `0.0..1.0`.
     pub(super) jitter: Box<dyn FnMut() -> f64 + Send>,
 }
 
 /// The task of one Lease.
 pub(super) struct Elector {
+    /// Since when renewals have to be sent anew, because the clock may have stood still.
+    doubted: watch::Receiver<Option<Instant>>,
     parts: Parts,
     members: watch::Receiver<Members>,
     request: Option<Request>,
@@ -88,6 +91,7 @@ impl Elector {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
             members: parts.registration.registry().members(),
+            doubted: parts.clock_check.doubted(),
             parts,
             request: None,
             keeper: None,
@@ -166,6 +170,7 @@ impl Elector {
             | Event::Withdraw
             | Event::Guard(_)
             | Event::Shutdown
+            | Event::ClockDoubted(_)
             | Event::Surplus
             | Event::SteppedDown(_) => None,
         };
@@ -184,13 +189,11 @@ impl Elector {
             Action::TryAcquire { read, until } => self.try_acquire(read, until, now),
             Action::Renew { read, until } => self.renew(read, until, now),
             Action::Release { read, until } => self.release(read, until, now),
-            Action::StartLeading { valid_until, transitions } => {
-                self.start_leading(valid_until, transitions, now);
-            }
-            Action::Extend { valid_until } => {
-                self.valid_until = Some(valid_until);
+            Action::StartLeading { validity, transitions } => self.start_leading(validity, transitions, now),
+            Action::Extend(validity) => {
+                self.valid_until = Some(validity.until);
                 if let Some(keeper) = &self.keeper {
-                    keeper.extend(valid_until);
+                    keeper.renew(validity);
                 }
             }
             Action::RequestStepDown(why) => {
@@ -238,8 +241,10 @@ impl Elector {
         until: Instant,
         now: Instant,
     ) {
+        let clock = Arc::clone(&self.parts.clock);
         let outcome = async move {
-            let ended = tokio::time::timeout_at(until, attempt).await;
+            let left = until.saturating_duration_since(clock.instant());
+            let ended = tokio::time::timeout(left, attempt).await;
             Event::Attempted(ended.unwrap_or_else(|_| Exchanged {
                 seen: Vec::new(),
                 end: AttemptEnd::Failed(LockError::timed_out(Attempt::Patch)),
@@ -250,8 +255,10 @@ impl Elector {
 
     fn release(&mut self, read: bool, until: Instant, now: Instant) {
         let (lock, seen) = (Arc::clone(&self.parts.lock), self.parts.state.seen().clone());
+        let clock = Arc::clone(&self.parts.clock);
         let outcome = async move {
-            let ended = tokio::time::timeout_at(until, lock.release(seen, read)).await;
+            let left = until.saturating_duration_since(clock.instant());
+            let ended = tokio::time::timeout(left, lock.release(seen, read)).await;
             Event::Released(ended.unwrap_or_else(|_| Exchanged {
                 seen: Vec::new(),
                 end: ReleaseEnd::Failed(LockError::timed_out(Attempt::Release)),
@@ -260,10 +267,11 @@ impl Elector {
         self.request = Some(Request { outcome: outcome.boxed(), started: now, attempt: false });
     }
 
-    fn start_leading(&mut self, valid_until: Instant, transitions: i32, now: Instant) {
-        let (keeper, fence) = Fence::new(Arc::clone(&self.parts.clock), valid_until);
+    fn start_leading(&mut self, validity: Validity, transitions: i32, now: Instant) {
+        let (keeper, fence) =
+            Fence::checked(Arc::clone(&self.parts.clock), validity, &self.parts.clock_check);
         self.keeper = Some(keeper);
-        self.valid_until = Some(valid_until);
+        self.valid_until = Some(validity.until);
         self.parts.registration.leading(now);
         self.parts.metrics.leading(true);
         self.parts.log.acquired(transitions);
@@ -393,6 +401,9 @@ impl Elector {
                 self.parts.registration.set_eligible(*self.parts.channels.eligible.borrow_and_update());
                 Event::Tick
             }
+            Ok(()) = self.doubted.changed() => {
+                self.doubted.borrow_and_update().map_or(Event::Tick, Event::ClockDoubted)
+            }
             () = self.parts.registration.surplus() => Event::Surplus,
             Some(lease_event) = self.parts.lease_events.next() => match lease_event {
                 LeaseEvent::Listed(snapshot) => Event::Listed(snapshot),
@@ -407,7 +418,7 @@ impl Elector {
                 self.members.mark_unchanged();
                 Event::Tick
             }
-            () = tokio::time::sleep_until(wake) => Event::Tick,
+            () = sleep_until(&*self.parts.clock, wake) => Event::Tick,
         }
     }
 

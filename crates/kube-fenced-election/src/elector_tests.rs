@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     testkit::lease_store::{Fault, LeaseStore},
 };
 
@@ -57,6 +57,32 @@ async fn standby_sends_nothing_while_somebody_renews() {
     let before = requests_of(&store, "b");
     pass(300.0).await;
     assert_eq!(requests_of(&store, "b"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_doubted_closes_the_fence_until_a_renewal_that_follows_at_once() {
+    let store = LeaseStore::new();
+    let (a, b) = leader_and_standby(&store).await;
+    let told = |seconds: i64| {
+        let date = Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        a.clock_check.answered(a.clock_check.sent(), date);
+    };
+    told(0);
+    let before = requests_of(&store, "a");
+    told(30);
+    assert!(!a.leads(KV), "nothing may be changed");
+    assert!(within(1.0, || a.leads(KV)).await < 0.1);
+    assert_eq!(requests_of(&store, "a") - before, 1, "one renewal");
+    assert_eq!(a.times(&HandleEvent::Lost) + a.times(&HandleEvent::Acquired), 1, "the same term");
+    assert!(!b.leads(KV));
+    // Renewals that fail keep it closed, and the term ends as ever.
+    a.link.requests(Fault::Refused(503));
+    told(60);
+    pass(9.0).await;
+    assert!(!a.leads(KV));
+    assert_eq!(a.times(&HandleEvent::Lost), 0);
+    within(10.0, || b.leads(KV)).await;
+    assert_eq!(a.times(&HandleEvent::Lost), 1);
 }
 
 #[tokio::test(start_paused = true)]

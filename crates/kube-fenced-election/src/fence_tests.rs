@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 use crate::{
-    clock::{Clock, Instant, SystemClock, Timestamp},
-    fence::{Fence, FenceKeeper, NotLeading},
+    clock::{Clock, ClockCheck, Instant, SystemClock, Timestamp},
+    fence::{Fence, FenceKeeper, NotLeading, Validity},
 };
 
 const TERM: Duration = Duration::from_secs(14);
@@ -160,4 +160,33 @@ async fn a_timer_that_runs_ahead_of_the_clock_does_not_spin() {
     let (_keeper, fence) = Fence::new(Arc::new(Still(now)), now + TERM);
     let waited = tokio::time::timeout(10 * TERM, fence.expired()).await;
     assert!(waited.is_err(), "by its own clock it is still open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_clock_is_doubted_nothing_may_be_changed_and_the_term_lasts() {
+    let start = SystemClock.instant();
+    let check = ClockCheck::new(Arc::new(SystemClock), Duration::from_secs(15));
+    let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+    check.answered(start, at(0));
+    let granted = Validity { until: start + TERM, sent: start };
+    let (keeper, fence) = Fence::checked(Arc::new(SystemClock), granted, &check);
+    let mut closed = Box::pin(fence.closed());
+    assert!(futures::poll!(&mut closed).is_pending());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    check.answered(SystemClock.instant(), at(31));
+    assert_eq!((fence.check(), fence.has_ended()), (Err(NotLeading), false));
+    closed.await;
+    let mut expired = Box::pin(fence.expired());
+    assert!(futures::poll!(&mut expired).is_pending(), "the term goes on");
+    // The answer of a renewal that was sent before proves nothing.
+    keeper.renew(Validity { until: start + TERM, sent: start + Duration::from_millis(999) });
+    assert!(fence.check().is_err());
+    let renewed = Validity { until: start + 2 * TERM, sent: SystemClock.instant() };
+    keeper.renew(renewed);
+    assert_eq!((fence.check(), fence.has_ended()), (Ok(Some(renewed.until)), false));
+    let mut closed = Box::pin(fence.closed());
+    assert!(futures::poll!(&mut closed).is_pending(), "open again");
+    tokio::time::advance(2 * TERM).await;
+    expired.await;
+    assert_eq!((fence.check(), fence.has_ended()), (Err(NotLeading), true));
 }

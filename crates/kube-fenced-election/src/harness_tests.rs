@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, Instant, SharedClock, SystemClock, Timestamp},
+    clock::{Clock, ClockCheck, Instant, SharedClock, SystemClock, Timestamp},
     fence::Fence,
     testkit::{
         lease_store::{LeaseStore, Link},
@@ -155,6 +155,8 @@ pub(super) struct Replica {
     pub(super) shutdown: CancellationToken,
     pub(super) events: Arc<Recorder>,
     figures: Figures,
+    /// Told of the API server's time.
+    pub(super) clock_check: ClockCheck,
     pub(super) statuses: Vec<tokio::sync::watch::Receiver<LeaseStatus>>,
     pub(super) handle_events: Arc<Mutex<Vec<(String, HandleEvent)>>>,
     fences: Arc<Mutex<BTreeMap<String, Fence>>>,
@@ -204,8 +206,10 @@ impl Replica {
             lease: (*lease).to_owned(),
             clients: clients.clone(),
         });
+        let clock_check = ClockCheck::new(Arc::clone(&clock), settings.lease_duration);
         let setup = Setup {
             names: names(),
+            clock_check: clock_check.clone(),
             settings,
             candidates: candidates.collect(),
             clients: clients.clone(),
@@ -221,6 +225,7 @@ impl Replica {
             events,
             figures,
             statuses: election.statuses,
+            clock_check,
             handle_events: Arc::default(),
             fences: Arc::default(),
             orders: BTreeMap::new(),

@@ -9,7 +9,8 @@
 //!
 //! # The promise
 //! - At most one process has a valid [`fence::Fence`] for a Lease at any time.
-//! - A fence that has closed stays closed; the next term has a new one.
+//! - A fence whose term has ended stays closed; the next term has a new one. Within a term it closes while the clock is in
+//!   doubt, until the Lease has been renewed.
 //! - A process contends for a Lease again only after its manager has reported that no task of the last term runs.
 //! - One request that is lost or hangs costs no Lease.
 //! - The loss of one Lease concerns one controller. No error in here ends the process.
@@ -19,7 +20,9 @@
 //!
 //! # What the promise needs
 //! - Monotonic clocks of different machines run at the same rate; a margin of a tenth of the lease duration, at most
-//!   a second, covers small differences. Wall clocks may differ by any amount.
+//!   a second, covers small differences. Wall clocks may differ by any amount. A suspended machine is no exception
+//!   ([`clock::BootClock`]); of one that its hypervisor pauses, the `Date` of answers tells ([`clock::ClockCheck`]), if
+//!   whoever makes the clients shows it.
 //! - Whoever writes asks [`fence::Fence::check`] right before each request and bounds the request by its answer. A
 //!   request that is answered by then was carried out within the term.
 //! - All candidates of a Lease have seen it before somebody deletes it by hand, and everybody else who contends for it
@@ -89,6 +92,7 @@ use crate::{decision::Timing, fence::Fence};
 
 mod assembly;
 pub mod clock;
+mod clock_check;
 mod conflict;
 mod decision;
 mod elector;
@@ -117,6 +121,8 @@ mod without_election;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
+#[cfg(test)]
+mod clock_check_tests;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
@@ -190,6 +196,12 @@ impl Settings {
             spread: true,
             legacy_lease: None,
         }
+    }
+
+    /// How long data that a leader sent may stay unacknowledged before its connection is reset: what is still under way
+    /// at the renew deadline has ended before another can lead.
+    pub fn longest_unacknowledged(&self) -> Duration {
+        self.lease_duration.saturating_sub(self.renew_deadline).max(Duration::from_secs(1))
     }
 }
 

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Instant, SharedClock, Timestamp},
+    clock::{Instant, SharedClock, Timestamp, sleep_until},
     watch_backoff::WatchBackoff,
 };
 
@@ -208,11 +208,11 @@ impl Presence {
                     self.renew(&name, leaving, SHUTDOWN_TIMEOUT).await;
                 }
                 Some(event) = events.next() => apply(event, &mut listed, &mut roster, self.clock.instant()),
-                () = tokio::time::sleep_until(renew_at) => {
+                () = sleep_until(&*self.clock, renew_at) => {
                     renew_at = self.clock.instant() + RENEW_PERIOD;
                     self.renew(&name, leaving, REQUEST_TIMEOUT).await;
                 }
-                () = tokio::time::sleep_until(sweep_at) => {
+                () = sleep_until(&*self.clock, sweep_at) => {
                     sweep = true;
                     sweep_at = self.clock.instant() + SWEEP_PERIOD;
                 }

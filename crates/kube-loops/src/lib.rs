@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`runtime`] | queues, workers, shared watches, catching up at take-over; one term of one controller |
 //! | [`cluster`] | clients, writes with preconditions, events, discovery, errors |
+//! | [`fenced_tcp`] | TCP connections that are reset when a term ends |
 //! | [`k8s`] | pure helpers over Kubernetes types |
 //! | [`rollout`] | pure helpers for loops that roll out templates: budgets, orders, hashes |
 //! | [`metrics`] | the registry of a process and its text format |
@@ -31,10 +32,14 @@
 
 pub mod chain;
 pub mod cluster;
+pub mod fenced_tcp;
 pub mod k8s;
 pub mod metrics;
 pub mod rollout;
 pub mod runtime;
+
+#[cfg(test)]
+mod fenced_tcp_tests;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::clock::{Clock, Instant, SystemClock};
+use crate::{
+    clock::{Clock, Instant, SystemClock},
+    fence::Validity,
+};
 
 use super::{
     super::{
@@ -201,7 +204,7 @@ fn validity_counts_from_before_the_request_was_sent() {
     scene.at(5.0).step(Event::Tick);
     let sent = scene.now;
     let valid_until = sent + Duration::from_secs(14);
-    assert_eq!(scene.at(8.0).won_sent_at(11, sent), [Action::Extend { valid_until }]);
+    assert_eq!(scene.at(8.0).won_sent_at(11, sent), [Action::Extend(Validity { until: valid_until, sent })]);
     assert_eq!(scene.wakes_after(), Some(10.0), "a slow answer leaves as much time for the next one");
 }
 
@@ -423,7 +426,8 @@ fn whoever_could_not_work_leaves_a_lease_to_others_for_a_lease_duration() {
 }
 
 fn until(scene: &Scene, seconds: f64) -> Event {
-    Event::Guard(Permit::Until(scene.start + Duration::from_secs_f64(seconds)))
+    let until = scene.start + Duration::from_secs_f64(seconds);
+    Event::Guard(Permit::Until(Validity { until, sent: scene.now }))
 }
 
 #[test]
@@ -433,13 +437,13 @@ fn right_to_write_is_the_earlier_of_own_validity_and_the_claim_of_the_guard() {
     scene.step(Event::Watched(LeaseSnapshot::Absent(None)));
     let begun = scene.won(10);
     let start = scene.start;
-    let end = |seconds: u64| start + Duration::from_secs(seconds);
-    assert_eq!(begun, [Action::StartLeading { valid_until: end(9), transitions: 2 }]);
+    let end = |seconds: u64| Validity { until: start + Duration::from_secs(seconds), sent: start };
+    assert_eq!(begun, [Action::StartLeading { validity: end(9), transitions: 2 }]);
     assert_eq!(scene.wakes_after(), Some(5.0));
     let later = until(&scene, 12.0);
-    assert_eq!(scene.step(later), [Action::Extend { valid_until: end(12) }]);
+    assert_eq!(scene.step(later), [Action::Extend(end(12))]);
     let much_later = until(&scene, 30.0);
-    assert_eq!(scene.step(much_later), [Action::Extend { valid_until: end(14) }], "its own validity");
+    assert_eq!(scene.step(much_later), [Action::Extend(end(14))], "its own validity");
 }
 
 #[test]
@@ -480,4 +484,31 @@ fn guard_that_closes_gives_five_seconds_and_no_more_than_its_claim() {
         [Action::RequestStepDown(StepDownReason::Legacy)]
     );
     assert_eq!(scene.at(6.0).step(Event::Tick), [Action::StopLeading(StepDownReason::GuardNotRenewed)]);
+}
+
+#[test]
+fn doubts_about_the_clock_end_no_term_and_are_answered_by_a_renewal_that_is_sent_afterwards() {
+    let mut scene = Scene::leading();
+    scene.at(5.0).step(Event::Tick);
+    let before = scene.now;
+    let doubted = scene.at(5.5).now;
+    assert_eq!(scene.step(Event::ClockDoubted(doubted)), [], "a renewal is under way already");
+    // That one proves nothing: the next follows at once.
+    let actions = scene.at(6.0).won_sent_at(11, before);
+    assert!(attempts(&actions), "{actions:?}");
+    assert_eq!(scene.at(6.1).won_sent_at(12, doubted).len(), 1);
+    assert_eq!(scene.wakes_after(), Some(10.5), "from then on as usual");
+    let later = scene.at(7.0).now;
+    assert!(attempts(&scene.step(Event::ClockDoubted(later))), "at once");
+    assert_eq!(scene.state.stage(), Stage::Leading);
+}
+
+#[test]
+fn a_term_that_rests_on_the_guards_claim_rests_on_the_older_renewal() {
+    let mut scene = Scene::standing();
+    scene.step(until(&scene, 14.0));
+    scene.at(3.0).step(Event::Watched(LeaseSnapshot::Absent(None)));
+    let begun = scene.won(10);
+    let validity = Validity { until: scene.start + Duration::from_secs(14), sent: scene.start };
+    assert_eq!(begun, [Action::StartLeading { validity, transitions: 2 }]);
 }

@@ -28,7 +28,7 @@ mod elector_state_tests;
 mod permit;
 mod timing;
 
-use crate::clock::Instant;
+use crate::{clock::Instant, fence::Validity};
 
 use super::{
     TermEnd,
@@ -66,6 +66,8 @@ pub enum Event {
     Guard(Permit),
     /// The process shuts down: never acquire again.
     Shutdown,
+    /// The clock may have stood still before this moment: renew at once.
+    ClockDoubted(Instant),
     /// Another replica leads fewer controllers and should lead this one.
     Surplus,
     /// The controller has stepped down.
@@ -100,16 +102,13 @@ pub enum Action {
     },
     /// A term begins: open a fence, start the controller.
     StartLeading {
-        /// First end of the right to write.
-        valid_until: Instant,
+        /// The first right to write.
+        validity: Validity,
         /// `leaseTransitions` of the term.
         transitions: i32,
     },
     /// The right to write lasts longer now.
-    Extend {
-        /// Its new end.
-        valid_until: Instant,
-    },
+    Extend(Validity),
     /// Ask the controller to step down.
     RequestStepDown(StepDownReason),
     /// The term is over: close the fence, drop the controller.

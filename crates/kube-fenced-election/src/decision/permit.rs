@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the upgrade guard allows, and until when. Pure.
 
-use crate::clock::Instant;
+use crate::{clock::Instant, fence::Validity};
 
 use super::{super::observation::margin, Timing};
 
@@ -13,7 +13,7 @@ pub enum Permit {
     Closed,
     /// Controllers may start, and may write until this moment: the end of the group's claim by this process's own
     /// last write of it. It may lie in the past while nothing of this process leads.
-    Until(Instant),
+    Until(Validity),
     /// Nothing guards this controller.
     Unbounded,
 }
@@ -24,7 +24,7 @@ pub(super) struct Permitted {
     /// Controllers may start.
     pub(super) open: bool,
     /// End of the right to write by the group's claim; `None`: not bounded by it.
-    until: Option<Instant>,
+    until: Option<Validity>,
     /// An attempt to acquire waits for a claim that lasts.
     pub(super) lacking: bool,
 }
@@ -48,16 +48,21 @@ impl Permitted {
 
     /// The earlier of the end of the group's claim and this moment.
     pub(super) fn bound(&self, moment: Instant) -> Instant {
-        self.until.map_or(moment, |until| until.min(moment))
+        self.until.map_or(moment, |claim| claim.until.min(moment))
+    }
+
+    /// What both allow: the group's claim and this right.
+    pub(super) fn both(&self, own: Validity) -> Validity {
+        self.until.map_or(own, |claim| claim.and(own))
     }
 
     /// Whether the claim lasts long enough to begin a term under it.
     pub(super) fn lasts(&self, now: Instant, timing: &Timing) -> bool {
-        self.until.is_none_or(|until| now + margin(timing.lease_duration) < until)
+        self.until.is_none_or(|claim| now + margin(timing.lease_duration) < claim.until)
     }
 
     /// Whether the claim has ended.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now)
+        self.until.is_some_and(|claim| claim.until <= now)
     }
 }

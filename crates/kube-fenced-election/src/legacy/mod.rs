@@ -33,7 +33,10 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::clock::{Instant, SharedClock};
+use crate::{
+    clock::{ClockCheck, Instant, SharedClock, sleep_until},
+    fence::Validity,
+};
 
 use super::{
     conflict::ReportLimiter,
@@ -94,6 +97,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<dyn GuardMetrics>,
     pub(super) events: Arc<dyn EventRecorder>,
     pub(super) clock: SharedClock,
+    pub(super) clock_check: ClockCheck,
     /// Source of numbers in `0.0..1.0`.
     pub(super) jitter: Box<dyn FnMut() -> f64 + Send>,
 }
@@ -105,6 +109,12 @@ struct OwnClaim {
     sent: Instant,
     renew_at: Instant,
     until: Instant,
+}
+
+impl OwnClaim {
+    fn validity(&self) -> Validity {
+        Validity { until: self.until, sent: self.sent }
+    }
 }
 
 /// A request about the Lease that failed, until one like it succeeds.
@@ -136,6 +146,7 @@ pub(super) struct LegacyGuard {
     /// When the last controller stopped leading.
     idle_since: Option<Instant>,
     members: watch::Receiver<Members>,
+    doubted: watch::Receiver<Option<Instant>>,
     reminded: Option<Instant>,
     reports: ReportLimiter,
     long_claims: LongClaims,
@@ -162,6 +173,7 @@ impl LegacyGuard {
             wanted: parts.registry.guard_wanted(),
             idle_since: Some(now),
             members: parts.registry.members(),
+            doubted: parts.clock_check.doubted(),
             reminded: None,
             reports: ReportLimiter::default(),
             long_claims: LongClaims::new(&parts.names.group(), parts.timing.lease_duration),
@@ -206,7 +218,13 @@ impl LegacyGuard {
                 Ok(()) = self.wanted.changed() => self.wanted.mark_unchanged(),
                 Some(lease_event) = self.parts.lease_events.next() => self.watched(lease_event),
                 Ok(()) = self.members.changed() => self.members.mark_unchanged(),
-                () = tokio::time::sleep_until(until) => {}
+                Ok(()) = self.doubted.changed() => {
+                    let since = *self.doubted.borrow_and_update();
+                    if let Some(claim) = self.claim.as_mut().filter(|claim| since.is_some_and(|it| claim.sent < it)) {
+                        claim.renew_at = self.parts.clock.instant();
+                    }
+                }
+                () = sleep_until(&*self.parts.clock, until) => {}
             }
         }
     }
@@ -296,7 +314,8 @@ impl LegacyGuard {
     fn open(&self, now: Instant) {
         let state = self.parts.state.borrow().clone();
         if state.permit == Permit::Closed || state.held_for.is_some() && !self.leads() {
-            self.set_state(Permit::Until(self.claim.map_or(now, |claim| claim.until)), None);
+            let nothing = Validity { until: now, sent: now };
+            self.set_state(Permit::Until(self.claim.map_or(nothing, |claim| claim.validity())), None);
         }
     }
 

@@ -110,8 +110,9 @@ impl LegacyGuard {
         let Some(lease) = self.seen.lease() else { return };
         let stored = Duration::from_secs(self.seen.stored_seconds().unwrap_or(1));
         let until = valid_until(sent, lease);
-        self.claim = Some(OwnClaim { sent, renew_at: sent + stored / 3, until });
-        self.set_state(Permit::Until(until), None);
+        let claim = OwnClaim { sent, renew_at: sent + stored / 3, until };
+        self.claim = Some(claim);
+        self.set_state(Permit::Until(claim.validity()), None);
     }
 
     /// Each cause once, and again every half minute while it lasts.

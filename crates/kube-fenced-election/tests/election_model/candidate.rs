@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube_fenced_election::{
     TermEnd,
     clock::{Instant, Timestamp},
-    fence::Right,
+    fence::{Right, Validity},
     testkit::parts::{
         Action, Attempt, AttemptEnd, ElectorState, Event, Exchanged, LeaseSnapshot, LockError, Observation,
         Permit, ReleaseEnd, Source, Stage, StepInputs, Timing,
@@ -55,6 +55,8 @@ pub(crate) struct Exchange {
     pub(crate) way: Way,
     /// Its requests and answers take any time.
     pub(crate) slow: bool,
+    /// The step at which the API server answered, where that counts.
+    pub(crate) dated: u32,
 }
 
 /// One candidate.
@@ -74,6 +76,14 @@ pub(crate) struct Candidate {
     pub(crate) frozen: bool,
     /// Its watch lags.
     pub(crate) lags: bool,
+    /// The step at which it was frozen, where its clock stops then.
+    pub(crate) frozen_at: u32,
+    /// Steps that its clock has missed.
+    pub(crate) behind: u32,
+    /// Its machine went on at this step, after a pause of which it has not heard yet.
+    pub(crate) unsure: Option<u32>,
+    /// Renewals that were sent before this moment prove nothing.
+    doubted: Option<Instant>,
 }
 
 impl Candidate {
@@ -90,6 +100,10 @@ impl Candidate {
             listed: false,
             frozen: false,
             lags: false,
+            frozen_at: 0,
+            behind: 0,
+            unsure: None,
+            doubted: None,
         };
         one.step(Event::Contend, now, false);
         one
@@ -102,7 +116,20 @@ impl Candidate {
 
     /// Whether it may write at this moment of its own clock.
     pub(crate) fn may_write(&self, now: Instant) -> bool {
-        self.right.check(now).is_ok()
+        self.right.check(now).is_ok() && !self.right.is_older_than(self.doubted)
+    }
+
+    /// An answer is about to be heard: one that is dated after the pause tells of it, to whoever `compares` clocks.
+    pub(crate) fn check_clock(&mut self, now: Instant, compares: bool) {
+        let dated = self.exchange.as_ref().map(|it| it.dated);
+        if self.unsure.is_none_or(|since| dated.is_none_or(|dated| dated < since)) {
+            return;
+        }
+        self.unsure = None;
+        if compares {
+            self.doubted = Some(now);
+            self.step(Event::ClockDoubted(now), now, false);
+        }
     }
 
     /// Stage of its election.
@@ -137,17 +164,21 @@ impl Candidate {
                     self.begin(Purpose::Attempt, read, until, now);
                 }
                 Action::Release { read, until } => self.begin(Purpose::Release, read, until, now),
-                Action::StartLeading { valid_until, .. } => {
-                    self.right =
-                        Right::Until(if late { now + self.timing.lease_duration } else { valid_until });
+                Action::StartLeading { validity, .. } => {
+                    self.right = Right::Until(if late { self.from(now) } else { validity });
                 }
-                Action::Extend { valid_until } => {
-                    self.right.extend(if late { now + self.timing.lease_duration } else { valid_until });
+                Action::Extend(validity) => {
+                    self.right.extend(if late { self.from(now) } else { validity });
                 }
                 Action::StopLeading(_) => self.right = Right::Ended,
                 Action::RequestStepDown(_) | Action::Concluded { .. } | Action::Finish => {}
             }
         }
+    }
+
+    /// A right that counts from this moment.
+    fn from(&self, now: Instant) -> Validity {
+        Validity { until: now + self.timing.lease_duration, sent: now }
     }
 
     /// Its watch delivers this state.
@@ -167,8 +198,16 @@ impl Candidate {
     fn begin(&mut self, purpose: Purpose, read: bool, until: Instant, now: Instant) {
         let view = self.state.seen().clone();
         let read = read || !view.is_known();
-        let exchange =
-            Exchange { purpose, view, seen: Vec::new(), until, sent: now, way: Way::Asking, slow: false };
+        let exchange = Exchange {
+            purpose,
+            view,
+            seen: Vec::new(),
+            until,
+            sent: now,
+            way: Way::Asking,
+            slow: false,
+            dated: 0,
+        };
         if read {
             self.exchange = Some(exchange);
         } else {
@@ -282,7 +321,7 @@ impl Candidate {
         let seconds = i32::try_from(self.timing.lease_duration.as_secs()).unwrap_or(i32::MAX);
         let write = Write { on, holder: self.name.clone(), seconds, renewed: wall(now) };
         if matches!(take(&write), Outcome::Stored(_)) {
-            self.right = Right::Until(now + self.timing.renew_deadline);
+            self.right = Right::Until(Validity { until: now + self.timing.renew_deadline, sent: now });
         }
     }
 

@@ -53,6 +53,7 @@ fn world(candidates: usize, steps: u32, budget: Budget) -> World {
         budget,
         faster: 0,
         calm: None,
+        paused: false,
         broken: Broken::default(),
     }
 }
@@ -125,6 +126,18 @@ fn three_candidates_never_both_write() {
     }
 }
 
+/// A pause that no clock of the machine shows. What is left out is what it sends before it hears anything new.
+#[test]
+fn leader_on_a_machine_that_was_paused_writes_nothing_once_it_has_heard_of_it() {
+    for (what, steps, budget) in [
+        ("one paused", 8, Budget { frozen: 1, ..NONE }),
+        ("one paused, a lost request", 5, Budget { frozen: 1, lost: 1, ..NONE }),
+        ("one paused, a slow exchange", 4, Budget { frozen: 1, slow: 1, ..NONE }),
+    ] {
+        assert_safe(what, World { paused: true, ..world(2, steps, budget) });
+    }
+}
+
 #[test]
 fn frozen_leader_may_still_believe_that_it_leads_and_yet_may_not_write() {
     let found = explore("one frozen", world(2, 6, Budget { frozen: 1, ..NONE }));
@@ -187,5 +200,10 @@ fn broken_rules_are_found() {
     for (what, steps, rule, budget) in rules {
         let found = explore(what, broken(steps, rule, budget));
         assert!(found.contains_key(SAFE), "the search does not find {what}");
+    }
+    let stops = Broken { clock_stops: true, ..Broken::default() };
+    for paused in [false, true] {
+        let found = explore("clock stops while frozen", World { paused, ..broken(8, stops, frozen) });
+        assert!(found.contains_key(SAFE), "the search does not find a clock that stops while frozen");
     }
 }

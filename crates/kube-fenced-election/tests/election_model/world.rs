@@ -3,7 +3,8 @@
 //!
 //! Time goes in steps up to a horizon. What is due within a step happens in every order; time passes when
 //! nothing is due. Everything else has a budget, and happens at every moment: processes that are frozen for
-//! any time while their clock goes on, requests and answers that take any time, watches that lag, lost
+//! any time while their clock goes on, or, on a machine that is paused, stands still,
+//! requests and answers that take any time, watches that lag, lost
 //! requests, lost answers of writes that were carried out, writes that arrive a second time or long after
 //! nobody waits for them, broken watches, restarted processes, Leases deleted or emptied by hand or labelled by
 //! tools, controllers that leave.
@@ -74,6 +75,9 @@ pub(crate) struct Broken {
     pub(crate) remote_time: Option<u32>,
     /// The right to write counts from the answer.
     pub(crate) late: bool,
+    /// Clocks stand still while their process is frozen, as without [`kube_fenced_election::clock::BootClock`]; and
+    /// nobody compares them with the API server's.
+    pub(crate) clock_stops: bool,
 }
 
 /// What is explored.
@@ -94,6 +98,9 @@ pub(crate) struct World {
     /// Faults end so many steps before the horizon, at which somebody has to lead. `None`: they never end, and
     /// nobody has to.
     pub(crate) calm: Option<u32>,
+    /// A frozen process is on a machine that is paused: its clock stands still, and the first answer that is dated later
+    /// tells it.
+    pub(crate) paused: bool,
     /// Rules that are broken.
     pub(crate) broken: Broken,
 }
@@ -155,17 +162,53 @@ pub(crate) enum Step {
     Steal(usize),
 }
 
+impl Step {
+    /// Whose it is; for what is nobody's, anybody's.
+    fn candidate(self) -> usize {
+        match self {
+            Self::Freeze(n)
+            | Self::Thaw(n)
+            | Self::Slow(n)
+            | Self::Lag(n)
+            | Self::Wake(n)
+            | Self::Watch(n)
+            | Self::Arrive(n)
+            | Self::Lose(n)
+            | Self::Unanswered(n)
+            | Self::Twice(n)
+            | Self::Hear(n)
+            | Self::GiveUp(n)
+            | Self::Break(n)
+            | Self::Leave(n)
+            | Self::Kill(n)
+            | Self::Steal(n) => n,
+            Self::Pass | Self::Stray(_) | Self::Delete | Self::Empty | Self::Label => 0,
+        }
+    }
+}
+
 impl World {
     /// The clock of candidate `n`.
-    fn clock(&self, n: usize, at: u32) -> Instant {
+    fn clock(&self, state: &State, n: usize) -> Instant {
+        let at = state.at - state.candidates.get(n).map_or(0, |it| it.behind);
         let rate = u32::try_from(n).unwrap_or_default() * self.faster + 100;
         start() + self.step * at * rate / 100
     }
 
     /// How many candidates may write now.
     pub(crate) fn writers(&self, state: &State) -> usize {
-        let may = |(n, it): (usize, &Candidate)| it.may_write(self.clock(n, state.at));
+        let may = |(n, it): (usize, &Candidate)| {
+            // A clock that stands still shows nothing of a process that cannot write; and the first requests of one that
+            // goes on are what remains of a pause.
+            let counts = !self.clock_stops() || !it.frozen && it.unsure.is_none();
+            counts && it.may_write(self.clock(state, n))
+        };
         state.candidates.iter().enumerate().filter(|it| may(*it)).count()
+    }
+
+    /// Whether clocks stand still while their process is frozen.
+    fn clock_stops(&self) -> bool {
+        self.paused || self.broken.clock_stops
     }
 
     /// Whether the run is over.
@@ -176,7 +219,7 @@ impl World {
     /// What has to happen sooner or later.
     fn due(&self, state: &State, steps: &mut Vec<Step>) {
         for (n, one) in state.candidates.iter().enumerate() {
-            let now = self.clock(n, state.at);
+            let now = self.clock(state, n);
             steps.extend(on_its_way(n, one).filter(|_| !one.exchange.as_ref().is_some_and(|it| it.slow)));
             if one.frozen {
                 continue;
@@ -263,7 +306,7 @@ impl World {
             return false;
         };
         let renewed = one.seen().lease().and_then(|it| it.spec.as_ref()?.renew_time.as_ref().map(|it| it.0));
-        let own = wall(self.clock(n, state.at)) + self.step * lead;
+        let own = wall(self.clock(state, n)) + self.step * lead;
         one.exchange.is_none()
             && one.stage() == Stage::Standby
             && one.seen().holder().is_some_and(|holder| holder != one.name())
@@ -271,6 +314,7 @@ impl World {
     }
 
     fn arrive(&self, state: &mut State, n: usize, answered: bool) {
+        let at = state.at;
         let Some(exchange) = state.candidates.get_mut(n).and_then(|it| it.exchange.as_mut()) else { return };
         let way = match &exchange.way {
             Way::Asking => Way::Shown(state.server.now()),
@@ -278,27 +322,28 @@ impl World {
             Way::Shown(_) | Way::Written(_) | Way::Lost => return,
         };
         exchange.way = if answered { way } else { Way::Lost };
+        exchange.dated = if self.paused { at } else { 0 };
     }
 
     fn candidate(&self, state: &mut State, n: usize) -> Candidate {
         state.born += 1;
         let name = format!("m{}", state.born);
-        let mut one = Candidate::new(name, self.timing, self.clock(n, state.at));
+        let mut one = Candidate::new(name, self.timing, self.clock(state, n));
         // Its list shows the present state.
         one.watched = state.server.states() - 1;
         one
     }
 
     fn happen(&self, state: &mut State, step: Step) -> Option<()> {
-        let at = state.at;
         let late = self.broken.late;
+        let now = self.clock(state, step.candidate());
         match step {
             Step::Pass => state.at += 1,
-            Step::Wake(n) => state.candidates.get_mut(n)?.step(Event::Tick, self.clock(n, at), late),
+            Step::Wake(n) => state.candidates.get_mut(n)?.step(Event::Tick, now, late),
             Step::Watch(n) => {
                 let one = state.candidates.get_mut(n)?;
                 let snapshot = state.server.state(one.watched)?;
-                one.watch(snapshot, self.clock(n, at), late);
+                one.watch(snapshot, now, late);
             }
             Step::Arrive(n) => self.arrive(state, n, true),
             Step::Lose(n) => {
@@ -317,10 +362,11 @@ impl World {
                 self.arrive(state, n, true);
             }
             Step::Hear(n) => {
-                state.candidates.get_mut(n)?.hear(self.clock(n, at), late);
+                state.candidates.get_mut(n)?.check_clock(now, !self.broken.clock_stops);
+                state.candidates.get_mut(n)?.hear(now, late);
             }
             Step::GiveUp(n) => {
-                let write = state.candidates.get_mut(n)?.give_up(self.clock(n, at));
+                let write = state.candidates.get_mut(n)?.give_up(now);
                 state.server.strays.extend(write);
             }
             Step::Stray(which) => {
@@ -332,7 +378,7 @@ impl World {
                 if one.stage() == Stage::Leading {
                     state.budget.left -= 1;
                 }
-                one.leave(self.clock(n, at));
+                one.leave(now);
             }
             _ => return self.go_wrong(state, step),
         }
@@ -341,13 +387,26 @@ impl World {
 
     /// What is done to processes, watches and Leases.
     fn go_wrong(&self, state: &mut State, step: Step) -> Option<()> {
-        let (at, late) = (state.at, self.broken.late);
+        let late = self.broken.late;
+        let now = self.clock(state, step.candidate());
         match step {
             Step::Freeze(n) => {
                 state.budget.frozen -= 1;
-                state.candidates.get_mut(n)?.frozen = true;
+                let (at, stops) = (state.at, self.clock_stops());
+                let one = state.candidates.get_mut(n)?;
+                one.frozen = true;
+                one.frozen_at = if stops { at } else { 0 };
             }
-            Step::Thaw(n) => state.candidates.get_mut(n)?.frozen = false,
+            Step::Thaw(n) => {
+                let (at, stops) = (state.at, self.clock_stops());
+                let one = state.candidates.get_mut(n)?;
+                one.frozen = false;
+                if stops && at > one.frozen_at {
+                    one.behind += at - one.frozen_at;
+                    one.unsure = self.paused.then_some(at);
+                }
+                one.frozen_at = 0;
+            }
             Step::Slow(n) => {
                 state.budget.slow -= 1;
                 state.candidates.get_mut(n)?.exchange.as_mut()?.slow = true;
@@ -359,7 +418,7 @@ impl World {
             Step::Break(n) => {
                 state.budget.broken -= 1;
                 let (one, states) = (state.candidates.get_mut(n)?, state.server.states());
-                one.break_watch(self.clock(n, at), late);
+                one.break_watch(now, late);
                 // The next list skips what came in between.
                 one.watched = states - 1;
             }
@@ -388,7 +447,7 @@ impl World {
             Step::Steal(n) => {
                 let server = &mut state.server;
                 let one = state.candidates.get_mut(n)?;
-                one.steal(self.clock(n, at), |write| server.write(write, true));
+                one.steal(now, |write| server.write(write, true));
             }
             _ => return None,
         }

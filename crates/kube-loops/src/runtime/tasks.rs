@@ -4,7 +4,10 @@
 use std::{any::Any, collections::HashMap, fmt, future::Future, future::poll_fn, task::Poll};
 
 use parking_lot::Mutex;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{Id, JoinError, JoinSet},
+};
 use tracing::Instrument;
 
 /// How a task of a [`TaskSet`] ended.
@@ -40,6 +43,18 @@ impl<T: Send + 'static> TaskSet<T> {
     pub fn spawn(&self, name: impl Into<String>, task: impl Future<Output = T> + Send + 'static) {
         let mut inner = self.inner.lock();
         let id = inner.tasks.spawn(task.in_current_span()).id();
+        inner.names.insert(id, name.into());
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on(
+        &self,
+        runtime: &Handle,
+        name: impl Into<String>,
+        task: impl Future<Output = T> + Send + 'static,
+    ) {
+        let mut inner = self.inner.lock();
+        let id = inner.tasks.spawn_on(task.in_current_span(), runtime).id();
         inner.names.insert(id, name.into());
     }
 

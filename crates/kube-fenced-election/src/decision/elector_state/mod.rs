@@ -4,7 +4,7 @@
 mod next_request;
 mod results;
 
-use crate::clock::Instant;
+use crate::{clock::Instant, fence::Validity};
 
 use super::{
     super::observation::{Changed, LeaseSnapshot, Observation, Source},
@@ -23,8 +23,8 @@ enum Phase {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Term {
-    /// End of the right to write by the controller's own Lease.
-    valid_until: Instant,
+    /// The right to write by the controller's own Lease.
+    validity: Validity,
     /// End of leadership unless renewed: the renew deadline, or the right to write if that ends first.
     deadline: Instant,
     renew_at: Instant,
@@ -98,6 +98,8 @@ pub struct ElectorState {
     not_before: Instant,
     read_at: Instant,
     pause: Option<Pause>,
+    /// Renewals that were sent before this moment prove nothing.
+    doubted: Option<Instant>,
     wake: Option<Instant>,
 }
 
@@ -119,6 +121,7 @@ impl ElectorState {
             // The watch gets a moment to come up before anything is read without it.
             read_at: now + timing.retry_period,
             pause: None,
+            doubted: None,
             wake: None,
         }
     }
@@ -222,8 +225,19 @@ impl ElectorState {
             Event::Withdraw => self.intent.wanted = false,
             Event::Guard(permit) => self.guarded(permit, now, actions),
             Event::Shutdown => self.intent.shutdown = true,
+            Event::ClockDoubted(since) => self.clock_doubted(since, now),
             Event::Surplus => self.request_step_down(StepDownReason::Surplus, now, actions),
             Event::SteppedDown(end) => self.controller_stopped(&end, now, actions),
+        }
+    }
+
+    /// Nothing is changed until a renewal that is sent from now on has succeeded. One that is under way does not count.
+    fn clock_doubted(&mut self, since: Instant, now: Instant) {
+        self.doubted = Some(since);
+        if let Phase::Leading(term) = &mut self.phase
+            && term.validity.sent < since
+        {
+            term.renew_at = now;
         }
     }
 
@@ -240,7 +254,7 @@ impl ElectorState {
         if permit == Permit::Closed {
             self.request_step_down(StepDownReason::Legacy, now, actions);
         } else if let Phase::Leading(term) = &self.phase {
-            actions.push(Action::Extend { valid_until: self.permitted.bound(term.valid_until) });
+            actions.push(Action::Extend(self.permitted.both(term.validity)));
         }
     }
 

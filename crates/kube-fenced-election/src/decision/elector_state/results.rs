@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the end of a request, or of the controller's work, changes.
 
-use crate::clock::Instant;
+use crate::{clock::Instant, fence::Validity};
 
 use super::{
     super::super::{
@@ -60,16 +60,17 @@ impl ElectorState {
         let Some(lease) = self.seen.lease() else { return };
         let valid_until = valid_until(sent, lease);
         let deadline = valid_until.min(sent + self.timing.renew_deadline);
-        let renew_at = now.max(sent + self.timing.renew_every());
+        let proves_nothing = self.doubted.is_some_and(|since| sent < since);
+        let renew_at = if proves_nothing { now } else { now.max(sent + self.timing.renew_every()) };
         let repair_from = renew_at.min(sent + self.timing.retry_period);
-        let renewed =
-            Term { valid_until, deadline, renew_at, repair_from, lost_race: false, step_down: None };
+        let validity = Validity { until: valid_until, sent };
+        let renewed = Term { validity, deadline, renew_at, repair_from, lost_race: false, step_down: None };
         let contends = self.contends();
-        let bounded = self.permitted.bound(valid_until);
+        let bounded = self.permitted.both(validity);
         match &mut self.phase {
             Phase::Leading(term) => {
                 *term = Term { step_down: term.step_down.take(), ..renewed };
-                actions.push(Action::Extend { valid_until: bounded });
+                actions.push(Action::Extend(bounded));
             }
             Phase::Standby if now >= deadline || contends && self.permitted.is_over(now) => {
                 // Answered too late to be of any use (a frozen process): try again.
@@ -80,10 +81,8 @@ impl ElectorState {
             Phase::Standby if contends => {
                 self.pause = None;
                 self.phase = Phase::Leading(renewed);
-                actions.push(Action::StartLeading {
-                    valid_until: bounded,
-                    transitions: self.seen.transitions(),
-                });
+                let transitions = self.seen.transitions();
+                actions.push(Action::StartLeading { validity: bounded, transitions });
             }
             Phase::Standby => {
                 // Acquired though it no longer contends: release.

@@ -21,7 +21,7 @@ use kube_fenced_election::{
     fence::Fence,
 };
 
-use super::{ClientSettings, Clients, ReadOnly, Source, Wire};
+use super::{ClientSettings, Clients, ReadOnly, ServerDate, Source, TermTransport, Transport, Wire};
 
 fn settings() -> ClientSettings {
     ClientSettings {
@@ -36,21 +36,29 @@ fn settings() -> ClientSettings {
 }
 
 fn clients(api: &ScriptedApi, metrics: &Metrics) -> Clients {
+    dated_clients(api, metrics, None)
+}
+
+fn dated_clients(api: &ScriptedApi, metrics: &Metrics, dates: Option<ServerDate>) -> Clients {
     let mut config = kube::Config::new("https://10.0.0.1:6443/prefix".parse().unwrap());
     config.auth_info.token = Some("secret".to_owned().into());
     config.auth_info.impersonate = Some("somebody".into());
     let auth = config.auth_layer().unwrap();
-    let transport = BoxCloneSyncService::new(api.clone());
-    let second_transport = transport.clone();
-    let wire = Wire { transport, second_transport, config, auth, source: Source::InCluster };
+    let transport: Transport = BoxCloneSyncService::new(api.clone());
+    let election_transports = [transport.clone(), transport.clone()];
+    let of_terms = transport.clone();
+    let term_transport: TermTransport = Box::new(move |_, _| of_terms.clone());
+    let wire =
+        Wire { transport, election_transports, term_transport, config, auth, source: Source::InCluster };
     let requests = metrics.int_counter("rest_client_requests_total", "Help.", &["code", "method", "host"]);
-    Clients::over(wire, &settings(), &requests.unwrap(), Arc::new(SystemClock))
+    Clients::over(wire, &settings(), &requests.unwrap(), dates, Arc::new(SystemClock))
 }
 
 fn pods(client: kube::Client) -> Api<Pod> {
     Api::namespaced(client, "ns")
 }
 
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 const POD: &str = "/prefix/api/v1/namespaces/ns/pods/a";
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +91,7 @@ async fn refusal_of_a_closed_fence_is_recognised_by_the_writer() {
         let told = Arc::clone(&told);
         Arc::new(move |method: &Method| told.lock().push(method.clone()))
     };
-    let client = clients.fenced("kv-cache-controller", &fence, refused);
+    let client = clients.fenced("kv-cache-controller", &fence, refused, UNACKNOWLEDGED);
     keeper.revoke();
     let resource = kube::core::ApiResource::erase::<Pod>(&());
     let target = Target { resource, namespace: Some("ns".into()), name: "a".into() };
@@ -120,7 +128,9 @@ async fn limited_clients_share_their_buckets_and_electors_have_none() {
     let clients = clients(&api, &Metrics::new());
     let (_keeper, fence) = Fence::without_election(Arc::new(SystemClock));
     let start = SystemClock.instant();
-    for client in [clients.reader(), clients.process(), clients.fenced("c", &fence, Arc::new(|_| ()))] {
+    for client in
+        [clients.reader(), clients.process(), clients.fenced("c", &fence, Arc::new(|_| ()), UNACKNOWLEDGED)]
+    {
         pods(client).get_opt("a").await.unwrap();
     }
     assert_eq!((SystemClock.instant() - start).as_secs(), 2);

@@ -55,7 +55,7 @@ async fn used(settings: &ClientSettings) -> (String, Source) {
 
 async fn connect(settings: &ClientSettings) -> Result<Clients, ConfigError> {
     let requests = Metrics::new().int_counter("requests", "Help.", &["code", "method", "host"]).unwrap();
-    Clients::new(settings, &requests).await
+    Clients::new(settings, &requests, None).await
 }
 
 #[tokio::test]

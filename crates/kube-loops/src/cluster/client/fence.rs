@@ -3,10 +3,10 @@
 //!
 //! Guaranteed for a client of a term: once its fence is closed, no request that changes something is
 //! started, one that waits for a connection is dropped, and one whose answer is due is given up. The fence
-//! is asked three times: before the request is handed to the HTTP client, each time its future is polled,
-//! and when the connection's own task takes the body. So a process that was frozen at any of these points
-//! and wakes too late sends nothing; what was written to the socket before may still have been carried
-//! out.
+//! is asked four times: before the request is handed to the HTTP client, each time its future is polled,
+//! when the connection's own task takes the body, and when it writes to the socket ([`crate::fenced_tcp`]). So a
+//! process that was frozen at any of these points and wakes too late sends nothing; what has arrived before may still
+//! be carried out. While the fence waits for a renewal the same holds, and callers are told to try again ([`Interrupted`]).
 
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ use tower::{BoxError, Layer, Service};
 
 use kube_fenced_election::{
     clock::Instant,
-    fence::{Fence, NotLeading},
+    fence::{Fence, Interrupted, NotLeading},
 };
 
 use super::{
@@ -100,10 +100,12 @@ where
                         Ok((bound, sent)) => within(&fence, bound, sent).await,
                         Err(over) => Err(over.into()),
                     };
-                    result.inspect_err(|error| {
-                        if error.is::<NotLeading>() {
-                            refused(&method);
+                    result.map_err(|error| {
+                        if !error.is::<NotLeading>() {
+                            return error;
                         }
+                        refused(&method);
+                        if fence.has_ended() { error } else { Interrupted.into() }
                     })
                 }
                 .boxed()
@@ -120,11 +122,11 @@ async fn within(
 ) -> Result<Response<AnswerBody>, BoxError> {
     let over = async {
         match bound {
-            Some(bound) => tokio::time::sleep_until(bound).await,
+            Some(bound) => fence.reaches(bound).await,
             None => std::future::pending().await,
         }
     };
-    let (mut over, mut revoked) = (pin!(over), pin!(fence.expired()));
+    let (mut over, mut revoked) = (pin!(over), pin!(fence.closed()));
     std::future::poll_fn(|context| {
         // Asked by the clock, not by the timer alone: after a freeze the timer may be behind.
         if fence.check().is_err()

@@ -13,12 +13,13 @@ use tower::{BoxError, Layer as _, Service as _};
 
 use crate::testkit::scripted_api::{Answer, ScriptedApi};
 use kube_fenced_election::{
-    clock::{Clock, Instant, SystemClock, Timestamp},
-    fence::{Fence, FenceKeeper, NotLeading},
+    clock::{Clock, ClockCheck, Instant, SystemClock, Timestamp},
+    fence::{Fence, FenceKeeper, Interrupted, NotLeading, Validity},
 };
 
 use super::{
     fence::{Gate, ReadOnly},
+    server_date::ServerDate,
     transport::{AnswerBody, SentBody},
 };
 
@@ -80,6 +81,36 @@ async fn no_change_is_sent_after_the_term_and_each_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_clock_is_doubted_changes_are_refused_in_a_way_that_is_tried_again() {
+    let start = SystemClock.instant();
+    let check = ClockCheck::new(Arc::new(SystemClock), Duration::from_secs(15));
+    let granted = Validity { until: start + TERM, sent: start };
+    let (keeper, fence) = Fence::checked(Arc::new(SystemClock), granted, &check);
+    let gate = Gate::Term { fence, refused: Arc::new(|_| ()) };
+    // The first answer is compared with, the second is dated half a minute later.
+    let seconds = Arc::new(Mutex::new(0));
+    let dated = {
+        let seconds = Arc::clone(&seconds);
+        tower::service_fn(move |_: Request<SentBody>| {
+            let date = format!("Wed, 13 Jan 2027 08:00:{:02} GMT", *seconds.lock());
+            std::future::ready(Ok::<_, BoxError>(
+                Response::builder().header("date", date).body(AnswerBody::default()).unwrap(),
+            ))
+        })
+    };
+    let service = ServerDate(check).layer(dated);
+    let change = || gate.layer(service.clone()).call(request(&Method::PUT, "/x"));
+    change().await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    *seconds.lock() = 30;
+    change().await.unwrap();
+    let error = change().await.unwrap_err();
+    assert!(error.is::<Interrupted>(), "{error}");
+    keeper.renew(Validity { until: start + TERM, sent: SystemClock.instant() });
+    change().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn reads_pass_after_the_term() {
     let told = Told::default();
     let (keeper, gate) = gate(Arc::new(SystemClock), &told);
@@ -102,7 +133,7 @@ async fn a_request_that_is_not_answered_is_given_up_at_the_end_of_its_right() {
     };
     let api = ScriptedApi::in_turn([Answer::Hang]);
     let (result, ()) = tokio::join!(outcome(&gate, &api, &Method::PUT, "/x"), renew);
-    assert!(result.unwrap_err().is::<NotLeading>());
+    assert!(result.unwrap_err().is::<Interrupted>(), "the term goes on");
     assert_eq!(SystemClock.instant() - start, TERM);
     assert_eq!(*told.lock(), [Method::PUT]);
 }

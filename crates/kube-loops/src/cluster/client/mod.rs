@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Clients of the API server, made of layers over one connection pool; elections have a second one besides.
+//! Clients of the API server, made of layers over one connection pool; elections have two of their own, and what a term
+//! changes goes over connections of its own.
 //!
 //! ```text
-//! user agent → rate limit → time limit → address, credentials → fence → counting → connections
+//! user agent → rate limit → time limit → address, credentials → fence → counting → date → connections
 //! ```
 //!
 //! The fence stands behind everything that may wait.
@@ -10,7 +11,8 @@
 //! # Guarantees
 //! - A fenced client sends nothing that changes something once its fence is closed, also when the fence
 //!   closed while the request waited for its turn, for a token or for a connection, and when the process was
-//!   frozen meanwhile; what is admitted is bounded by the fence's end.
+//!   frozen meanwhile; what is admitted is bounded by the fence's end, and what the network has not delivered by
+//!   then is discarded ([`crate::fenced_tcp`]).
 //! - No request but a watch takes longer than 30 s; nothing is retried behind a caller's back.
 //! - The user agent of every request names the controller and the process.
 
@@ -19,6 +21,7 @@ mod counting;
 mod fence;
 mod rate_limit;
 mod request_info;
+mod server_date;
 mod time_limit;
 mod transport;
 mod user_agent;
@@ -45,7 +48,7 @@ mod user_agent_tests;
 #[cfg(any(test, feature = "testkit"))]
 pub use rate_limit::buckets_after;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::Method;
 use kube::{
@@ -56,7 +59,7 @@ use tower::ServiceBuilder;
 
 use crate::metrics::families::IntCounterVec;
 use kube_fenced_election::{
-    clock::{SharedClock, SystemClock},
+    clock::{ClockCheck, SharedClock, SystemClock},
     fence::Fence,
 };
 
@@ -65,8 +68,9 @@ use self::{
     counting::Counting,
     fence::Gate,
     rate_limit::RateLimit,
+    server_date::ServerDate,
     time_limit::TimeLimit,
-    transport::{Transport, TransportError},
+    transport::{Dialer, Transport, TransportError},
     user_agent::UserAgent,
 };
 pub use self::{
@@ -113,8 +117,9 @@ pub struct Clients {
 
 struct Shared {
     transport: Transport,
-    /// With a pool of connections of its own, for second tries of what elections ask.
-    second_transport: Transport,
+    /// With pools of connections of their own: for what elections ask, and for second tries of it.
+    election_transports: [Transport; 2],
+    term_transport: TermTransport,
     config: kube::Config,
     auth: Option<AuthLayer>,
     source: Source,
@@ -122,6 +127,7 @@ struct Shared {
     user_agent: UserAgent,
     rate: Option<RateLimit>,
     counting: Counting,
+    dates: Option<ServerDate>,
 }
 
 impl fmt::Debug for Clients {
@@ -136,38 +142,51 @@ impl fmt::Debug for Clients {
 
 impl Clients {
     /// Finds the configuration and prepares clients; does not contact the API server. `requests` is
-    /// `rest_client_requests_total` with the labels `code`, `method` and `host`. Has to be called within a
-    /// tokio runtime.
+    /// `rest_client_requests_total` with the labels `code`, `method` and `host`; `check` is shown the time of each
+    /// answer. Has to be called within a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError`]: the configuration is missing or wrong. Trying again does not help.
-    pub async fn new(settings: &ClientSettings, requests: &IntCounterVec) -> Result<Self, ConfigError> {
+    pub async fn new(
+        settings: &ClientSettings,
+        requests: &IntCounterVec,
+        check: Option<&ClockCheck>,
+    ) -> Result<Self, ConfigError> {
         let Found { config, source, proxy } = config::find(settings).await?;
-        let pool = || {
-            transport::build(&config, proxy.as_ref()).map_err(|error| match error {
-                TransportError::Proxy => source.unsupported(proxy.as_ref()),
-                TransportError::Tls(cause) => source.unusable(*cause),
-            })
-        };
-        let (transport, second_transport) = (pool()?, pool()?);
+        let dialer = Dialer::new(&config, proxy.as_ref()).map_err(|error| match error {
+            TransportError::Proxy => source.unsupported(proxy.as_ref()),
+            TransportError::Tls(cause) => source.unusable(*cause),
+        })?;
+        let (transport, election_transports) = (dialer.pool(), [dialer.pool(), dialer.pool()]);
+        let term_transport: TermTransport =
+            Box::new(move |fence, unacknowledged| dialer.of_term(fence, unacknowledged));
         let auth = config.auth_layer().map_err(|cause| source.unusable(cause))?;
         // Tried here, because a client is made without a chance to fail.
         config.extra_headers_layer().map_err(|cause| source.unusable(cause))?;
-        let wire = Wire { transport, second_transport, config, auth, source };
-        Ok(Self::over(wire, settings, requests, Arc::new(SystemClock)))
+        let wire = Wire { transport, election_transports, term_transport, config, auth, source };
+        let dates = check.cloned().map(ServerDate);
+        Ok(Self::over(wire, settings, requests, dates, Arc::new(SystemClock)))
     }
 
-    fn over(wire: Wire, settings: &ClientSettings, requests: &IntCounterVec, clock: SharedClock) -> Self {
-        let Wire { transport, second_transport, config, auth, source } = wire;
+    fn over(
+        wire: Wire,
+        settings: &ClientSettings,
+        requests: &IntCounterVec,
+        dates: Option<ServerDate>,
+        clock: SharedClock,
+    ) -> Self {
+        let Wire { transport, election_transports, term_transport, config, auth, source } = wire;
         let shared = Shared {
             transport,
-            second_transport,
+            election_transports,
+            term_transport,
             auth,
             source,
             host: config.cluster_url.authority().map(ToString::to_string).unwrap_or_default(),
             user_agent: UserAgent::new(&settings.program, &settings.identity),
             rate: RateLimit::new(settings.qps, settings.burst, clock),
             counting: Counting::new(requests.clone()),
+            dates,
             config,
         };
         let reader = shared.client("reader", true, Gate::ReadOnly);
@@ -185,16 +204,26 @@ impl Clients {
         self.reader.clone()
     }
 
-    /// For one controller in one term: changes nothing once `fence` is closed.
-    pub fn fenced(&self, controller: &str, fence: &Fence, refused: Refused) -> Client {
-        self.shared.client(controller, true, Gate::Term { fence: fence.clone(), refused })
+    /// For one controller in one term: changes nothing once `fence` is closed. What it changes goes over connections
+    /// of its own, which are reset then, or when the API server does not acknowledge for `unacknowledged`.
+    pub fn fenced(
+        &self,
+        controller: &str,
+        fence: &Fence,
+        refused: Refused,
+        unacknowledged: Duration,
+    ) -> Client {
+        let changes = (self.shared.term_transport)(fence, unacknowledged);
+        let transport = transport::split(self.shared.transport.clone(), changes);
+        self.shared.client_over(&transport, controller, true, Gate::Term { fence: fence.clone(), refused })
     }
 
-    /// For the Lease traffic of one controller: neither fenced nor rate-limited. The second one has connections of
-    /// its own, for what the first one gets no answer to.
+    /// For the Lease traffic of one controller: neither fenced nor rate-limited, over connections that nothing else uses.
+    /// The second one has connections of its own, for what the first one gets no answer to. Their tasks run where this
+    /// is called.
     pub fn election(&self, controller: &str) -> [Client; 2] {
-        let Shared { transport, second_transport, .. } = &*self.shared;
-        [transport, second_transport].map(|it| self.shared.client_over(it, controller, false, Gate::Open))
+        let transports = self.shared.election_transports.each_ref();
+        transports.map(|it| self.shared.client_over(it, controller, false, Gate::Open))
     }
 
     /// For what the process does in its own name: presence, events on Leases.
@@ -203,10 +232,14 @@ impl Clients {
     }
 }
 
+/// Connections for what a term changes, until its fence closes or data is not acknowledged for this time.
+type TermTransport = Box<dyn Fn(&Fence, Duration) -> Transport + Send + Sync>;
+
 /// What carries requests to the API server.
 struct Wire {
     transport: Transport,
-    second_transport: Transport,
+    election_transports: [Transport; 2],
+    term_transport: TermTransport,
     config: kube::Config,
     auth: Option<AuthLayer>,
     source: Source,
@@ -228,6 +261,7 @@ impl Shared {
             .option_layer(self.config.extra_headers_layer().ok())
             .layer(gate)
             .layer(&self.counting)
+            .option_layer(self.dates.as_ref())
             .service(transport.clone());
         Client::new(service, self.config.default_namespace.clone())
     }

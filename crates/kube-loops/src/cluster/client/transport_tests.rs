@@ -16,7 +16,7 @@ use kube::client::Body;
 use tokio::{net::TcpListener, task::JoinSet};
 use tower::{BoxError, Service as _};
 
-use super::transport::build;
+use super::transport::{Dialer, Transport};
 
 /// A server that answers each request with its method, target and body, and counts connections.
 async fn echo() -> (String, Arc<AtomicUsize>, JoinSet<()>) {
@@ -51,7 +51,7 @@ fn config(address: &str) -> kube::Config {
     kube::Config::new(format!("http://{address}").parse().unwrap())
 }
 
-async fn send(transport: &super::Transport, uri: &str, body: &str) -> Result<String, BoxError> {
+async fn send(transport: &Transport, uri: &str, body: &str) -> Result<String, BoxError> {
     let body = Body::from(body.as_bytes().to_vec()).map_err(BoxError::from).boxed_unsync();
     let answer = transport.clone().call(Request::post(uri).body(body)?).await?;
     Ok(String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?)
@@ -60,7 +60,7 @@ async fn send(transport: &super::Transport, uri: &str, body: &str) -> Result<Str
 #[tokio::test]
 async fn clones_share_the_connections() {
     let (address, connections, _server) = echo().await;
-    let transport = build(&config(&address), None).unwrap();
+    let transport = Dialer::new(&config(&address), None).unwrap().pool();
     for _ in 0..5 {
         assert_eq!(send(&transport, &format!("http://{address}/x"), "abc").await.unwrap(), "POST /x abc");
     }
@@ -69,7 +69,7 @@ async fn clones_share_the_connections() {
 
 #[tokio::test]
 async fn nobody_listening_is_an_error() {
-    let transport = build(&config("127.0.0.1:1"), None).unwrap();
+    let transport = Dialer::new(&config("127.0.0.1:1"), None).unwrap().pool();
     assert!(send(&transport, "http://127.0.0.1:1/x", "").await.is_err());
 }
 
@@ -77,7 +77,7 @@ async fn nobody_listening_is_an_error() {
 async fn a_proxy_gets_the_connection() {
     let (address, connections, _server) = echo().await;
     let proxy = format!("http://user:pass@{address}").parse().unwrap();
-    let transport = build(&config("10.255.255.1:6443"), Some(&proxy)).unwrap();
+    let transport = Dialer::new(&config("10.255.255.1:6443"), Some(&proxy)).unwrap().pool();
     // The echo server answers CONNECT with 200 and does not forward; that it was asked is enough.
     let asked = tokio::time::timeout(
         std::time::Duration::from_secs(10),
