@@ -296,6 +296,7 @@ async fn process_that_plays_manager_is_watched_frozen_and_stopped() {
         args: vec!["--first".to_owned()],
         env: Vec::new(),
         binary: Some(binary),
+        network: None,
         log: dir.path().join("log"),
         address: "127.0.0.1".to_owned(),
         ports: None,

@@ -164,6 +164,7 @@ async fn roles_of_the_webhook_only_overlay_suffice_and_name_their_objects() {
         args: vec![NO_CONTROLLERS.to_owned()],
         env: Vec::new(),
         binary: None,
+        network: None,
         log: world.plane.new_path("alone.log"),
         address: "127.0.0.1".to_owned(),
         ports: None,

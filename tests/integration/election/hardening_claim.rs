@@ -12,7 +12,7 @@ use crate::support::{
     eventually,
     install::NAMESPACE,
     leases::{self, Change},
-    manager::{Launch, Manager},
+    manager::{Launch, Manager, value_of},
     process::Signal,
     proxy::{Proxy, Rule, Treatment},
     stalling_proxy::{StallingProxy, Withheld},
@@ -139,9 +139,10 @@ async fn assert_no_write_outlives_the_claim(way: Treatment) {
     assert!(late.is_empty(), "{} writes after the group's claim had ended: {late:#?}", late.len());
 
     eventually(Duration::from_secs(2), "none of its controllers leads", async || {
+        let page = manager.metrics().await.map_err(|it| format!("{it:#}"))?;
         for lease in default_leases() {
             let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
-            if manager.metric(&series).await.map_err(|it| format!("{it:#}"))? != Some(0.0) {
+            if value_of(&page, &series) != Some(0.0) {
                 return Err(lease);
             }
         }

@@ -18,6 +18,7 @@ mod legacy;
 mod overlap;
 mod races;
 mod standing;
+mod starved;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -100,6 +100,7 @@ async fn all_problems_of_ids_and_durations_are_told_at_once_and_nothing_is_conta
         .to_vec(),
         env: Vec::new(),
         binary: None,
+        network: None,
         log: plane.new_path("wrong.log"),
         address: "127.0.0.1".to_owned(),
         ports: None,

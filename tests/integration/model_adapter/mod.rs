@@ -12,6 +12,7 @@
 //! | [`deletion`] | finalizers and unloading |
 //! | [`hostile`], [`crowd`] | input that is wrong, engines that are dead |
 //! | [`failover`] | change of leader: nothing is loaded twice, moved or unloaded |
+//! | [`partition`] | a leader that is cut off under load |
 
 mod children;
 mod contract;
@@ -22,6 +23,7 @@ mod flags;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod partition;
 mod real_sidecar;
 mod scene;
 mod sidecar;

@@ -14,7 +14,7 @@ use crate::support::{
     holders::{holders, wait_all_held},
     install::NAMESPACE,
     leases::{history_of, who_wrote_without_lease},
-    manager::Manager,
+    manager::{Manager, value_of},
     objects,
     tools::gateway_crd,
     wait::now,
@@ -84,13 +84,14 @@ async fn a_restart_changes_nothing_but_tidies_up_what_was_left() {
     // It looks at all of them when it takes over.
     eventually(SOON, "all are looked at, and nothing is left to do", async || {
         let label = "controller=\"model-route-controller\"";
+        let page = again.metrics().await.map_err(|error| error.to_string())?;
         let mut values = Vec::new();
         for series in [
             format!("controller_runtime_reconcile_time_seconds_count{{{label}}}"),
             format!("workqueue_depth{{{label},name=\"model-route-controller\"}}"),
             format!("controller_runtime_active_workers{{{label}}}"),
         ] {
-            values.push(again.metric(&series).await.map_err(|error| error.to_string())?.ok_or(series)?);
+            values.push(value_of(&page, &series).ok_or(series)?);
         }
         let looked_at = f64::from(u32::try_from(before.len()).unwrap_or(u32::MAX));
         if values[0] >= looked_at && values[1..] == [0.0, 0.0] { Ok(()) } else { Err(format!("{values:?}")) }

@@ -15,7 +15,7 @@ use crate::{
         audit::{Entry, count_by},
         eventually,
         install::NAMESPACE,
-        manager::{Launch, Manager},
+        manager::{Launch, Manager, value_of},
         objects,
         proxy::{Proxy, Rule, Treatment},
         wait::{instant, now, throughout},
@@ -26,11 +26,9 @@ const ARGS: [&str; 3] = ["--probe-loops", "--disable-webhook", "--leader-electio
 
 async fn wait_leading(manager: &Manager, leads: bool, within: Duration) {
     eventually(within, &format!("leading is {leads}"), async || {
-        let mut values = Vec::new();
-        for lease in default_leases() {
-            let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
-            values.push(manager.metric(&series).await.map_err(|error| format!("{error:#}"))?);
-        }
+        let page = manager.metrics().await.map_err(|error| format!("{error:#}"))?;
+        let series = |lease: &String| format!("leader_election_master_status{{name=\"{lease}\"}}");
+        let values: Vec<_> = default_leases().iter().map(|it| value_of(&page, &series(it))).collect();
         let want = Some(f64::from(u8::from(leads)));
         if values.iter().all(|it| *it == want) { Ok(()) } else { Err(format!("{values:?}")) }
     })
@@ -101,9 +99,10 @@ async fn renewals_that_hang_for_less_than_five_seconds_cost_no_lease() {
         })
         .await;
         throughout(HANG + Duration::from_secs(2), "all Leases are kept", async || {
+            let page = manager.metrics().await.map_err(|it| it.to_string())?;
             for lease in default_leases() {
                 let series = format!("leader_election_master_status{{name=\"{lease}\"}}");
-                if manager.metric(&series).await.map_err(|it| it.to_string())? != Some(1.0) {
+                if value_of(&page, &series) != Some(1.0) {
                     return Err(lease);
                 }
             }

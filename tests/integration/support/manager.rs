@@ -10,13 +10,14 @@ use std::{
 
 use anyhow::Result;
 use serde_json::Value;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     ControlPlane,
     http::{self, Answer},
     ports::free_port,
     process::{Process, Signal},
-    wait::eventually,
+    wait::{eventually, instant},
 };
 
 /// How a manager is started.
@@ -32,6 +33,8 @@ pub(crate) struct Launch {
     pub(crate) env: Vec<(String, String)>,
     /// Another binary than ours.
     pub(crate) binary: Option<PathBuf>,
+    /// Another network namespace than the sandbox's.
+    pub(crate) network: Option<PathBuf>,
     /// Where it prints.
     pub(crate) log: PathBuf,
     /// The address on which it serves metrics and probes.
@@ -69,6 +72,7 @@ impl Launch {
             args: args.iter().map(|&it| it.to_owned()).collect(),
             env: Vec::new(),
             binary: None,
+            network: None,
             address: "127.0.0.1".to_owned(),
             ports: None,
         }
@@ -113,10 +117,18 @@ impl Launch {
         }
         let mut env: Vec<(&str, String)> = vec![("POD_NAME", self.pod_name.clone())];
         env.extend(self.env.iter().map(|(key, value)| (key.as_str(), value.clone())));
-        let binary = self.binary.clone().unwrap_or_else(binary);
-        let process = Process::spawn(&binary, args, &env, &self.log)
+        let mut program = self.binary.clone().unwrap_or_else(binary);
+        if let Some(network) = &self.network {
+            // It becomes the manager: the same process.
+            let enter =
+                [format!("--net={}", network.display()), "--".to_owned(), program.display().to_string()];
+            args.splice(0..0, enter);
+            program = PathBuf::from("nsenter");
+        }
+        let process = Process::spawn(&program, args, &env, &self.log)
             .unwrap_or_else(|error| panic!("start a manager: {error:#}"));
-        Manager { process, pod_name: self.pod_name.clone(), address: self.address.clone(), ports }
+        let (pod_name, address) = (self.pod_name.clone(), self.address.clone());
+        Manager { process, pod_name, address, ports, asked_metrics: Mutex::default() }
     }
 }
 
@@ -127,6 +139,8 @@ pub(crate) struct Manager {
     pod_name: String,
     address: String,
     ports: Ports,
+    /// When its metrics were asked for last.
+    asked_metrics: Mutex<Option<Instant>>,
 }
 
 impl Manager {
@@ -153,6 +167,11 @@ impl Manager {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Where it serves metrics.
+    pub(crate) fn metrics_url(&self) -> String {
+        format!("http://{}:{}/metrics", self.address, self.ports.metrics)
     }
 
     /// Everything that it has logged so far.
@@ -193,12 +212,19 @@ impl Manager {
         .await;
     }
 
-    /// What `/metrics` says.
+    /// What `/metrics` says now.
     ///
     /// # Errors
     /// No answer.
     pub(crate) async fn metrics(&self) -> Result<String> {
-        Ok(http::get(&format!("http://{}:{}/metrics", self.address, self.ports.metrics)).await?.body)
+        // A page is good for a second: one that is asked for earlier may be older than the question.
+        let mut asked = self.asked_metrics.lock().await;
+        if let Some(last) = *asked {
+            tokio::time::sleep_until(last + Duration::from_secs(1)).await;
+        }
+        let page = http::get(&self.metrics_url()).await;
+        *asked = Some(instant());
+        Ok(page?.body)
     }
 
     /// The value of the series that is written `series`, such as `up{name="x"}`, labels as printed; `None`
@@ -207,9 +233,7 @@ impl Manager {
     /// # Errors
     /// No answer.
     pub(crate) async fn metric(&self, series: &str) -> Result<Option<f64>> {
-        let text = self.metrics().await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        Ok(value.and_then(|value| value.trim().parse().ok()))
+        Ok(value_of(&self.metrics().await?, series))
     }
 
     /// What `/debug/leases` says.
@@ -256,6 +280,12 @@ impl Manager {
         });
         status.code()
     }
+}
+
+/// The value of a series on a page of metrics.
+pub(crate) fn value_of(page: &str, series: &str) -> Option<f64> {
+    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.trim().parse().ok())
 }
 
 /// The manager's binary of this build.

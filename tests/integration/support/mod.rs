@@ -20,6 +20,7 @@
 //! | [`kubelet`] | the test plays kubelet where kwok does not |
 //! | [`proxy`] | chosen requests delayed, hung, refused or held back on their way to the API server |
 //! | [`stalling_proxy`] | one chosen connection to the API server held up for a time, while the others pass |
+//! | [`network`] | a network of its own for a manager, whose cable can be pulled |
 //! | [`wall_clock`] | another wall clock for a manager |
 //! | [`toxiproxy`] | slow, cut and reset connections to the API server |
 //! | [`authority`], [`reviews`] | a CA for webhooks whose certificates the test makes; asking a webhook as the API server does |
@@ -66,6 +67,7 @@ pub(crate) mod kubeconfig;
 pub(crate) mod kubelet;
 pub(crate) mod leases;
 pub(crate) mod manager;
+pub(crate) mod network;
 pub(crate) mod objects;
 pub(crate) mod older;
 mod parts;

@@ -45,7 +45,8 @@ impl Toxiproxy {
         let proxy = Proxy { api: self.api.clone(), name: format!("to-{upstream}-from-{port}"), port };
         let body = json!({
             "name": proxy.name,
-            "listen": format!("127.0.0.1:{port}"),
+            // Also for managers in a network of their own.
+            "listen": format!("0.0.0.0:{port}"),
             "upstream": format!("127.0.0.1:{upstream}"),
             "enabled": true,
         });
@@ -55,7 +56,7 @@ impl Toxiproxy {
 }
 
 impl Proxy {
-    /// The port on 127.0.0.1 at which the proxied server is reached.
+    /// The port at which the proxied server is reached.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -144,6 +144,7 @@ pub(super) async fn launch(
         args,
         env: Vec::new(),
         binary: None,
+        network: None,
         log: plane.new_path(&format!("{name}.log")),
         address: address.to_owned(),
         ports: Some(Ports::SHIPPED),
