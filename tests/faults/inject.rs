@@ -17,6 +17,7 @@ use crate::{
         ControlPlane, control_plane,
         install::{NAME, NAMESPACE},
         manager::Manager,
+        probes::default_leases,
         process::Signal,
         proxy::{Rule, Treatment},
         wait::now,
@@ -53,11 +54,18 @@ pub(crate) async fn replica(
         Kind::Frozen => victim.with(Manager::sigstop),
         Kind::Cut => victim.proxy.cut().await,
         Kind::HalfOpen => victim.proxy.hang().await,
+        Kind::Unplugged => victim.network.pull(),
         Kind::Reset => victim.proxy.reset(Duration::ZERO).await,
         Kind::Slow => victim.proxy.slow(LATENCY).await,
         Kind::Throttled => victim.proxy.throttle(1).await,
         Kind::ClockAhead => victim.set_clock("+3600"),
         Kind::ClockBehind => victim.set_clock("-3600"),
+        Kind::RenewalLost => {
+            let lost = |lease: &String| {
+                Rule::new(&["PATCH", &format!("/leases/{lease}?")], Treatment::Hang).times(1)
+            };
+            rules(victim, default_leases().iter().map(lost).collect());
+        }
         Kind::LaggingWatch => rules(victim, vec![held_back(&["/configmaps"])]),
         Kind::DeadWatches => {
             let hang = Rule::new(&[], Treatment::Hang).but_for(&["/leases", "/events", "PATCH", "POST"]);
@@ -70,7 +78,8 @@ pub(crate) async fn replica(
         Kind::Killed | Kind::Terminated => victim.restart(plane),
         Kind::Frozen => victim.with(Manager::sigcont),
         Kind::ClockAhead | Kind::ClockBehind => victim.set_clock("+0"),
-        Kind::LaggingWatch | Kind::DeadWatches => rules(victim, Vec::new()),
+        Kind::Unplugged => victim.network.plug_in(),
+        Kind::LaggingWatch | Kind::DeadWatches | Kind::RenewalLost => rules(victim, Vec::new()),
         _ => victim.proxy.heal().await,
     }
     Ok(())
@@ -144,6 +153,11 @@ pub(crate) async fn api_server(
 /// The API server refused.
 pub(crate) async fn lease(client: &Client, kind: Kind, name: &str, seconds: u64) -> kube::Result<()> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
+    if kind == Kind::Stamped {
+        let labels = json!({"app.kubernetes.io/managed-by": "stamp", "app.kubernetes.io/component": "stamp"});
+        let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+        return leases.patch(name, &PatchParams::default(), &patch).await.map(drop);
+    }
     let spec = match kind {
         Kind::Deleted => return leases.delete(name, &DeleteParams::default()).await.map(drop),
         Kind::Emptied => Value::Null,

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Cut,
     /// Connections stay open and nothing comes back.
     HalfOpen,
+    /// Its cable is pulled: what is under way stays in the kernel's hands, and is sent again afterwards.
+    Unplugged,
     /// Each connection is reset, for a while.
     Reset,
     /// Each answer comes 2 s later, for a while.
@@ -42,6 +44,8 @@ pub(crate) enum Kind {
     LaggingWatch,
     /// Watches and reads hang while Leases pass, until the controllers have given way.
     DeadWatches,
+    /// The next renewal of each Lease is lost; what is tried again passes.
+    RenewalLost,
     /// The wall clock jumps an hour ahead, and back after a while.
     ClockAhead,
     /// The wall clock jumps an hour back, and ahead again after a while.
@@ -56,6 +60,8 @@ pub(crate) enum Kind {
     Forbidden,
     /// A Lease is deleted.
     Deleted,
+    /// A Lease gets the labels that tools stamp on everything.
+    Stamped,
     /// A Lease loses its whole spec.
     Emptied,
     /// A Lease's numbers and times are nonsense.
@@ -113,18 +119,20 @@ pub(crate) struct Round {
 
 /// All kinds with their weights: kills, freezes and restarts are what happens most. Giving way takes more
 /// than a minute whatever the lease duration is, so it is rare.
-const WEIGHTS: [(Kind, u32); 25] = [
+const WEIGHTS: [(Kind, u32); 28] = [
     (Kind::Killed, 8),
     (Kind::Terminated, 8),
     (Kind::Frozen, 10),
     (Kind::Panicked, 4),
     (Kind::Cut, 4),
     (Kind::HalfOpen, 4),
+    (Kind::Unplugged, 5),
     (Kind::Reset, 4),
     (Kind::Slow, 4),
     (Kind::Throttled, 4),
     (Kind::LaggingWatch, 5),
     (Kind::DeadWatches, 1),
+    (Kind::RenewalLost, 4),
     (Kind::ClockAhead, 3),
     (Kind::ClockBehind, 3),
     (Kind::ApiRestarted, 3),
@@ -133,6 +141,7 @@ const WEIGHTS: [(Kind, u32); 25] = [
     (Kind::Forbidden, 2),
     (Kind::Deleted, 4),
     (Kind::Emptied, 4),
+    (Kind::Stamped, 4),
     (Kind::Garbage, 4),
     (Kind::HugeDuration, 4),
     (Kind::FutureRenewal, 4),
@@ -151,15 +160,17 @@ impl Kind {
             | Self::Panicked
             | Self::Cut
             | Self::HalfOpen
+            | Self::Unplugged
             | Self::Reset
             | Self::Slow
             | Self::Throttled
             | Self::ClockAhead
             | Self::ClockBehind => Hits::Replica,
-            Self::LaggingWatch | Self::DeadWatches => Hits::Proxied,
+            Self::LaggingWatch | Self::DeadWatches | Self::RenewalLost => Hits::Proxied,
             Self::ApiRestarted | Self::ApiDown | Self::EtcdPaused | Self::Forbidden => Hits::All,
             Self::Deleted
             | Self::Emptied
+            | Self::Stamped
             | Self::Garbage
             | Self::HugeDuration
             | Self::FutureRenewal
@@ -172,6 +183,7 @@ impl Kind {
     pub(crate) fn breaks_watches(self) -> bool {
         self == Self::Cut
             || self == Self::HalfOpen
+            || self == Self::Unplugged
             || self == Self::Reset
             || self == Self::Slow
             || self == Self::Throttled
@@ -200,8 +212,11 @@ impl Kind {
             | Self::Slow
             | Self::Throttled
             | Self::LaggingWatch
+            | Self::RenewalLost
             | Self::ClockAhead
             | Self::ClockBehind => 5..=22,
+            // Both sides of the lease duration, and of the time for which the kernel tries again.
+            Self::Unplugged => 3..=30,
             Self::Reset => 2..=18,
             Self::ApiRestarted => 0..=12,
             Self::ApiDown => 60..=60,
@@ -214,6 +229,7 @@ impl Kind {
             | Self::Terminated
             | Self::Deleted
             | Self::Emptied
+            | Self::Stamped
             | Self::Garbage
             | Self::HugeDuration
             | Self::FutureRenewal
@@ -238,11 +254,13 @@ impl fmt::Display for Kind {
             Self::Panicked => "controller panics",
             Self::Cut => "connections cut",
             Self::HalfOpen => "connections half-open",
+            Self::Unplugged => "cable pulled",
             Self::Reset => "connections reset",
             Self::Slow => "2 s latency",
             Self::Throttled => "1 kB/s",
             Self::LaggingWatch => "watch of children held back",
             Self::DeadWatches => "watches dead, Leases pass",
+            Self::RenewalLost => "one renewal of each Lease lost",
             Self::ClockAhead => "wall clock +1 h",
             Self::ClockBehind => "wall clock -1 h",
             Self::ApiRestarted => "API server restarted",
@@ -251,6 +269,7 @@ impl fmt::Display for Kind {
             Self::Forbidden => "Leases forbidden",
             Self::Deleted => "Lease deleted",
             Self::Emptied => "Lease emptied",
+            Self::Stamped => "Lease stamped with labels",
             Self::Garbage => "Lease garbage",
             Self::HugeDuration => "Lease huge duration",
             Self::FutureRenewal => "Lease future renewTime",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A replica: a manager behind a proxy of its own, in one process after the other.
+//! A replica: a manager behind a proxy and in a network of its own, in one process after the other.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,6 +13,7 @@ use crate::{
     support::{
         ControlPlane,
         manager::{Launch, Manager},
+        network::Network,
         proxy,
         toxiproxy::{Proxy, Toxiproxy},
         wait::within_deadline,
@@ -29,6 +30,8 @@ pub(crate) struct Replica {
     pub(crate) proxy: Proxy,
     /// On that way, one replica has a proxy that can tell requests from each other.
     pub(crate) http: Option<proxy::Proxy>,
+    /// Where its processes run.
+    pub(crate) network: Network,
     launch: Launch,
     manager: Mutex<Manager>,
     clock: PathBuf,
@@ -62,10 +65,12 @@ impl Replica {
             let variables = [("FAKETIME_TIMESTAMP_FILE", file.as_str()), ("FAKETIME_CACHE_DURATION", "1")];
             launch = launch.with_faketime(library, &variables);
         }
+        let network = Network::new(plane).await;
+        let launch = network.hosts(plane, launch);
         let manager = launch.start();
         manager.wait_ready().await;
         let manager = Mutex::new(manager);
-        Self { proxy: toxic, http, launch, manager, clock }
+        Self { proxy: toxic, http, network, launch, manager, clock }
     }
 
     /// Does something with its present process.
