@@ -32,8 +32,7 @@ pub(super) async fn apply(steps: &[Step], gateway: &str, writer: &Writer, report
             }
             Step::PatchGrant { namespace, name, version, patch } => {
                 let grant = target(&REFERENCE_GRANT, namespace, name);
-                report
-                    .note("patch the ReferenceGrant", writer.merge_patch(&grant, patch, Some(version)).await)
+                report.note("patch the ReferenceGrant", writer.merge_patch(&grant, patch, version).await)
             }
             Step::DeleteGrant { namespace, name, uid } => {
                 let grant = target(&REFERENCE_GRANT, namespace, name);

@@ -101,11 +101,15 @@ pub(super) fn scales_the_same(have: &HorizontalPodAutoscaler, want: &HorizontalP
     target(have) == target(want)
 }
 
-/// The patch that makes one that nobody controls ours and equal; `None`: `want` has no controller.
-pub(super) fn adopting(have: &HorizontalPodAutoscaler, want: &HorizontalPodAutoscaler) -> Option<Value> {
-    let mut patch = patch_for(have, want).unwrap_or_else(|| json!({}));
+/// The patch that makes one that nobody controls ours and equal, and the paths of what that is; `None`: `want` has no
+/// controller.
+pub(super) fn adopting(
+    have: &HorizontalPodAutoscaler,
+    want: &HorizontalPodAutoscaler,
+) -> Option<(Value, Vec<String>)> {
+    let (mut patch, fields) = patch_for(have, want).unwrap_or_else(|| (json!({}), Vec::new()));
     json_patch::merge(&mut patch, &adoption_patch(&have.metadata, controller_of(&want.metadata)?));
-    Some(patch)
+    Some((patch, fields))
 }
 
 /// One direction: at most `percent` per minute. A rate of exactly 1 forbids the direction.

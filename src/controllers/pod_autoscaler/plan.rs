@@ -183,8 +183,9 @@ fn plan_hpa(plan: &mut Plan, view: View<'_>) {
     match &seen.hpa {
         HpaSeen::Orphan(have) if hpa::scales_the_same(have, &want) => {
             copy_hpa_status(draft, have);
-            if let Some(patch) = hpa::adopting(have, &want).filter(|_| seen.caught_up) {
-                plan.steps.push(Step::PatchHpa { child: ChildRef::to(&**have), patch });
+            if let Some((patch, fields)) = hpa::adopting(have, &want).filter(|_| seen.caught_up) {
+                let (child, have, fields) = (ChildRef::to(&**have), hpa::digest(have), fields.join(", "));
+                plan.steps.push(Step::PatchHpa { child, patch, want: asked, have, fields });
             }
         }
         HpaSeen::Orphan(_) | HpaSeen::Foreign => {
