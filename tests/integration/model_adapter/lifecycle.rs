@@ -174,12 +174,25 @@ async fn adapter_that_an_engine_lists_already_is_not_loaded() {
     let world = bare().await;
     let scene = Scene::new(&world.plane, "listed").await;
     let pod = scene.pod("web-0").await;
-    scene.engines.change(pod, |engine| engine.put_adapter("sql", "/elsewhere"));
+    scene.engines.change(pod, |engine| engine.put_adapter("sql", "/models/sql"));
     let it = scene.adapter("sql");
     let seen = scene.run(&it, &["web-0"]).await;
     assert_eq!(counts(&seen), (1, 1, 1));
     assert_eq!(scene.count(pod, Call::Load), 0);
-    assert_eq!(scene.engines.loaded(pod)["sql"], "/elsewhere");
+}
+
+// scenario: hardening 38
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adapter_that_an_engine_has_from_elsewhere_is_replaced() {
+    let world = bare().await;
+    let scene = Scene::new(&world.plane, "elsewhere").await;
+    let pod = scene.pod("web-0").await;
+    scene.engines.change(pod, |engine| engine.put_adapter("sql", "/elsewhere"));
+    let it = scene.adapter("sql");
+    scene.run(&it, &["web-0"]).await;
+    scene.looked_at_again(&world.manager, &it).await;
+    assert_eq!((scene.count(pod, Call::Unload), scene.count(pod, Call::Load)), (1, 1));
+    assert_eq!(scene.engines.loaded(pod)["sql"], "/models/sql");
 }
 
 // scenario: model-adapter-and-router 23
