@@ -51,6 +51,8 @@ mod hpa_tests;
 #[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
+mod plan_hpa_tests;
+#[cfg(test)]
 mod plan_measured_tests;
 #[cfg(test)]
 mod plan_property_tests;

@@ -40,7 +40,10 @@ fn change_that_would_undo_what_was_written_since_is_found() {
     let guarded = json!({"metadata": {"resourceVersion": "7"}});
     let bare =
         [json!({"metadata": {"name": "web-0"}}), json!({"metadata": {"resourceVersion": ""}}), json!({})];
-    assert_eq!((found("update", pod, 200, &bare), found("update", pod, 200, &[guarded.clone()])), (3, 0));
+    assert_eq!(
+        (found("update", pod, 200, &bare), found("update", pod, 200, std::slice::from_ref(&guarded))),
+        (3, 0)
+    );
     assert_eq!((found("patch", pod, 200, &bare), found("patch", pod, 409, &[guarded])), (3, 0));
     let bare = [
         json!([add]),

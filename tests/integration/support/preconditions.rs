@@ -33,10 +33,9 @@ pub(crate) fn unguarded(entry: &Entry) -> Option<String> {
     let text =
         |pointer: &str| request.pointer(pointer).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
     let guarded = match (entry.verb.as_str(), request) {
-        ("update", _) => text("/metadata/resourceVersion"),
         ("delete", _) => text("/preconditions/uid"),
         ("patch", Value::Array(operations)) => tests_what_was_read(operations),
-        ("patch", _) => text("/metadata/resourceVersion"),
+        ("update" | "patch", _) => text("/metadata/resourceVersion"),
         _ => false,
     };
     (!guarded).then(|| format!("{} with {request}", shown(entry)))

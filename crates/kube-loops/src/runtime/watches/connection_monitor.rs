@@ -81,7 +81,7 @@ pub(super) fn monitored(
             let success = answer.status().is_success();
             let heard = move || {
                 if success {
-                    heard()
+                    heard();
                 }
             };
             heard();
