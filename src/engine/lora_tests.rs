@@ -545,30 +545,6 @@ async fn a_machine_that_was_suspended_or_paused_for_half_a_minute_changes_nothin
     assert_eq!(listed, ["base", "a", "d"]);
 }
 
-/// An engine that does not read yet has the end of a large request in our kernel, not in its own.
-#[tokio::test]
-async fn what_an_engine_has_not_received_by_the_end_of_the_term_never_arrives() {
-    use tokio::io::AsyncReadExt as _;
-    let scene = Scene::healthy().await;
-    let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
-    let endpoint = Endpoint { port: listener.local_addr().unwrap().port(), ..scene.at(Dialect::Sidecar) };
-    let large = map("notes", &"x".repeat(16 << 20));
-    let load = Load { name: "a", url: "/m", credentials: None, additional: Some(&large) };
-    let stalled = async {
-        let (stream, _) = listener.accept().await.unwrap();
-        // Once it has come this far, the rest waits.
-        stream.readable().await.unwrap();
-        scene.keeper.revoke();
-        stream
-    };
-    let (loaded, mut stream) = tokio::join!(scene.load(&endpoint, load), stalled);
-    assert!(matches!(loaded, Err(CallError::Fenced(_))), "{loaded:?}");
-    let mut received = Vec::new();
-    let error = stream.read_to_end(&mut received).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    assert!(received.len() < 16 << 20, "{} bytes", received.len());
-}
-
 #[tokio::test]
 async fn a_url_that_names_nothing_is_not_sent() {
     let scene = Scene::healthy().await;

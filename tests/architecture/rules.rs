@@ -209,6 +209,7 @@ pub(crate) const AMBIENT: &[(&str, &[&str], &str)] = &[
     ("Client::try_default", &["kube_loops/cluster/client/"], "clients come from `cluster::client`"),
     ("process::exit", &[], "`main` returns an exit code, so that everything is dropped in order"),
     ("Fence::new", &["kube_fenced_election/", "testkit/"], "only an elector may grant the right to write"),
+    ("Fence::checked", &["kube_fenced_election/"], "only an elector may grant the right to write"),
 ];
 
 /// Single words with one home.

@@ -70,7 +70,7 @@ impl Service<Uri> for FencedTcp {
             socket2::SockRef::from(io.inner()).set_linger(Some(Duration::ZERO))?;
             let awaited = fence.clone();
             let closed = async move { awaited.closed().await }.boxed();
-            Ok(FencedStream { io, fence, closed })
+            Ok(FencedStream { io, fence, closed, over: false })
         }
         .boxed()
     }
@@ -82,6 +82,7 @@ pub struct FencedStream {
     fence: Fence,
     /// Resolves when the fence has closed.
     closed: BoxFuture<'static, ()>,
+    over: bool,
 }
 
 impl fmt::Debug for FencedStream {
@@ -98,11 +99,9 @@ impl FencedStream {
 
     /// An error when the fence is closed: whoever drives the connection drops it then, which resets it.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        // Asked by the clock first: after a freeze the timer may be behind.
-        if self.fence.check().is_err() || self.closed.as_mut().poll(context).is_ready() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, NotLeading));
-        }
-        Ok(())
+        // Asked by the clock first: after a freeze the timer may be behind. A fence may open again, a connection does not.
+        self.over = self.over || self.fence.check().is_err() || self.closed.as_mut().poll(context).is_ready();
+        if self.over { Err(io::Error::new(io::ErrorKind::ConnectionAborted, NotLeading)) } else { Ok(()) }
     }
 }
 

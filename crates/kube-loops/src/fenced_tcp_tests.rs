@@ -11,8 +11,8 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use kube_fenced_election::{
-    clock::{Clock as _, SystemClock},
-    fence::{Fence, FenceKeeper, NotLeading},
+    clock::{Clock as _, ClockCheck, SystemClock, Timestamp},
+    fence::{Fence, FenceKeeper, NotLeading, Validity},
 };
 
 use super::fenced_tcp::{FencedStream, FencedTcp};
@@ -103,6 +103,28 @@ async fn nothing_is_written_and_nothing_opened_once_the_fence_is_closed() {
     let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let opened = FencedTcp::new(HttpConnector::new(), &fence, UNACKNOWLEDGED).oneshot(uri).await;
     assert!(opened.unwrap_err().is::<NotLeading>());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_for_a_doubt_about_the_clock_stays_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (start, minute) = (SystemClock.instant(), Duration::from_mins(1));
+    let check = ClockCheck::new(Arc::new(SystemClock), minute);
+    let granted = |sent| Validity { until: sent + minute, sent };
+    let (keeper, fence) = Fence::checked(Arc::new(SystemClock), granted(start), &check);
+    let (mut ours, mut theirs) = connect(&listener, &fence).await;
+    for seconds in [0, 30] {
+        check.answered(check.sent(), Timestamp::from_second(1_800_000_000 + seconds).unwrap());
+    }
+    let mut buffer = [0; 16];
+    for _ in 0..2 {
+        let mut buffer = ReadBuf::new(&mut buffer);
+        poll_fn(|context| Pin::new(&mut ours).poll_read(context, buffer.unfilled())).await.unwrap_err();
+        write(&mut ours, b"late").await.unwrap_err();
+        keeper.renew(granted(SystemClock.instant()));
+    }
+    drop(ours);
+    assert_eq!(arrive(&mut theirs).await, 0);
 }
 
 #[tokio::test]

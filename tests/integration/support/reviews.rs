@@ -54,17 +54,6 @@ impl Reviewer {
     }
 }
 
-/// Posts a body to whatever server is there, as somebody in the network may; yields the status code.
-///
-/// # Errors
-/// No answer.
-pub(crate) async fn post_unverified(url: &str, body: Vec<u8>) -> Result<u16> {
-    let client = Client::builder().no_proxy().timeout(Duration::from_secs(30));
-    let client = client.tls_danger_accept_invalid_certs(true).build().context("make a client")?;
-    let request = client.post(url).header("content-type", "application/json").body(body);
-    Ok(request.send().await.with_context(|| format!("ask {url}"))?.status().as_u16())
-}
-
 /// A review of the creation of an object.
 pub(crate) fn creation(object: &Value) -> Value {
     let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
