@@ -10,7 +10,7 @@ use super::{
     scene::{Scene, condition},
     world::{ALONE, SOON, plane},
 };
-use crate::support::{Options, manager::Manager, wait::instant};
+use crate::support::{Options, manager::Manager, passes::LOG_PASSES, wait::instant};
 
 /// The period that is shipped.
 const SHIPPED: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ fn reactive(scene: &Scene, name: &str, target: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_answers_count_and_missing_ones_are_no_rest() {
     let plane = plane(Options::bare()).await;
-    let manager = Manager::start(&plane, &ALONE).await;
+    let manager = Manager::start(&plane, &[ALONE[0], ALONE[1], LOG_PASSES]).await;
     let scene = Scene::new(&plane, "late").await;
     for (name, first, second) in [
         ("late", waiting(80.0, LATE), waiting(80.0, LATE)),
