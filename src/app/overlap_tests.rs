@@ -36,7 +36,6 @@ fn found(pairs: &[(&str, &str)]) -> Found {
     found
 }
 
-// scenario: hardening 13
 #[test]
 fn held_lease_of_a_controller_of_ours_in_another_namespace_is_an_overlap() {
     for (lease, want) in [
@@ -51,7 +50,6 @@ fn held_lease_of_a_controller_of_ours_in_another_namespace_is_an_overlap() {
     }
 }
 
-// scenario: hardening 13
 #[test]
 fn renewal_since_the_last_look_tells_where_clocks_disagree() {
     let mut ours = ours();

@@ -45,7 +45,6 @@ async fn wait_event(client: &Client, uid: &str) {
     .await;
 }
 
-// scenario: hardening 13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_of_two_installations_say_that_they_work_on_the_same_objects() {
     let plane = plane().await;
@@ -68,7 +67,6 @@ async fn both_of_two_installations_say_that_they_work_on_the_same_objects() {
     wait_event(&client, &uid).await;
 }
 
-// scenario: hardening 13
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manager_that_may_not_look_for_other_installations_says_so_and_works() {
     let plane = plane().await;
