@@ -70,9 +70,6 @@ pub struct Request {
     /// Name of the object; empty when the API server still has to generate it.
     #[serde(default)]
     pub name: String,
-    /// Its namespace.
-    #[serde(default)]
-    pub namespace: String,
     /// What is done to it.
     pub operation: Operation,
     /// The object as it will be, as it was sent; none when it is deleted.
@@ -81,14 +78,6 @@ pub struct Request {
     /// The object as it was; none when it is created.
     #[serde(default)]
     old_object: Option<Box<RawValue>>,
-    /// Whether nothing will be stored.
-    #[serde(default, deserialize_with = "or_false")]
-    pub dry_run: bool,
-}
-
-/// A field that Go writes as null when it is unset.
-fn or_false<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Option::<bool>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// The answer of a handler.

@@ -59,8 +59,7 @@ fn the_answer_carries_the_uid_and_the_version_of_the_question() {
 fn the_handler_sees_what_is_done_to_which_object() {
     ask(&review(), |request| {
         assert_eq!(request.operation, Operation::Create);
-        assert_eq!((request.name.as_str(), request.namespace.as_str()), ("web", "ns"));
-        assert_eq!((request.kind.kind.as_str(), request.dry_run), ("Deployment", false));
+        assert_eq!((request.name.as_str(), request.kind.kind.as_str()), ("web", "Deployment"));
         let object = request.object_of::<Value>("apps", "v1", "Deployment", &Parts::All);
         assert_eq!(object, Ok(json!({"metadata": {"name": "web"}})));
         assert_eq!(request.old_object(&Parts::All), Ok(Value::Null));

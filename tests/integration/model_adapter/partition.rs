@@ -38,7 +38,6 @@ const ARGS: [&str; 5] = [
 /// Longer than a Lease, and shorter than the kernel goes on trying.
 const PULLED: Duration = Duration::from_secs(20);
 
-// scenario: hardening 5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_deposed_leader_sent_arrives_when_its_network_is_whole_again() {
     let plane = ControlPlane::start(Options::bare().reachable()).await;

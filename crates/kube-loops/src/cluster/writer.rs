@@ -286,9 +286,7 @@ impl Writer {
         target: &Target,
         patch: json_patch::Patch,
     ) -> Result<A, WriteError> {
-        if !is_guarded(&patch) {
-            return Err(target.unsound("is to be patched without a test of what was decided on"));
-        }
+        guarded(target, &patch)?;
         self.send_patch(target, "", &Patch::<()>::Json(patch)).await
     }
 
@@ -301,6 +299,7 @@ impl Writer {
         target: &Target,
         patch: json_patch::Patch,
     ) -> Result<A, WriteError> {
+        guarded(target, &patch)?;
         self.send_patch(target, "scale", &Patch::<()>::Json(patch)).await
     }
 
@@ -467,10 +466,13 @@ fn with_guard(mut patch: Value, guard: Guard<'_>) -> Option<Value> {
     Some(patch)
 }
 
-/// Whether a change that somebody else makes meanwhile fails a test of the patch.
-fn is_guarded(patch: &json_patch::Patch) -> bool {
+/// Refuses a patch of which no test fails by a change that somebody else makes meanwhile.
+fn guarded(target: &Target, patch: &json_patch::Patch) -> Result<(), WriteError> {
     let tests =
         || patch.0.iter().filter_map(|it| if let PatchOperation::Test(it) = it { Some(it) } else { None });
     let tested = |path: &str| tests().any(|it| it.path.as_str() == path && !it.value.is_null());
-    tested("/metadata/resourceVersion") || (tested("/metadata/uid") && tests().count() > 1)
+    if tested("/metadata/resourceVersion") || (tested("/metadata/uid") && tests().count() > 1) {
+        return Ok(());
+    }
+    Err(target.unsound("is to be patched without a test of what was decided on"))
 }
