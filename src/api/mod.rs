@@ -9,6 +9,7 @@ pub(crate) mod autoscaling;
 mod crd;
 pub(crate) mod keys;
 pub(crate) mod model;
+pub(crate) mod orchestration;
 mod wire;
 
 pub use crd::crds;

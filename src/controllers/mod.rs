@@ -4,6 +4,7 @@
 pub(crate) mod model_adapter;
 pub(crate) mod model_route;
 pub(crate) mod pod_autoscaler;
+pub(crate) mod storm_service;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,7 @@ const REGISTRY: [(&str, Option<Make>); 7] = [
     (model_route::SPEC.name, Some(|deps| Ok(model_route::controller(deps)))),
     ("kv-cache-controller", None),
     ("model-claim-controller", None),
-    ("stormservice-controller", None),
+    (storm_service::SPEC.name, Some(|deps| Ok(storm_service::controller(deps)))),
 ];
 
 /// The names of the controllers, in that order.

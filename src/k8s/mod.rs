@@ -2,6 +2,7 @@
 //! Pure helpers over Kubernetes types that know labels of ours. A helper moves here with its tests when a second
 //! loop needs it; what any operator could use stands in `kube_loops::k8s`.
 
+pub(crate) mod member_facts;
 pub(crate) mod names;
 pub(crate) mod pod_facts;
 pub(crate) mod served_model;

@@ -7,32 +7,70 @@ use jiff::Timestamp;
 use kube::core::{ApiResource, Object};
 use serde::Deserialize;
 
-use kube_loops::runtime::watches::{Index, Labelled, Stored, WatchSpec};
+use kube_loops::runtime::watches::{ControllerRef, Index, Labelled, Owned, Stored, WatchSpec};
 
 use crate::api::keys::{
-    MODEL_NAME, MODEL_PORT_LABEL, STORM_SERVICE_NAME_LABEL, model_adapter::SIDECAR_CONTAINER, model_claim,
+    MODEL_NAME, MODEL_PORT_LABEL, STORM_SERVICE_NAME_LABEL,
+    model_adapter::SIDECAR_CONTAINER,
+    model_claim,
+    storm_service::{POD_SET_NAME, ROLE_SET_NAME},
 };
+
+use super::member_facts::{ContainerStatus, MemberFacts};
 
 /// Pods by uid.
 pub(crate) const BY_UID: Index<PodFacts> = Index::new("uid", |pod| vec![Cow::Borrowed(&*pod.uid)]);
 /// Labels that tell the pods of one workload from those of others: what selectors of pods ask for.
-const INDEXED_LABELS: [&str; 5] =
-    [MODEL_NAME, STORM_SERVICE_NAME_LABEL, "app", "app.kubernetes.io/name", "app.kubernetes.io/instance"];
+const INDEXED_LABELS: [&str; 7] = [
+    MODEL_NAME,
+    STORM_SERVICE_NAME_LABEL,
+    ROLE_SET_NAME,
+    POD_SET_NAME,
+    "app",
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+];
 
 /// A pod as it comes over the wire, without what is not read.
 pub(crate) type WirePod = Object<WirePodSpec, WirePodStatus>;
 
 /// The spec of a [`WirePod`].
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct WirePodSpec {
-    #[serde(default)]
-    containers: Vec<WireContainer>,
+    pub(super) containers: Vec<WireContainer>,
+    pub(super) init_containers: Option<Vec<WireContainer>>,
+    pub(super) readiness_gates: Option<Vec<WireGate>>,
+    pub(super) affinity: Option<WireAffinity>,
+}
+
+/// A container of the spec.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireContainer {
+    pub(super) name: Box<str>,
+    pub(super) image: Box<str>,
+    pub(super) env: Option<Vec<WireVariable>>,
+}
+
+/// A variable of a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireVariable {
+    pub(super) name: Box<str>,
+    pub(super) value: Box<str>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-struct WireContainer {
-    #[serde(default)]
-    name: String,
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct WireGate {
+    pub(super) condition_type: Box<str>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct WireAffinity {
+    pub(super) pod_affinity: Option<Box<serde_json::Value>>,
 }
 
 /// The status of a [`WirePod`].
@@ -45,6 +83,8 @@ pub(crate) struct WirePodStatus {
     pod_ip: Option<String>,
     #[serde(default)]
     conditions: Option<Vec<WireCondition>>,
+    #[serde(default)]
+    container_statuses: Option<Vec<ContainerStatus>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -106,6 +146,8 @@ pub(crate) struct PodFacts {
     pub ip: Option<IpAddr>,
     /// Whether it has the container of the runtime sidecar.
     pub has_sidecar: bool,
+    /// What else is kept of a member of a RoleSet or PodSet.
+    pub member: Option<Box<MemberFacts>>,
 }
 
 /// The value of an annotation that binds a pod to a model claim.
@@ -121,14 +163,21 @@ impl PodFacts {
     /// What is kept of `pod`.
     pub(crate) fn of(pod: WirePod) -> Self {
         let WirePod { metadata, spec, status, .. } = pod;
-        let WirePodStatus { phase, pod_ip, conditions } = status.unwrap_or_default();
+        let WirePodStatus { phase, pod_ip, conditions, container_statuses } = status.unwrap_or_default();
+        let has_sidecar = spec.containers.iter().any(|container| &*container.name == SIDECAR_CONTAINER);
+        let conditions = conditions.unwrap_or_default();
+        let member = MemberFacts::concern(&metadata).then(|| {
+            let conditions = conditions.iter().map(|it| (it.kind.as_str(), it.status.as_str()));
+            let statuses = container_statuses.unwrap_or_default();
+            Box::new(MemberFacts::of(&metadata, spec, statuses, conditions))
+        });
         let leaving = metadata.deletion_timestamp.is_some();
         let labels = metadata.labels.unwrap_or_default();
         let annotations = metadata.annotations.unwrap_or_default();
         let labelled = labels.get(MODEL_NAME).is_some_and(|model| !model.is_empty());
         let annotated = annotations.get(MODEL_NAME).filter(|model| !labelled && !model.is_empty());
         let claimed = annotations.iter().filter(|(key, _)| key.starts_with(model_claim::BINDING_PREFIX));
-        let ready = conditions.into_iter().flatten().find(|it| it.kind == "Ready" && it.status == "True");
+        let ready = conditions.into_iter().find(|it| it.kind == "Ready" && it.status == "True");
         Self {
             namespace: metadata.namespace.unwrap_or_default().into(),
             name: metadata.name.unwrap_or_default().into(),
@@ -141,7 +190,8 @@ impl PodFacts {
             leaving,
             ready_since: ready.map(|ready| ready.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
             ip: pod_ip.and_then(|ip| ip.parse().ok()),
-            has_sidecar: spec.containers.iter().any(|container| container.name == SIDECAR_CONTAINER),
+            has_sidecar,
+            member,
         }
     }
 
@@ -196,6 +246,21 @@ impl Stored for PodFacts {
 
     fn version(&self) -> &str {
         &self.version
+    }
+}
+
+impl Owned for PodFacts {
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn is_terminating(&self) -> bool {
+        self.leaving
+    }
+
+    /// Of members of RoleSets and PodSets; nobody reads who controls other pods.
+    fn controller(&self) -> Option<ControllerRef<'_>> {
+        self.member.as_ref()?.controller()
     }
 }
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The StormService controller: three loops under one Lease, for StormServices, RoleSets and PodSets.
+
+mod batches;
+mod conditions;
+mod names;
+mod pod_groups;
+mod pod_set;
+mod pods;
+mod render;
+mod templates;
+mod topology;
+
+#[cfg(test)]
+mod names_tests;
+
+use kube_loops::runtime::{controller::ControllerSpec, loops::LoopController};
+
+use crate::controllers::Deps;
+
+use self::pod_set::{POD_SET, PodSetLoop};
+
+const NAME: &str = "stormservice-controller";
+
+/// Constants of the controller.
+pub(super) const SPEC: ControllerSpec = ControllerSpec { name: NAME, required_kinds: &[POD_SET] };
+
+/// The controller.
+pub(super) fn controller(deps: &Deps) -> LoopController {
+    LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(PodSetLoop)
+}
