@@ -8,6 +8,7 @@ mod pod_groups;
 mod pod_set;
 mod pods;
 mod render;
+mod role_set;
 mod templates;
 mod topology;
 
@@ -18,14 +19,17 @@ use kube_loops::runtime::{controller::ControllerSpec, loops::LoopController};
 
 use crate::controllers::Deps;
 
-use self::pod_set::{POD_SET, PodSetLoop};
+use self::{
+    pod_set::{POD_SET, PodSetLoop},
+    role_set::{ROLE_SET, RoleSetLoop},
+};
 
 const NAME: &str = "stormservice-controller";
 
 /// Constants of the controller.
-pub(super) const SPEC: ControllerSpec = ControllerSpec { name: NAME, required_kinds: &[POD_SET] };
+pub(super) const SPEC: ControllerSpec = ControllerSpec { name: NAME, required_kinds: &[POD_SET, ROLE_SET] };
 
 /// The controller.
 pub(super) fn controller(deps: &Deps) -> LoopController {
-    LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(PodSetLoop)
+    LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(RoleSetLoop).with(PodSetLoop)
 }

@@ -45,7 +45,7 @@ pub(super) enum Step {
 
 /// What a pass does.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Changes of pods: deletions come before creations, and one that fails does not keep the others back.
     pub(super) steps: Vec<Step>,
     /// Changes of PodGroups.
