@@ -38,8 +38,6 @@ pub(crate) enum ConditionStatus {
     True,
     /// It does not.
     False,
-    /// Nobody can tell.
-    Unknown,
 }
 
 impl ConditionStatus {
@@ -48,7 +46,6 @@ impl ConditionStatus {
         match self {
             Self::True => "True",
             Self::False => "False",
-            Self::Unknown => "Unknown",
         }
     }
 }

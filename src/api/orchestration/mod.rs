@@ -13,19 +13,13 @@ mod storm_service;
 
 pub(crate) use self::{
     conditions::{ConditionStatus, WorkloadCondition},
-    pod_set::{PodSet, PodSetSpec, PodSetStatus},
+    pod_set::{PodSet, PodSetStatus},
     pod_template::pod_template_schema,
-    role_set::{
-        RoleDrain, RoleSet, RoleSetSpec, RoleSetStatus, RoleSpec, RoleStatus, RoleUpdateStrategy,
-        TopologyPolicy,
-    },
+    role_set::{RoleSet, RoleSetStatus, RoleSpec, RoleStatus},
     scheduling::{PodGroupKind, SchedulingStrategy},
-    storm_service::{
-        RoleSetTemplate, ServiceUpdateStrategy, StormService, StormServiceSpec, StormServiceStatus,
-    },
+    storm_service::{StormService, StormServiceStatus},
 };
 
-pub(crate) use super::keys::ORCHESTRATION_GROUP as GROUP;
 /// Its only version.
 pub(crate) const VERSION: &str = "v1alpha1";
 /// `apiVersion` of these kinds.

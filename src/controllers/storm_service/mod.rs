@@ -3,33 +3,45 @@
 
 mod batches;
 mod conditions;
+mod merge;
 mod names;
+mod passes;
 mod pod_groups;
 mod pod_set;
 mod pods;
 mod render;
 mod role_set;
+mod service;
 mod templates;
 mod topology;
 
 #[cfg(test)]
 mod names_tests;
 
+use std::sync::Arc;
+
 use kube_loops::runtime::{controller::ControllerSpec, loops::LoopController};
 
 use crate::controllers::Deps;
 
 use self::{
+    passes::Passes,
     pod_set::{POD_SET, PodSetLoop},
     role_set::{ROLE_SET, RoleSetLoop},
+    service::{STORM_SERVICE, StormServiceLoop},
 };
 
 const NAME: &str = "stormservice-controller";
 
 /// Constants of the controller.
-pub(super) const SPEC: ControllerSpec = ControllerSpec { name: NAME, required_kinds: &[POD_SET, ROLE_SET] };
+pub(super) const SPEC: ControllerSpec =
+    ControllerSpec { name: NAME, required_kinds: &[STORM_SERVICE, ROLE_SET, POD_SET] };
 
 /// The controller.
 pub(super) fn controller(deps: &Deps) -> LoopController {
-    LoopController::new(&SPEC, &deps.watches, &deps.metrics).with(RoleSetLoop).with(PodSetLoop)
+    let passes = Arc::<Passes>::default();
+    LoopController::new(&SPEC, &deps.watches, &deps.metrics)
+        .with(StormServiceLoop { passes: Arc::clone(&passes) })
+        .with(RoleSetLoop { passes })
+        .with(PodSetLoop)
 }

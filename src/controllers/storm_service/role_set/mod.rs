@@ -24,7 +24,7 @@ mod status;
 mod steps;
 mod topology_notice;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube_loops::runtime::{
     conductor::Conductor,
@@ -39,7 +39,7 @@ use self::{
     fetch::{Reads, Stores},
     reconcile::RoleSetStages,
 };
-use super::pod_groups;
+use super::{passes::Passes, pod_groups};
 
 /// The kind.
 const KIND: &str = "RoleSet";
@@ -65,7 +65,9 @@ const LOOP: LoopSpec = LoopSpec {
 };
 
 /// The loop.
-pub(super) struct RoleSetLoop;
+pub(super) struct RoleSetLoop {
+    pub(super) passes: Arc<Passes>,
+}
 
 impl Loop for RoleSetLoop {
     type Stores = Stores;
@@ -80,6 +82,8 @@ impl Loop for RoleSetLoop {
     }
 
     fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<RoleSetStages> {
-        Conductor::new(RoleSetStages { reads: Reads::new(stores, term.client.clone()) })
+        self.passes.reset();
+        let passes = Arc::clone(&self.passes);
+        Conductor::new(RoleSetStages { reads: Reads::new(stores, term.client.clone()), passes })
     }
 }

@@ -19,7 +19,7 @@ use crate::api::{
 };
 
 use super::{
-    super::conditions,
+    super::{conditions, passes::Passes},
     apply::{Report, target},
     fetch::Reads,
     plan::plan,
@@ -57,6 +57,8 @@ impl Failure for Error {
 /// The passes of a term.
 pub(crate) struct RoleSetStages {
     pub(super) reads: Reads,
+    /// What StormServices are told of passes that ended.
+    pub(super) passes: Arc<Passes>,
 }
 
 impl Stages for RoleSetStages {
@@ -109,6 +111,9 @@ impl Stages for RoleSetStages {
         round: Round<'_, Self>,
         pass: &Pass,
     ) -> Conclusion<RoleSetStatus, State, Error> {
+        if round.report.released {
+            self.passes.forget(round.seen.role_set.metadata.uid.as_deref().unwrap_or_default());
+        }
         conclude_round(round, pass.now)
     }
 
@@ -122,6 +127,8 @@ impl Stages for RoleSetStages {
     ) -> Result<(), Error> {
         let role_set = report.role_set.as_ref().unwrap_or(&seen.role_set);
         self.reads.own.replace_status(&pass.writer, role_set, status).await?;
+        let uid = seen.role_set.metadata.uid.as_deref().unwrap_or_default();
+        self.passes.passed(uid, seen.role_set.metadata.generation.unwrap_or_default());
         Ok(())
     }
 
