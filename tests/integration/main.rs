@@ -22,6 +22,7 @@ mod model_route;
 mod oracle;
 mod pod_autoscaler;
 mod process;
+mod storm_service;
 mod support;
 mod webhook;
 mod writer;

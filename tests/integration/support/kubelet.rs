@@ -55,7 +55,8 @@ impl Kubelet {
         let pods = self.pods.list(&ListParams::default()).await.expect("list pods");
         let staying: Vec<_> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
         for pod in &staying {
-            self.ready(&pod.name_any()).await;
+            // Who else is at work may delete it meanwhile.
+            drop(self.try_set(&pod.name_any(), true).await);
         }
         staying.len()
     }
@@ -78,15 +79,24 @@ impl Kubelet {
 
     /// Sets the pod's status by a merge patch, for states that have no method here.
     pub(crate) async fn patch(&self, name: &str, status: &Value) {
-        let patch = Patch::Merge(json!({"status": status}));
-        self.pods
-            .patch_status(name, &PatchParams::default(), &patch)
+        self.try_patch(name, status)
             .await
             .unwrap_or_else(|error| panic!("set the status of pod {name}: {error}"));
     }
 
+    async fn try_patch(&self, name: &str, status: &Value) -> kube::Result<()> {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.pods.patch_status(name, &PatchParams::default(), &patch).await.map(drop)
+    }
+
     async fn set(&self, name: &str, ready: bool) -> String {
-        let pod = self.pods.get(name).await.unwrap_or_else(|error| panic!("read the pod {name}: {error}"));
+        self.try_set(name, ready)
+            .await
+            .unwrap_or_else(|error| panic!("set the status of pod {name}: {error}"))
+    }
+
+    async fn try_set(&self, name: &str, ready: bool) -> kube::Result<String> {
+        let pod = self.pods.get(name).await?;
         let known = pod.status.and_then(|status| status.pod_ip);
         let address = known.unwrap_or_else(Self::next_address);
         let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
@@ -106,8 +116,8 @@ impl Kubelet {
             "conditions": conditions(ready, Duration::ZERO),
             "containerStatuses": containers,
         });
-        self.patch(name, &status).await;
-        address
+        self.try_patch(name, &status).await?;
+        Ok(address)
     }
 }
 

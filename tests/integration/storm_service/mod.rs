@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! StormServices, RoleSets and PodSets. The test plays kubelet: pods that were never bound to a node are gone at once when
+//! they are deleted.
+
+mod in_place;
+mod pod_sets;
+mod role_sets;
+mod services;
+mod world;
