@@ -285,7 +285,7 @@ pub(super) fn plan(
 pub(super) fn plan_none(seen: &[Seen]) -> Vec<GroupStep> {
     let ours = seen.iter().filter_map(|seen| match &seen.group {
         Child::Ours(group) => Some(GroupStep::Delete(seen.kind, ChildRef::to(&**group))),
-        Child::Absent | Child::Terminating(_) | Child::Foreign(_) => None,
+        Child::Absent | Child::Terminating(_) | Child::Orphan(_) | Child::Foreign(_) => None,
     });
     ours.collect()
 }
@@ -324,12 +324,12 @@ fn keep_group(owner: &GroupOwner<'_>, fields: &Map<String, Value>, seen: &Seen, 
                 plan.steps.push(GroupStep::Patch(seen.kind, ChildRef::to(&**group), patch));
             }
         }
-        Child::Foreign(group) if is_adoptable(owner, group) => {
+        Child::Orphan(group) if is_adoptable(owner, group) => {
             let mut patch = patch_for(seen.kind, owner, &wanted, &hash, group).unwrap_or_else(|| json!({}));
             patch["metadata"]["ownerReferences"] = json!([owner.reference]);
             plan.steps.push(GroupStep::Patch(seen.kind, ChildRef::to(&**group), patch));
         }
-        Child::Foreign(_) => {
+        Child::Orphan(_) | Child::Foreign(_) => {
             let message = format!("the PodGroup {} is not ours and is left alone", owner.name);
             plan.trouble = Some(EventText { warning: true, reason: "PodGroupConflict", message });
         }
@@ -338,8 +338,7 @@ fn keep_group(owner: &GroupOwner<'_>, fields: &Map<String, Value>, seen: &Seen, 
 
 /// Nobody's group of our name with our label: what a backup restored without its owner.
 fn is_adoptable(owner: &GroupOwner<'_>, group: &GroupFacts) -> bool {
-    let named = group.labels.get(owner.label).is_some_and(|name| name == owner.name);
-    named && group.owner.is_none() && !group.terminating
+    group.labels.get(owner.label).is_some_and(|name| name == owner.name)
 }
 
 /// What is to be changed of a group; `None`: nothing.

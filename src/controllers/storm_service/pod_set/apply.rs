@@ -134,7 +134,7 @@ async fn open_gate(writer: &Writer, pod: &ChildRef) -> Result<(), WriteError> {
     let target =
         Target { resource: pods::resource(), namespace: Some(pod.namespace.clone()), name: pod.name.clone() };
     let status = json!({"status": {"conditions": [{"type": IN_PLACE_READY, "status": "True"}]}});
-    let guard = Guard { uid: Some(&pod.uid), version: Some(&pod.version) };
+    let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
     writer.patch(&target, "status", Change::Strategic(status), guard).await.map(drop)
 }
 

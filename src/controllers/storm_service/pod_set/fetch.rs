@@ -73,7 +73,8 @@ impl Reads {
         let adoptable = self.adoptable(&pod_set).await;
         let size = usize::try_from(pod_set.spec.pod_group_size).unwrap_or(0);
         let wanted = (0..size).map(|index| names::of_group(&name, index));
-        let is_taken = |name: &String| matches!(self.pods.named(parent, name), Child::Foreign(_));
+        let is_taken =
+            |name: &String| matches!(self.pods.named(parent, name), Child::Orphan(_) | Child::Foreign(_));
         Snapshot {
             members,
             taken: wanted.filter(is_taken).collect(),

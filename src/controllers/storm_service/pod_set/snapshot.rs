@@ -46,7 +46,7 @@ impl Member {
         match child {
             Child::Ours(facts) => Some(Self { facts, terminating: false }),
             Child::Terminating(facts) => Some(Self { facts, terminating: true }),
-            Child::Absent | Child::Foreign(_) => None,
+            Child::Absent | Child::Orphan(_) | Child::Foreign(_) => None,
         }
     }
 

@@ -58,7 +58,7 @@ impl Report {
         let failed = self.steps.outcomes.iter().enumerate().filter_map(|(place, outcome)| match outcome {
             StepOutcome::Failed(why) if place < self.groups => Some(format!("sync pod group error {why}")),
             StepOutcome::Failed(why) => Some(format!("sync pod error {why}")),
-            StepOutcome::Done | StepOutcome::Overtaken => None,
+            StepOutcome::Done | StepOutcome::Overtaken | StepOutcome::InVain => None,
         });
         let mut errors: Vec<String> = failed.collect();
         errors.dedup();
@@ -109,7 +109,7 @@ impl Reads {
                 report.steps.note("patch the pod", patched);
             }
             Step::PatchGrouped(pod, patch) => {
-                let guard = Guard { uid: Some(&pod.uid), version: Some(&pod.version) };
+                let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
                 let patched = writer.patch(&pod_target(pod), "", Change::Merge(patch.clone()), guard).await;
                 report.steps.note("patch the pod of the PodSet", patched);
             }
@@ -139,7 +139,7 @@ impl Reads {
     }
 
     async fn patch_self(&self, writer: &Writer, seen: &Snapshot, patch: &Value, report: &mut Report) {
-        let version = seen.role_set.metadata.resource_version.as_deref();
+        let version = seen.role_set.metadata.resource_version.as_deref().unwrap_or_default();
         let guard = Guard { uid: seen.role_set.metadata.uid.as_deref(), version };
         let patched = writer
             .patch_as::<RoleSet>(&target(&seen.role_set), "", Change::Merge(patch.clone()), guard)
@@ -244,7 +244,7 @@ async fn set_gate(
     let gate = json!({"type": IN_PLACE_READY, "status": status, "lastTransitionTime": now.to_string()});
     let conditions: Vec<&Value> = std::iter::once(&gate).chain(others).collect();
     let change = Change::Strategic(json!({"status": {"conditions": conditions}}));
-    let guard = Guard { uid: Some(&pod.uid), version: Some(&pod.version) };
+    let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
     let patched = writer.patch(&pod_target(pod), "status", change, guard).await?;
     Ok(patched.metadata.resource_version.unwrap_or_default())
 }

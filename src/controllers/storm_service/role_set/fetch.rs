@@ -101,8 +101,8 @@ impl Reads {
         let (orphan_pods, orphan_sets) = (orphans(by_name), orphans(orphan_sets));
         let lives = (orphan_pods.is_empty() && orphan_sets.is_empty()) || self.lives(&role_set).await;
         let taken = |name: &&String| {
-            matches!(self.pods.named(parent, name), Child::Foreign(_))
-                || matches!(self.sets.named(parent, name), Child::Foreign(_))
+            matches!(self.pods.named(parent, name), Child::Orphan(_) | Child::Foreign(_))
+                || matches!(self.sets.named(parent, name), Child::Orphan(_) | Child::Foreign(_))
         };
         let mut seen = Snapshot {
             members,

@@ -59,7 +59,7 @@ impl Member {
         let (object, terminating) = match child {
             Child::Ours(it) => (object(it), false),
             Child::Terminating(it) => (object(it), true),
-            Child::Absent | Child::Foreign(_) => return None,
+            Child::Absent | Child::Orphan(_) | Child::Foreign(_) => return None,
         };
         Some(Self { object, terminating, adopted: None })
     }

@@ -110,23 +110,19 @@ fn headless(seen: &Snapshot, plan: &mut Plan) {
                 plan.steps.push(Step::PatchHeadless(ChildRef::to(&**found), patch, event));
             }
         }
-        Child::Foreign(found) => {
-            let nobodys = kube_loops::k8s::owner::controller_of(&found.metadata).is_none();
-            let patch = objects::headless_patch(service, found, true);
-            match patch.filter(|_| nobodys && objects::is_old_headless(service, found)) {
-                Some(patch) => {
-                    let event = synced(format!("Headless Service {name} updated"));
-                    plan.steps.push(Step::PatchHeadless(ChildRef::to(&**found), patch, event));
-                }
-                None => plan.warnings.push(EventText {
-                    warning: true,
-                    reason: "HeadlessServiceConflict",
-                    message: format!(
-                        "Service {name} is not ours and is left alone: pods have no names below it until it is gone"
-                    ),
-                }),
+        Child::Orphan(found) if objects::is_old_headless(service, found) => {
+            if let Some(patch) = objects::headless_patch(service, found, true) {
+                let event = synced(format!("Headless Service {name} updated"));
+                plan.steps.push(Step::PatchHeadless(ChildRef::to(&**found), patch, event));
             }
         }
+        Child::Orphan(_) | Child::Foreign(_) => plan.warnings.push(EventText {
+            warning: true,
+            reason: "HeadlessServiceConflict",
+            message: format!(
+                "Service {name} is not ours and is left alone: pods have no names below it until it is gone"
+            ),
+        }),
     }
 }
 

@@ -85,7 +85,7 @@ impl Set {
         let (role_set, terminating) = match child {
             Child::Ours(role_set) => (role_set, false),
             Child::Terminating(role_set) => (role_set, true),
-            Child::Absent | Child::Foreign(_) => return None,
+            Child::Absent | Child::Orphan(_) | Child::Foreign(_) => return None,
         };
         let passed = passed(&role_set);
         Some(Self { role_set, terminating, passed })
