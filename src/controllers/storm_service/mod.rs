@@ -17,6 +17,8 @@ mod topology;
 
 #[cfg(test)]
 mod names_tests;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 

@@ -14,6 +14,11 @@ mod reconcile;
 mod snapshot;
 mod state;
 
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+pub(super) mod testing;
+
 use std::time::Duration;
 
 use kube::core::ApiResource;

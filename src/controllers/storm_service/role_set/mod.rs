@@ -24,6 +24,11 @@ mod status;
 mod steps;
 mod topology_notice;
 
+#[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
+pub(super) mod testing;
+
 use std::{sync::Arc, time::Duration};
 
 use kube_loops::runtime::{
