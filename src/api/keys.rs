@@ -8,7 +8,7 @@ pub(crate) const ENGINE_LABEL: &str = "model.aibrix.ai/engine";
 pub(crate) const STORM_SERVICE_NAME_LABEL: &str = "storm-service-name";
 /// Label of the pods of a StormService: their role.
 pub(crate) const ROLE_NAME_LABEL: &str = "role-name";
-/// Label of the pods of a PodSet: their place in the group; `0` is the one that serves.
+/// Label of the pods of a `PodSet`: their place in the group; `0` is the one that serves.
 pub(crate) const POD_GROUP_INDEX_LABEL: &str = "stormservice.orchestration.aibrix.ai/pod-group-index";
 /// Label of the pods of a Ray cluster: `head` or `worker`.
 pub(crate) const RAY_NODE_TYPE_LABEL: &str = "ray.io/node-type";
@@ -36,7 +36,7 @@ pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// Port of an engine that names none.
 pub(crate) const DEFAULT_ENGINE_PORT: u16 = 8000;
 
-/// What the loops of StormServices, RoleSets and PodSets read and leave behind.
+/// What the loops of StormServices, RoleSets and `PodSets` read and leave behind.
 pub(crate) mod storm_service {
     /// Prefix of most of the keys below.
     pub(crate) const PREFIX: &str = "stormservice.orchestration.aibrix.ai/";
@@ -44,12 +44,12 @@ pub(crate) mod storm_service {
     pub(crate) const FINALIZER: &str = "orchestration.aibrix.ai/stormservice-finalizer";
     /// Finalizer of a RoleSet.
     pub(crate) const ROLE_SET_FINALIZER: &str = "orchestration.aibrix.ai/roleset-finalizer";
-    /// Finalizer of a PodSet.
+    /// Finalizer of a `PodSet`.
     pub(crate) const POD_SET_FINALIZER: &str = "orchestration.aibrix.ai/podset-finalizer";
 
-    /// Label of pods and PodSets: the RoleSet.
+    /// Label of pods and `PodSets`: the RoleSet.
     pub(crate) const ROLE_SET_NAME: &str = "roleset-name";
-    /// Label of pods and PodSets: hash of the role's template.
+    /// Label of pods and `PodSets`: hash of the role's template.
     pub(crate) const ROLE_TEMPLATE_HASH: &str = "role-template-hash";
     /// Label of RoleSets: the revision of the StormService.
     pub(crate) const REVISION_LABEL: &str = "storm-service-revision";
@@ -57,14 +57,14 @@ pub(crate) mod storm_service {
     pub(crate) const INHERITED_LABELS: [&str; 2] = ["name", "previous-owner"];
     /// Label and annotation of replicas with an index: the index.
     pub(crate) const ROLE_REPLICA_INDEX: &str = "stormservice.orchestration.aibrix.ai/role-replica-index";
-    /// Label of the pods of a PodSet: its name.
+    /// Label of the pods of a `PodSet`: its name.
     pub(crate) const POD_SET_NAME: &str = "stormservice.orchestration.aibrix.ai/podset-name";
-    /// Label of pods and PodSets: number of the revision at which the role changed last.
+    /// Label of pods and `PodSets`: number of the revision at which the role changed last.
     pub(crate) const ROLE_REVISION: &str = "stormservice.orchestration.aibrix.ai/role-revision";
-    /// Label of pods and PodSets: name of the revision at which the role changed last.
+    /// Label of pods and `PodSets`: name of the revision at which the role changed last.
     pub(crate) const ROLE_REVISION_NAME: &str = "stormservice.orchestration.aibrix.ai/role-revision-name";
 
-    /// Annotation of RoleSets, pods and PodSets: place of the RoleSet in its StormService.
+    /// Annotation of RoleSets, pods and `PodSets`: place of the RoleSet in its StormService.
     pub(crate) const ROLE_SET_INDEX: &str = "stormservice.orchestration.aibrix.ai/roleset-index";
     /// Annotation of RoleSets: the revision of the StormService.
     pub(crate) const REVISION: &str = "stormservice.orchestration.aibrix.ai/revision";
@@ -83,12 +83,12 @@ pub(crate) mod storm_service {
         "stormservice.orchestration.aibrix.ai/in-place-update-pending-reason";
     /// Readiness gate of a pod that is not ready while it is updated in place.
     pub(crate) const IN_PLACE_READY: &str = "stormservice.orchestration.aibrix.ai/in-place-update-ready";
-    /// Annotation of pods and PodSets: digest of the role's template.
+    /// Annotation of pods and `PodSets`: digest of the role's template.
     pub(crate) const TEMPLATE_DIGEST: &str = "stormservice.orchestration.aibrix.ai/role-template-digest";
     /// Annotation of a pod of a role: fingerprint of the pod as it was rendered, without what an update in place
     /// changes.
     pub(crate) const POD_FINGERPRINT: &str = "stormservice.orchestration.aibrix.ai/pod-fingerprint";
-    /// Annotation of a PodSet: group size of the role when the PodSet was adopted.
+    /// Annotation of a `PodSet`: group size of the role when the `PodSet` was adopted.
     pub(crate) const ACCEPTED_GROUP_SIZE: &str =
         "stormservice.orchestration.aibrix.ai/accepted-pod-group-size";
 
@@ -101,14 +101,14 @@ pub(crate) mod storm_service {
         "ROLE_TEMPLATE_HASH",
         "ROLE_REPLICA_INDEX",
     ];
-    /// Variables of all containers of a PodSet's pods, in this order, before all others.
+    /// Variables of all containers of a `PodSet`'s pods, in this order, before all others.
     pub(crate) const POD_SET_VARIABLES: [&str; 3] = ["PODSET_NAME", "POD_GROUP_INDEX", "POD_GROUP_SIZE"];
 
-    /// Label of pods: the PodGroup of the coscheduling plugin.
+    /// Label of pods: the `PodGroup` of the coscheduling plugin.
     pub(crate) const COSCHEDULING_GROUP: &str = "scheduling.x-k8s.io/pod-group";
-    /// Label and annotation of pods: the PodGroup of Godel.
+    /// Label and annotation of pods: the `PodGroup` of Godel.
     pub(crate) const GODEL_GROUP: &str = "godel.bytedance.com/pod-group-name";
-    /// Label and annotation of pods: the PodGroup of Volcano.
+    /// Label and annotation of pods: the `PodGroup` of Volcano.
     pub(crate) const VOLCANO_GROUP: &str = "scheduling.k8s.io/group-name";
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is kept of a pod beyond other pods if it is, or may become, a member of a RoleSet or PodSet: who controls it,
+//! What is kept of a pod beyond other pods if it is, or may become, a member of a RoleSet or `PodSet`: who controls it,
 //! our annotations, its images, and how far its containers have come.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use kube_loops::{
     runtime::watches::ControllerRef,
 };
 
-/// A pod that is, or may become, a member of a RoleSet or PodSet.
+/// A pod that is, or may become, a member of a RoleSet or `PodSet`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MemberFacts {
     owner: Option<OwnerFacts>,

@@ -146,7 +146,7 @@ pub(crate) struct PodFacts {
     pub ip: Option<IpAddr>,
     /// Whether it has the container of the runtime sidecar.
     pub has_sidecar: bool,
-    /// What else is kept of a member of a RoleSet or PodSet.
+    /// What else is kept of a member of a RoleSet or `PodSet`.
     pub member: Option<Box<MemberFacts>>,
 }
 
@@ -258,7 +258,7 @@ impl Owned for PodFacts {
         self.leaving
     }
 
-    /// Of members of RoleSets and PodSets; nobody reads who controls other pods.
+    /// Of members of RoleSets and `PodSets`; nobody reads who controls other pods.
     fn controller(&self) -> Option<ControllerRef<'_>> {
         self.member.as_ref()?.controller()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Conditions of StormServices, RoleSets and PodSets. Pure.
+//! Conditions of StormServices, RoleSets and `PodSets`. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_fenced_election::clock::Timestamp;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The StormService controller: three loops under one Lease, for StormServices, RoleSets and PodSets.
+//! The StormService controller: three loops under one Lease, for StormServices, RoleSets and `PodSets`.
 
 mod batches;
 mod conditions;

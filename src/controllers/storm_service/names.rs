@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names of pods, PodSets and RoleSets. Pure.
+//! Names of pods, `PodSets` and RoleSets. Pure.
 //!
 //! Long names are shortened as AIBrix does, so that what exists keeps its name and DNS record.
 
@@ -36,12 +36,12 @@ fn keep_end(name: &str, longest: usize) -> String {
     format!("{first}{}", name.get(start..).unwrap_or_default())
 }
 
-/// Name of a replica with an index: a pod or a PodSet.
+/// Name of a replica with an index: a pod or a `PodSet`.
 pub(super) fn indexed(role_set: &str, role: &str, hash: &str, index: usize) -> String {
     shorten_keeping_end(&format!("{role_set}-{role}-{hash}-{index}"))
 }
 
-/// Name of a pod of a PodSet.
+/// Name of a pod of a `PodSet`.
 pub(super) fn of_group(pod_set: &str, index: usize) -> String {
     shorten_keeping_end(&format!("{pod_set}-{index}"))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! PodGroups: pods that a scheduler places together. The same rules for RoleSets and PodSets. Pure, but for the stores.
+//! `PodGroups`: pods that a scheduler places together. The same rules for RoleSets and `PodSets`. Pure, but for the stores.
 //!
-//! | Scheduler | PodGroup of |
+//! | Scheduler | `PodGroup` of |
 //! |---|---|
 //! | Godel | `scheduling.godel.kubewharf.io/v1alpha1` |
 //! | coscheduling | `scheduling.x-k8s.io/v1alpha1` |
@@ -32,7 +32,7 @@ use crate::api::{
     orchestration::{PodGroupKind, SchedulingStrategy},
 };
 
-/// Annotation of a PodGroup: hash of the fields that we wrote last, which tells a field that the user took away from one
+/// Annotation of a `PodGroup`: hash of the fields that we wrote last, which tells a field that the user took away from one
 /// that the scheduler's own defaults filled in.
 const WRITTEN: &str = "stormservice.orchestration.aibrix.ai/pod-group-spec";
 /// Reason of the event that says that a group is as wanted.
@@ -50,7 +50,7 @@ pub(super) const fn kind_of(kind: PodGroupKind) -> Kind {
     Kind { group, version, kind: "PodGroup", plural: "podgroups" }
 }
 
-/// Fields of the PodGroup that a strategy may set.
+/// Fields of the `PodGroup` that a strategy may set.
 const fn fields_of(kind: PodGroupKind) -> &'static [&'static str] {
     match kind {
         PodGroupKind::Godel => {
@@ -64,14 +64,14 @@ const fn fields_of(kind: PodGroupKind) -> &'static [&'static str] {
 }
 
 const VERBS: &[&str] = &["create", "patch", "delete"];
-/// What the loops do to PodGroups.
+/// What the loops do to `PodGroups`.
 pub(super) const RULES: [Rule; 3] = [
     Rule::new("scheduling.godel.kubewharf.io", &["podgroups"], VERBS),
     Rule::new("scheduling.x-k8s.io", &["podgroups"], VERBS),
     Rule::new("scheduling.volcano.sh", &["podgroups"], VERBS),
 ];
 
-/// What is kept of a PodGroup.
+/// What is kept of a `PodGroup`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct GroupFacts {
     namespace: Box<str>,
@@ -86,7 +86,7 @@ pub(super) struct GroupFacts {
 }
 
 impl GroupFacts {
-    /// Reduces a PodGroup.
+    /// Reduces a `PodGroup`.
     fn keep(object: DynamicObject, _: &Interner) -> Self {
         let DynamicObject { metadata, data, .. } = object;
         let owner = kube_loops::k8s::owner::controller_of(&metadata).map(|owner| {
@@ -137,7 +137,7 @@ impl Owned for GroupFacts {
     }
 }
 
-/// The PodGroups of one loop's objects.
+/// The `PodGroups` of one loop's objects.
 #[derive(Debug)]
 pub(super) struct PodGroups {
     kinds: [(PodGroupKind, Children<DynamicObject, GroupFacts>); 3],
@@ -204,7 +204,7 @@ impl PodGroups {
     }
 }
 
-/// A change of a PodGroup.
+/// A change of a `PodGroup`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum GroupStep {
     /// The whole object.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pods and PodSets as they are created. Pure.
+//! Pods and `PodSets` as they are created. Pure.
 //!
 //! What the controllers say wins over what the template says: labels, annotations, host name, subdomain, and the
 //! variables, which stand before those of the user.
@@ -41,7 +41,7 @@ pub(super) struct GroupMarks {
 }
 
 impl GroupMarks {
-    /// Pods of the PodGroup `name`.
+    /// Pods of the `PodGroup` `name`.
     fn of(kind: PodGroupKind, name: &str) -> Self {
         let (key, annotated) = match kind {
             PodGroupKind::Coscheduling => (ours::COSCHEDULING_GROUP, false),
@@ -90,7 +90,7 @@ impl Replica<'_> {
         names::shorten_prefix_keeping_end(&format!("{}-{}-", self.role_set.name_any(), self.role.name))
     }
 
-    /// Name of the pod or PodSet with this index.
+    /// Name of the pod or `PodSet` with this index.
     pub(super) fn indexed_name(self, index: usize) -> String {
         names::indexed(&self.role_set.name_any(), &self.role.name, self.hash, index)
     }
@@ -112,7 +112,7 @@ impl Replica<'_> {
         pod
     }
 
-    /// The PodSet with this index.
+    /// The `PodSet` with this index.
     pub(super) fn pod_set(self, index: usize) -> Value {
         let mut template = self.role.template.clone().unwrap_or_else(|| json!({}));
         if !template["spec"].is_object() {
@@ -201,7 +201,7 @@ pub(super) fn revision_labels<'a>(
     })
 }
 
-/// The pod of a PodSet with this index.
+/// The pod of a `PodSet` with this index.
 pub(super) fn pod_of_group(pod_set: &PodSet, index: usize) -> Value {
     let name = names::of_group(&pod_set.name_any(), index);
     let mut pod = bare_pod(&pod_set.spec.template, &pod_set.namespace().unwrap_or_default());
@@ -228,11 +228,11 @@ pub(super) fn pod_of_group(pod_set: &PodSet, index: usize) -> Value {
     pod
 }
 
-/// Names of user's variables in the template of a PodSet that its pods do not get.
+/// Names of user's variables in the template of a `PodSet` that its pods do not get.
 pub(super) fn dropped_variables(pod_set: &PodSet) -> Vec<String> {
     let containers = ["initContainers", "containers"].into_iter();
-    let containers = containers.flat_map(|part| pod_set.spec.template["spec"][part].as_array()).flatten();
-    let variables = containers.flat_map(|container| container["env"].as_array()).flatten();
+    let containers = containers.filter_map(|part| pod_set.spec.template["spec"][part].as_array()).flatten();
+    let variables = containers.filter_map(|container| container["env"].as_array()).flatten();
     let names = variables.filter_map(|variable| variable["name"].as_str());
     let mut dropped: Vec<String> =
         names.filter(|name| ours::POD_SET_VARIABLES.contains(name)).map(str::to_owned).collect();
@@ -241,10 +241,10 @@ pub(super) fn dropped_variables(pod_set: &PodSet) -> Vec<String> {
     dropped
 }
 
-/// Annotations of a PodSet that are about the PodSet.
+/// Annotations of a `PodSet` that are about the `PodSet`.
 const OWN_ANNOTATIONS: [&str; 2] = [ours::ACCEPTED_GROUP_SIZE, keys::LAST_APPLIED_ANNOTATION];
 
-/// Labels or annotations of a PodSet reach its pods. What the template says wins, but for keys that others select by.
+/// Labels or annotations of a `PodSet` reach its pods. What the template says wins, but for keys that others select by.
 fn inherit(entries: &mut Value, of_pod_set: &BTreeMap<String, String>) {
     for (key, value) in of_pod_set.iter().filter(|(key, _)| !OWN_ANNOTATIONS.contains(&key.as_str())) {
         let absent = entries[key.as_str()].is_null();

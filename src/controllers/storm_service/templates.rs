@@ -61,7 +61,7 @@ const SET_BY_CONTROLLERS: [&str; 7] = [
     "spec.subdomain",
 ];
 
-/// The path of the first thing that the template asks for and a live pod, or the template of a PodSet, has not;
+/// The path of the first thing that the template asks for and a live pod, or the template of a `PodSet`, has not;
 /// `None`: it is what the template asks for. `images`: whether the images of containers count.
 pub(super) fn first_difference_of(template: &Value, live: &Value, images: bool) -> Option<String> {
     let reduced = canonical(template, layout(), POD_TEMPLATE, Leniency::Lenient);
@@ -71,7 +71,7 @@ pub(super) fn first_difference_of(template: &Value, live: &Value, images: bool) 
     first_difference(&reduced, live, layout(), POD_TEMPLATE, ignored)
 }
 
-/// Labels and annotations that controllers set on pods and PodSets.
+/// Labels and annotations that controllers set on pods and `PodSets`.
 fn ignored_keys() -> Vec<&'static str> {
     let labels = [
         keys::ROLE_SET_NAME,

@@ -43,7 +43,7 @@ pub(crate) struct Report {
     pub(super) deleted: BTreeSet<String>,
     /// How many pods were made.
     pub(super) created: usize,
-    /// The PodSet may go, and our finalizer is gone.
+    /// The `PodSet` may go, and our finalizer is gone.
     pub(super) released: bool,
 }
 
@@ -138,7 +138,7 @@ async fn open_gate(writer: &Writer, pod: &ChildRef) -> Result<(), WriteError> {
     writer.patch(&target, "status", Change::Strategic(status), guard).await.map(drop)
 }
 
-/// The PodSet, for a write.
+/// The `PodSet`, for a write.
 pub(super) fn target(pod_set: &PodSet) -> Target {
     Target { resource: resource(), namespace: pod_set.namespace(), name: pod_set.name_any() }
 }

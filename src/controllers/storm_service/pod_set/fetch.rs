@@ -43,7 +43,7 @@ impl Stores {
     }
 }
 
-/// The PodSet that the label of a pod names which nobody controls.
+/// The `PodSet` that the label of a pod names which nobody controls.
 fn of_orphan(change: &Change<PodFacts>) -> Vec<Key> {
     let orphan = change.new.iter().filter(|pod| pod.controller().is_none());
     let name = orphan.filter_map(|pod| Some(Key::new(pod.namespace(), pod.labels.get(POD_SET_NAME)?)));
@@ -85,7 +85,7 @@ impl Reads {
         }
     }
 
-    /// Nobody's pods that name the PodSet, if it lives: a store may show one that is gone by now.
+    /// Nobody's pods that name the `PodSet`, if it lives: a store may show one that is gone by now.
     async fn adoptable(&self, pod_set: &PodSet) -> Vec<Arc<PodFacts>> {
         let namespace = Stored::namespace(pod_set).to_owned();
         let (name, uid) = (pod_set.name_any(), Owned::uid(pod_set));

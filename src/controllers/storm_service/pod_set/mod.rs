@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! PodSets: a group of pods, of which each has an index, and which serve as one replica.
+//! `PodSets`: a group of pods, of which each has an index, and which serve as one replica.
 //!
 //! # Guarantees
 //! - A pod is ours by the uid of its controller; nobody's pod with our label is adopted, everybody else's left alone.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a pass of a PodSet does. Pure.
+//! What a pass of a `PodSet` does. Pure.
 //!
 //! A group has one live pod for each index of `0..podGroupSize`. A pod that has ended is deleted and made again, and an
 //! index is free only once its object is gone.
@@ -48,13 +48,13 @@ pub(super) enum Step {
 pub(crate) struct Plan {
     /// Changes of pods: deletions come before creations, and one that fails does not keep the others back.
     pub(super) steps: Vec<Step>,
-    /// Changes of PodGroups.
+    /// Changes of `PodGroups`.
     pub(super) groups: pod_groups::GroupPlan,
     /// To be told once the steps are done.
     pub(super) events: Vec<EventText>,
     /// To be told once for as long as it is so.
     pub(super) warnings: Vec<EventText>,
-    /// All pods are gone, and so may the PodSet.
+    /// All pods are gone, and so may the `PodSet`.
     pub(super) finalized: bool,
 }
 
@@ -99,7 +99,7 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     plan
 }
 
-/// Deletes the pods, then what schedules them together, then lets the PodSet go.
+/// Deletes the pods, then what schedules them together, then lets the `PodSet` go.
 fn finalize(seen: &Snapshot) -> Plan {
     let live = seen.members.iter().filter(|member| !member.terminating);
     let steps: Vec<Step> = live.map(|member| Step::Delete(member.reference())).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The facts of a pass of a PodSet. Pure.
+//! The facts of a pass of a `PodSet`. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,21 +18,21 @@ use super::super::pod_groups;
 /// What a pass looks at.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    /// The PodSet.
+    /// The `PodSet`.
     pub(super) pod_set: Arc<PodSet>,
     /// Its pods, those that terminate included.
     pub(super) members: Vec<Member>,
-    /// Pods that its label names and nobody controls, while the PodSet is known to live.
+    /// Pods that its label names and nobody controls, while the `PodSet` is known to live.
     pub(super) adoptable: Vec<Arc<PodFacts>>,
     /// Names of its pods that somebody else's pods have.
     pub(super) taken: Vec<String>,
     /// Whether all that was done is known.
     pub(super) caught_up: bool,
-    /// Its PodGroups.
+    /// Its `PodGroups`.
     pub(super) groups: Vec<pod_groups::Seen>,
 }
 
-/// A pod of the PodSet.
+/// A pod of the `PodSet`.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     facts: Arc<PodFacts>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a term remembers of a PodSet; a restart starts empty. Pure.
+//! What a term remembers of a `PodSet`; a restart starts empty. Pure.
 
 use std::collections::BTreeSet;
 

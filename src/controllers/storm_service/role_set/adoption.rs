@@ -22,7 +22,7 @@ use super::{
     steps::{Notice, Step},
 };
 
-/// Nobody's pods and PodSets that name the RoleSet become its own.
+/// Nobody's pods and `PodSets` that name the RoleSet become its own.
 pub(super) fn of_orphans(seen: &Snapshot) -> Vec<Step> {
     let pods = seen.orphan_pods.iter().map(|pod| Step::AdoptPod(ChildRef::to(&**pod)));
     pods.chain(seen.orphan_sets.iter().map(|set| Step::AdoptSet(ChildRef::to(&**set)))).collect()
@@ -60,7 +60,7 @@ pub(super) fn of_members(seen: &Snapshot, roles: &Roles<'_>, notices: &mut Vec<N
     steps
 }
 
-/// The pods of a PodSet first, then the PodSet: until it has its digest it is looked at again.
+/// The pods of a `PodSet` first, then the `PodSet`: until it has its digest it is looked at again.
 fn adopt_set(seen: &Snapshot, role: &Role<'_>, member: &super::member::Member, steps: &mut Vec<Step>) {
     let digest = json!({TEMPLATE_DIGEST: role.digest});
     let pods = seen.grouped.iter().filter(|pod| {
@@ -75,7 +75,7 @@ fn adopt_set(seen: &Snapshot, role: &Role<'_>, member: &super::member::Member, s
     steps.push(Step::PatchSet(member.reference(), annotated(&annotations)));
 }
 
-/// PodSets of another size than the role wants, from before they were adopted.
+/// `PodSets` of another size than the role wants, from before they were adopted.
 fn other_sizes(role: &Role<'_>) -> Option<Notice> {
     let wanted = role.spec.pod_group_size.filter(|_| role.kept == Kept::Sets)?;
     let differs = role

@@ -40,7 +40,7 @@ use super::{
 pub(crate) struct Report {
     /// Outcomes, and the error that is retried first.
     pub(super) steps: StepReport,
-    /// How many of the outcomes are about PodGroups: they come first.
+    /// How many of the outcomes are about `PodGroups`: they come first.
     groups: usize,
     /// What has happened.
     pub(super) events: Vec<EventText>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The members of a RoleSet: pods that it controls itself, and PodSets. Pure.
+//! The members of a RoleSet: pods that it controls itself, and `PodSets`. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +27,7 @@ use crate::{
     k8s::{member_facts::MemberFacts, pod_facts::PodFacts},
 };
 
-/// A pod or PodSet that the RoleSet controls.
+/// A pod or `PodSet` that the RoleSet controls.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     object: Object,
@@ -50,7 +50,7 @@ impl Member {
         Self::of(child, Object::Pod)
     }
 
-    /// The PodSet of a child; `None`: it is no member.
+    /// The `PodSet` of a child; `None`: it is no member.
     pub(super) fn of_set(child: Child<PodSet>) -> Option<Self> {
         Self::of(child, Object::Set)
     }
@@ -70,12 +70,12 @@ impl Member {
         self
     }
 
-    /// Whether it is a PodSet.
+    /// Whether it is a `PodSet`.
     pub(super) fn is_set(&self) -> bool {
         matches!(self.object, Object::Set(_))
     }
 
-    /// The PodSet.
+    /// The `PodSet`.
     pub(super) fn set(&self) -> Option<&Arc<PodSet>> {
         if let Object::Set(set) = &self.object { Some(set) } else { None }
     }
@@ -187,7 +187,7 @@ impl Member {
         }
     }
 
-    /// Its index among the replicas of the role: of a pod by its annotation, of a PodSet by its label.
+    /// Its index among the replicas of the role: of a pod by its annotation, of a `PodSet` by its label.
     pub(super) fn index(&self) -> Option<usize> {
         match &self.object {
             Object::Pod(_) => index_of(self.annotation(ROLE_REPLICA_INDEX)),
@@ -200,7 +200,7 @@ impl Member {
         self.digest() == Some(digest) && self.target().is_none() && !self.is_of_other_size(role)
     }
 
-    /// Whether it is a PodSet of another size than the role wants, and was not adopted like that.
+    /// Whether it is a `PodSet` of another size than the role wants, and was not adopted like that.
     fn is_of_other_size(&self, role: &RoleSpec) -> bool {
         let (Some(set), Some(wanted)) = (self.set(), role.pod_group_size) else { return false };
         let accepted = self.annotation(ACCEPTED_GROUP_SIZE).is_some_and(|size| size == wanted.to_string());

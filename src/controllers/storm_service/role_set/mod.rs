@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! RoleSets: one instance of a service of several roles, whose replicas are pods or PodSets.
+//! RoleSets: one instance of a service of several roles, whose replicas are pods or `PodSets`.
 //!
 //! # Guarantees
 //! - A member is ours by the uid of its controller; nobody's members with our labels are adopted, everybody else's left

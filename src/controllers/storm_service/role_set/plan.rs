@@ -67,7 +67,7 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     plan
 }
 
-/// PodSets first, then pods, then what schedules them together, then the RoleSet.
+/// `PodSets` first, then pods, then what schedules them together, then the RoleSet.
 fn finalize(seen: &Snapshot) -> Plan {
     let doomed = |sets: bool| {
         let live =
@@ -113,7 +113,7 @@ fn unused_strategies(roles: &[Role<'_>]) -> Vec<Notice> {
     unused.map(notice).collect()
 }
 
-/// PodSets whose scheduling strategy is not the role's any more.
+/// `PodSets` whose scheduling strategy is not the role's any more.
 fn drifted_sets(role: &Role<'_>) -> Vec<Step> {
     if role.kept != Kept::Sets {
         return Vec::new();

@@ -35,7 +35,7 @@ pub(super) enum Kept {
     Pool,
     /// Pods with an index.
     Slots,
-    /// PodSets with an index.
+    /// `PodSets` with an index.
     Sets,
 }
 
@@ -212,16 +212,13 @@ fn hash_of(role_set: &RoleSet, spec: &RoleSpec, digest: &str, members: &[Member]
         .min_by(|a, b| a.age().cmp(&b.age()))
         .map(|member| member.target().unwrap_or(member.hash()).to_owned())
         .filter(|hash| !hash.is_empty());
-    match of_member {
-        Some(hash) => {
-            let pair = format!("{digest}:{hash}");
-            let remember = (hash != own && remembered != Some(&pair)).then_some(pair);
-            RoleHash { hash, remember }
-        }
-        None => {
-            let hash = remembered.and_then(|pair| pair.strip_prefix(digest)?.strip_prefix(':'));
-            RoleHash { hash: hash.map_or(own, str::to_owned), remember: None }
-        }
+    if let Some(hash) = of_member {
+        let pair = format!("{digest}:{hash}");
+        let remember = (hash != own && remembered != Some(&pair)).then_some(pair);
+        RoleHash { hash, remember }
+    } else {
+        let hash = remembered.and_then(|pair| pair.strip_prefix(digest)?.strip_prefix(':'));
+        RoleHash { hash: hash.map_or(own, str::to_owned), remember: None }
     }
 }
 

@@ -21,13 +21,13 @@ use super::{super::pod_groups, member::Member};
 pub(crate) struct Snapshot {
     /// The RoleSet.
     pub(super) role_set: Arc<RoleSet>,
-    /// Pods and PodSets that it controls, those that terminate included, by name.
+    /// Pods and `PodSets` that it controls, those that terminate included, by name.
     pub(super) members: Vec<Member>,
-    /// Pods of its PodSets.
+    /// Pods of its `PodSets`.
     pub(super) grouped: Vec<Arc<PodFacts>>,
     /// Pods that its label names and nobody controls, while the RoleSet is known to live.
     pub(super) orphan_pods: Vec<Arc<PodFacts>>,
-    /// The same, PodSets.
+    /// The same, `PodSets`.
     pub(super) orphan_sets: Vec<Arc<PodSet>>,
     /// Names that were refused because somebody else has them, and that he still has.
     pub(super) taken: BTreeSet<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Snapshot {
     pub(super) caught_up: bool,
     /// What was read past the stores; `None`: nothing had to be.
     pub(super) live: Option<Live>,
-    /// Its PodGroups.
+    /// Its `PodGroups`.
     pub(super) groups: Vec<pod_groups::Seen>,
     /// What names of new pods are drawn from: another one in each pass.
     pub(super) draw: u64,

@@ -27,7 +27,7 @@ pub(super) fn counts_of(seen: &Snapshot, usable: &[Role<'_>]) -> Vec<RoleStatus>
     seen.role_set.spec.roles.iter().map(counts).collect()
 }
 
-/// Pods: those that are active. PodSets: all of them, but only those that do not terminate are ready or updated.
+/// Pods: those that are active. `PodSets`: all of them, but only those that do not terminate are ready or updated.
 fn counts_of_role(role: &Role<'_>) -> RoleStatus {
     let active = || role.members.iter().filter(|member| member.life() == Life::Active);
     let existing =

@@ -12,13 +12,13 @@ use crate::api::orchestration::RoleStatus;
 pub(crate) enum Step {
     /// Nobody's pod with our label becomes ours.
     AdoptPod(ChildRef),
-    /// Nobody's PodSet with our label becomes ours.
+    /// Nobody's `PodSet` with our label becomes ours.
     AdoptSet(ChildRef),
     /// A merge patch of a pod that the RoleSet controls.
     PatchPod(ChildRef, Value),
-    /// A merge patch of a pod of one of its PodSets.
+    /// A merge patch of a pod of one of its `PodSets`.
     PatchGrouped(ChildRef, Value),
-    /// A merge patch of a PodSet.
+    /// A merge patch of a `PodSet`.
     PatchSet(ChildRef, Value),
     /// A merge patch of the RoleSet's metadata.
     PatchSelf(Value),
@@ -39,11 +39,11 @@ pub(crate) enum Step {
     },
     /// A pod is made: the whole object.
     CreatePod(Value),
-    /// A PodSet is made: the whole object.
+    /// A `PodSet` is made: the whole object.
     CreateSet(Value),
     /// The pod goes.
     DeletePod(ChildRef),
-    /// The PodSet goes, and its pods with it.
+    /// The `PodSet` goes, and its pods with it.
     DeleteSet(ChildRef),
 }
 
@@ -81,7 +81,7 @@ impl Notice {
 pub(crate) struct Plan {
     /// Changes of members. Deletions do not wait for creations that fail, and no role waits for another one's errors.
     pub(super) steps: Vec<Step>,
-    /// Changes of PodGroups.
+    /// Changes of `PodGroups`.
     pub(super) groups: GroupPlan,
     /// What is told once for as long as it is so.
     pub(super) notices: Vec<Notice>,
