@@ -69,12 +69,32 @@ pub(crate) struct ContainerStatus {
     pub container_id: Box<str>,
 }
 
+/// The object that controls another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct OwnerFacts {
+pub(crate) struct OwnerFacts {
     group: Box<str>,
     kind: Box<str>,
     name: Box<str>,
     uid: Box<str>,
+}
+
+impl OwnerFacts {
+    /// What controls the object with this metadata.
+    pub(crate) fn of(meta: &ObjectMeta) -> Option<Self> {
+        let owner = controller_of(meta)?;
+        Some(Self {
+            group: group_of(&owner.api_version).into(),
+            kind: owner.kind.as_str().into(),
+            name: owner.name.as_str().into(),
+            uid: owner.uid.as_str().into(),
+        })
+    }
+
+    /// A reference to it.
+    pub(crate) fn to_ref(&self) -> ControllerRef<'_> {
+        let Self { group, kind, name, uid } = self;
+        ControllerRef { group, kind, name, uid }
+    }
 }
 
 impl MemberFacts {
@@ -92,8 +112,8 @@ impl MemberFacts {
     pub(super) fn of<'a>(
         meta: &ObjectMeta,
         spec: WirePodSpec,
-        statuses: Vec<ContainerStatus>,
-        conditions: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        statuses: &[ContainerStatus],
+        conditions: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     ) -> Self {
         let holds =
             |kind: &str| conditions.clone().find(|(it, _)| *it == kind).map(|(_, status)| status == "True");
@@ -107,12 +127,7 @@ impl MemberFacts {
             ContainerFacts { name, image, status }
         };
         Self {
-            owner: controller_of(meta).map(|owner| OwnerFacts {
-                group: group_of(&owner.api_version).into(),
-                kind: owner.kind.as_str().into(),
-                name: owner.name.as_str().into(),
-                uid: owner.uid.as_str().into(),
-            }),
+            owner: OwnerFacts::of(meta),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             annotations: annotations
                 .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
@@ -137,8 +152,7 @@ impl MemberFacts {
 
     /// The object that controls it.
     pub(super) fn controller(&self) -> Option<ControllerRef<'_>> {
-        let OwnerFacts { group, kind, name, uid } = self.owner.as_ref()?;
-        Some(ControllerRef { group, kind, name, uid })
+        self.owner.as_ref().map(OwnerFacts::to_ref)
     }
 
     /// An annotation of ours.

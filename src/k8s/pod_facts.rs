@@ -169,7 +169,7 @@ impl PodFacts {
         let member = MemberFacts::concern(&metadata).then(|| {
             let conditions = conditions.iter().map(|it| (it.kind.as_str(), it.status.as_str()));
             let statuses = container_statuses.unwrap_or_default();
-            Box::new(MemberFacts::of(&metadata, spec, statuses, conditions))
+            Box::new(MemberFacts::of(&metadata, spec, &statuses, &conditions))
         });
         let leaving = metadata.deletion_timestamp.is_some();
         let labels = metadata.labels.unwrap_or_default();

@@ -74,11 +74,11 @@ fn amounts() -> Value {
 }
 
 fn object(properties: &Value, required: &[&str]) -> Value {
-    let mut schema = json!({"type": "object", "properties": properties});
-    if !required.is_empty() {
-        schema["required"] = json!(required);
+    if required.is_empty() {
+        json!({"type": "object", "properties": properties})
+    } else {
+        json!({"type": "object", "properties": properties, "required": required})
     }
-    schema
 }
 
 fn list_of(items: &Value) -> Value {
@@ -142,9 +142,15 @@ fn node_selector() -> Value {
         &["key", "operator"],
     );
     let expressions = atomic_list_of(&expression);
-    let mut term = object(&json!({"matchExpressions": expressions, "matchFields": expressions}), &[]);
-    term["x-kubernetes-map-type"] = json!("atomic");
-    let mut selector = object(&json!({"nodeSelectorTerms": atomic_list_of(&term)}), &["nodeSelectorTerms"]);
-    selector["x-kubernetes-map-type"] = json!("atomic");
-    selector
+    let term = json!({
+        "type": "object",
+        "properties": {"matchExpressions": expressions, "matchFields": expressions},
+        "x-kubernetes-map-type": "atomic",
+    });
+    json!({
+        "type": "object",
+        "properties": {"nodeSelectorTerms": atomic_list_of(&term)},
+        "required": ["nodeSelectorTerms"],
+        "x-kubernetes-map-type": "atomic",
+    })
 }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod conditions;
+mod json;
 mod merge;
 mod names;
 mod passes;

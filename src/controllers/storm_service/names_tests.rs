@@ -17,7 +17,7 @@ fn long_names_keep_the_first_byte_and_the_end() {
         assert_eq!(shorten_keeping_end(&LONG[..length]), &LONG[..length]);
     }
     assert_eq!(shorten_keeping_end(&LONG[..64]).len(), 63);
-    assert_eq!(indexed(&LONG[..40], "decode", "86f8fb", 12).len(), 63);
+    assert_eq!(indexed(&LONG[..50], "decode", "86f8fb", 12).len(), 63);
     assert_eq!(indexed("llm", "decode", "86f8fb", 0), "llm-decode-86f8fb-0");
     assert_eq!(of_group("llm-decode-86f8fb-0", 3), "llm-decode-86f8fb-0-3");
 }

@@ -27,10 +27,15 @@ use kube_loops::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::api::{
-    keys::ORCHESTRATION_GROUP,
-    orchestration::{PodGroupKind, SchedulingStrategy},
+use crate::{
+    api::{
+        keys::ORCHESTRATION_GROUP,
+        orchestration::{PodGroupKind, SchedulingStrategy},
+    },
+    k8s::member_facts::OwnerFacts,
 };
+
+use super::json::{at, put};
 
 /// Annotation of a `PodGroup`: hash of the fields that we wrote last, which tells a field that the user took away from one
 /// that the scheduler's own defaults filled in.
@@ -79,7 +84,7 @@ pub(super) struct GroupFacts {
     uid: Box<str>,
     version: Box<str>,
     terminating: bool,
-    owner: Option<(Box<str>, Box<str>, Box<str>, Box<str>)>,
+    owner: Option<OwnerFacts>,
     labels: std::collections::BTreeMap<String, String>,
     written: Option<Box<str>>,
     spec: Value,
@@ -89,10 +94,7 @@ impl GroupFacts {
     /// Reduces a `PodGroup`.
     fn keep(object: DynamicObject, _: &Interner) -> Self {
         let DynamicObject { metadata, data, .. } = object;
-        let owner = kube_loops::k8s::owner::controller_of(&metadata).map(|owner| {
-            let group = kube_loops::k8s::owner::group_of(&owner.api_version);
-            (group.into(), owner.kind.as_str().into(), owner.name.as_str().into(), owner.uid.as_str().into())
-        });
+        let owner = OwnerFacts::of(&metadata);
         let written = metadata.annotations.as_ref().and_then(|annotations| annotations.get(WRITTEN));
         Self {
             written: written.map(|hash| hash.as_str().into()),
@@ -132,8 +134,7 @@ impl Owned for GroupFacts {
     }
 
     fn controller(&self) -> Option<ControllerRef<'_>> {
-        let (group, kind, name, uid) = self.owner.as_ref()?;
-        Some(ControllerRef { group, kind, name, uid })
+        self.owner.as_ref().map(OwnerFacts::to_ref)
     }
 }
 
@@ -326,7 +327,7 @@ fn keep_group(owner: &GroupOwner<'_>, fields: &Map<String, Value>, seen: &Seen, 
         }
         Child::Orphan(group) if is_adoptable(owner, group) => {
             let mut patch = patch_for(seen.kind, owner, &wanted, &hash, group).unwrap_or_else(|| json!({}));
-            patch["metadata"]["ownerReferences"] = json!([owner.reference]);
+            put(&mut patch, &["metadata", "ownerReferences"], json!([owner.reference]));
             plan.steps.push(GroupStep::Patch(seen.kind, ChildRef::to(&**group), patch));
         }
         Child::Orphan(_) | Child::Foreign(_) => {
@@ -350,16 +351,17 @@ fn patch_for(
     group: &GroupFacts,
 ) -> Option<Value> {
     let labelled = group.labels.get(owner.label).is_some_and(|name| name == owner.name);
-    let has = |(field, value): (&String, &Value)| holds(&group.spec[field.as_str()], value);
+    let has = |(field, value): (&String, &Value)| holds(at(&group.spec, &[field]), value);
     let rewritten = group.written.as_deref().is_some_and(|written| written != hash);
     if labelled && !rewritten && wanted.iter().all(has) {
         return None;
     }
     let mut spec = wanted.clone();
     for field in fields_of(kind) {
-        let taken_away = !wanted.contains_key(*field) && !group.spec[*field].is_null();
+        let stored = at(&group.spec, &[field]);
+        let taken_away = !wanted.contains_key(*field) && !stored.is_null();
         // Maps are merged: what is not wanted of one is taken away by name.
-        match (wanted.get(*field), &group.spec[*field]) {
+        match (wanted.get(*field), stored) {
             (Some(Value::Object(map)), Value::Object(stored)) => {
                 let mut map = map.clone();
                 for key in stored.keys() {

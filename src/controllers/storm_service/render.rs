@@ -15,6 +15,7 @@ use crate::api::{
 use kube::ResourceExt;
 
 use super::{
+    json::{at, at_mut, list, put},
     names,
     templates::{digest_of, fingerprint_of},
     topology,
@@ -55,7 +56,7 @@ impl GroupMarks {
     fn put(&self, metadata: &mut Value) {
         for (part, marks) in [("labels", &self.labels), ("annotations", &self.annotations)] {
             for (key, value) in marks {
-                metadata[part][*key] = json!(value);
+                put(metadata, &[part, key], value.as_str());
             }
         }
     }
@@ -65,8 +66,8 @@ impl Replica<'_> {
     /// A pod without an index. `name`: under [`Self::prefix`].
     pub(super) fn pod(self, name: &str) -> Value {
         let mut pod = self.pod_of(None);
-        pod["metadata"]["name"] = json!(name);
-        pod["metadata"]["generateName"] = json!(self.prefix());
+        put(&mut pod, &["metadata", "name"], name);
+        put(&mut pod, &["metadata", "generateName"], self.prefix());
         stamped(pod, self.digest)
     }
 
@@ -74,9 +75,10 @@ impl Replica<'_> {
     pub(super) fn indexed_pod(self, index: usize) -> Value {
         let mut pod = self.pod_of(Some(index));
         let name = self.indexed_name(index);
-        pod["spec"]["hostname"] = json!(name);
-        pod["metadata"]["name"] = json!(name);
-        pod["metadata"]["generateName"] = json!(names::generate_name(&self.role_set.name_any()));
+        put(&mut pod, &["spec", "hostname"], name.as_str());
+        put(&mut pod, &["metadata", "name"], name);
+        let prefix = names::generate_name(&self.role_set.name_any());
+        put(&mut pod, &["metadata", "generateName"], prefix);
         stamped(pod, self.digest)
     }
 
@@ -98,16 +100,17 @@ impl Replica<'_> {
     fn pod_of(self, index: Option<usize>) -> Value {
         let template = self.role.template.as_ref().unwrap_or(&Value::Null);
         let mut pod = bare_pod(template, &self.role_set.namespace().unwrap_or_default());
-        pod["metadata"]["ownerReferences"] = json!([owner(self.role_set, "RoleSet")]);
-        self.mark(&mut pod["metadata"], index);
-        set_or_remove(&mut pod["spec"], "subdomain", service_of(self.role_set.labels()));
-        set_or_remove(&mut pod["spec"], "hostname", "");
-        self.set_variables(&mut pod["spec"], index);
+        put(&mut pod, &["metadata", "ownerReferences"], json!([owner(self.role_set, "RoleSet")]));
+        self.mark(at_mut(&mut pod, &["metadata"]), index);
+        let spec = at_mut(&mut pod, &["spec"]);
+        set_or_remove(spec, "subdomain", service_of(self.role_set.labels()));
+        set_or_remove(spec, "hostname", "");
+        self.set_variables(spec, index);
         if let Some(term) = topology::Term::of(self.role_set, &self.role.name) {
-            term.put(&mut pod["spec"]);
+            term.put(spec);
         }
         if let Some((kind, _)) = self.role_set.spec.scheduling_strategy.as_ref().and_then(|it| it.chosen()) {
-            GroupMarks::of(kind, &self.role_set.name_any()).put(&mut pod["metadata"]);
+            GroupMarks::of(kind, &self.role_set.name_any()).put(at_mut(&mut pod, &["metadata"]));
         }
         pod
     }
@@ -115,12 +118,13 @@ impl Replica<'_> {
     /// The `PodSet` with this index.
     pub(super) fn pod_set(self, index: usize) -> Value {
         let mut template = self.role.template.clone().unwrap_or_else(|| json!({}));
-        if !template["spec"].is_object() {
-            template["spec"] = json!({});
+        let spec = at_mut(&mut template, &["spec"]);
+        if !spec.is_object() {
+            *spec = json!({});
         }
-        self.set_variables(&mut template["spec"], Some(index));
+        self.set_variables(spec, Some(index));
         if let Some(term) = topology::Term::of(self.role_set, &self.role.name) {
-            term.put(&mut template["spec"]);
+            term.put(spec);
         }
         let name = self.indexed_name(index);
         let mut metadata = json!({
@@ -129,7 +133,7 @@ impl Replica<'_> {
             "ownerReferences": [owner(self.role_set, "RoleSet")],
         });
         self.mark(&mut metadata, Some(index));
-        metadata["annotations"][ours::TEMPLATE_DIGEST] = json!(self.digest);
+        put(&mut metadata, &["annotations", ours::TEMPLATE_DIGEST], self.digest);
         let strategies = [
             (&self.role_set.spec.scheduling_strategy, self.role_set.name_any()),
             (&self.role.scheduling_strategy, name),
@@ -141,10 +145,10 @@ impl Replica<'_> {
         }
         let mut spec = json!({"podGroupSize": self.role.pod_group_size, "template": template});
         if self.role.stateful {
-            spec["stateful"] = json!(true);
+            put(&mut spec, &["stateful"], true);
         }
         if let Some(strategy) = &self.role.scheduling_strategy {
-            spec["schedulingStrategy"] = json!(strategy);
+            put(&mut spec, &["schedulingStrategy"], json!(strategy));
         }
         json!({"apiVersion": API_VERSION, "kind": "PodSet", "metadata": metadata, "spec": spec})
     }
@@ -152,7 +156,7 @@ impl Replica<'_> {
     /// Labels and annotations of a replica.
     fn mark(self, metadata: &mut Value, index: Option<usize>) {
         let (labels, annotations) = (self.role_set.labels(), self.role_set.annotations());
-        let mut put = |part: &str, key: &str, value: &str| metadata[part][key] = json!(value);
+        let mut put = |part: &str, key: &str, value: &str| put(metadata, &[part, key], value);
         put("labels", ours::ROLE_SET_NAME, &self.role_set.name_any());
         put("labels", keys::ROLE_NAME_LABEL, &self.role.name);
         put("labels", ours::ROLE_TEMPLATE_HASH, self.hash);
@@ -205,35 +209,37 @@ pub(super) fn revision_labels<'a>(
 pub(super) fn pod_of_group(pod_set: &PodSet, index: usize) -> Value {
     let name = names::of_group(&pod_set.name_any(), index);
     let mut pod = bare_pod(&pod_set.spec.template, &pod_set.namespace().unwrap_or_default());
-    inherit(&mut pod["metadata"]["labels"], pod_set.labels());
-    inherit(&mut pod["metadata"]["annotations"], pod_set.annotations());
-    let metadata = &mut pod["metadata"];
-    metadata["name"] = json!(name);
-    metadata["generateName"] = json!(names::generate_name(&pod_set.name_any()));
-    metadata["ownerReferences"] = json!([owner(pod_set, "PodSet")]);
-    metadata["labels"][ours::POD_SET_NAME] = json!(pod_set.name_any());
-    metadata["labels"][keys::POD_GROUP_INDEX_LABEL] = json!(index.to_string());
-    if metadata["annotations"][ours::TEMPLATE_DIGEST].is_null() {
-        metadata["annotations"][ours::TEMPLATE_DIGEST] = json!(digest_of(&pod_set.spec.template));
+    let metadata = at_mut(&mut pod, &["metadata"]);
+    inherit(at_mut(metadata, &["labels"]), pod_set.labels());
+    inherit(at_mut(metadata, &["annotations"]), pod_set.annotations());
+    put(metadata, &["name"], name.as_str());
+    put(metadata, &["generateName"], names::generate_name(&pod_set.name_any()));
+    put(metadata, &["ownerReferences"], json!([owner(pod_set, "PodSet")]));
+    put(metadata, &["labels", ours::POD_SET_NAME], pod_set.name_any());
+    put(metadata, &["labels", keys::POD_GROUP_INDEX_LABEL], index.to_string());
+    let digest = at_mut(metadata, &["annotations", ours::TEMPLATE_DIGEST]);
+    if digest.is_null() {
+        *digest = json!(digest_of(&pod_set.spec.template));
     }
     if let Some((kind, _)) = pod_set.spec.scheduling_strategy.as_ref().and_then(|it| it.chosen()) {
         GroupMarks::of(kind, &pod_set.name_any()).put(metadata);
     }
-    set_or_remove(&mut pod["spec"], "hostname", &name);
-    set_or_remove(&mut pod["spec"], "subdomain", service_of(pod_set.labels()));
+    let spec = at_mut(&mut pod, &["spec"]);
+    set_or_remove(spec, "hostname", &name);
+    set_or_remove(spec, "subdomain", service_of(pod_set.labels()));
     let values = [pod_set.name_any(), index.to_string(), pod_set.spec.pod_group_size.to_string()];
     for containers in ["initContainers", "containers"] {
-        put_variables(&mut pod["spec"], containers, &ours::POD_SET_VARIABLES, &values);
+        put_variables(spec, containers, &ours::POD_SET_VARIABLES, &values);
     }
     pod
 }
 
 /// Names of user's variables in the template of a `PodSet` that its pods do not get.
 pub(super) fn dropped_variables(pod_set: &PodSet) -> Vec<String> {
-    let containers = ["initContainers", "containers"].into_iter();
-    let containers = containers.filter_map(|part| pod_set.spec.template["spec"][part].as_array()).flatten();
-    let variables = containers.filter_map(|container| container["env"].as_array()).flatten();
-    let names = variables.filter_map(|variable| variable["name"].as_str());
+    let parts = ["initContainers", "containers"].into_iter();
+    let containers = parts.flat_map(|part| list(&pod_set.spec.template, &["spec", part]));
+    let variables = containers.flat_map(|container| list(container, &["env"]));
+    let names = variables.filter_map(|variable| at(variable, &["name"]).as_str());
     let mut dropped: Vec<String> =
         names.filter(|name| ours::POD_SET_VARIABLES.contains(name)).map(str::to_owned).collect();
     dropped.sort();
@@ -247,9 +253,9 @@ const OWN_ANNOTATIONS: [&str; 2] = [ours::ACCEPTED_GROUP_SIZE, keys::LAST_APPLIE
 /// Labels or annotations of a `PodSet` reach its pods. What the template says wins, but for keys that others select by.
 fn inherit(entries: &mut Value, of_pod_set: &BTreeMap<String, String>) {
     for (key, value) in of_pod_set.iter().filter(|(key, _)| !OWN_ANNOTATIONS.contains(&key.as_str())) {
-        let absent = entries[key.as_str()].is_null();
-        if absent || is_ours(key) {
-            entries[key.as_str()] = json!(value);
+        let entry = at_mut(entries, &[key]);
+        if entry.is_null() || is_ours(key) {
+            *entry = json!(value);
         }
     }
 }
@@ -269,39 +275,40 @@ fn is_ours(key: &str) -> bool {
 
 /// A pod with what a template says: labels, annotations, finalizers and spec.
 fn bare_pod(template: &Value, namespace: &str) -> Value {
-    let part = |name: &str| template["metadata"][name].as_object().cloned().unwrap_or_default();
+    let part = |name: &str| at(template, &["metadata", name]).as_object().cloned().unwrap_or_default();
     let mut metadata =
         json!({"namespace": namespace, "labels": part("labels"), "annotations": part("annotations")});
-    if let Some(finalizers) = template["metadata"]["finalizers"].as_array().filter(|it| !it.is_empty()) {
-        metadata["finalizers"] = json!(finalizers);
+    let finalizers = at(template, &["metadata", "finalizers"]);
+    if finalizers.as_array().is_some_and(|it| !it.is_empty()) {
+        put(&mut metadata, &["finalizers"], finalizers.clone());
     }
-    let spec = template["spec"].as_object().cloned().unwrap_or_default();
+    let spec = at(template, &["spec"]).as_object().cloned().unwrap_or_default();
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
 
 /// With the digest of its template, and its fingerprint.
 fn stamped(mut pod: Value, digest: &str) -> Value {
     let fingerprint = fingerprint_of(&pod);
-    let annotations = &mut pod["metadata"]["annotations"];
-    annotations[ours::TEMPLATE_DIGEST] = json!(digest);
-    annotations[ours::POD_FINGERPRINT] = json!(fingerprint);
+    put(&mut pod, &["metadata", "annotations", ours::TEMPLATE_DIGEST], digest);
+    put(&mut pod, &["metadata", "annotations", ours::POD_FINGERPRINT], fingerprint);
     pod
 }
 
 /// Puts variables in front of those of the user, whose namesakes go, also where there is no value for a name.
 fn put_variables(spec: &mut Value, containers: &str, names: &[&str], values: &[String]) {
-    for container in spec[containers].as_array_mut().into_iter().flatten() {
+    for container in at_mut(spec, &[containers]).as_array_mut().into_iter().flatten() {
         let set = names.iter().zip(values).map(|(name, value)| json!({"name": name, "value": value}));
-        let of_user = container["env"].as_array().cloned().unwrap_or_default().into_iter();
-        let kept =
-            of_user.filter(|variable| variable["name"].as_str().is_none_or(|name| !names.contains(&name)));
-        container["env"] = set.chain(kept).collect();
+        let is_ours =
+            |variable: &&Value| at(variable, &["name"]).as_str().is_some_and(|name| names.contains(&name));
+        let kept = list(container, &["env"]).filter(|variable| !is_ours(variable)).cloned();
+        let env: Value = set.chain(kept).collect();
+        put(container, &["env"], env);
     }
 }
 
 fn set_or_remove(spec: &mut Value, field: &str, value: &str) {
     if !value.is_empty() {
-        spec[field] = json!(value);
+        put(spec, &[field], value);
     } else if let Some(spec) = spec.as_object_mut() {
         spec.remove(field);
     }

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 use crate::api::keys::storm_service as keys;
 
+use super::json::{at, at_mut, put};
+
 /// The template of a StormService's RoleSets, in Go.
 const ROLE_SET_TEMPLATE: &str = "aibrix.RoleSetTemplate";
 
@@ -101,9 +103,9 @@ fn ignored_keys() -> Vec<&'static str> {
 /// What stands for a rendered pod, without what an update in place changes and without what follows from the role's
 /// revision: images of containers, name, host name, the hash, revisions, and our own annotations.
 pub(super) fn fingerprint_of(pod: &Value) -> String {
-    let mut reduced = json!({"metadata": {}, "spec": pod["spec"]});
+    let mut reduced = json!({"metadata": {}, "spec": at(pod, &["spec"])});
     for part in ["labels", "annotations", "finalizers"] {
-        reduced["metadata"][part] = pod["metadata"][part].clone();
+        put(&mut reduced, &["metadata", part], at(pod, &["metadata", part]).clone());
     }
     let dropped = [
         keys::ROLE_TEMPLATE_HASH,
@@ -116,18 +118,18 @@ pub(super) fn fingerprint_of(pod: &Value) -> String {
         keys::POD_FINGERPRINT,
     ];
     for part in ["labels", "annotations"] {
-        if let Some(entries) = reduced["metadata"][part].as_object_mut() {
+        if let Some(entries) = at_mut(&mut reduced, &["metadata", part]).as_object_mut() {
             entries.retain(|key, _| !dropped.contains(&key.as_str()));
         }
     }
-    if let Some(spec) = reduced["spec"].as_object_mut() {
+    if let Some(spec) = at_mut(&mut reduced, &["spec"]).as_object_mut() {
         spec.remove("hostname");
     }
-    for container in reduced["spec"]["containers"].as_array_mut().into_iter().flatten() {
-        let Some(container) = container.as_object_mut() else { continue };
+    let containers = at_mut(&mut reduced, &["spec", "containers"]).as_array_mut().into_iter().flatten();
+    for container in containers.filter_map(Value::as_object_mut) {
         container.remove("image");
         if let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) {
-            env.retain(|variable| variable["name"] != "ROLE_TEMPLATE_HASH");
+            env.retain(|variable| at(variable, &["name"]) != "ROLE_TEMPLATE_HASH");
         }
     }
     template_digest(&canonical(&reduced, layout(), POD_TEMPLATE, Leniency::Exact))

@@ -9,7 +9,10 @@ use crate::api::{
     orchestration::RoleSet,
 };
 
-use super::render::service_of;
+use super::{
+    json::{at, at_mut, list, put},
+    render::service_of,
+};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -36,14 +39,14 @@ impl Term {
         let (service, name) = (service_of(role_set.labels()), role_set.name_any());
         let mut labels = json!({});
         if service.is_empty() {
-            labels[ROLE_SET_NAME] = json!(name);
+            put(&mut labels, &[ROLE_SET_NAME], name.as_str());
         } else {
-            labels[STORM_SERVICE_NAME_LABEL] = json!(service);
+            put(&mut labels, &[STORM_SERVICE_NAME_LABEL], service);
         }
         match policy.scope.as_str() {
             "StormService" => {}
-            "RoleSet" => labels[ROLE_SET_NAME] = json!(name),
-            "Role" => labels[ROLE_NAME_LABEL] = json!(role),
+            "RoleSet" => put(&mut labels, &[ROLE_SET_NAME], name),
+            "Role" => put(&mut labels, &[ROLE_NAME_LABEL], role),
             _ => return None,
         }
         let term = json!({"topologyKey": policy.key, "labelSelector": {"matchLabels": labels}});
@@ -56,23 +59,19 @@ impl Term {
 
     /// Adds the term to the spec of a pod, unless it is there.
     pub(super) fn put(&self, spec: &mut Value) {
-        if self.is_in(&spec["affinity"]["podAffinity"]) {
+        if self.is_in(at(spec, &["affinity", "podAffinity"])) {
             return;
         }
-        if spec["affinity"].is_null() {
-            spec["affinity"] = json!({});
-        }
-        if spec["affinity"]["podAffinity"].is_null() {
-            spec["affinity"]["podAffinity"] = json!({});
-        }
-        match &mut spec["affinity"]["podAffinity"][self.list] {
-            Value::Array(terms) => terms.push(self.term.clone()),
-            other => *other = json!([self.term]),
+        let terms = at_mut(spec, &["affinity", "podAffinity", self.list]);
+        if let Some(terms) = terms.as_array_mut() {
+            terms.push(self.term.clone());
+        } else {
+            *terms = json!([self.term]);
         }
     }
 
     /// Whether this affinity to other pods has the term.
     pub(super) fn is_in(&self, pod_affinity: &Value) -> bool {
-        pod_affinity[self.list].as_array().is_some_and(|terms| terms.contains(&self.term))
+        list(pod_affinity, &[self.list]).any(|term| *term == self.term)
     }
 }

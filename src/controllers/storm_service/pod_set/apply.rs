@@ -117,9 +117,9 @@ impl Reads {
     }
 
     async fn create(&self, writer: &Writer, parent: Parent<'_>, plan: &Plan, report: &mut Report) {
-        let wanted = plan.steps.iter().filter_map(|step| match step {
-            Step::Create(_, pod) => serde_json::from_value::<DynamicObject>(pod.clone()).ok(),
-            _ => None,
+        let wanted = plan.steps.iter().filter_map(|step| {
+            let Step::Create(_, pod) = step else { return None };
+            serde_json::from_value::<DynamicObject>(pod.clone()).ok()
         });
         let wanted: Vec<DynamicObject> = wanted.collect();
         let creations = wanted.iter().map(|pod| self.pods.create(writer, parent, pod).boxed());

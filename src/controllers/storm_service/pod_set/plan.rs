@@ -24,7 +24,7 @@ use crate::api::{
 };
 
 use super::{
-    super::{pod_groups, render, templates::digest_of},
+    super::{json::at, pod_groups, render, templates::digest_of},
     snapshot::{Member, Snapshot},
 };
 
@@ -210,7 +210,7 @@ fn recreate<'a>(seen: &'a Snapshot, mut delete: Vec<&'a Member>, plan: &mut Plan
 fn create(seen: &Snapshot, free: Vec<usize>, plan: &mut Plan) {
     for index in free {
         let pod = render::pod_of_group(&seen.pod_set, index);
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = at(&pod, &["metadata", "name"]).as_str().unwrap_or_default().to_owned();
         if seen.taken.contains(&name) {
             let message =
                 format!("pod {name} (index {index}) cannot be made: a pod of this name is not ours");

@@ -109,8 +109,8 @@ where
 {
     let Round { seen, plan, report, state } = round;
     let leaves = seen.pod_set.metadata.deletion_timestamp.is_some();
-    let status = (!report.released && !(leaves && plan.finalized))
-        .then(|| status_after(seen, &report.deleted, report.created));
+    let gone = report.released || leaves && plan.finalized;
+    let status = (!gone).then(|| status_after(seen, &report.deleted, report.created));
     let told: BTreeSet<String> = plan.warnings.iter().map(|warning| warning.message.clone()).collect();
     let news = plan.warnings.iter().filter(|warning| !state.told.contains(&warning.message)).cloned();
     let done = report.steps.error.is_none();

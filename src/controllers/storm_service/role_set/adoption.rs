@@ -17,6 +17,7 @@ use crate::api::keys::{
 };
 
 use super::{
+    super::json::put,
     roles::{Kept, Role, Roles},
     snapshot::Snapshot,
     steps::{Notice, Step},
@@ -71,7 +72,7 @@ fn adopt_set(seen: &Snapshot, role: &Role<'_>, member: &super::member::Member, s
     });
     steps.extend(pods.map(|pod| Step::PatchGrouped(ChildRef::to(&**pod), annotated(&digest))));
     let mut annotations = digest.clone();
-    annotations[ACCEPTED_GROUP_SIZE] = json!(role.spec.pod_group_size.unwrap_or(1).to_string());
+    put(&mut annotations, &[ACCEPTED_GROUP_SIZE], role.spec.pod_group_size.unwrap_or(1).to_string());
     steps.push(Step::PatchSet(member.reference(), annotated(&annotations)));
 }
 

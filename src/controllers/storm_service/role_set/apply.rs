@@ -198,10 +198,14 @@ impl Reads {
     }
 
     async fn delete(&self, writer: &Writer, parent: Parent<'_>, plan: &Plan, report: &mut Report) {
-        let deletions = plan.steps.iter().filter_map(|step| match step {
-            Step::DeletePod(pod) => Some(self.pods.delete(writer, parent, pod, Deletion::default()).boxed()),
-            Step::DeleteSet(set) => Some(self.sets.delete(writer, parent, set, Deletion::default()).boxed()),
-            _ => None,
+        let deletions = plan.steps.iter().filter_map(|step| {
+            if let Step::DeletePod(pod) = step {
+                Some(self.pods.delete(writer, parent, pod, Deletion::default()).boxed())
+            } else if let Step::DeleteSet(set) = step {
+                Some(self.sets.delete(writer, parent, set, Deletion::default()).boxed())
+            } else {
+                None
+            }
         });
         for answer in batches::in_batches(deletions.collect(), batches::PODS).await {
             report.steps.note("delete the replica", answer);

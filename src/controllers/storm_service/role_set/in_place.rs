@@ -35,7 +35,11 @@ use crate::{
 };
 
 use super::{
-    super::{render::revision_labels, templates::first_difference_of},
+    super::{
+        json::{at, list, put},
+        render::revision_labels,
+        templates::first_difference_of,
+    },
     member::Member,
     roles::{Kept, Role},
     snapshot::Snapshot,
@@ -130,13 +134,13 @@ fn pending(facts: &MemberFacts) -> Option<&'static str> {
 fn complete(seen: &Snapshot, role: &Role<'_>, member: &Member, gated: bool) -> Step {
     let mut labels = json!({ROLE_TEMPLATE_HASH: role.hash});
     for (label, value) in revision_labels(seen.role_set.annotations(), &role.spec.name) {
-        labels[label] = json!(value);
+        put(&mut labels, &[label], value);
     }
     let mut annotations =
         json!({TARGET_HASH: null, IN_PLACE_STATE: null, PENDING_REASON: null, TEMPLATE_DIGEST: role.digest});
     if member.annotation(POD_FINGERPRINT).is_none() {
-        annotations[POD_FINGERPRINT] =
-            json!(role.rendered(&seen.role_set).fingerprint(index_of(role, member)));
+        let fingerprint = role.rendered(&seen.role_set).fingerprint(index_of(role, member));
+        put(&mut annotations, &[POD_FINGERPRINT], fingerprint);
     }
     let message = format!("role {} pod {} in-place image update completed", role.spec.name, member.name());
     Step::Complete {
@@ -249,8 +253,8 @@ fn ineligible(seen: &Snapshot, role: &Role<'_>, member: &Member) -> Option<Strin
     }
     let template = role.spec.template.as_ref().unwrap_or(&Value::Null);
     let wanted_image = |part: &str, name: &str| {
-        let containers = template["spec"][part].as_array().into_iter().flatten();
-        containers.filter(|it| it["name"] == *name).find_map(|it| it["image"].as_str())
+        let mut named = list(template, &["spec", part]).filter(|it| at(it, &["name"]) == name);
+        named.find_map(|it| at(it, &["image"]).as_str())
     };
     let init_differs = |(name, image): &(Box<str>, Box<str>)| {
         wanted_image("initContainers", name).is_some_and(|wanted| *wanted != **image)
@@ -285,8 +289,7 @@ fn start(role: &Role<'_>, member: &Member) -> Option<Step> {
     let facts = member.facts()?;
     let template = role.spec.template.as_ref()?;
     let wanted = |name: &str| {
-        let containers = template["spec"]["containers"].as_array()?;
-        containers.iter().find(|it| it["name"] == *name)?["image"].as_str()
+        at(list(template, &["spec", "containers"]).find(|it| at(it, &["name"]) == name)?, &["image"]).as_str()
     };
     let mut started = Started::default();
     let mut containers = Vec::new();
@@ -305,7 +308,7 @@ fn start(role: &Role<'_>, member: &Member) -> Option<Step> {
     }
     let mut annotations = json!({TARGET_HASH: role.hash, TEMPLATE_DIGEST: role.digest});
     if member.annotation(IN_PLACE_STATE).is_none() {
-        annotations[IN_PLACE_STATE] = json!(serde_json::to_string(&started).ok()?);
+        put(&mut annotations, &[IN_PLACE_STATE], serde_json::to_string(&started).ok()?);
     }
     let message = format!("role {} pod {} in-place image update started", role.spec.name, member.name());
     Some(Step::UpdateInPlace(InPlace {

@@ -18,7 +18,10 @@ use serde_json::Value;
 use crate::api::orchestration::RoleSpec;
 
 use super::{
-    super::templates::{aibrix_hash_of, first_difference_of},
+    super::{
+        json::at,
+        templates::{aibrix_hash_of, first_difference_of},
+    },
     member::Member,
     snapshot::Snapshot,
 };
@@ -52,6 +55,6 @@ pub(super) fn judge(seen: &Snapshot, role: &RoleSpec, member: &Member) -> Judgem
         }
     }
     let Some(object) = live.members.get(member.uid()) else { return Judgement::Unknown };
-    let made_from = if member.is_set() { &object["spec"]["template"] } else { object };
+    let made_from = if member.is_set() { at(object, &["spec", "template"]) } else { object };
     first_difference_of(template, made_from, true).map_or(Judgement::Current, Judgement::Differs)
 }

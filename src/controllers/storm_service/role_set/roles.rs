@@ -210,7 +210,7 @@ fn hash_of(role_set: &RoleSet, spec: &RoleSpec, digest: &str, members: &[Member]
         .iter()
         .filter(|member| !member.is_terminating() && member.digest() == Some(digest))
         .min_by(|a, b| a.age().cmp(&b.age()))
-        .map(|member| member.target().unwrap_or(member.hash()).to_owned())
+        .map(|member| member.target().unwrap_or_else(|| member.hash()).to_owned())
         .filter(|hash| !hash.is_empty());
     if let Some(hash) = of_member {
         let pair = format!("{digest}:{hash}");

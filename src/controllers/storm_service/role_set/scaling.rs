@@ -81,8 +81,8 @@ fn steps_for(
     let rendered = role.rendered(&seen.role_set);
     let created: Vec<Step> = match create {
         New::Pods(count) => {
-            let (prefix, seed) = (rendered.prefix(), format!("{:x}", seen.draw));
-            let name = |place| names::generated(&prefix, &seed, place);
+            let (prefix, draw) = (rendered.prefix(), format!("{:x}", seen.draw));
+            let name = |place| names::generated(&prefix, &draw, place);
             (0..(*count).min(batches::MOST))
                 .map(|place| Step::CreatePod(rendered.pod(&name(place))))
                 .collect()

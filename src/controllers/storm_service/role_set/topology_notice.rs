@@ -5,7 +5,7 @@ use kube_loops::{cluster::events::EventText, rollout::replica::Life};
 use serde_json::Value;
 
 use super::{
-    super::topology::Term,
+    super::{json::at, topology::Term},
     roles::{Kept, Role},
     snapshot::Snapshot,
     steps::Notice,
@@ -20,9 +20,8 @@ pub(super) fn of(seen: &Snapshot, roles: &[Role<'_>]) -> Option<Notice> {
         let active = role.members.iter().filter(|member| member.life() == Life::Active);
         if role.kept == Kept::Sets {
             let sets_of_role = active.filter_map(|member| member.set());
-            sets += sets_of_role
-                .filter(|set| lacks(Some(&set.spec.template["spec"]["affinity"]["podAffinity"])))
-                .count();
+            let affinity = ["spec", "affinity", "podAffinity"];
+            sets += sets_of_role.filter(|set| lacks(Some(at(&set.spec.template, &affinity)))).count();
         } else {
             let facts = active.filter_map(|member| member.facts());
             pods += facts.filter(|facts| lacks(facts.pod_affinity.as_deref())).count();

@@ -103,17 +103,15 @@ impl Reads {
         let creations =
             objects.iter().map(|it| self.sets.create(writer, parent, it).map(|it| it.map(drop)).boxed());
         let created = batches::in_batches(creations.collect(), batches::ROLE_SETS).await;
-        let moved = plan.steps.iter().filter_map(|step| match step {
-            Step::Move(set, patch) => {
-                let patched = self.sets.patch(writer, parent, set, Change::Merge(patch.clone()));
-                Some(patched.map(|it| it.map(drop)).boxed())
-            }
-            _ => None,
+        let moved = plan.steps.iter().filter_map(|step| {
+            let Step::Move(set, patch) = step else { return None };
+            let patched = self.sets.patch(writer, parent, set, Change::Merge(patch.clone()));
+            Some(patched.map(|it| it.map(drop)).boxed())
         });
         let moved = batches::in_batches(moved.collect(), batches::ROLE_SETS).await;
-        let deleted = plan.steps.iter().filter_map(|step| match step {
-            Step::Delete(set) => Some(self.sets.delete(writer, parent, set, Deletion::background()).boxed()),
-            _ => None,
+        let deleted = plan.steps.iter().filter_map(|step| {
+            let Step::Delete(set) = step else { return None };
+            Some(self.sets.delete(writer, parent, set, Deletion::background()).boxed())
         });
         let deleted = batches::in_batches(deleted.collect(), batches::ROLE_SETS).await;
         for (attempt, answers) in

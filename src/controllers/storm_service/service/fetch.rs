@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use kube::ResourceExt;
 use kube_loops::runtime::{
-    children::{Children, Parent},
+    children::{Child, Children, Parent},
     controller::Kind,
     loops::Sources,
     own_objects::OwnObjects,
@@ -78,17 +78,17 @@ impl Reads {
     }
 
     /// What a pass looks at.
-    pub(super) fn observe(&self, service: Arc<StormService>, draw: u64) -> Snapshot {
-        let parent = Parent::of(&*service);
+    pub(super) fn observe(&self, service: &Arc<StormService>, draw: u64) -> Snapshot {
+        let parent = Parent::of(&**service);
         let passed = |set: &RoleSet| {
             let generation = set.metadata.generation.unwrap_or_default();
             self.passes.of(Owned::uid(set)).is_some_and(|passed| passed >= generation)
         };
         let sets = self.sets.of(parent).into_iter().filter_map(|child| Set::of(child, passed)).collect();
         let records = self.revisions.of(parent).into_iter();
-        let live = records.filter_map(|child| match child {
-            kube_loops::runtime::children::Child::Ours(revision) => Some(Record::of(revision)),
-            _ => None,
+        let live = records.filter_map(|child| {
+            let Child::Ours(revision) = child else { return None };
+            Some(Record::of(revision))
         });
         Snapshot {
             sets,
@@ -96,7 +96,7 @@ impl Reads {
             headless: self.headless.named(parent, &service.name_any()),
             caught_up: self.sets.caught_up(parent) && self.revisions.caught_up(parent),
             draw,
-            service: Arc::clone(&service),
+            service: Arc::clone(service),
         }
     }
 }

@@ -21,7 +21,11 @@ use crate::api::{
 };
 
 use super::{
-    super::{merge::merge_between, names, render},
+    super::{
+        json::{at, put},
+        merge::merge_between,
+        names, render,
+    },
     snapshot::Record,
 };
 
@@ -47,7 +51,7 @@ pub(super) struct Rendered<'a> {
 
 impl Rendered<'_> {
     fn labels(self) -> Map<String, Value> {
-        let mut labels = self.template["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+        let mut labels = at(self.template, &["metadata", "labels"]).as_object().cloned().unwrap_or_default();
         labels.insert(STORM_SERVICE_NAME_LABEL.to_owned(), json!(self.service.name_any()));
         labels.insert(REVISION_LABEL.to_owned(), json!(self.revision));
         labels
@@ -55,7 +59,7 @@ impl Rendered<'_> {
 
     fn annotations(self) -> Map<String, Value> {
         let mut annotations =
-            self.template["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+            at(self.template, &["metadata", "annotations"]).as_object().cloned().unwrap_or_default();
         annotations.insert(REVISION.to_owned(), json!(self.revision));
         for (role, record) in self.roles {
             let number = record.recorded.number.to_string();
@@ -81,7 +85,7 @@ impl Rendered<'_> {
                 "annotations": annotations,
                 "ownerReferences": [render::owner(self.service, "StormService")],
             },
-            "spec": self.template["spec"],
+            "spec": at(self.template, &["spec"]),
         })
     }
 
@@ -89,7 +93,7 @@ impl Rendered<'_> {
     /// this one does not, goes; what others wrote stays. `before`: that template, where it is recorded.
     pub(super) fn patch(self, role_set: &RoleSet, before: Option<&Value>) -> Value {
         let old = |part: &str| {
-            let keys = before.and_then(|before| before["metadata"][part].as_object());
+            let keys = before.and_then(|before| at(before, &["metadata", part]).as_object());
             keys.into_iter().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>()
         };
         let part = |have: &BTreeMap<String, String>, wanted: Map<String, Value>, old: Vec<String>| {
@@ -108,7 +112,7 @@ impl Rendered<'_> {
         let nothing = Map::new();
         let spec = merge_between(
             have.as_object().unwrap_or(&nothing),
-            self.template["spec"].as_object().unwrap_or(&nothing),
+            at(self.template, &["spec"]).as_object().unwrap_or(&nothing),
         );
         json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})
     }
@@ -184,7 +188,7 @@ pub(super) fn headless_patch(service: &StormService, found: &Service, adopt: boo
     let wanted = headless_spec(service);
     let mut spec = Map::new();
     for (field, wanted) in wanted.as_object().into_iter().flatten() {
-        match (&have[field], wanted) {
+        match (at(&have, &[field]), wanted) {
             (have, wanted) if have == wanted => {}
             (Value::Object(have), Value::Object(wanted)) => {
                 spec.insert(field.clone(), Value::Object(merge_between(have, wanted)));
@@ -196,10 +200,10 @@ pub(super) fn headless_patch(service: &StormService, found: &Service, adopt: boo
     }
     let mut patch = json!({});
     if adopt {
-        patch["metadata"]["ownerReferences"] = json!([render::owner(service, "StormService")]);
+        put(&mut patch, &["metadata", "ownerReferences"], json!([render::owner(service, "StormService")]));
     }
     if !spec.is_empty() {
-        patch["spec"] = Value::Object(spec);
+        put(&mut patch, &["spec"], spec);
     }
     patch.as_object().is_some_and(|patch| !patch.is_empty()).then_some(patch)
 }
@@ -208,5 +212,5 @@ pub(super) fn headless_patch(service: &StormService, found: &Service, adopt: boo
 pub(super) fn is_old_headless(service: &StormService, found: &Service) -> bool {
     let spec = json!(found.spec);
     let selector = json!({STORM_SERVICE_NAME_LABEL: service.name_any()});
-    spec["selector"] == selector && spec["clusterIP"] == "None"
+    *at(&spec, &["selector"]) == selector && at(&spec, &["clusterIP"]) == "None"
 }

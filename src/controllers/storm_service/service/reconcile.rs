@@ -92,7 +92,7 @@ impl Stages for StormServiceStages {
         _: &State,
         pass: &Pass,
     ) -> Result<Snapshot, Error> {
-        Ok(self.reads.observe(service, pass.draw))
+        Ok(self.reads.observe(&service, pass.draw))
     }
 
     fn plan(&self, _: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {

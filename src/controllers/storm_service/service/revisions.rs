@@ -7,7 +7,10 @@ use kube_loops::rollout::revisions::{UpdateRevision, current_revision, unchanged
 use serde_json::Value;
 
 use super::{
-    super::templates::{digest_of, same_service_template},
+    super::{
+        json::{at, list},
+        templates::{digest_of, same_service_template},
+    },
     snapshot::{Record, Snapshot},
 };
 
@@ -88,8 +91,7 @@ impl<'a> Revisions<'a> {
 
 /// Digests of the pod templates of a service's roles, by name.
 fn role_digests(template: &Value) -> BTreeMap<String, String> {
-    let roles = template["spec"]["roles"].as_array().into_iter().flatten();
-    let named = roles
-        .map(|role| (role["name"].as_str().unwrap_or_default().to_owned(), digest_of(&role["template"])));
-    named.collect()
+    let name = |role: &Value| at(role, &["name"]).as_str().unwrap_or_default().to_owned();
+    let roles = list(template, &["spec", "roles"]);
+    roles.map(|role| (name(role), digest_of(at(role, &["template"])))).collect()
 }

@@ -20,7 +20,7 @@ use crate::api::{
     orchestration::{RoleSet, RoleStatus, StormService},
 };
 
-use super::super::conditions;
+use super::super::{conditions, json::at};
 
 /// What a pass looks at.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub(crate) struct Snapshot {
 
 /// A RoleSet.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "it is what the API calls it")]
 pub(super) struct Set {
     /// As it is stored.
     pub(super) role_set: Arc<RoleSet>,
@@ -65,7 +66,7 @@ impl Record {
     /// Of a stored revision.
     pub(super) fn of(revision: Arc<ControllerRevision>) -> Self {
         let data = revision.data.as_ref().map_or(&Value::Null, |data| &data.0);
-        let mut template = data["spec"]["template"].clone();
+        let mut template = at(data, &["spec", "template"]).clone();
         if let Some(members) = template.as_object_mut() {
             members.remove("$patch");
         }
