@@ -25,20 +25,23 @@ fn the_selector_is_exactly_that_of_an_aibrix_install() {
     }
 }
 
+// scenario: hardening 62
 #[test]
 fn services_and_budgets_tell_the_pods_of_different_deployments_apart() {
-    // Those that are installed side by side.
-    let pairs = [
-        ("overlays/release", "overlays/standalone/pod-autoscaler-controller"),
-        ("overlays/webhook-only", "overlays/standalone/pod-autoscaler-controller"),
-        ("overlays/release", "overlays/standalone/model-route-controller"),
-        ("overlays/webhook-only", "overlays/standalone/model-route-controller"),
-        ("overlays/standalone/pod-autoscaler-controller", "overlays/standalone/model-route-controller"),
-        ("overlays/standalone/model-adapter-controller", "overlays/standalone/model-route-controller"),
-        ("overlays/standalone/model-adapter-controller", "overlays/standalone/pod-autoscaler-controller"),
-        ("overlays/release", "overlays/standalone/model-adapter-controller"),
+    // The first of each pair and the second are not for the same cluster.
+    const EXCLUSIVE: [(&str, &str); 2] = [
+        ("overlays/release", "overlays/webhook-only"),
+        ("overlays/release", "overlays/standalone/stormservice-controller"),
     ];
-    for (one, other) in pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
+    let alone = STANDALONE.iter().map(|(controller, _)| standalone(controller));
+    let all: Vec<String> = ["overlays/release".to_owned(), "overlays/webhook-only".to_owned()]
+        .into_iter()
+        .chain(alone)
+        .collect();
+    let pairs =
+        all.iter().enumerate().flat_map(|(n, one)| all[n + 1..].iter().map(move |other| (&**one, &**other)));
+    let pairs = pairs.filter(|pair| !EXCLUSIVE.contains(pair));
+    for (one, other) in pairs.flat_map(|(one, other)| [(one, other), (other, one)]) {
         let labels = |kustomization| pod(kustomization)["metadata"]["labels"].clone();
         assert_eq!(labels(one)["control-plane"], "controller-manager");
         let objects = render(one);

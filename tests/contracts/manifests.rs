@@ -20,6 +20,7 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
     "overlays/standalone/pod-autoscaler-controller",
     "overlays/standalone/model-route-controller",
     "overlays/standalone/model-adapter-controller",
+    "overlays/standalone/stormservice-controller",
 ];
 
 /// Controllers with a kustomization of their own, which renames by a prefix.
@@ -27,6 +28,7 @@ pub(crate) const STANDALONE: &[(&str, &str)] = &[
     ("pod-autoscaler-controller", "aibrix-autoscaling-"),
     ("model-route-controller", "aibrix-model-route-"),
     ("model-adapter-controller", "aibrix-lora-"),
+    ("stormservice-controller", "aibrix-"),
 ];
 
 /// The kustomization of one controller alone.

@@ -76,6 +76,7 @@ fn one_entry_under_images_changes_the_image() {
         ("overlays/standalone/pod-autoscaler-controller", "controller"),
         ("overlays/standalone/model-route-controller", "controller"),
         ("overlays/standalone/model-adapter-controller", "controller"),
+        ("overlays/standalone/stormservice-controller", "controller"),
         ("overlays/release", "aibrix/controller-manager"),
     ] {
         let text = read(&format!("deploy/kustomize/{file}/kustomization.yaml"));

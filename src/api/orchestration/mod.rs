@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `orchestration.aibrix.ai/v1alpha1`: StormService, RoleSet and `PodSet`.
+//! `orchestration.aibrix.ai/v1alpha1`: StormService, RoleSet and PodSet.
 //!
-//! A StormService keeps copies of a RoleSet; a RoleSet keeps the pods of its roles, or `PodSets` where a replica of a
-//! role is several pods; a `PodSet` keeps a group of pods.
+//! A StormService keeps copies of a RoleSet; a RoleSet keeps the pods of its roles, or PodSets where a replica of a
+//! role is several pods; a PodSet keeps a group of pods.
 
 mod conditions;
 mod pod_set;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `PodSet`: a group of pods that serve as one replica.
+//! PodSet: a group of pods that serve as one replica.
 
 use kube::CustomResource;
 use schemars::JsonSchema;

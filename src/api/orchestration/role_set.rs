@@ -51,14 +51,14 @@ pub(crate) struct RoleSpec {
     /// Name; part of the names of pods and the value of a label.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Replicas: pods, or `PodSets` where `podGroupSize` is above 1. Absent and negative are 0.
+    /// Replicas: pods, or PodSets where `podGroupSize` is above 1. Absent and negative are 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Place in a sequential rollout, lowest first; absent: after all that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 1))]
     pub upgrade_order: Option<i32>,
-    /// Pods of one replica, 1 by default; above 1 each replica is a `PodSet`.
+    /// Pods of one replica, 1 by default; above 1 each replica is a PodSet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 1, "maximum" = 100))]
     pub pod_group_size: Option<i32>,

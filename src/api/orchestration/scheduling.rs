@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the pods of a RoleSet or `PodSet` are scheduled together: at most one of three schedulers.
+//! How the pods of a RoleSet or PodSet are scheduled together: at most one of three schedulers.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// At most one scheduler. Its fields are those of the scheduler's `PodGroup`, kept as they are written.
+/// At most one scheduler. Its fields are those of the scheduler's PodGroup, kept as they are written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("maxProperties" = 1))]
 #[expect(clippy::struct_field_names, reason = "it is what the API calls them")]
 pub(crate) struct SchedulingStrategy {
-    /// A `PodGroup` of Godel.
+    /// A PodGroup of Godel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "godel_schema")]
     pub godel_scheduling_strategy: Option<Map<String, Value>>,
-    /// A `PodGroup` of the coscheduling plugin.
+    /// A PodGroup of the coscheduling plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "coscheduling_schema")]
     pub coscheduling_scheduling_strategy: Option<Map<String, Value>>,
-    /// A `PodGroup` of Volcano.
+    /// A PodGroup of Volcano.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "volcano_schema")]
     pub volcano_scheduling_strategy: Option<Map<String, Value>>,
 }
 
-/// Whose `PodGroup`.
+/// Whose PodGroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum PodGroupKind {
     /// `scheduling.godel.kubewharf.io`.
@@ -42,7 +42,7 @@ impl PodGroupKind {
 }
 
 impl SchedulingStrategy {
-    /// The scheduler that is asked for, and the fields of its `PodGroup`. Of several, which the schema refuses, the
+    /// The scheduler that is asked for, and the fields of its PodGroup. Of several, which the schema refuses, the
     /// first in the order of [`PodGroupKind::ALL`].
     pub(crate) fn chosen(&self) -> Option<(PodGroupKind, &Map<String, Value>)> {
         let members = [

@@ -72,7 +72,7 @@ async fn roles_of_a_service_are_targets_of_their_own() {
     let service = json!({
         "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "StormService",
         "metadata": {"name": "llm", "namespace": scene.ns},
-        "spec": {"replicas": 1, "template": {"spec": {"roles": [
+        "spec": {"replicas": 1, "selector": {}, "template": {"spec": {"roles": [
             {"name": "prefill", "replicas": 1}, {"name": "decode", "replicas": 1}]}}},
     });
     scene.create(&service).await;

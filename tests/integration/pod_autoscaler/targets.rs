@@ -16,7 +16,9 @@ const STORM: (&str, &str) = ("orchestration.aibrix.ai/v1alpha1", "StormService")
 
 fn service(scene: &Scene, name: &str, replicas: i64, roles: &Value) -> Value {
     let mut it = scene.named(STORM.0, STORM.1, name);
-    it["spec"] = json!({"replicas": replicas, "paused": "kept", "template": {"spec": {"roles": roles}}});
+    let mut template = json!({"spec": {"roles": roles}});
+    template["metadata"] = json!({"annotations": {"note": "kept"}});
+    it["spec"] = json!({"replicas": replicas, "paused": true, "selector": {}, "template": template});
     it
 }
 
@@ -28,7 +30,7 @@ fn onto(it: &mut Value, (api_version, kind): (&str, &str), name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_service_the_replicas_of_one_role_are_written_and_nothing_else() {
     let scene = Scene::new(&bare().await.plane, "pool").await;
-    let template = json!({"spec": {"containers": [{"name": "x", "later": {"field": 1}}]}});
+    let template = json!({"spec": {"containers": [{"name": "x", "image": "e:1", "resources": {}}]}});
     let roles = json!([
         {"name": "prefill", "replicas": 2, "template": template},
         {"name": "decode", "replicas": 1, "template": template},
@@ -67,7 +69,8 @@ async fn of_a_service_the_replicas_of_one_role_are_written_and_nothing_else() {
     want[0]["replicas"] = count(&seen, 0);
     want[1]["replicas"] = json!(written);
     assert_eq!(seen["spec"]["template"]["spec"]["roles"], want);
-    assert_eq!((&seen["spec"]["replicas"], &seen["spec"]["paused"]), (&json!(1), &json!("kept")));
+    assert_eq!((&seen["spec"]["replicas"], &seen["spec"]["paused"]), (&json!(1), &json!(true)));
+    assert_eq!(seen["spec"]["template"]["metadata"]["annotations"], json!({"note": "kept"}));
 
     // Whole copies instead, by annotation.
     let copies = service(&scene, "copies", 2, &roles);

@@ -68,11 +68,7 @@ pub(super) async fn plane(options: Options) -> ControlPlane {
     let plane = ControlPlane::start(options).await;
     plane.install_manager().await;
     let client = plane.client().await;
-    for (group, kind) in [
-        ("orchestration.aibrix.ai", "StormService"),
-        ("orchestration.aibrix.ai", "RayClusterFleet"),
-        ("example.org", "Widget"),
-    ] {
+    for (group, kind) in [("orchestration.aibrix.ai", "RayClusterFleet"), ("example.org", "Widget")] {
         objects::create(&client, &crd(group, kind)).await;
         let version = if group == "example.org" { "v1" } else { "v1alpha1" };
         eventually(SOON, &format!("{kind} is served"), async || {

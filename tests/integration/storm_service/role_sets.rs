@@ -85,11 +85,11 @@ async fn stateful_pods_have_an_index_and_keep_it() {
         assert_eq!(variables(pod)[2], ("ROLESET_INDEX".to_owned(), "1".to_owned()));
         assert_eq!(variables(pod)[5], ("ROLE_REPLICA_INDEX".to_owned(), index.to_string()));
     }
-    let first = pods.values().next().and_then(kube::ResourceExt::uid).expect("a uid");
+    let first = pods.values().next().and_then(ResourceExt::uid).expect("a uid");
     let scale = |count: u32| json!({"spec": {"roles": [with(role("decode", count, "engine:1"), &json!({"stateful": true}))]}});
     scene.patch(&it, &scale(1)).await;
     let left = scene.until_pods(selected, "one pod", |pods| pods.len() == 1).await;
-    assert_eq!(left.values().next().and_then(kube::ResourceExt::uid), Some(first));
+    assert_eq!(left.values().next().and_then(ResourceExt::uid), Some(first));
     scene.patch(&it, &scale(3)).await;
     let back = scene.until_pods(selected, "three pods again", |pods| pods.len() == 3).await;
     assert_eq!(back.keys().collect::<Vec<_>>(), pods.keys().collect::<Vec<_>>());
