@@ -3,8 +3,9 @@
 //!
 //! A real control plane, the shipped manifests, three managers as their own ServiceAccount, engines that
 //! answer at real pod addresses; an autoscaler follows their load, a LoRA is loaded and moves when its pod
-//! dies, another one with a bad URL is refused, and a Lease moves between managers when its holder is told to
-//! stop. Ends by itself, with an error when something did not happen.
+//! dies, another one with a bad URL is refused, a Lease moves between managers when its holder is told to stop, and
+//! a StormService is rolled and scaled while its leader stops. Ends by itself, with an error when something did not
+//! happen.
 #![allow(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -34,6 +35,8 @@ use support::{
     wait::{instant, now},
 };
 
+#[path = "demo/storm_service.rs"]
+mod storm_service;
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 
@@ -64,17 +67,18 @@ async fn main() -> Result<()> {
     for (pod, address) in manager_pods(&client).await {
         managers.push(Launch::in_pod(&plane, &pod, &address).await.start());
     }
-    let holder = wait_for_holder(&client, &managers, None).await;
+    let holder = wait_for_holder(&client, &managers, LEASE, None).await;
     println!("    the pod autoscaler's Lease went to {}", managers[holder].pod_name());
 
     autoscale(&plane, &client, &engine).await?;
     adapt(&plane, &client, &engine).await?;
     refuse(&client, &managers).await?;
     hand_over(&plane, &client, &managers, holder).await?;
+    let second = storm_service::roll(&plane, &client, &engine, &managers).await?;
 
-    say("asking the other managers to stop");
-    // The first was told already: a second signal would cut its orderly stop short.
-    for (_, manager) in managers.iter().enumerate().filter(|(index, _)| *index != holder) {
+    say("asking the last manager to stop");
+    // Two were told already: a second signal would cut an orderly stop short.
+    for (_, manager) in managers.iter().enumerate().filter(|(index, _)| ![holder, second].contains(index)) {
         manager.sigterm();
     }
     for manager in &managers {
@@ -246,7 +250,7 @@ async fn hand_over(
     say(&format!("SIGTERM to {}", leader.pod_name()));
     let asked = now();
     leader.sigterm();
-    let heir = wait_for_holder(client, managers, Some(leader)).await;
+    let heir = wait_for_holder(client, managers, LEASE, Some(leader)).await;
     let mut log = plane.audit();
     let history = leases::history(log.entries());
     let changes = history.get(&(NAMESPACE.to_owned(), LEASE.to_owned())).context("the Lease's history")?;
@@ -273,10 +277,15 @@ async fn wait_for_replicas(client: &kube::Client, deployment: &Value, want: i64)
     .await;
 }
 
-/// Which manager holds the autoscaler's Lease, another one than `not`.
-async fn wait_for_holder(client: &kube::Client, managers: &[Manager], not: Option<&Manager>) -> usize {
+/// Which manager holds the Lease, another one than `not`.
+async fn wait_for_holder(
+    client: &kube::Client,
+    managers: &[Manager],
+    lease: &str,
+    not: Option<&Manager>,
+) -> usize {
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {"name": LEASE, "namespace": NAMESPACE}});
+        "metadata": {"name": lease, "namespace": NAMESPACE}});
     eventually(MINUTE, "the Lease is held", async || {
         let seen = objects::get(client, &lease).await.ok_or("no Lease yet")?;
         let holder = seen["spec"]["holderIdentity"].as_str().unwrap_or_default();

@@ -129,6 +129,9 @@ async fn serve(settings: Settings, clock: SharedClock) -> anyhow::Result<ExitCod
     let clients = Clients::new(&settings.client, &requests, Some(&clock_check)).await?;
     tracing::info!("{}", clients.source());
     let host = Host::new(&settings, &clock, &metrics, &clients, &shutdown)?;
+    if let Some(webhooks) = &webhooks {
+        webhooks.read_with(clients.process());
+    }
     let managed = webhooks.as_ref().filter(|webhooks| webhooks.manages_certificates());
     // Held until the end: the webhook server needs certificates as long as it answers reviews.
     let certificates =

@@ -5,9 +5,16 @@
 //! the process closes its listeners. Until there is a certificate every handshake fails, which the API server
 //! ignores as the failure policy of the webhooks says.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context;
+use futures::FutureExt;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use parking_lot::{Mutex, RwLock};
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -23,7 +30,7 @@ use crate::{
         tls::{Certificate, ReadCounter},
         webhooks::reach,
     },
-    webhook::{self, HOOKS, metrics::WebhookMetrics},
+    webhook::{self, HOOKS, ReadStored, metrics::WebhookMetrics, review::Stored},
 };
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
@@ -44,6 +51,8 @@ pub(super) struct Webhooks {
     settings: WebhookSettings,
     certificates: Arc<Certificates>,
     reached: Mutex<Result<(), String>>,
+    /// What reads stored objects for reviews, once there is one.
+    client: Arc<OnceLock<kube::Client>>,
 }
 
 /// Tasks and tokens of the process that the webhook server shares.
@@ -55,6 +64,27 @@ pub(super) struct ProcessTasks<'a> {
     pub(super) closing: &'a CancellationToken,
 }
 
+/// Reads stored objects for reviews.
+fn read_stored(client: Arc<OnceLock<kube::Client>>) -> ReadStored {
+    Arc::new(move |kind, namespace, name| {
+        let client = client.get().cloned();
+        async move {
+            let unknown = |reason: String| Stored::Unknown { reason };
+            let Some(client) = client else { return unknown("the manager is starting".to_owned()) };
+            let of_kind = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+            let resource = ApiResource::from_gvk_with_plural(&of_kind, kind.plural);
+            let objects: kube::Api<DynamicObject> = kube::Api::namespaced_with(client, &namespace, &resource);
+            match objects.get_opt(&name).await {
+                Ok(Some(object)) => serde_json::to_value(object)
+                    .map_or_else(|error| unknown(Chain(&error).to_string()), Stored::Found),
+                Ok(None) => Stored::NotFound,
+                Err(error) => unknown(Chain(&error).to_string()),
+            }
+        }
+        .boxed()
+    })
+}
+
 impl Webhooks {
     /// Not listening yet, and without certificates.
     pub(super) fn new(settings: &WebhookSettings) -> Arc<Self> {
@@ -62,6 +92,7 @@ impl Webhooks {
             settings: settings.clone(),
             certificates: Arc::default(),
             reached: Mutex::new(Err(NOT_STARTED.to_owned())),
+            client: Arc::default(),
         })
     }
 
@@ -101,7 +132,8 @@ impl Webhooks {
         }
         tracing::info!("Starting webhook server");
         let limits = webhook::Limits::default();
-        let router = webhook::router(families, Arc::clone(clock), limits, process.shutdown.clone());
+        let stored = read_stored(Arc::clone(&this.client));
+        let router = webhook::router(families, Arc::clone(clock), limits, stored, process.shutdown.clone());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(&this.certificates);
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let server = WebhookServer::bind(&address, router, resolver, *enable_http2).await;
@@ -121,6 +153,12 @@ impl Webhooks {
             });
         }
         Ok(())
+    }
+
+    /// Stored objects are read by this client from now on. It has no fence: it writes nothing.
+    pub(super) fn read_with(&self, client: kube::Client) {
+        // A second one changes nothing.
+        drop(self.client.set(client));
     }
 
     /// Whether the certificates are ours to make, rotate and publish.

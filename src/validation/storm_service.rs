@@ -30,6 +30,9 @@ const SHOWN_BYTES: usize = 256;
 
 const NAME: &str = "metadata.name";
 const TEMPLATE: &str = "spec.template.spec";
+/// Which of its counts a StormService declares to be scaled.
+const MODE: &str = "/spec/mode";
+const REPLICAS: &str = "/spec/replicas";
 /// Path and key of the amounts of a rolling update.
 const AMOUNTS: [(&str, &str); 2] = [
     ("spec.updateStrategy.maxUnavailable", "/spec/updateStrategy/maxUnavailable"),
@@ -46,7 +49,30 @@ pub(crate) fn creation_errors(name: &str, service: &Value) -> Vec<FieldError> {
     errors.extend(name_error(name));
     errors.extend(role_name_errors(service));
     errors.extend(AMOUNTS.into_iter().filter_map(|(field, key)| amount_error(field, service.pointer(key)?)));
+    errors.extend(pooled_error(service, replicas(service)));
     errors
+}
+
+/// Why a StormService may not be scaled to `wanted` replicas; `None`: it may, or has them.
+pub(crate) fn scale_error(service: &Value, wanted: i64) -> Option<FieldError> {
+    if replicas(service) == wanted { None } else { pooled_error(service, wanted) }
+}
+
+/// One that is declared to be scaled by the replicas of its roles has at most one RoleSet.
+fn pooled_error(service: &Value, wanted: i64) -> Option<FieldError> {
+    let pooled = service.pointer(MODE).is_some_and(|mode| mode == "Pooled");
+    (pooled && wanted > 1).then(|| {
+        let detail = format!(
+            "spec.mode Pooled allows at most one replica, got {wanted}; scale spec.template.spec.roles[].replicas \
+             instead"
+        );
+        FieldError::invalid("spec.replicas", wanted, detail)
+    })
+}
+
+/// Replicas that a StormService asks for.
+fn replicas(service: &Value) -> i64 {
+    service.pointer(REPLICAS).and_then(Value::as_i64).unwrap_or(1)
 }
 
 /// What a change makes worse.
@@ -59,6 +85,10 @@ pub(crate) fn update_errors(old: &Value, new: &Value) -> Vec<FieldError> {
     }
     let changed = AMOUNTS.into_iter().filter(|(_, key)| !leaving && old.pointer(key) != new.pointer(key));
     errors.extend(changed.filter_map(|(field, key)| amount_error(field, new.pointer(key)?)));
+    let as_before = [MODE, REPLICAS].iter().all(|key| old.pointer(key) == new.pointer(key));
+    if !leaving && !as_before {
+        errors.extend(pooled_error(new, replicas(new)));
+    }
     errors
 }
 

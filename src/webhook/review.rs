@@ -70,6 +70,9 @@ pub struct Request {
     /// Name of the object; empty when the API server still has to generate it.
     #[serde(default)]
     pub name: String,
+    /// Namespace of the object; empty: it is in none.
+    #[serde(default)]
+    pub namespace: String,
     /// What is done to it.
     pub operation: Operation,
     /// The object as it will be, as it was sent; none when it is deleted.
@@ -78,6 +81,26 @@ pub struct Request {
     /// The object as it was; none when it is created.
     #[serde(default)]
     old_object: Option<Box<RawValue>>,
+    /// The object as the API server has it, where the hook asks for it.
+    #[serde(skip)]
+    pub stored: Stored,
+}
+
+/// What is known of a stored object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Stored {
+    /// It was not asked for.
+    #[default]
+    NotRead,
+    /// The object.
+    Found(Value),
+    /// There is none.
+    NotFound,
+    /// It could not be read.
+    Unknown {
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// The answer of a handler.
@@ -193,24 +216,45 @@ pub(crate) fn unread_response(code: i32, message: &str) -> Vec<u8> {
     admission_review(&version, &response_value(&uid, AdmissionResponse::Errored { code, message }))
 }
 
-/// Answers the body of a POST: reads the review, asks `handler`, writes the answer. A handler that panics
-/// answers 500. The caller stops reading a body that is longer than [`MAX_REVIEW_BYTES`] and passes on what
-/// it has, at least one byte more than that.
-pub(crate) fn answer(
+/// The body of a POST, as a review.
+#[derive(Debug)]
+pub(crate) struct Review(Result<(String, Request), InvalidReview>);
+
+impl Review {
+    /// Reads it. The caller stops reading a body that is longer than [`MAX_REVIEW_BYTES`] and passes on what it has,
+    /// at least one byte more than that.
+    pub(crate) fn parse(content_type: Option<&str>, body: &[u8]) -> Self {
+        Self(parse_review(content_type, body))
+    }
+
+    /// What is asked; `None`: it cannot be read, which [`Self::answer`] will say.
+    pub(crate) fn request_mut(&mut self) -> Option<&mut Request> {
+        self.0.as_mut().ok().map(|(_, request)| request)
+    }
+
+    /// Asks `handler`, and writes the answer. A handler that panics answers 500.
+    pub(crate) fn answer(self, handler: impl FnOnce(&Request) -> AdmissionResponse) -> Vec<u8> {
+        let (version, uid, response) = match self.0 {
+            Ok((version, request)) => {
+                let response = catch_unwind(AssertUnwindSafe(|| handler(&request)));
+                (version, request.uid, response.unwrap_or_else(|panic| panicked(panic.as_ref())))
+            }
+            Err(InvalidReview { version, uid, code, message }) => {
+                (version, uid, AdmissionResponse::Errored { code, message })
+            }
+        };
+        admission_review(&version, &response_value(&uid, response))
+    }
+}
+
+#[cfg(test)]
+/// [`Review::parse`] and [`Review::answer`] at once.
+pub(super) fn answer(
     content_type: Option<&str>,
     body: &[u8],
     handler: impl FnOnce(&Request) -> AdmissionResponse,
 ) -> Vec<u8> {
-    let (version, uid, response) = match parse_review(content_type, body) {
-        Ok((version, request)) => {
-            let response = catch_unwind(AssertUnwindSafe(|| handler(&request)));
-            (version, request.uid, response.unwrap_or_else(|panic| panicked(panic.as_ref())))
-        }
-        Err(InvalidReview { version, uid, code, message }) => {
-            (version, uid, AdmissionResponse::Errored { code, message })
-        }
-    };
-    admission_review(&version, &response_value(&uid, response))
+    Review::parse(content_type, body).answer(handler)
 }
 
 fn admission_review(version: &str, response: &Value) -> Vec<u8> {

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,17 @@ use tokio_util::sync::CancellationToken;
 use kube_fenced_election::clock::SharedClock;
 
 use super::{
-    HOOKS, Hook,
+    HOOKS, Hook, StoredKind,
     metrics::WebhookMetrics,
-    review::{self, MAX_REVIEW_BYTES},
+    review::{self, MAX_REVIEW_BYTES, Review, Stored},
 };
+
+/// Reads the object of this kind, namespace and name.
+pub(crate) type ReadStored =
+    Arc<dyn Fn(StoredKind, String, String) -> BoxFuture<'static, Stored> + Send + Sync>;
+
+/// Bound of such a read: the API server waits 5 s for an answer.
+const STORED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +64,7 @@ struct Shared {
     metrics: WebhookMetrics,
     clock: SharedClock,
     limits: Limits,
+    stored: ReadStored,
     /// Room for long bodies, in KiB.
     room: Semaphore,
     /// For the large one that is being handled.
@@ -69,10 +78,11 @@ pub(crate) fn router(
     metrics: WebhookMetrics,
     clock: SharedClock,
     limits: Limits,
+    stored: ReadStored,
     draining: CancellationToken,
 ) -> Router {
     let room = Semaphore::new(in_kib(limits.held_bytes.max(MAX_REVIEW_BYTES)));
-    routes(&HOOKS, Shared { metrics, clock, limits, room, large: Semaphore::new(1), draining })
+    routes(&HOOKS, Shared { metrics, clock, limits, stored, room, large: Semaphore::new(1), draining })
 }
 
 fn routes(hooks: &[Hook], shared: Shared) -> Router {
@@ -95,12 +105,16 @@ impl Shared {
         let (start, _in_flight) = (self.clock.instant(), self.metrics.in_flight(hook.path));
         let (head, body) = request.into_parts();
         let answer = match tokio::time::timeout(self.limits.body, self.read(&head.headers, body)).await {
-            Ok(Ok(Review { body, .. })) => {
+            Ok(Ok(ReadBody { body, .. })) => {
                 let large = body.len() > LARGE_BYTES;
                 let _turn = if large { self.large.acquire().await.ok() } else { None };
                 let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
                 let content_type = content_type.and_then(Result::ok);
-                review::answer(content_type, &body, |request| {
+                let mut review = Review::parse(content_type, &body);
+                if let (Some(kind), Some(request)) = (hook.reads, review.request_mut()) {
+                    request.stored = self.read_stored(kind, &request.namespace, &request.name).await;
+                }
+                review.answer(|request| {
                     let _counted = PanicCounter(&self.metrics);
                     (hook.handler)(request)
                 })
@@ -123,8 +137,15 @@ impl Shared {
         answer
     }
 
+    async fn read_stored(&self, kind: StoredKind, namespace: &str, name: &str) -> Stored {
+        let read = (self.stored)(kind, namespace.to_owned(), name.to_owned());
+        let reason = || format!("no answer of the API server within {STORED_TIMEOUT:?}");
+        let read = tokio::time::timeout(STORED_TIMEOUT, read).await;
+        read.unwrap_or_else(|_| Stored::Unknown { reason: reason() })
+    }
+
     /// The body, of one that is too long only as much as shows that.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Review<'_>, axum::Error> {
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<ReadBody<'_>, axum::Error> {
         let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let announced = announced.unwrap_or(MAX_REVIEW_BYTES).min(MAX_REVIEW_BYTES);
         let (mut body, mut read, mut length) = (body, Vec::new(), 0_usize);
@@ -143,22 +164,27 @@ impl Shared {
             let rest = (MAX_REVIEW_BYTES + 1).saturating_sub(read.len());
             read.extend_from_slice(data.get(..rest).unwrap_or(&data));
         }
-        Ok(Review { body: read.into(), _room: room })
+        Ok(ReadBody { body: read.into(), _room: room })
     }
 }
 
 /// A body, with the room that it takes.
-struct Review<'a> {
+struct ReadBody<'a> {
     body: Bytes,
     _room: Option<SemaphorePermit<'a>>,
 }
 
 #[cfg(test)]
 /// The same for other hooks than ours.
-pub(super) fn router_of(hooks: &[Hook], metrics: WebhookMetrics, clock: SharedClock) -> Router {
+pub(super) fn router_of(
+    hooks: &[Hook],
+    metrics: WebhookMetrics,
+    clock: SharedClock,
+    stored: ReadStored,
+) -> Router {
     let (limits, draining) = (Limits::default(), CancellationToken::new());
     let [room, large] = [Semaphore::new(1), Semaphore::new(1)];
-    routes(hooks, Shared { metrics, clock, limits, room, large, draining })
+    routes(hooks, Shared { metrics, clock, limits, stored, room, large, draining })
 }
 
 fn in_kib(bytes: usize) -> usize {

@@ -8,14 +8,19 @@ use axum::{
     http::{StatusCode, Version},
     response::Response,
 };
-use futures::stream;
+use futures::{FutureExt as _, stream};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    HOOKS, Hook, Limits, metrics::WebhookMetrics, review::MAX_REVIEW_BYTES, router, router::router_of,
+    HOOKS, Hook, Limits, ReadStored,
+    metrics::WebhookMetrics,
+    review::{MAX_REVIEW_BYTES, Stored},
+    router,
+    router::router_of,
+    storm_service::{SCALE_PATH, STORED},
 };
 use kube_fenced_election::clock::SystemClock;
 use kube_loops::metrics::Metrics;
@@ -31,8 +36,12 @@ struct Scene {
 fn scene(limits: Limits) -> Scene {
     let (metrics, leaving) = (Metrics::new(), CancellationToken::new());
     let families = WebhookMetrics::register(&metrics).unwrap();
-    let router = router(families, Arc::new(SystemClock), limits, leaving.clone());
+    let router = router(families, Arc::new(SystemClock), limits, nothing_stored(), leaving.clone());
     Scene { metrics, leaving, router }
+}
+
+fn nothing_stored() -> ReadStored {
+    Arc::new(|_, _, _| std::future::ready(Stored::NotFound).boxed())
 }
 
 impl Scene {
@@ -84,7 +93,7 @@ fn deployment() -> String {
 }
 
 #[tokio::test]
-async fn all_ten_paths_answer_and_no_other() {
+async fn all_paths_answer_and_no_other() {
     let scene = scene(Limits::default());
     let paths = [
         "/mutate-apps-v1-deployment",
@@ -97,6 +106,7 @@ async fn all_ten_paths_answer_and_no_other() {
         "/validate-autoscaling-aibrix-ai-v1alpha1-podautoscaler",
         "/mutate-orchestration-aibrix-ai-v1alpha1-stormservice",
         "/validate-orchestration-aibrix-ai-v1alpha1-stormservice",
+        "/validate-orchestration-aibrix-ai-v1alpha1-stormservice-scale",
     ];
     assert_eq!(HOOKS.len(), paths.len());
     for path in paths {
@@ -227,13 +237,48 @@ async fn connection_is_given_up_politely_from_the_stop_on() {
 async fn handler_that_panics_is_counted_and_answered_with_500() {
     let metrics = Metrics::new();
     let families = WebhookMetrics::register(&metrics).unwrap();
-    let hook = Hook { path: PATH, mutating: false, handler: |_| panic!("on purpose") };
-    let (router, leaving) = (router_of(&[hook], families, Arc::new(SystemClock)), CancellationToken::new());
+    let hook = Hook { path: PATH, mutating: false, reads: None, handler: |_| panic!("on purpose") };
+    let (router, leaving) =
+        (router_of(&[hook], families, Arc::new(SystemClock), nothing_stored()), CancellationToken::new());
     let scene = Scene { metrics, leaving, router };
     let failure = scene.failure(post(PATH, deployment())).await;
     assert_eq!(failure, (500, "panic: on purpose [recovered]".to_owned()));
     assert_eq!(scene.metric("controller_runtime_webhook_panics_total"), Some(1.0));
     assert_eq!(scene.metric(&in_flight()), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_scale_is_of_is_read_and_the_wait_for_it_is_bounded() {
+    let scale = |replicas: u32| {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": "u-1", "name": "web", "namespace": "ns", "operation": "UPDATE",
+                "kind": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+                "object": {"spec": {"replicas": replicas}},
+            },
+        })
+    };
+    let scene = |stored: ReadStored| {
+        let (metrics, leaving) = (Metrics::new(), CancellationToken::new());
+        let families = WebhookMetrics::register(&metrics).unwrap();
+        let router = router(families, Arc::new(SystemClock), Limits::default(), stored, leaving.clone());
+        Scene { metrics, leaving, router }
+    };
+    let pooled: ReadStored = Arc::new(|kind, namespace, name| {
+        assert_eq!((kind, &*namespace, &*name), (STORED, "ns", "web"));
+        std::future::ready(Stored::Found(json!({"spec": {"mode": "Pooled", "replicas": 1}}))).boxed()
+    });
+    let asked = scene(pooled);
+    for (replicas, allowed) in [(0, true), (1, true), (2, false)] {
+        let answer = body_of(asked.send(post(SCALE_PATH, scale(replicas).to_string())).await).await;
+        assert_eq!(answer["response"]["allowed"], allowed, "{answer}");
+    }
+    let hangs = scene(Arc::new(|_, _, _| std::future::pending().boxed()));
+    let answer = body_of(hangs.send(post(SCALE_PATH, scale(2).to_string())).await).await;
+    let response = &answer["response"];
+    assert_eq!(response["allowed"], true);
+    assert!(response["warnings"][0].as_str().unwrap().contains("no answer of the API server"), "{response}");
 }
 
 #[tokio::test]

@@ -9,13 +9,14 @@ use crate::{
     api::keys::{ORCHESTRATION_GROUP, sidecar},
     validation::{
         field_error::{FieldError, aggregate_message},
-        storm_service::{creation_errors, update_errors, update_warnings},
+        storm_service::{creation_errors, scale_error, update_errors, update_warnings},
     },
 };
 
 use super::{
+    StoredKind,
     parts::Parts,
-    review::{AdmissionResponse, Operation, Request},
+    review::{AdmissionResponse, Operation, Request, Stored},
     sidecar_injection::{MOST, POD, Sidecar, annotation, injection},
 };
 
@@ -24,8 +25,16 @@ pub(crate) const MUTATING_PATH: &str = "/mutate-orchestration-aibrix-ai-v1alpha1
 /// Path that it calls to validate.
 pub(crate) const VALIDATING_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-stormservice";
 
+/// Path that it calls to validate a change of `/scale`.
+pub(crate) const SCALE_PATH: &str = "/validate-orchestration-aibrix-ai-v1alpha1-stormservice-scale";
+
 const VERSION: &str = "v1alpha1";
 const KIND: &str = "StormService";
+/// Of which the object is read for a review of its `/scale`.
+pub(super) const STORED: StoredKind =
+    StoredKind { group: ORCHESTRATION_GROUP, version: VERSION, kind: KIND, plural: "stormservices" };
+/// All that is read of a Scale.
+static SCALE: Parts = Parts::Members(&[("spec", Parts::Members(&[("replicas", Parts::All)]))]);
 /// All that is read of a StormService.
 static PARTS: Parts = Parts::Members(&[
     (
@@ -53,6 +62,8 @@ static PARTS: Parts = Parts::Members(&[
                 ]),
             ),
             ("updateStrategy", Parts::Members(&[("maxUnavailable", Parts::All), ("maxSurge", Parts::All)])),
+            ("replicas", Parts::All),
+            ("mode", Parts::All),
         ]),
     ),
 ]);
@@ -109,6 +120,28 @@ pub(crate) fn validate(request: &Request) -> AdmissionResponse {
 fn creation(request: &Request, service: &Value) -> AdmissionResponse {
     let name = service.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(&request.name);
     refuse(&creation_errors(name, service)).unwrap_or(AdmissionResponse::Allow)
+}
+
+/// Judges a change of the replicas by `/scale`. What cannot be known lets it pass, with a warning.
+pub(crate) fn validate_scale(request: &Request) -> AdmissionResponse {
+    let scale: Value = match request.object_of("autoscaling", "v1", "Scale", &SCALE) {
+        Ok(scale) => scale,
+        Err(response) => return response,
+    };
+    let wanted = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    let unknown = |reason: &str| {
+        let name = &request.name;
+        AdmissionResponse::Warn(vec![format!(
+            "whether StormService {name} may have {wanted} replicas is not known: {reason}"
+        )])
+    };
+    match &request.stored {
+        Stored::Found(service) => scale_error(service, wanted)
+            .map_or(AdmissionResponse::Allow, |error| AdmissionResponse::Deny(aggregate_message(&[error]))),
+        Stored::NotFound => unknown("it was not found"),
+        Stored::Unknown { reason } => unknown(reason),
+        Stored::NotRead => unknown("it was not read"),
+    }
 }
 
 fn update(request: &Request, service: &Value) -> AdmissionResponse {

@@ -2,8 +2,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    review::{AdmissionResponse, Request},
-    storm_service::{mutate, validate},
+    review::{AdmissionResponse, Request, Stored},
+    storm_service::{mutate, validate, validate_scale},
 };
 
 fn role(name: &str, image: &str) -> Value {
@@ -111,4 +111,83 @@ fn changes_are_refused_or_warned_of() {
     };
     assert_eq!(warnings.len(), 1);
     assert_eq!(validate(&request("DELETE", &json!(null), &good)), AdmissionResponse::Allow);
+}
+
+const POOLED: &str =
+    "spec.mode Pooled allows at most one replica, got 2; scale spec.template.spec.roles[].replicas instead";
+
+fn with_mode(mode: &str, replicas: &Value) -> Value {
+    let mut object = service(&json!(null), &[role("a", "vllm")]);
+    object["spec"]["replicas"] = replicas.clone();
+    if !mode.is_empty() {
+        object["spec"]["mode"] = json!(mode);
+    }
+    object
+}
+
+fn refused(response: &AdmissionResponse) -> bool {
+    match response {
+        AdmissionResponse::Deny(message) => {
+            assert!(message.contains(POOLED), "{message}");
+            true
+        }
+        AdmissionResponse::Allow | AdmissionResponse::Warn(_) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pooled_service_has_one_replica_at_most() {
+    let cases = [
+        ("Pooled", json!(2), true),
+        ("Pooled", json!(1), false),
+        ("Pooled", json!(0), false),
+        ("Pooled", json!(null), false),
+        ("Replica", json!(2), false),
+        ("", json!(2), false),
+    ];
+    for (mode, replicas, denied) in cases {
+        let object = with_mode(mode, &replicas);
+        assert_eq!(
+            refused(&validate(&request("CREATE", &object, &json!(null)))),
+            denied,
+            "{mode} {replicas}"
+        );
+    }
+    let (one, two) = (with_mode("Pooled", &json!(1)), with_mode("Pooled", &json!(2)));
+    assert!(refused(&validate(&request("UPDATE", &two, &one))), "more replicas");
+    assert!(refused(&validate(&request("UPDATE", &two, &with_mode("", &json!(2))))), "another mode");
+    assert!(
+        !refused(&validate(&request("UPDATE", &two, &two))),
+        "it got past the webhook, and stays editable"
+    );
+    let mut leaving = two.clone();
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert!(!refused(&validate(&request("UPDATE", &leaving, &one))), "its finalizer goes");
+}
+
+#[test]
+fn a_scale_is_judged_by_the_stored_service() {
+    let scale = |wanted: i64, stored: Stored| {
+        let mut request: Request = serde_json::from_value(json!({
+            "uid": "u", "name": "web", "namespace": "ns", "operation": "UPDATE",
+            "kind": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+            "object": {"spec": {"replicas": wanted}},
+        }))
+        .unwrap();
+        request.stored = stored;
+        validate_scale(&request)
+    };
+    let pooled = |replicas: i64| Stored::Found(with_mode("Pooled", &json!(replicas)));
+    assert!(refused(&scale(2, pooled(1))));
+    assert!(!refused(&scale(1, pooled(1))));
+    assert!(!refused(&scale(0, pooled(1))));
+    assert!(!refused(&scale(2, pooled(2))), "nothing changes");
+    assert!(!refused(&scale(3, Stored::Found(with_mode("Replica", &json!(1))))));
+    for (stored, why) in
+        [(Stored::NotFound, "not found"), (Stored::Unknown { reason: "forbidden".to_owned() }, "forbidden")]
+    {
+        let AdmissionResponse::Warn(warnings) = scale(2, stored) else { panic!("a warning") };
+        assert!(warnings[0].contains(why), "{warnings:?}");
+    }
 }

@@ -81,9 +81,8 @@ fn the_api_server_is_told_what_aibrix_tells_it_and_waits_less_long() {
     for kustomization in KUSTOMIZATIONS {
         let objects = render(kustomization);
         for (configuration, promised) in CONFIGURATIONS.into_iter().zip(PROMISED) {
-            let want: Vec<_> = promised
-                .into_iter()
-                .map(|(name, path, [group, version, resource])| {
+            let entry =
+                |name: &str, path: &str, [group, version, resource]: [&str; 3], operations: &[&str]| {
                     json!({
                         "name": name, "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
                         "sideEffects": "None", "timeoutSeconds": 5,
@@ -92,11 +91,22 @@ fn the_api_server_is_told_what_aibrix_tells_it_and_waits_less_long() {
                         }},
                         "rules": [{
                             "apiGroups": [group], "apiVersions": [version], "resources": [resource],
-                            "operations": ["CREATE", "UPDATE"],
+                            "operations": operations,
                         }],
                     })
-                })
+                };
+            let mut want: Vec<_> = promised
+                .into_iter()
+                .map(|(name, path, of)| entry(name, path, of, &["CREATE", "UPDATE"]))
                 .collect();
+            if configuration == CONFIGURATIONS[1] {
+                want.push(entry(
+                    "vstormservicescale.kb.io",
+                    "/validate-orchestration-aibrix-ai-v1alpha1-stormservice-scale",
+                    ["orchestration.aibrix.ai", "v1alpha1", "stormservices/scale"],
+                    &["UPDATE"],
+                ));
+            }
             assert_eq!(entries(&objects, configuration), want, "{kustomization}");
         }
     }

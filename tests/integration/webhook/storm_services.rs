@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sidecar injection into StormServices, and refusals.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::world::Scene;
+use crate::support::objects;
 
 const INJECTION: &str = "model.aibrix.ai/sidecar-injection";
 const IMAGE: &str = "model.aibrix.ai/sidecar-runtime-image";
@@ -150,6 +152,42 @@ async fn names_that_leave_no_room_are_refused() {
     }
     // As long as the name of an object with a label of its own may be.
     scene.accepts(&service(&scene, &name(60), &none, &[plain(5)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooled_one_has_one_replica_at_most_by_whichever_way() {
+    let scene = Scene::new("storm").await;
+    let pooled = |name: &str, replicas: i64| {
+        let mut object = service(&scene, name, &json!({}), &[role("a", "vllm")]);
+        object["spec"]["mode"] = json!("Pooled");
+        object["spec"]["replicas"] = json!(replicas);
+        object
+    };
+    let why = "spec.mode Pooled allows at most one replica, got 2; scale spec.template.spec.roles[].replicas instead";
+    let status = scene.rejects(&pooled("two", 2)).await;
+    assert!(status.code == 403 && status.message.contains(why), "{status:?}");
+    let one = pooled("one", 1);
+    scene.accepts(&one).await;
+    let status = scene.rejects_change(&one, &json!({"spec": {"replicas": 2}})).await;
+    assert!(status.code == 403 && status.message.contains(why), "{status:?}");
+    let api = objects::api_of(&scene.client, &one).await;
+    let scale = async |name: &str, replicas: i64| {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        api.patch_scale(name, &PatchParams::default(), &patch).await
+    };
+    match scale("one", 2).await {
+        Err(kube::Error::Api(status)) => assert!(status.message.contains(why), "{status:?}"),
+        other => panic!("{other:?}"),
+    }
+    for replicas in [0, 1] {
+        scale("one", replicas).await.expect("it is scaled");
+    }
+    for (name, mode) in [("copies", json!("Replica")), ("without", json!(null))] {
+        let mut object = pooled(name, 3);
+        object["spec"]["mode"] = mode;
+        scene.accepts(&object).await;
+        scale(name, 4).await.expect("it is scaled");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

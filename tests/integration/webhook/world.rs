@@ -92,10 +92,23 @@ pub(super) async fn plane(options: Options) -> ControlPlane {
     let golden = repository().join("tests/golden");
     plane.apply(&golden.join("kv_cache_crd.yaml")).await;
     plane.apply_crds(&repository().join("deploy/crds")).await;
-    // Instead of the shipped one: its pod templates take fields that nobody knows yet.
-    plane.apply_crds(&golden.join("storm_service_crd.yaml")).await;
+    let later = plane.new_path("stormservices.yaml");
+    std::fs::write(&later, later_storm_services().to_string()).expect("write");
+    plane.apply_crds(&later).await;
     plane.apply_kustomization(&repository().join("deploy/kustomize/overlays/webhook-only")).await;
     plane
+}
+
+/// The shipped definition of StormServices, but that pod specs take fields which nobody knows yet.
+fn later_storm_services() -> Value {
+    let shipped = repository().join("deploy/crds/orchestration.aibrix.ai_stormservices.yaml");
+    let shipped = std::fs::read_to_string(shipped).expect("the shipped definition");
+    let mut crd: Value = serde_yaml_ng::from_str(&shipped).expect("YAML");
+    let place = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/template/properties/spec\
+                 /properties/roles/items/properties/template/properties/spec";
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    *crd.pointer_mut(place).expect("the schema of pod specs") = open;
+    crd
 }
 
 /// Names and addresses of the pods of the overlay's Deployment.
