@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Many writes of one kind: side by side, in batches that grow, so that a cluster that refuses the first is not asked
-//! for hundreds.
+//! How many writes of one kind go out at a time, and in one pass.
 
-use futures::future::{BoxFuture, join_all};
-use kube_loops::cluster::error::WriteError;
+pub(super) use kube_loops::runtime::batches::in_batches;
 
 /// First batch of pods.
 pub(super) const PODS: usize = 16;
@@ -11,23 +9,3 @@ pub(super) const PODS: usize = 16;
 pub(super) const ROLE_SETS: usize = 1;
 /// Most writes of one kind in one pass of one role.
 pub(super) const MOST: usize = 500;
-
-/// Runs writes in batches of `first`, twice as many, and so on. The batch with an error is the last. Answers for the
-/// writes that were tried, in their order.
-pub(super) async fn in_batches<A>(
-    writes: Vec<BoxFuture<'_, Result<A, WriteError>>>,
-    first: usize,
-) -> Vec<Result<A, WriteError>> {
-    let mut answers = Vec::with_capacity(writes.len());
-    let (mut writes, mut size) = (writes.into_iter(), first.max(1));
-    while writes.len() > 0 {
-        let batch = join_all(writes.by_ref().take(size)).await;
-        let failed = batch.iter().any(Result::is_err);
-        answers.extend(batch);
-        if failed {
-            break;
-        }
-        size = size.saturating_mul(2);
-    }
-    answers
-}

@@ -7,7 +7,7 @@
 //! | [`watches`] `catch_up` | one watch per kind and process; a new leader sees all that was written before its term |
 //! | [`queue`] [`backoff`] `worker` [`loops`] | keys, one at a time each, with back-off; passes; one term of one controller |
 //! | [`requests`] | keyed requests beside the passes: bounds, fairness, deadlines, abort |
-//! | [`steps`] | how the steps of a plan went, and when what failed is tried again |
+//! | [`steps`] [`batches`] | how the steps of a plan went, and when what failed is tried again; many writes of one kind |
 //! | [`children`] [`own_objects`] | what a loop makes and what it is about, never older than its own last write |
 //! | [`health`] `term_cache` [`tasks`] | building blocks for loops |
 //! | [`metrics`] | `controller_runtime_*` and `workqueue_*` |
@@ -17,6 +17,9 @@
 pub mod backoff;
 #[cfg(test)]
 mod backoff_tests;
+pub mod batches;
+#[cfg(test)]
+mod batches_tests;
 mod catch_up;
 pub mod children;
 #[cfg(test)]
