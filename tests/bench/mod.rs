@@ -17,6 +17,7 @@ pub(crate) mod hand_over;
 pub(crate) mod lease_traffic;
 pub(crate) mod memory;
 pub(crate) mod start;
+pub(crate) mod storm_services;
 pub(crate) mod subject;
 
 use std::{fmt, time::Duration};
@@ -38,7 +39,7 @@ pub(crate) struct Measurement {
 }
 
 /// All measurements, in the order of the table.
-pub(crate) const ALL: [Measurement; 12] = [
+pub(crate) const ALL: [Measurement; 13] = [
     Measurement {
         name: "binary",
         about: "size of the manager's binary",
@@ -104,6 +105,12 @@ pub(crate) const ALL: [Measurement; 12] = [
         about: "resident memory with 10,000 pods and 500 adapters",
         limit: Duration::from_mins(15),
         run: |subject| adapters::measure_memory(subject).boxed_local(),
+    },
+    Measurement {
+        name: "storm-services",
+        about: "600 pods of 25 StormServices: made, at rest, replaced, also while the leader dies, left alone",
+        limit: Duration::from_mins(30),
+        run: |subject| storm_services::measure(subject).boxed_local(),
     },
     Measurement {
         name: "admission",
