@@ -2,7 +2,8 @@
 //! Carries out the steps of a plan.
 
 use futures::FutureExt;
-use kube::{ResourceExt, core::DynamicObject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt, core::DynamicObject};
 use kube_loops::{
     cluster::{
         error::WriteError,
@@ -10,7 +11,10 @@ use kube_loops::{
         finalizers,
         writer::{Change, Deletion, Target, Writer},
     },
-    runtime::{children::Parent, steps::StepReport},
+    runtime::{
+        children::{Child, Parent},
+        steps::StepReport,
+    },
 };
 use serde_json::json;
 
@@ -32,8 +36,8 @@ pub(crate) struct Report {
     pub(super) failure: Option<String>,
     /// What has happened.
     pub(super) events: Vec<EventText>,
-    /// The name of the revision is taken by something else.
-    pub(super) collided: bool,
+    /// The collision count to go on with.
+    pub(super) collisions: Option<u32>,
     /// The finalizer is gone.
     pub(super) released: bool,
 }
@@ -58,7 +62,19 @@ impl Reads {
         match step {
             Step::Record(revision) => {
                 let recorded = self.revisions.create(writer, parent, &**revision).await;
-                report.collided = matches!(recorded, Err(WriteError::AlreadyExists { .. }));
+                report.collisions = match &recorded {
+                    Ok(_) => Some(revision.collisions),
+                    Err(WriteError::AlreadyExists { object }) => {
+                        // One of ours that is not shown yet is found by what it records.
+                        match self.revisions.named(parent, &object.name) {
+                            Child::Absent | Child::Ours(_) => None,
+                            Child::Terminating(_) | Child::Orphan(_) | Child::Foreign(_) => {
+                                Some(revision.next_collisions)
+                            }
+                        }
+                    }
+                    Err(_) => None,
+                };
                 report.steps.note("record the template", recorded);
             }
             Step::Renumber(revision, number) => {
@@ -114,19 +130,38 @@ impl Reads {
             Some(self.sets.delete(writer, parent, set, Deletion::background()).boxed())
         });
         let deleted = batches::in_batches(deleted.collect(), batches::ROLE_SETS).await;
-        for (attempt, answers) in
-            [("create the RoleSet", created), ("edit the RoleSet", moved), ("delete the RoleSet", deleted)]
-        {
+        for (answer, set) in created.into_iter().zip(&objects) {
+            report.changed("create the RoleSet", answer, set.meta());
+        }
+        let none = ObjectMeta::default();
+        for (attempt, answers) in [("edit the RoleSet", moved), ("delete the RoleSet", deleted)] {
             for answer in answers {
-                if let Err(error) = &answer
-                    && error.is_news()
-                    && report.failure.is_none()
-                {
-                    report.failure = Some(error.to_string());
-                }
-                report.steps.note(attempt, answer);
+                report.changed(attempt, answer, &none);
             }
         }
+    }
+}
+
+impl Report {
+    /// Notes how a change of a RoleSet went. The first failure is told without the name that was drawn for a new
+    /// RoleSet, which is another one at the next attempt.
+    pub(super) fn changed(
+        &mut self,
+        attempt: &'static str,
+        answer: Result<(), WriteError>,
+        drawn: &ObjectMeta,
+    ) {
+        if let Err(error) = &answer
+            && error.is_news()
+            && self.failure.is_none()
+        {
+            let text = error.to_string();
+            self.failure = Some(match (&drawn.name, &drawn.generate_name) {
+                (Some(name), Some(prefix)) => text.replace(name, &format!("{prefix}*")),
+                _ => text,
+            });
+        }
+        self.steps.note(attempt, answer);
     }
 }
 

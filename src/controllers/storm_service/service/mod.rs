@@ -18,6 +18,17 @@ mod state;
 mod status;
 mod steps;
 
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod revision_tests;
+#[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
+mod scaling_tests;
+#[cfg(test)]
+mod world;
+
 use std::{sync::Arc, time::Duration};
 
 use kube_loops::runtime::{

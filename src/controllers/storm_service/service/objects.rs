@@ -8,7 +8,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt;
-use kube_loops::rollout::{controller_ref::controller_reference, revisions::RevisionName};
+use kube_loops::rollout::{
+    controller_ref::controller_reference,
+    revisions::{RevisionName, next_revision_name},
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -128,6 +131,17 @@ pub(crate) struct NewRevision {
     metadata: ObjectMeta,
     data: Box<RawValue>,
     revision: i64,
+    /// The collision count that its name is taken with.
+    #[serde(skip)]
+    pub(super) collisions: u32,
+    /// The one to go on with where the name is another's.
+    #[serde(skip)]
+    pub(super) next_collisions: u32,
+}
+
+/// The next name of a revision where this one is taken.
+pub(super) fn next_name(service: &StormService, data: &str, taken: &RevisionName) -> Option<RevisionName> {
+    next_revision_name(&service.name_any(), REVISION_PREFIX, data, taken)
 }
 
 /// A template to be recorded under this name and number; `None`: it cannot be written as JSON.
@@ -155,6 +169,9 @@ pub(super) fn revision(
         },
         data: RawValue::from_string(data.to_owned()).ok()?,
         revision: number,
+        collisions: name.collision_count,
+        next_collisions: next_name(service, data, name)
+            .map_or(name.collision_count, |next| next.collision_count),
     })
 }
 
@@ -200,7 +217,11 @@ pub(super) fn headless_patch(service: &StormService, found: &Service, adopt: boo
     }
     let mut patch = json!({});
     if adopt {
-        put(&mut patch, &["metadata", "ownerReferences"], json!([render::owner(service, "StormService")]));
+        let others = found.metadata.owner_references.iter().flatten();
+        let others =
+            others.filter(|other| Some(&other.uid) != service.metadata.uid.as_ref()).map(|it| json!(it));
+        let owners = others.chain([render::owner(service, "StormService")]);
+        put(&mut patch, &["metadata", "ownerReferences"], owners.collect::<Value>());
     }
     if !spec.is_empty() {
         put(&mut patch, &["spec"], spec);

@@ -40,7 +40,7 @@ pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
         return finalize(seen);
     }
     let stored = seen.service.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-    let collisions = u32::try_from(stored).unwrap_or(0).saturating_add(state.collisions);
+    let collisions = u32::try_from(stored).unwrap_or(0).max(state.collisions);
     let revisions = match revisions_of(seen) {
         Ok(revisions) => revisions,
         Err(missing) => return record(seen, &missing, collisions),
@@ -83,7 +83,13 @@ fn record(seen: &Snapshot, missing: &Missing, collisions: u32) -> Plan {
             .map(|record| Step::Renumber(ChildRef::to(&*record.revision), *number)),
         Missing::Record(number) => {
             let data = templates::revision_data(seen.service.spec.template.stored());
-            let name = revision_name(&seen.service.name_any(), REVISION_PREFIX, &data, collisions);
+            let mut name = revision_name(&seen.service.name_any(), REVISION_PREFIX, &data, collisions);
+            // Another template of ours has the same hash.
+            while seen.history.iter().any(|record| record.recorded.name == name.name)
+                && let Some(next) = objects::next_name(&seen.service, &data, &name)
+            {
+                name = next;
+            }
             objects::revision(&seen.service, &name, *number, &data).map(|it| Step::Record(Box::new(it)))
         }
     };
@@ -257,7 +263,9 @@ impl<'a> Planner<'a> {
         } else {
             (&self.revisions.current.template, self.revisions.current, self.revisions.of_current_roles())
         };
-        let used = self.replicas.iter().filter(|replica| replica.is_active() && replica.revision == revision);
+        // Those that are moved in place bring their indexes along.
+        let same = |replica: &&Replica| self.in_place || replica.revision == revision;
+        let used = self.replicas.iter().filter(|replica| replica.is_active()).filter(same);
         let free = lowest_free(used.filter_map(|replica| replica.index), count);
         let rendered = Rendered {
             service: &self.seen.service,

@@ -138,7 +138,9 @@ where
     S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
     let Round { seen, plan, report, state } = round;
-    let told: BTreeSet<String> = plan.warnings.iter().map(|warning| warning.message.clone()).collect();
+    let warned = plan.warnings.iter().map(|warning| warning.message.clone());
+    // Before the template is recorded, nothing has been looked at that there could be a warning about.
+    let told: BTreeSet<String> = if plan.look_again { state.told.clone() } else { warned.collect() };
     let news = plan.warnings.iter().filter(|warning| !state.told.contains(&warning.message)).cloned();
     let mut events: Vec<EventText> = report.events.drain(..).chain(news).collect();
     let failure = report.failure.take().or_else(|| plan.error.clone());
@@ -152,18 +154,15 @@ where
     let status = plan.status.clone().filter(|_| !report.released);
     let status = status.map(|status| with_failure(status, failure, now));
     let settled = status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, READY));
-    let collisions = if plan.look_again {
-        state.collisions.saturating_add(u32::from(report.collided))
-    } else {
-        // The status says it from now on.
-        0
-    };
+    let collisions = report.collisions.unwrap_or(state.collisions);
     let state = State { told, collisions, since: Some(state.since.unwrap_or(now)) };
+    // What there is a warning about may end without an event for this StormService.
+    let unsettled = !settled || plan.waits || !plan.warnings.is_empty();
     let wait = if plan.waits { AFTER_ROLE_SETS } else { LOOK_AGAIN };
     let next = match report.steps.error.take() {
         Some(error) => Next::Fail(error.into()),
         None if plan.look_again => Next::Again,
-        None => Next::of(plan.error.clone().map(Error::Template), (!settled || plan.waits).then_some(wait)),
+        None => Next::of(plan.error.clone().map(Error::Template), unsettled.then_some(wait)),
     };
     Conclusion {
         status,

@@ -107,11 +107,15 @@ impl Set {
         index_of(self.role_set.annotations().get(ROLE_SET_INDEX).map(String::as_str))
     }
 
+    /// Ready by its status, whatever that is about: unknown is not unready, and costs a budget.
+    fn says_ready(&self) -> bool {
+        let status = self.role_set.status.as_ref();
+        !self.terminating && status.is_some_and(|status| conditions::is_true(&status.conditions, "Ready"))
+    }
+
     /// Ready by its status, which is about what it is now.
     pub(super) fn is_ready(&self) -> bool {
-        let status = self.role_set.status.as_ref();
-        let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, "Ready"));
-        ready && self.passed && !self.terminating
+        self.says_ready() && self.passed
     }
 
     /// Whether every role has as many replicas as `count` says of its status. A role without a status has none.
@@ -138,7 +142,7 @@ impl Set {
             uid: self.role_set.metadata.uid.clone().unwrap_or_default(),
             created: self.role_set.metadata.creation_timestamp.as_ref().map(|time| time.0),
             life: if self.terminating { Life::Terminating } else { Life::Active },
-            ready: self.is_ready(),
+            ready: self.says_ready(),
             revision,
             index: self.index(),
             deletion_cost: 0,

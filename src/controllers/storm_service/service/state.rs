@@ -10,7 +10,7 @@ use kube_fenced_election::clock::Timestamp;
 pub(crate) struct State {
     /// Warnings that were told and are still true.
     pub(super) told: BTreeSet<String>,
-    /// How often the name of the revision was found taken, beyond what the status says.
+    /// The collision count that the name of the next revision is taken with, where it is more than the status says.
     pub(super) collisions: u32,
     /// When the term looked at it first.
     pub(super) since: Option<Timestamp>,
