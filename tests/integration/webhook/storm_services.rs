@@ -154,6 +154,7 @@ async fn names_that_leave_no_room_are_refused() {
     scene.accepts(&service(&scene, &name(60), &none, &[plain(5)])).await;
 }
 
+// scenario: storm-service 51
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooled_one_has_one_replica_at_most_by_whichever_way() {
     let scene = Scene::new("storm").await;

@@ -47,6 +47,7 @@ pub(super) fn plan(seen: &Snapshot, state: &State, now: Timestamp) -> Plan {
     };
     let mut plan = Plan::default();
     headless(seen, &mut plan);
+    plan.warnings.extend(pooled(seen));
     let mut planner = Planner::of(seen, &revisions, &mut plan.warnings);
     if seen.caught_up {
         match planner.work() {
@@ -130,6 +131,19 @@ fn headless(seen: &Snapshot, plan: &mut Plan) {
             ),
         }),
     }
+}
+
+/// What says `Pooled` and asks for copies got past the webhook: it gets them.
+fn pooled(seen: &Snapshot) -> Option<EventText> {
+    let (mode, copies) = (seen.service.spec.mode.as_deref(), seen.desired());
+    (mode == Some("Pooled") && copies > 1).then(|| EventText {
+        warning: true,
+        reason: "PooledModeReplicas",
+        message: format!(
+            "spec.mode Pooled allows at most one replica, got {copies}, which are run; scale \
+             spec.template.spec.roles[].replicas instead"
+        ),
+    })
 }
 
 /// Recorded templates that nobody needs.
@@ -289,7 +303,8 @@ impl<'a> Planner<'a> {
         match Selector::of_label_selector(selector) {
             Err(error) => Err(format!("bad selector format: {error}")),
             Ok(parsed) if !parsed.matches(&labels) => Err(format!(
-                "roleSet labels {labels:?} does not match stormService selector {}",
+                "roleSet labels {} does not match stormService selector {}",
+                serde_json::json!(labels),
                 serde_json::json!(selector)
             )),
             Ok(_) => Ok(()),

@@ -58,6 +58,23 @@ fn no_number_is_one_and_a_negative_one_is_none() {
     assert_eq!(world.condition("Ready"), "True/Ready");
 }
 
+// scenario: storm-service 51
+#[test]
+fn a_pooled_one_that_asks_for_copies_gets_them_and_is_told_of_once() {
+    let mut world = World::ready(1, &json!({"mode": "Pooled"}));
+    let told = |world: &World| world.told.iter().filter(|it| it.starts_with("PooledModeReplicas")).count();
+    assert_eq!(told(&world), 0);
+    world.scale(2);
+    world.settle(|_| {});
+    for _ in 0..3 {
+        world.pass();
+    }
+    assert_eq!((world.live().len(), told(&world)), (2, 1));
+    world.scale(1);
+    world.settle(|_| {});
+    assert_eq!((world.live().len(), told(&world)), (1, 1));
+}
+
 // scenario: storm-service 34
 #[test]
 fn a_paused_rollout_is_scaled_by_shares() {
