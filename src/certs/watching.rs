@@ -11,14 +11,14 @@ use kube::{Resource, core::PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use kube_loops::runtime::watches::{AnyStore, Subscription, WatchSpec, Watches};
+use kube_loops::runtime::watches::{Read, Subscription, WatchSpec, Watches};
 
 use super::Settings;
 
 /// Watches that wake the task.
 pub(super) struct EventWatches {
     events: Arc<Notify>,
-    stores: Vec<Box<dyn AnyStore>>,
+    reads: Vec<Read>,
     /// Held: dropping one ends it.
     subscriptions: Vec<Subscription>,
 }
@@ -28,7 +28,7 @@ impl EventWatches {
     /// metadata is kept.
     pub(super) fn new(watches: &Watches, settings: &Settings) -> Self {
         let mut watching =
-            Self { events: Arc::new(Notify::new()), stores: Vec::new(), subscriptions: Vec::new() };
+            Self { events: Arc::new(Notify::new()), reads: Vec::new(), subscriptions: Vec::new() };
         let namespace = settings.names.namespace.as_str();
         watching.add(watches, WatchSpec::<Secret>::in_namespace(namespace), &settings.secret_name);
         let name = &settings.mutating_configuration;
@@ -51,7 +51,7 @@ impl EventWatches {
         let store = watches.store(spec);
         let events = Arc::clone(&self.events);
         self.subscriptions.push(store.subscribe(move |_| events.notify_one()));
-        self.stores.push(Box::new(store));
+        self.reads.extend(Read::required(&store));
     }
 
     /// Notified at every change.
@@ -61,7 +61,7 @@ impl EventWatches {
 
     /// Whether a change might go unnoticed.
     pub(super) fn may_miss_events(&self) -> bool {
-        self.stores.iter().any(|store| !store.has_synced() || store.failing_since().is_some())
+        self.reads.iter().any(|read| !read.store.has_synced() || read.store.failing_since().is_some())
     }
 }
 

@@ -76,7 +76,7 @@ async fn own_writes_from_before_the_server_went_back_to_an_earlier_state_do_not_
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(version(&own, "a").as_deref(), Some("9"));
     api.restore(&shown.clone().unwrap());
-    catch_up(&[Read::required(&store)]).await;
+    catch_up(&Read::required(&store)).await;
     assert_eq!(version(&own, "a"), shown);
     own.wrote(pod("a", "a", "9"));
     assert_eq!(version(&own, "a").as_deref(), Some("9"), "a later one counts");

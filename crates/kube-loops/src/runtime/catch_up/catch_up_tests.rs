@@ -33,8 +33,8 @@ async fn store(api: &ScriptedApi) -> Store<Pod> {
     store
 }
 
-fn one(store: &Store<Pod>) -> [Read; 1] {
-    [Read::required(store)]
+fn one(store: &Store<Pod>) -> Vec<Read> {
+    Read::required(store)
 }
 
 fn names(store: &Store<Pod>) -> Vec<String> {
@@ -234,6 +234,6 @@ async fn an_optional_kind_that_is_not_served_has_nothing_to_catch_up_with() {
     let api = ScriptedApi::new();
     let metrics = RuntimeMetrics::register(&Registry::new()).unwrap();
     let watches = Watches::new(api.client(), Arc::new(SystemClock), metrics, true);
-    let stores = [Read::optional(&watches.store(WatchSpec::<Pod>::all()))];
+    let stores = Read::optional(&watches.store(WatchSpec::<Pod>::all()));
     timeout(Duration::from_millis(1), catch_up(&stores)).await.unwrap();
 }

@@ -97,14 +97,14 @@ impl<'a> Sources<'a> {
     /// A store that passes read, whose changes queue nothing.
     pub fn reads<K: Watched, S: Stored>(&mut self, spec: WatchSpec<K, S>) -> Store<S> {
         let store = self.watches.store(spec);
-        self.declared.reads.push(Read::required(&store));
+        self.declared.reads.extend(Read::required(&store));
         store
     }
 
     /// Like [`Self::reads`], of a kind that may be absent from the cluster: the store is empty then.
     pub fn reads_if_served<K: Watched, S: Stored>(&mut self, spec: WatchSpec<K, S>) -> Store<S> {
         let store = self.watches.store(spec);
-        self.declared.reads.push(Read::optional(&store));
+        self.declared.reads.extend(Read::optional(&store));
         store
     }
 

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::Resource;
+use kube::{Resource, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -95,7 +95,8 @@ fn identity(text: &str) -> ObjectMeta {
 
 impl<K: Resource> Resource for DeserializeGuard<K> {
     type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
+    // Whether it is asked for in one namespace or in all is decided when the watch begins.
+    type Scope = DynamicResourceScope;
 
     fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
         K::kind(dt)

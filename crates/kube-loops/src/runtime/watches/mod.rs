@@ -2,7 +2,9 @@
 //! The watches of a process: one for each kind, shared by all controllers, filled before any leads.
 //!
 //! # Guarantees
-//! - One watch for each (type kept, resource, selectors), however often it is asked for.
+//! - One watch for each (type kept, resource, namespace, selectors), however often it is asked for.
+//! - A process that is restricted to some namespaces has one for each of them, and needs no permission elsewhere. The
+//!   store is then made of these parts, each of which is listed, fails and catches up for itself.
 //! - A malformed object is skipped, counted and reported; the good ones go on.
 //! - After a break of the watch the differences are delivered, deletions included, in order.
 //! - A kind that is not served is waited for quietly; its store is empty. Whoever is told of the objects that
@@ -24,6 +26,8 @@ pub mod interner;
 #[cfg(test)]
 mod interner_tests;
 mod metadata;
+#[cfg(test)]
+mod namespaces_tests;
 mod reflector;
 #[cfg(test)]
 mod reflector_tests;
@@ -38,7 +42,7 @@ mod watches_tests;
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{Arc, Weak},
 };
@@ -52,7 +56,7 @@ use self::{
     interner::Interner,
     reflector::Streaming,
     spec::{KubeSource, WatchId},
-    store::Handle,
+    store::{Handle, Part},
 };
 use super::{catch_up::Lists, metrics::RuntimeMetrics, tasks::TaskSet};
 
@@ -75,6 +79,8 @@ pub use self::{
 #[derive(Clone)]
 pub struct Watches {
     shared: Arc<Shared>,
+    /// The watched namespaces; none: all.
+    namespaces: Arc<BTreeSet<String>>,
 }
 
 struct Shared {
@@ -109,16 +115,28 @@ impl Watches {
             interner: Arc::new(Interner::new()),
             stores: Mutex::new(HashMap::new()),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), namespaces: Arc::default() }
+    }
+
+    /// Restricts what is asked for from now on with [`WatchSpec::all`] to these namespaces; none: does not restrict it.
+    /// Kinds without namespaces, and watches of one namespace, stay as they are.
+    #[must_use]
+    pub fn in_namespaces(self, namespaces: &BTreeSet<String>) -> Self {
+        Self { namespaces: Arc::new(namespaces.clone()), ..self }
     }
 
     /// The store of a watch, which is started if nobody has asked for it before. Does not wait.
     /// To be called within the async runtime.
     pub fn store<K: Watched, S: Stored>(&self, spec: WatchSpec<K, S>) -> Store<S> {
-        let indexes = spec.indexes.clone();
-        let source = KubeSource::new(spec, Arc::clone(&self.shared.interner));
-        let store = self.store_of(Arc::new(source));
-        store.add_indexes(indexes);
+        let (indexes, namespaces) = (spec.indexes.clone(), spec.namespaces(&self.namespaces));
+        let spec = Arc::new(spec);
+        let parts = namespaces.into_iter().map(|namespace| {
+            let source =
+                KubeSource::new(Arc::clone(&spec), namespace.clone(), Arc::clone(&self.shared.interner));
+            Part { namespace, handle: self.handle_of(Arc::new(source)) }
+        });
+        let store = Store::new(parts.collect());
+        store.add_indexes(&indexes);
         store
     }
 
@@ -132,13 +150,13 @@ impl Watches {
         &self.shared.interner
     }
 
-    fn store_of<S: Stored>(&self, source: Arc<dyn Source<S>>) -> Store<S> {
+    fn handle_of<S: Stored>(&self, source: Arc<dyn Source<S>>) -> Arc<Handle<S>> {
         let shared = &self.shared;
         let id = source.id();
         let mut stores = shared.stores.lock();
         let known = stores.get(&id).and_then(|known| known.handle.downcast_ref::<Weak<Handle<S>>>());
         if let Some(handle) = known.and_then(Weak::upgrade) {
-            return Store::new(handle);
+            return handle;
         }
         let kind = source.kind();
         let (malformed, rewritten) = (shared.metrics.malformed(&kind), shared.metrics.rewritten(&kind));
@@ -152,10 +170,10 @@ impl Watches {
         );
         watch.spawn(kind, reflecting);
         let lists = Lists::new(source, shared.client.clone(), Arc::clone(&shared.clock));
-        let store = Store::new(Arc::new(Handle { inner, lists, _watch: watch }));
-        let warm = shared.warm.then(|| -> Box<dyn Any + Send + Sync> { Box::new(store.clone()) });
-        stores.insert(id, StoreEntry { handle: Box::new(store.downgrade()), _warm: warm });
-        store
+        let handle = Arc::new(Handle { inner, lists, _watch: watch });
+        let warm = shared.warm.then(|| -> Box<dyn Any + Send + Sync> { Box::new(Arc::clone(&handle)) });
+        stores.insert(id, StoreEntry { handle: Box::new(Arc::downgrade(&handle)), _warm: warm });
+        handle
     }
 }
 

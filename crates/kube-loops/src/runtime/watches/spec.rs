@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What to watch, and what to keep of it.
 
-use std::{any::TypeId, fmt, sync::Arc};
+use std::{any::TypeId, collections::BTreeSet, fmt, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{
     Api, Client, Resource,
     api::{ListMeta, ListParams},
@@ -32,22 +32,22 @@ pub trait Watched: Resource + Clone + DeserializeOwned + Send + Sync + 'static {
 
 impl<K: Resource + Clone + DeserializeOwned + Send + Sync + 'static> Watched for K {}
 
-type MakeApi<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<DeserializeGuard<K>>;
-
 /// What to watch (`K`, as it comes over the wire) and what a store keeps of each object (`S`).
 pub struct WatchSpec<K: Resource, S = K> {
     dyntype: K::DynamicType,
+    /// `None`: those that the process watches.
     namespace: Option<String>,
+    /// Watched besides those that the process watches.
+    also_in: Option<String>,
     labels: Option<String>,
     fields: Option<String>,
     metadata_only: bool,
-    api: MakeApi<K>,
     keep: Keep<K, S>,
     pub(super) indexes: Vec<Index<S>>,
 }
 
 impl<K: Resource> WatchSpec<K> {
-    /// All objects of the kind, in all namespaces, kept whole except for `managedFields`.
+    /// All objects of the kind, in all namespaces that the process watches, kept whole except for `managedFields`.
     pub fn all() -> Self
     where
         K::DynamicType: Default,
@@ -57,14 +57,13 @@ impl<K: Resource> WatchSpec<K> {
 
     /// Like [`Self::all`], for a Rust type that stands for several kinds.
     pub fn all_of(dyntype: K::DynamicType) -> Self {
-        let api = |client: Client, _: Option<&str>, dyntype: &K::DynamicType| Api::all_with(client, dyntype);
         Self {
             dyntype,
             namespace: None,
+            also_in: None,
             labels: None,
             fields: None,
             metadata_only: false,
-            api,
             keep: without_managed_fields,
             indexes: Vec::new(),
         }
@@ -76,12 +75,7 @@ impl<K: Resource> WatchSpec<K> {
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        let api = |client: Client, namespace: Option<&str>, dyntype: &K::DynamicType| match namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all_with(client, dyntype),
-        };
-        let spec = Self::all();
-        Self { namespace: Some(namespace.into()), api, ..spec }
+        Self { namespace: Some(namespace.into()), ..Self::all() }
     }
 
     /// Like [`Self::in_namespace`], for a Rust type that stands for several kinds.
@@ -89,16 +83,18 @@ impl<K: Resource> WatchSpec<K> {
     where
         K: Resource<Scope = DynamicResourceScope>,
     {
-        let api = |client: Client, namespace: Option<&str>, dyntype: &K::DynamicType| match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, dyntype),
-            None => Api::all_with(client, dyntype),
-        };
-        let spec = Self::all_of(dyntype);
-        Self { namespace: Some(namespace.into()), api, ..spec }
+        Self { namespace: Some(namespace.into()), ..Self::all_of(dyntype) }
     }
 }
 
 impl<K: Resource, S> WatchSpec<K, S> {
+    /// Also in this namespace, if the process does not watch it anyway: see [`super::Watches::in_namespaces`].
+    #[must_use]
+    pub fn also_in(mut self, namespace: impl Into<String>) -> Self {
+        self.also_in = Some(namespace.into());
+        self
+    }
+
     /// Only objects that this label selector matches.
     #[must_use]
     pub fn labels(mut self, selector: impl Into<String>) -> Self {
@@ -126,14 +122,28 @@ impl<K: Resource, S> WatchSpec<K, S> {
     /// must keep alike: the first one counts. Indexes are of what is kept: add them after this.
     #[must_use]
     pub fn keeping<T>(self, keep: fn(K, &Interner) -> T) -> WatchSpec<K, T> {
-        let Self { dyntype, namespace, labels, fields, metadata_only, api, keep: _, indexes } = self;
+        let Self { dyntype, namespace, also_in, labels, fields, metadata_only, keep: _, indexes } = self;
         debug_assert!(indexes.is_empty(), "they are of another type");
-        WatchSpec { dyntype, namespace, labels, fields, metadata_only, api, keep, indexes: Vec::new() }
+        WatchSpec { dyntype, namespace, also_in, labels, fields, metadata_only, keep, indexes: Vec::new() }
     }
 
     /// The resource that is watched.
     pub(crate) fn resource(&self) -> ApiResource {
         ApiResource::erase::<K>(&self.dyntype)
+    }
+
+    /// The namespaces to ask for, each for itself, in order; `None`: all at once. `watched`: those that the process
+    /// watches; none: all.
+    pub(super) fn namespaces(&self, watched: &BTreeSet<String>) -> Vec<Option<String>>
+    where
+        K: 'static,
+    {
+        let cluster_scoped = TypeId::of::<K::Scope>() == TypeId::of::<ClusterResourceScope>();
+        if self.namespace.is_some() || cluster_scoped || watched.is_empty() {
+            return vec![self.namespace.clone()];
+        }
+        let namespaces: BTreeSet<&String> = watched.iter().chain(&self.also_in).collect();
+        namespaces.into_iter().cloned().map(Some).collect()
     }
 
     /// What the store keeps of an object.
@@ -207,9 +217,10 @@ pub(crate) struct Version {
     pub(crate) version: String,
 }
 
-/// A [`WatchSpec`] at work.
+/// A [`WatchSpec`] at work in one namespace, or in all.
 pub(super) struct KubeSource<K: Resource, S> {
     spec: Arc<WatchSpec<K, S>>,
+    namespace: Option<String>,
     interner: Arc<Interner>,
     malformed: MalformedKind,
 }
@@ -221,17 +232,24 @@ struct MalformedKind {
 }
 
 impl<K: Resource, S> KubeSource<K, S> {
-    pub(super) fn new(spec: WatchSpec<K, S>, interner: Arc<Interner>) -> Self {
+    pub(super) fn new(
+        spec: Arc<WatchSpec<K, S>>,
+        namespace: Option<String>,
+        interner: Arc<Interner>,
+    ) -> Self {
         let malformed = MalformedKind {
             api_version: Arc::from(K::api_version(&spec.dyntype)),
             kind: Arc::from(K::kind(&spec.dyntype)),
         };
-        Self { spec: Arc::new(spec), interner, malformed }
+        Self { spec, namespace, interner, malformed }
     }
 
     fn api(&self, client: Client) -> Api<DeserializeGuard<K>> {
         let client = if self.spec.metadata_only { metadata::asking(client) } else { client };
-        (self.spec.api)(client, self.spec.namespace.as_deref(), &self.spec.dyntype)
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &self.spec.dyntype),
+            None => Api::all_with(client, &self.spec.dyntype),
+        }
     }
 
     fn list_params(&self, page: Option<String>, limit: u32) -> ListParams {
@@ -267,7 +285,7 @@ impl<K: Resource, S> KubeSource<K, S> {
 
 impl<K: Watched, S: Stored> Source<S> for KubeSource<K, S> {
     fn id(&self) -> WatchId {
-        let path = K::url_path(&self.spec.dyntype, self.spec.namespace.as_deref());
+        let path = K::url_path(&self.spec.dyntype, self.namespace.as_deref());
         let selectors = (self.spec.labels.clone(), self.spec.fields.clone());
         WatchId { kept: TypeId::of::<S>(), metadata_only: self.spec.metadata_only, path, selectors }
     }

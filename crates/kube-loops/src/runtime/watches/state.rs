@@ -44,9 +44,9 @@ struct Health {
     heard: Option<Instant>,
 }
 
-type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
-type OnServed = Arc<Mutex<dyn FnMut() + Send>>;
-type OnMalformed = Arc<Mutex<dyn FnMut(&Malformed) + Send>>;
+pub(super) type OnChange<S> = Arc<Mutex<dyn FnMut(Change<S>) + Send>>;
+pub(super) type OnServed = Arc<Mutex<dyn FnMut() + Send>>;
+pub(super) type OnMalformed = Arc<Mutex<dyn FnMut(&Malformed) + Send>>;
 
 struct Listeners<S> {
     next: u64,
@@ -109,41 +109,31 @@ impl<S: Stored> Inner<S> {
     }
 
     /// See [`super::Store::subscribe`].
-    pub(super) fn listen(
-        self: &Arc<Self>,
-        on_change: impl FnMut(Change<S>) + Send + 'static,
-    ) -> Subscription {
+    pub(super) fn listen(self: &Arc<Self>, listener: &OnChange<S>) -> Subscription {
         let inner = Arc::clone(self);
         let id = inner.listeners.lock().add(|listeners, id| {
-            listeners.changes.insert(id, Arc::new(Mutex::new(on_change)));
+            listeners.changes.insert(id, Arc::clone(listener));
         });
         let end = End(move || drop(inner.listeners.lock().changes.remove(&id)));
-        Subscription { _end: Box::new(end) }
+        Subscription { _ends: vec![Box::new(end)] }
     }
 
     /// See [`super::Store::on_served`].
-    pub(super) fn listen_to_served(
-        self: &Arc<Self>,
-        on_served: impl FnMut() + Send + 'static,
-    ) -> Subscription {
+    pub(super) fn listen_to_served(self: &Arc<Self>, listener: &OnServed) -> Subscription {
         let inner = Arc::clone(self);
         let id = inner.listeners.lock().add(|listeners, id| {
-            listeners.served.insert(id, Arc::new(Mutex::new(on_served)));
+            listeners.served.insert(id, Arc::clone(listener));
         });
         let end = End(move || drop(inner.listeners.lock().served.remove(&id)));
-        Subscription { _end: Box::new(end) }
+        Subscription { _ends: vec![Box::new(end)] }
     }
 
     /// See [`super::Store::on_malformed`].
-    pub(super) fn listen_to_malformed(
-        self: &Arc<Self>,
-        on_malformed: impl FnMut(&Malformed) + Send + 'static,
-    ) -> Subscription {
+    pub(super) fn listen_to_malformed(self: &Arc<Self>, listener: &OnMalformed) -> Subscription {
         let inner = Arc::clone(self);
-        let listener: OnMalformed = Arc::new(Mutex::new(on_malformed));
         let order = inner.order.lock();
         let id = inner.listeners.lock().add(|listeners, id| {
-            listeners.malformed.insert(id, Arc::clone(&listener));
+            listeners.malformed.insert(id, Arc::clone(listener));
         });
         let known: Vec<Malformed> = inner.read(|cache| cache.malformed().cloned().collect());
         for malformed in &known {
@@ -151,7 +141,7 @@ impl<S: Stored> Inner<S> {
         }
         drop(order);
         let end = End(move || drop(inner.listeners.lock().malformed.remove(&id)));
-        Subscription { _end: Box::new(end) }
+        Subscription { _ends: vec![Box::new(end)] }
     }
 
     pub(crate) fn changed(&self) -> &Notify {
@@ -163,11 +153,11 @@ impl<S: Stored> Inner<S> {
     }
 
     /// See [`super::WatchSpec::indexed`].
-    pub(super) fn add_indexes(&self, indexes: Vec<Index<S>>) {
+    pub(super) fn add_indexes(&self, indexes: &[Index<S>]) {
         if !indexes.is_empty() {
             let mut contents = self.cache.write();
             for index in indexes {
-                contents.add_index(index);
+                contents.add_index(*index);
             }
         }
     }
@@ -365,7 +355,13 @@ impl<S> Listeners<S> {
 /// come to its end.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
-    _end: Box<dyn Send + Sync>,
+    _ends: Vec<Box<dyn Send + Sync>>,
+}
+
+impl FromIterator<Self> for Subscription {
+    fn from_iter<T: IntoIterator<Item = Self>>(subscriptions: T) -> Self {
+        Self { _ends: subscriptions.into_iter().flat_map(|it| it._ends).collect() }
+    }
 }
 
 struct End<F: Fn()>(F);

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The read side of a watch: objects by namespace and name, and notifications of every difference.
 
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
+use parking_lot::Mutex;
 
 use crate::k8s::selector::Selector;
 use kube_fenced_election::clock::Instant;
@@ -17,15 +14,23 @@ use super::{
     cache::{Cache, Change, Stored},
     deserialize_guard::Malformed,
     index::{Index, Labelled},
-    state::{Inner, Subscription},
+    state::{Inner, OnChange, OnMalformed, OnServed, Subscription},
 };
 
 /// Objects of one watch, shared by everybody who asked for it. Cheap to clone.
 ///
 /// Reads are from memory and never wait. The watch lives as long as a handle does (in a process with
-/// warm stores: as long as the process).
+/// warm stores: as long as the process). Where the process watches some namespaces only, it is one watch for each.
 pub struct Store<S> {
-    handle: Arc<Handle<S>>,
+    /// In order of namespace.
+    parts: Arc<[Part<S>]>,
+}
+
+/// What one watch shows.
+pub(super) struct Part<S> {
+    /// Where it watches; `None`: everywhere.
+    pub(super) namespace: Option<String>,
+    pub(super) handle: Arc<Handle<S>>,
 }
 
 /// Everything that keeps a watch going; the last handle to go ends it.
@@ -36,17 +41,13 @@ pub(super) struct Handle<S> {
 }
 
 impl<S: Stored> Store<S> {
-    pub(super) fn new(handle: Arc<Handle<S>>) -> Self {
-        Self { handle }
-    }
-
-    pub(super) fn downgrade(&self) -> Weak<Handle<S>> {
-        Arc::downgrade(&self.handle)
+    pub(super) fn new(parts: Arc<[Part<S>]>) -> Self {
+        Self { parts }
     }
 
     /// The object, if there is one.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<S>> {
-        self.inner().read(|cache| cache.get(namespace, name).cloned())
+        self.part(namespace)?.read(|cache| cache.get(namespace, name).cloned())
     }
 
     /// The object with this key, if there is one.
@@ -56,33 +57,33 @@ impl<S: Stored> Store<S> {
 
     /// Whether there is an object with this key.
     pub fn contains(&self, key: &Key) -> bool {
-        self.inner().read(|cache| cache.get(&key.namespace, &key.name).is_some())
+        self.get_key(key).is_some()
     }
 
     /// All objects, sorted by namespace and name.
     pub fn list(&self) -> Vec<Arc<S>> {
-        self.inner().read(|cache| cache.iter().cloned().collect())
+        self.collect(|cache| cache.iter().cloned().collect())
     }
 
     /// The objects of one namespace, sorted by name.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<S>> {
-        self.inner().read(|cache| cache.iter_in(namespace).cloned().collect())
+        self.collect_in(namespace, |cache| cache.iter_in(namespace).cloned().collect())
     }
 
     /// The objects that a predicate picks, sorted by namespace and name. It must not use the store.
     pub fn list_where(&self, pick: impl Fn(&S) -> bool) -> Vec<Arc<S>> {
-        self.inner().read(|cache| cache.iter().filter(|object| pick(object)).cloned().collect())
+        self.collect(|cache| cache.iter().filter(|object| pick(object)).cloned().collect())
     }
 
     /// The objects with this key of an index, sorted by namespace and name. The index must have been asked for with
     /// the watch ([`super::WatchSpec::indexed`]); otherwise every object is looked at.
     pub fn by_index(&self, index: &Index<S>, key: &str) -> Vec<Arc<S>> {
-        self.inner().read(|contents| contents.find(index, None, key))
+        self.collect(|cache| cache.find(index, None, key))
     }
 
     /// Those of [`Self::by_index`] in one namespace, sorted by name.
     pub fn by_index_in(&self, namespace: &str, index: &Index<S>, key: &str) -> Vec<Arc<S>> {
-        self.inner().read(|contents| contents.find(index, Some(namespace), key))
+        self.collect_in(namespace, |cache| cache.find(index, Some(namespace), key))
     }
 
     /// The objects of a namespace that the selector matches, sorted by name. Looks only at those with the rarest of
@@ -92,18 +93,18 @@ impl<S: Stored> Store<S> {
     where
         S: Labelled,
     {
-        self.inner().read(|contents| contents.select(namespace, selector))
+        self.collect_in(namespace, |cache| cache.select(namespace, selector))
     }
 
     /// Keys of all objects, sorted.
     pub fn keys(&self) -> Vec<Key> {
         let key = |object: &Arc<S>| Key::new(object.namespace(), object.name());
-        self.inner().read(|cache| cache.iter().map(key).collect())
+        self.collect(|cache| cache.iter().map(key).collect())
     }
 
     /// Number of objects.
     pub fn len(&self) -> usize {
-        self.inner().read(Cache::len)
+        self.parts().map(|part| part.read(Cache::len)).sum()
     }
 
     /// Whether there is no object. Says nothing before the store [is synced](Self::has_synced).
@@ -114,29 +115,32 @@ impl<S: Stored> Store<S> {
     /// Calls `on_change` for every difference from now on, in order, until the subscription is dropped.
     /// It runs in the watch's task: it must be quick, must not wait, and may read stores.
     pub fn subscribe(&self, on_change: impl FnMut(Change<S>) + Send + 'static) -> Subscription {
-        self.inner().listen(on_change)
+        let listener: OnChange<S> = Arc::new(Mutex::new(on_change));
+        self.parts().map(|part| part.listen(&listener)).collect()
     }
 
-    /// Calls `on_served` each time the kind comes (back) into sight from now on, once its first list is complete. The
-    /// rules of [`Self::subscribe`] apply.
+    /// Calls `on_served` each time the kind comes (back) into sight from now on, once its first list is complete; where
+    /// there are several watches, once for each. The rules of [`Self::subscribe`] apply.
     pub fn on_served(&self, on_served: impl FnMut() + Send + 'static) -> Subscription {
-        self.inner().listen_to_served(on_served)
+        let listener: OnServed = Arc::new(Mutex::new(on_served));
+        self.parts().map(|part| part.listen_to_served(&listener)).collect()
     }
 
     /// Calls `on_malformed` for every malformed object that is known already and for every later
     /// malformed version, once. The rules of [`Self::subscribe`] apply.
     pub fn on_malformed(&self, on_malformed: impl FnMut(&Malformed) + Send + 'static) -> Subscription {
-        self.inner().listen_to_malformed(on_malformed)
+        let listener: OnMalformed = Arc::new(Mutex::new(on_malformed));
+        self.parts().map(|part| part.listen_to_malformed(&listener)).collect()
     }
 
     /// Whether the first list is complete.
     pub fn has_synced(&self) -> bool {
-        self.inner().state().synced
+        self.parts().all(|part| part.state().synced)
     }
 
     /// Whether the API server serves the kind. False also while that is not known yet.
     pub fn is_served(&self) -> bool {
-        self.inner().state().served == Some(true)
+        self.parts().all(|part| part.state().served == Some(true))
     }
 
     /// Waits for the first list.
@@ -144,47 +148,69 @@ impl<S: Stored> Store<S> {
     /// # Errors
     /// [`RunError::CacheSync`] with what the API server said last, after `timeout`.
     pub async fn synced(&self, timeout: Duration) -> Result<(), RunError> {
-        sync_in_time(&Read::required(self), timeout).await
+        let reads = Read::required(self);
+        try_join_all(reads.iter().map(|read| sync_in_time(read, timeout))).await?;
+        Ok(())
     }
 
     /// Since when the watch has failed without a break, and what the API server said last.
     /// `None`: it does not fail, or its kind is not served.
     pub fn failing_since(&self) -> Option<(Instant, String)> {
-        self.inner().failing_since()
+        self.parts().filter_map(|part| part.failing_since()).min()
     }
 
     /// How often the API server went back to an earlier state: what was read or written before counts no more.
     pub(crate) fn times_rewritten(&self) -> u64 {
-        self.inner().times_rewritten()
+        // All parts count with the counter of the kind.
+        self.parts().map(|part| part.times_rewritten()).max().unwrap_or(0)
     }
 
-    pub(super) fn add_indexes(&self, indexes: Vec<Index<S>>) {
-        self.inner().add_indexes(indexes);
+    pub(super) fn add_indexes(&self, indexes: &[Index<S>]) {
+        self.parts().for_each(|part| part.add_indexes(indexes));
     }
 
-    fn inner(&self) -> &Arc<Inner<S>> {
-        &self.handle.inner
+    fn collect<T>(&self, read: impl Fn(&Cache<S>) -> Vec<T>) -> Vec<T> {
+        self.parts().flat_map(|part| part.read(&read)).collect()
+    }
+
+    fn collect_in<T>(&self, namespace: &str, read: impl FnOnce(&Cache<S>) -> Vec<T>) -> Vec<T> {
+        self.part(namespace).map_or_else(Vec::new, |part| part.read(read))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Arc<Inner<S>>> {
+        self.parts.iter().map(|part| &part.handle.inner)
+    }
+
+    /// The part that shows the objects of a namespace.
+    fn part(&self, namespace: &str) -> Option<&Arc<Inner<S>>> {
+        let shows = |part: &&Part<S>| part.namespace.as_deref().is_none_or(|it| it == namespace);
+        self.parts.iter().find(shows).map(|part| &part.handle.inner)
     }
 }
 
-/// A store that somebody reads, and whether he can do without it.
+/// A watch that somebody reads from, and whether he can do without it.
 #[derive(Clone)]
 pub struct Read {
-    /// The store.
+    /// The store, or the part of it that shows one namespace.
     pub store: Arc<dyn AnyStore>,
     /// The kind may be absent from the cluster; the store is empty then.
     pub optional: bool,
 }
 
 impl Read {
-    /// Of a kind that must be served.
-    pub fn required<S: Stored>(store: &Store<S>) -> Self {
-        Self { store: Arc::new(store.clone()), optional: false }
+    /// The parts of a store of a kind that must be served.
+    pub fn required<S: Stored>(store: &Store<S>) -> Vec<Self> {
+        Self::of(store, false)
     }
 
-    /// Of a kind that may be absent.
-    pub fn optional<S: Stored>(store: &Store<S>) -> Self {
-        Self { store: Arc::new(store.clone()), optional: true }
+    /// The parts of a store of a kind that may be absent.
+    pub fn optional<S: Stored>(store: &Store<S>) -> Vec<Self> {
+        Self::of(store, true)
+    }
+
+    fn of<S: Stored>(store: &Store<S>, optional: bool) -> Vec<Self> {
+        let read = |part: &Part<S>| Self { store: Arc::<Handle<S>>::clone(&part.handle), optional };
+        store.parts.iter().map(read).collect()
     }
 
     /// Group, empty for the core group, and plural of the kind. A plural contains no dot.
@@ -233,45 +259,45 @@ pub trait AnyStore: Send + Sync {
     }
 }
 
-impl<S: Stored> AnyStore for Store<S> {
+impl<S: Stored> AnyStore for Handle<S> {
     fn kind(&self) -> &str {
-        self.handle.inner.kind()
+        self.inner.kind()
     }
 
     fn id(&self) -> usize {
-        Arc::as_ptr(&self.handle).addr()
+        std::ptr::from_ref(self).addr()
     }
 
     fn has_synced(&self) -> bool {
-        Self::has_synced(self)
+        self.inner.state().synced
     }
 
     fn is_absent(&self) -> bool {
-        self.inner().state().served == Some(false)
+        self.inner.state().served == Some(false)
     }
 
     fn failing_since(&self) -> Option<(Instant, String)> {
-        Self::failing_since(self)
+        self.inner.failing_since()
     }
 
     fn settled(&self, optional: bool) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner().settled(optional))
+        Box::pin(self.inner.settled(optional))
     }
 
     fn catch_up(&self, optional: bool) -> BoxFuture<'_, ()> {
-        Box::pin(self.handle.lists.catch_up(&self.handle.inner, optional))
+        Box::pin(self.lists.catch_up(&self.inner, optional))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.handle.lists.probe())
+        Box::pin(self.lists.probe())
     }
 
     fn check_silence(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.handle.lists.check_silence(&self.handle.inner))
+        Box::pin(self.lists.check_silence(&self.inner))
     }
 
     fn trusted(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner().trusted())
+        Box::pin(self.inner.trusted())
     }
 }
 
@@ -291,12 +317,13 @@ pub(crate) async fn sync_in_time(read: &Read, timeout: Duration) -> Result<(), R
 
 impl<S> Clone for Store<S> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self { parts: Arc::clone(&self.parts) }
     }
 }
 
 impl<S> fmt::Debug for Store<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Store").field(&self.handle.inner.kind).finish()
+        let parts = self.parts.iter().map(|part| (&part.handle.inner.kind, &part.namespace));
+        f.debug_map().entries(parts).finish()
     }
 }
