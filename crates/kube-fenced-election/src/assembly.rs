@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Assembles the elections of one process.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::Api;
@@ -57,6 +57,8 @@ pub struct Setup {
     pub settings: Settings,
     /// The controllers that run here.
     pub candidates: Vec<Candidate>,
+    /// Annotations that every write of a controller's Lease sets, or removes (`None`).
+    pub lease_annotations: BTreeMap<String, Option<String>>,
     /// Clients for presence and for the Lease of an older manager.
     pub clients: LeaseClients,
     /// Clock by which rights are judged; [`BootClock`] unless a test has another.
@@ -80,6 +82,7 @@ impl Setup {
             names: Arc::new(names),
             settings,
             candidates: Vec::new(),
+            lease_annotations: BTreeMap::new(),
             clients,
             clock,
             clock_check,
@@ -220,9 +223,10 @@ fn elector_for(
         guard_error: None,
         last_progress: now,
     });
+    let holder = (names.holder_annotation(), Some(identity.clone()));
     let guarded = GuardedLease {
         labels: names.lease_labels(controller),
-        annotations: [(names.holder_annotation(), identity.clone())].into(),
+        annotations: setup.lease_annotations.clone().into_iter().chain([holder]).collect(),
         ..GuardedLease::new(names, namespace, lease, identity, &timing)
     };
     let lease_ref = LeaseRef { namespace: namespace.clone(), name: lease.clone(), uid: None };

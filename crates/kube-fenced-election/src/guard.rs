@@ -55,8 +55,8 @@ pub struct GuardedLease {
     pub identity: String,
     /// Labels that every write sets; others stay as they are.
     pub labels: BTreeMap<String, String>,
-    /// Annotations that every write sets; others stay as they are.
-    pub annotations: BTreeMap<String, String>,
+    /// Annotations that every write sets, or removes (`None`); others stay as they are.
+    pub annotations: BTreeMap<String, Option<String>>,
     /// Renewals leave the stored duration as it is, if that is a sensible one: processes with other settings hold the
     /// Lease under the same identity, and count on the duration that they wrote.
     pub keeps_duration: bool,
@@ -314,12 +314,10 @@ fn complete(wanted: &mut Value, exchange: &Exchange, guarded: &GuardedLease, cre
             metadata.insert("labels".into(), json!(labels));
         }
         // A null removes a key from a patch's target; in a new object it has nothing to remove.
-        let of_exchange = exchange.annotations.iter().map(|(key, value)| (key, value.as_ref()));
-        let annotations: BTreeMap<&String, Option<&String>> = guarded
+        let annotations: BTreeMap<&String, &Option<String>> = guarded
             .annotations
             .iter()
-            .map(|(key, value)| (key, Some(value)))
-            .chain(of_exchange)
+            .chain(&exchange.annotations)
             .filter(|(_, value)| !creates || value.is_some())
             .collect();
         if !annotations.is_empty() {

@@ -27,7 +27,9 @@ use super::{
 fn lock(client: &kube::Client, identity: &str) -> Lock {
     let guarded = GuardedLease {
         labels: names().lease_labels("kv-cache-controller"),
-        annotations: [("leaders.example.com/holder".to_owned(), identity.to_owned())].into(),
+        annotations: [("holder", Some(identity.to_owned())), ("scope", None)]
+            .map(|(key, value)| (format!("leaders.example.com/{key}"), value))
+            .into(),
         ..GuardedLease::new(&names(), "ns", "x", identity, &Timing::default())
     };
     let clients = LeaseClients { first: client.clone(), second: client.clone() };
@@ -35,7 +37,8 @@ fn lock(client: &kube::Client, identity: &str) -> Lock {
 }
 
 fn expired() -> Value {
-    json!({ "metadata": { "labels": { "mine": "kept" }, "annotations": { "note": "kept" } }, "spec": {
+    json!({ "metadata": { "labels": { "mine": "kept" }, "annotations": { "note": "kept",
+        "leaders.example.com/scope": "removed" } }, "spec": {
         "holderIdentity": "dead", "leaseDurationSeconds": 15, "leaseTransitions": 4, "strategy": "kept",
         "renewTime": "2020-01-01T00:00:00.000000Z", "acquireTime": "2020-01-01T00:00:00.000000Z",
     } })
@@ -136,7 +139,8 @@ async fn take_over_keeps_foreign_labels_and_counts_the_transition() {
     assert!(matches!(lock.try_acquire(seen, false).await.end, AttemptEnd::Holding { .. }));
     let taken = store.get("x").unwrap();
     assert_eq!(taken["metadata"]["labels"]["mine"], "kept");
-    assert_eq!(taken["metadata"]["annotations"]["note"], "kept");
+    let annotations = json!({ "note": "kept", "leaders.example.com/holder": "a" });
+    assert_eq!(taken["metadata"]["annotations"], annotations);
     assert_eq!(taken["spec"]["leaseTransitions"], 5);
     assert_eq!(taken["spec"]["holderIdentity"], "a");
 }

@@ -212,6 +212,7 @@ impl Replica {
             clock_check: clock_check.clone(),
             settings,
             candidates: candidates.collect(),
+            lease_annotations: BTreeMap::new(),
             clients: clients.clone(),
             clock,
             events: Arc::<Recorder>::clone(&events),
