@@ -30,6 +30,8 @@ pub(crate) const METRIC_PORT_LABEL: &str = "model.aibrix.ai/metric-port";
 pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Label of a Lease: the controller for which a manager holds it. (Written by `kube-fenced-election`.)
 pub(crate) const LEASE_CONTROLLER_LABEL: &str = "leaders.aibrix.ai/controller";
+/// Annotation of such a Lease: the namespaces in which its holder works, sorted, between commas. Absent: all.
+pub(crate) const LEASE_NAMESPACES: &str = "leaders.aibrix.ai/watch-namespaces";
 /// Label of an EndpointSlice: the Service that it belongs to.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::watch;
 
-use crate::cli::settings::Settings;
+use crate::{api::keys::LEASE_NAMESPACES, cli::settings::Settings};
 use kube_fenced_election::{
     Candidate, Election, ElectionHandle, EventRecorder, LeaseClients, LeaseRef, LeaseStatus, Names, Setup,
     clock::{ClockCheck, SharedClock},
@@ -120,10 +120,13 @@ fn setup(
             clients: lease_clients(host, name),
         }
     });
+    let watched: Vec<_> = settings.watch_namespaces.iter().map(String::as_str).collect();
+    let watched = (!watched.is_empty()).then(|| watched.join(","));
     Setup {
         names: Arc::new(names()),
         settings: settings.election.clone(),
         candidates: candidates.collect(),
+        lease_annotations: [(LEASE_NAMESPACES.to_owned(), watched)].into(),
         clients: lease_clients(host, "process"),
         clock,
         clock_check,
@@ -151,7 +154,7 @@ fn overlap_watch(
     let namespace = settings.election.namespace.clone();
     let identity = settings.election.identity.as_str();
     Ok(Some(OverlapWatch {
-        overlaps: Overlaps::new(&namespace, controllers),
+        overlaps: Overlaps::new(&namespace, controllers, settings.watch_namespaces.clone()),
         client: host.clients.process(),
         namespace,
         pod: identity.rsplit_once('_').map_or(identity, |(pod, _)| pod).to_owned(),

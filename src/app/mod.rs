@@ -204,7 +204,8 @@ impl Host {
         let states = Arc::new(ControllerStates::new(gauge));
         let runtime_metrics = RuntimeMetrics::register_with_prefix(metrics.registry(), "aibrix_")?;
         let warm = settings.warm_standby;
-        let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm);
+        let watches = Watches::new(clients.reader(), Arc::clone(clock), runtime_metrics.clone(), warm)
+            .in_namespaces(&settings.watch_namespaces);
         let discovery = Arc::new(Discovery::new(clients.reader(), Arc::clone(clock)));
         // As in the requests to the API server: engines can tell replicas apart, and so can tests.
         let agent = client::user_agent(&settings.client.program, "engines", &settings.client.identity);

@@ -3,7 +3,8 @@
 //!
 //! Elections keep two replicas of one installation apart, and not two installations: those have Leases in two
 //! namespaces, both lead, and both write. Each manager looks for Leases of controllers in other namespaces that somebody
-//! keeps renewing, and says what it finds. It changes nothing: which of the two shall go, people decide.
+//! keeps renewing, and says what it finds, unless the two work in different namespaces. It changes nothing: which of the
+//! two shall go, people decide.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::ListParams};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::keys::LEASE_CONTROLLER_LABEL;
+use crate::api::keys::{LEASE_CONTROLLER_LABEL, LEASE_NAMESPACES};
 use kube_fenced_election::clock::SharedClock;
 use kube_loops::{
     chain::Chain,
@@ -46,15 +47,21 @@ pub(super) type Found = BTreeMap<String, BTreeSet<String>>;
 pub(super) struct Overlaps {
     namespace: String,
     controllers: BTreeSet<String>,
+    /// Namespaces in which they work; none: all.
+    watched: BTreeSet<String>,
     /// Leases as the last look saw them.
     seen: BTreeMap<(String, String), Option<LeaseSpec>>,
 }
 
 impl Overlaps {
-    /// `namespace`: of our own Leases; `controllers`: those that run here.
-    pub(super) fn new(namespace: &str, controllers: impl IntoIterator<Item = String>) -> Self {
+    /// `namespace`: of our own Leases; `controllers`: those that run here; `watched`: where they work, none: everywhere.
+    pub(super) fn new(
+        namespace: &str,
+        controllers: impl IntoIterator<Item = String>,
+        watched: BTreeSet<String>,
+    ) -> Self {
         let (namespace, controllers) = (namespace.to_owned(), controllers.into_iter().collect());
-        Self { namespace, controllers, seen: BTreeMap::new() }
+        Self { namespace, controllers, watched, seen: BTreeMap::new() }
     }
 
     /// What the Leases of all namespaces show at `now`, by the wall clock. Where clocks disagree, a renewal since the
@@ -67,7 +74,8 @@ impl Overlaps {
                 (lease.metadata.namespace.unwrap_or_default(), lease.metadata.name.unwrap_or_default());
             let controller = lease.metadata.labels.unwrap_or_default().remove(LEASE_CONTROLLER_LABEL);
             let Some(controller) = controller.filter(|it| self.controllers.contains(it)) else { continue };
-            if namespace == self.namespace {
+            let theirs = lease.metadata.annotations.unwrap_or_default().remove(LEASE_NAMESPACES);
+            if namespace == self.namespace || !self.meets(theirs.as_deref().unwrap_or_default()) {
                 continue;
             }
             let key = (namespace, name);
@@ -79,6 +87,11 @@ impl Overlaps {
         }
         self.seen = seen;
         found
+    }
+
+    /// Whether one of these namespaces, between commas, is one of ours. None stands for all.
+    fn meets(&self, theirs: &str) -> bool {
+        self.watched.is_empty() || theirs.is_empty() || theirs.split(',').any(|it| self.watched.contains(it))
     }
 }
 
@@ -182,7 +195,8 @@ impl OverlapWatch {
             if new {
                 let message = format!(
                     "another installation with Leases in namespace {namespace} works on the same objects ({controllers}): \
-                     remove one of the two"
+                     remove one of the two, \
+                     or give each namespaces of its own with --watch-namespaces"
                 );
                 let regarding = self.regarding().await;
                 let reason = REASON.to_owned();

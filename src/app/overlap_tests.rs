@@ -25,7 +25,12 @@ fn lease(namespace: &str, controller: &str, holder: &str, renewed: i64) -> Lease
 }
 
 fn ours() -> Overlaps {
-    Overlaps::new("ours", [KV.to_owned()])
+    ours_in(&[])
+}
+
+/// With `--watch-namespaces`.
+fn ours_in(watched: &[&str]) -> Overlaps {
+    Overlaps::new("ours", [KV.to_owned()], watched.iter().map(|&it| it.to_owned()).collect())
 }
 
 fn found(pairs: &[(&str, &str)]) -> Found {
@@ -47,6 +52,28 @@ fn held_lease_of_a_controller_of_ours_in_another_namespace_is_an_overlap() {
         (lease("theirs", KV, "pod_x", -61), found(&[])),
     ] {
         assert_eq!(ours().found(vec![lease.clone()], at(0)), want, "{lease:?}");
+    }
+}
+
+#[test]
+fn installations_that_work_in_different_namespaces_do_not_overlap() {
+    let all: &[&str] = &[];
+    for (ours, theirs, overlap) in [
+        (all, None, true),
+        (all, Some("a"), true),
+        (&["a"], None, true),
+        (&["a"], Some("a"), true),
+        (&["a", "b"], Some("b,c"), true),
+        (&["a"], Some("b"), false),
+        (&["a", "b"], Some("aa,c"), false),
+        // Where the Leases are says nothing about where one works.
+        (&["theirs"], Some("ours"), false),
+    ] {
+        let mut lease = lease("theirs", KV, "pod_x", 0);
+        let annotation = theirs.map(|it| ("leaders.aibrix.ai/watch-namespaces".to_owned(), it.to_owned()));
+        lease.metadata.annotations = Some(annotation.into_iter().collect());
+        let want = if overlap { found(&[("theirs", KV)]) } else { found(&[]) };
+        assert_eq!(ours_in(ours).found(vec![lease], at(0)), want, "{ours:?} and {theirs:?}");
     }
 }
 

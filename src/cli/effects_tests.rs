@@ -90,6 +90,7 @@ const FLAGS: &[(&str, Effect)] = &[
     ("v=3", Sets(|it| text(it.log.verbosity), "3")),
     ("validating-webhook-configuration-name=v", Sets(|it| webhook(it, |it| it.validating_configuration.clone()), "\"v\"")),
     ("vmodule=a=1", Sets(|it| text(&it.log.vmodule), "\"a=1\"")),
+    ("watch-namespaces=b,a", Sets(|it| text(&it.watch_namespaces), "{\"a\", \"b\"}")),
     ("webhook-cert-dir=/c", Sets(|it| webhook(it, |it| it.cert_dir.clone()), "\"/c\"")),
     ("webhook-host=h", Sets(|it| webhook(it, |it| it.host.clone()), "\"h\"")),
     ("webhook-port=1", Sets(|it| webhook(it, |it| it.port), "1")),

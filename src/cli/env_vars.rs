@@ -33,6 +33,7 @@ impl<'a> EnvVars<'a> {
             gateway_name: self.text("AIBRIX_GATEWAY_NAME", "aibrix-eg"),
             gateway_namespace: self.text("AIBRIX_GATEWAY_NAMESPACE", "aibrix-system"),
             owner: owner.to_owned(),
+            ..ModelRouteSettings::default()
         }
     }
 

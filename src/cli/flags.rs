@@ -165,6 +165,15 @@ pub static DEBUG_MODE: Flag<bool> = Flag::new(
     "Send the calls of the model-adapter controller to localhost:30081 instead of the pod.",
 );
 
+/// `--watch-namespaces`
+pub static WATCH_NAMESPACES: Flag<String> = Flag::new(
+    "watch-namespaces",
+    "",
+    "Namespaces, between commas, in which all controllers work; objects elsewhere are neither watched nor written, \
+     and permissions in these suffice. Empty: all. Leases and certificates are where they always are, routes in \
+     the namespace of the gateway.",
+);
+
 /// `--disable-webhook`
 pub static DISABLE_WEBHOOK: Flag<bool> =
     Flag::new("disable-webhook", "false", "Neither serve webhooks nor manage their certificates.");
@@ -270,6 +279,7 @@ pub static ALL: &[&dyn AnyFlag] = &[
     &klog::V,
     &VALIDATING_WEBHOOK_CONFIGURATION_NAME,
     &klog::VMODULE,
+    &WATCH_NAMESPACES,
     &WEBHOOK_CERT_DIR,
     &WEBHOOK_HOST,
     &WEBHOOK_PORT,

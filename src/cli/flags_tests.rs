@@ -33,6 +33,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("max-concurrent-reconciles", "string", ""),
     ("graceful-shutdown-timeout", "duration", "8s"),
     ("metric-scrape-timeout", "duration", "8s"),
+    ("watch-namespaces", "string", ""),
     ("webhook-host", "string", ""),
     ("webhook-port", "int", "9443"),
     ("webhook-cert-dir", "string", "/tmp/k8s-webhook-server/serving-certs"),

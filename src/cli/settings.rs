@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Arguments and environment become [`Settings`]. The only reader of the environment.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt, path::Path, time::Duration};
 
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -21,12 +21,15 @@ use super::{
     problems::{InvalidSettings, Problem},
 };
 use crate::{
-    controllers::{LoopSettings, longest_scrape},
+    controllers::{LoopSettings, longest_scrape, model_route::ModelRouteSettings},
     gocompat::{duration::format_duration, number::parse_int},
     server::{Bind, ServerSettings},
     telemetry::LogSettings,
 };
-use kube_loops::{cluster::client::ClientSettings, k8s::names::is_dns1123_subdomain};
+use kube_loops::{
+    cluster::client::ClientSettings,
+    k8s::names::{is_dns1123_label, is_dns1123_subdomain},
+};
 
 /// Where a pod finds its own namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -93,6 +96,8 @@ pub struct Settings {
     pub election: kube_fenced_election::Settings,
     /// Fill the caches of controllers that do not lead.
     pub warm_standby: bool,
+    /// Namespaces in which controllers work; none: all.
+    pub watch_namespaces: BTreeSet<String>,
     /// How to reach the API server.
     pub client: ClientSettings,
     /// Shape and amount of logs.
@@ -136,6 +141,7 @@ pub(crate) fn resolve(given: &Given, env: &Env) -> Result<Settings, InvalidSetti
     let election = election_settings::settings(given, elect, membership, ids.legacy, &mut problems);
 
     let sync_period = sync_period(given).unwrap_or_else(|| LoopSettings::default().sync_period);
+    let watch_namespaces = watch_namespaces(&given.get(&flags::WATCH_NAMESPACES), &mut problems);
     let loops = LoopSettings {
         sync_period,
         scrape_timeout: scrape_timeout(given, sync_period, &mut problems),
@@ -145,13 +151,14 @@ pub(crate) fn resolve(given: &Given, env: &Env) -> Result<Settings, InvalidSetti
             debug_mode: given.get(&flags::DEBUG_MODE),
             metrics: vars.engine_metrics(),
         },
-        model_route: vars.model_route(&namespace),
+        model_route: ModelRouteSettings { watched: watch_namespaces.clone(), ..vars.model_route(&namespace) },
     };
     let settings = Settings {
         controllers,
         elect,
         election,
         warm_standby: given.get(&flags::LEADER_ELECTION_WARM_STANDBY),
+        watch_namespaces,
         client: client(given, env, identity, &mut problems),
         log: log(given, &mut problems),
         server: server(given),
@@ -186,6 +193,15 @@ fn controllers_and_leases(
     }
     problems.extend(ids.problems.iter().cloned().map(Problem::from));
     (enabled, ids)
+}
+
+/// The namespaces of `--watch-namespaces`. A list that names none by mistake must not stand for all.
+fn watch_namespaces(list: &str, problems: &mut Vec<Problem>) -> BTreeSet<String> {
+    let named = list.split(',').map(str::trim).filter(|_| !list.trim().is_empty()).map(str::to_owned);
+    let (valid, invalid): (BTreeSet<_>, BTreeSet<_>) = named.partition(|name| is_dns1123_label(name));
+    let flag = flags::WATCH_NAMESPACES.name;
+    problems.extend(invalid.into_iter().map(|name| Problem::Name { name, flag }));
+    valid
 }
 
 /// The pairs of `--max-concurrent-reconciles`.

@@ -400,6 +400,23 @@ fn reads_of_metrics_may_take_no_longer_than_their_period_allows() {
 }
 
 #[test]
+fn watched_namespaces_are_a_list_that_never_stands_for_all_by_mistake() {
+    let watched = |line: &[&str]| Vec::from_iter(settings(line).watch_namespaces);
+    assert_eq!(watched(&[]), Vec::<String>::new());
+    assert_eq!(watched(&["--watch-namespaces= "]), Vec::<String>::new());
+    assert_eq!(watched(&["--watch-namespaces=b, a,b"]), ["a", "b"]);
+    assert_eq!(settings(&["--watch-namespaces=a"]).loops.model_route.watched, ["a".to_owned()].into());
+    for (bad, named) in
+        [("a,", "\"\""), (",", "\"\""), ("a,Team", "\"Team\""), ("*", "\"*\""), ("a.b", "\"a.b\"")]
+    {
+        let got = problems(&[&format!("--watch-namespaces={bad}")]);
+        let [problem] = got.as_slice() else { panic!("{bad}: {got:?}") };
+        let text = problem.to_string();
+        assert!(text.contains(named) && text.contains("--watch-namespaces"), "{text}");
+    }
+}
+
+#[test]
 fn test_loops_are_asked_for_by_a_hidden_flag() {
     assert!(settings(&["--probe-loops"]).probe_loops);
     assert_eq!(settings(&[]).loops.sync_period, Duration::from_secs(10));

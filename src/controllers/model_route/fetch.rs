@@ -28,7 +28,7 @@ pub(super) struct Stores {
     sources: Vec<(SourceKind, Store<SourceFacts>)>,
     /// The HTTPRoutes in the namespace of the gateway.
     routes: Store<RouteFacts>,
-    /// The HTTPRoutes in all namespaces; metadata only.
+    /// The HTTPRoutes in all watched namespaces and in that of the gateway; metadata only.
     made: Store<MadeRoute>,
     /// Each ReferenceGrant.
     grants: Store<GrantFacts>,
@@ -49,7 +49,8 @@ impl Stores {
         let of_routes = of_routes.indexed(BY_BACKEND);
         let of_grants =
             WatchSpec::<DynamicObject>::all_of(REFERENCE_GRANT.resource()).keeping(GrantFacts::keep);
-        let of_made = all(HTTP_ROUTE.resource()).keeping(MadeRoute::keep).indexed(BY_NAME);
+        let of_made = all(HTTP_ROUTE.resource()).also_in(&gateway);
+        let of_made = of_made.keeping(MadeRoute::keep).indexed(BY_NAME);
         let owner = settings.clone();
         let made = sources.trigger(of_made, move |change| triggers::of_made_route(change, &owner));
         let (for_routes, for_grants) = (gateway.clone(), gateway.clone());

@@ -50,7 +50,7 @@ mod state_tests;
 #[cfg(test)]
 mod triggers_tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     api::keys::model_route::{GATEWAY_NAME, GATEWAY_NAMESPACE},
@@ -104,6 +104,8 @@ pub struct ModelRouteSettings {
     pub gateway_namespace: String,
     /// Whose routes they are: the namespace of the Leases.
     pub owner: String,
+    /// The namespaces of workloads that get routes; none: all.
+    pub watched: BTreeSet<String>,
 }
 
 impl Default for ModelRouteSettings {
@@ -113,6 +115,7 @@ impl Default for ModelRouteSettings {
             gateway_name: GATEWAY_NAME.to_owned(),
             gateway_namespace: GATEWAY_NAMESPACE.to_owned(),
             owner: GATEWAY_NAMESPACE.to_owned(),
+            watched: BTreeSet::new(),
         }
     }
 }

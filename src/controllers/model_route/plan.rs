@@ -5,6 +5,9 @@
 //! workload of its model. Somebody else's is adopted when it is what we would make, left alone when it is not,
 //! and deleted only when its last workload is seen to go and it has the shape that AIBrix generates.
 //!
+//! Where only some namespaces are watched, a route may belong to another installation, which watches others: see
+//! [`RouteFacts::is_anothers`].
+//!
 //! What cannot be seen is not gone: a kind of workloads that is not served at the moment takes no route with it.
 
 use std::time::Duration;
@@ -107,7 +110,8 @@ pub(super) const RESERVED: &str = "the name of the model's route is reserved, so
 /// once its successor is accepted, or with the last workload.
 pub(super) fn plan_route(name: &str, seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan {
     let mut plan = plan_current(name, seen, settings);
-    let follows = |route: &RouteFacts| route.marker().is_some() && route.accepted;
+    let follows =
+        |route: &RouteFacts| route.marker().is_some() && route.accepted && !route.is_anothers(settings);
     if seen.sources.is_empty() || seen.route.as_deref().is_some_and(follows) {
         let left = seen.left.iter().map(|left| Step::DeleteLeft {
             namespace: left.namespace.clone(),
@@ -122,6 +126,10 @@ pub(super) fn plan_route(name: &str, seen: &RouteSnapshot, settings: &ModelRoute
 fn plan_current(name: &str, seen: &RouteSnapshot, settings: &ModelRouteSettings) -> Plan {
     if model_route::RESERVED_ROUTES.contains(&name) {
         let left_alone = (!seen.sources.is_empty()).then_some(RESERVED);
+        return Plan { left_alone, ..Plan::default() };
+    }
+    if seen.route.as_ref().is_some_and(|route| route.is_anothers(settings)) {
+        let left_alone = (!seen.sources.is_empty()).then_some(FOREIGN);
         return Plan { left_alone, ..Plan::default() };
     }
     if seen.route.as_ref().is_some_and(|route| route.content.leaving) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use kube_loops::runtime::watches::interner::Interner;
 
 use super::{
+    ModelRouteSettings,
     cases::{defaulted, deployment, hand_written, of_kind, seen, seen_grant, settings, stored, workload},
     objects::Wanted,
     plan::{FOREIGN, OUT_OF_SIGHT, Plan, RESERVED, Step, plan_grant, plan_route},
@@ -81,6 +82,32 @@ fn our_route_follows_its_workload() {
     assert_eq!(back["spec"], before["spec"]);
     assert_eq!(back["metadata"]["annotations"], before["metadata"]["annotations"]);
     assert_eq!(back["metadata"]["labels"], json!({}));
+}
+
+#[test]
+fn where_some_namespaces_are_watched_the_routes_of_others_are_left_alone() {
+    let restricted = ModelRouteSettings { watched: ["default".to_owned()].into(), ..settings() };
+    let (watched, elsewhere) = (m("default", "d", 0), m("elsewhere", "d", 0));
+    for (owner, source, is_ours) in [
+        (Some("aibrix-system"), &watched, true),
+        (Some("aibrix-system"), &elsewhere, true),
+        (Some("others"), &watched, false),
+        (Some("others"), &elsewhere, false),
+        (None, &watched, true),
+        (None, &elsewhere, false),
+    ] {
+        let mut route = ours(source);
+        let annotations = route["metadata"]["annotations"].as_object_mut().unwrap();
+        annotations.remove("model.aibrix.ai/route-owner");
+        annotations.extend(owner.map(|owner| ("model.aibrix.ai/route-owner".to_owned(), json!(owner))));
+        let gone = seen(&[], Some(&route));
+        let steps = plan_route("m-router", &gone, &restricted).steps;
+        assert_eq!(steps, if is_ours { vec![deleted()] } else { Vec::new() }, "{owner:?} {source:?}");
+        assert_eq!(plan(&gone).steps, [deleted()], "everywhere, nobody else has our marker");
+        let served = plan_route("m-router", &seen(std::slice::from_ref(&watched), Some(&route)), &restricted);
+        assert_eq!(served.left_alone, (!is_ours).then_some(FOREIGN), "{owner:?} {source:?}");
+        assert!(is_ours || served.steps.is_empty(), "{served:?}");
+    }
 }
 
 #[test]

@@ -140,6 +140,18 @@ impl RouteFacts {
         self.content.annotations.get(model_route::SPEC_HASH).map(String::as_str)
     }
 
+    /// Whether it is of an installation that works in other namespaces, and uses the same gateway. By the mark of its
+    /// owner; where it has none, by where it leads.
+    pub(super) fn is_anothers(&self, settings: &ModelRouteSettings) -> bool {
+        if settings.watched.is_empty() || self.marker().is_none() {
+            return false;
+        }
+        match self.content.annotations.get(model_route::OWNER) {
+            Some(owner) => *owner != settings.owner,
+            None => !self.backend().is_some_and(|(namespace, _)| settings.watched.contains(namespace)),
+        }
+    }
+
     /// The kind of the workload that our marker names; `None`: no marker, or it names none.
     pub(super) fn origin(&self) -> Option<SourceKind> {
         SourceKind::named(self.marker()?.rsplit_once('.')?.1)
