@@ -32,6 +32,21 @@ fn the_arguments_of_every_manifest_are_understood() {
 }
 
 #[test]
+fn each_watched_namespace_is_one_with_permissions() {
+    let objects = render("overlays/namespaced");
+    let bound: BTreeSet<_> = objects
+        .iter()
+        .filter(|it| it["kind"] == "RoleBinding" && it["roleRef"]["kind"] == "ClusterRole")
+        .map(|it| {
+            assert_eq!(it["roleRef"]["name"], "aibrix-controller-manager-role");
+            it["metadata"]["namespace"].as_str().expect("a namespace").to_owned()
+        })
+        .collect();
+    assert_eq!(bound.len(), 2);
+    assert_eq!(understood(&args(&objects)).watch_namespaces, bound);
+}
+
+#[test]
 fn the_ids_of_every_manifest_equal_the_defaults() {
     // So that dropping them, as older manifests do, changes nothing.
     for kustomization in KUSTOMIZATIONS.iter().filter(|it| controllers_in(it) > 0) {

@@ -16,6 +16,7 @@ pub(crate) const KUSTOMIZATIONS: &[&str] = &[
     "base",
     "overlays/release",
     "overlays/dev",
+    "overlays/namespaced",
     "overlays/webhook-only",
     "overlays/standalone/pod-autoscaler-controller",
     "overlays/standalone/model-route-controller",

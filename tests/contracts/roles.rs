@@ -172,6 +172,36 @@ fn webhooks_alone_may_keep_certificates_read_what_is_scaled_and_nothing_else() {
 }
 
 #[test]
+fn a_restricted_manager_may_little_outside_its_namespaces() {
+    let objects = render("overlays/namespaced");
+    let bound: BTreeSet<_> = objects
+        .iter()
+        .filter(|it| it["kind"] == "ClusterRoleBinding")
+        .map(|it| it["roleRef"]["name"].as_str().unwrap_or_default())
+        .collect();
+    let (leases, webhooks) = (
+        "aibrix-controller-manager-installations-role",
+        "aibrix-controller-manager-webhook-configurations-role",
+    );
+    assert_eq!(bound, [leases, webhooks].into());
+    assert_eq!(of_role(&object(&objects, "ClusterRole", leases)), of_text("coordination.k8s.io leases list"));
+    let names = ["aibrix-mutating-webhook-configuration", "aibrix-validating-webhook-configuration"];
+    let configurations = "admissionregistration.k8s.io \
+         mutatingwebhookconfigurations,validatingwebhookconfigurations get,list,update,watch";
+    assert_eq!(of_named(object(&objects, "ClusterRole", webhooks), &names), of_text(configurations));
+    let home = object(&objects, "Role", "aibrix-controller-manager-home-role");
+    let rules = home["rules"].as_array().expect("rules");
+    let [routes, secrets, deployment] = rules.as_slice() else { panic!("{home}") };
+    let verbs = "create,delete,get,list,patch,update,watch";
+    let routes = of_role(&json!({"rules": [routes]}));
+    assert_eq!(routes, of_text(&format!("gateway.networking.k8s.io httproutes {verbs}")));
+    let secrets = of_named(json!({"rules": [secrets]}), &["aibrix-webhook-server-cert"]);
+    assert_eq!(secrets, of_text("core secrets get,list,update,watch"));
+    let deployment = of_named(json!({"rules": [deployment]}), &["aibrix-controller-manager"]);
+    assert_eq!(deployment, of_text("apps deployments get"));
+}
+
+#[test]
 fn a_standalone_role_is_part_of_the_combined_one() {
     // Both may be installed side by side: neither may do what the other would be refused.
     for (controller, prefix) in STANDALONE {
