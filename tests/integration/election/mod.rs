@@ -19,6 +19,7 @@ mod overlap;
 mod races;
 mod standing;
 mod starved;
+mod watch_namespaces;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};
