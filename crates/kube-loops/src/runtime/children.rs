@@ -9,7 +9,8 @@
 //! - What was written counts at once, whatever the store shows by then: a created child is there, a patched one has
 //!   its patch, a deleted one is terminating.
 //! - [`Children::caught_up`] tells whether there may be a child that nobody knows of yet, because its create was not
-//!   answered. Changes of the store settle that, and half a minute does.
+//!   answered. Changes of the store settle that, and half a minute does. [`Children::waiting_for_answered`] holds on to
+//!   what was answered for longer.
 //!
 //! Deliberately absent: which children there should be, and which of nobody's objects are adopted.
 
@@ -130,6 +131,14 @@ impl<K, S: Owned> Children<K, S> {
         let (settled, at) = (Arc::clone(&expected), Arc::clone(&clock));
         let settling = store.subscribe(move |change| settled.lock().changed(&change, at.instant()));
         Self { store, resource, keep, watches: watches.clone(), expected, clock, _settling: settling }
+    }
+
+    /// The same, where the store may lag for so long behind what is known to be done: for children whose names say nothing
+    /// about whether they are there already.
+    #[must_use]
+    pub fn waiting_for_answered(self, timeout: Duration) -> Self {
+        self.expected.lock().wait_for_answered(timeout);
+        self
     }
 
     /// The store behind it.

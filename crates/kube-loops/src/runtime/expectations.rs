@@ -18,7 +18,16 @@ const SWEEP: usize = 1024;
 /// Notes of one loop for one term, by the uid of the owner.
 pub(super) struct Expectations<S> {
     owners: HashMap<String, Pending<S>>,
-    timeout: Duration,
+    timeouts: Timeouts,
+}
+
+/// How long the store may lag before it is believed.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    /// Behind a create that was not answered: it may never have been.
+    unanswered: Duration,
+    /// Behind what is known to be done.
+    answered: Duration,
 }
 
 struct Pending<S> {
@@ -35,7 +44,12 @@ struct Pending<S> {
 impl<S: Owned> Expectations<S> {
     /// Nothing is expected. `timeout`: how long the store may lag before it is believed.
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { owners: HashMap::new(), timeout }
+        Self { owners: HashMap::new(), timeouts: Timeouts { unanswered: timeout, answered: timeout } }
+    }
+
+    /// How long the store may lag behind what is known to be done.
+    pub(super) fn wait_for_answered(&mut self, timeout: Duration) {
+        self.timeouts.answered = timeout;
     }
 
     /// A child is about to be created. Note it before the call.
@@ -104,9 +118,9 @@ impl<S: Owned> Expectations<S> {
         shown: impl Fn(&str) -> Option<Arc<S>>,
         now: Instant,
     ) -> bool {
-        let timeout = self.timeout;
+        let timeouts = self.timeouts;
         let Some(pending) = self.owners.get_mut(owner) else { return true };
-        pending.settle_overdue(now, timeout);
+        pending.settle_overdue(now, timeouts);
         let Pending { creates, deletes, writes, .. } = pending;
         creates.retain(|name, (created, _)| {
             // A later namesake: ours has been replaced by it.
@@ -145,7 +159,7 @@ impl<S: Owned> Expectations<S> {
         now: Instant,
     ) -> Option<Arc<S>> {
         let Some(pending) = self.owners.get(owner) else { return shown };
-        let waits = |since: Instant| now.saturating_duration_since(since) < self.timeout;
+        let waits = |since: Instant| now.saturating_duration_since(since) < self.timeouts.answered;
         let created = pending.creates.get(name).filter(|(_, since)| waits(*since));
         let created = created.and_then(|(created, _)| created.as_ref());
         let created = created.filter(|created| shown.as_ref().is_none_or(|shown| !shows(&**shown, created)));
@@ -169,9 +183,9 @@ impl<S: Owned> Expectations<S> {
     fn pending(&mut self, owner: &str, now: Instant) -> &mut Pending<S> {
         if self.owners.len() >= SWEEP && !self.owners.contains_key(owner) {
             // Owners that are gone get no pass in which they could be settled.
-            let timeout = self.timeout;
+            let timeouts = self.timeouts;
             self.owners.retain(|_, pending| {
-                pending.settle_overdue(now, timeout);
+                pending.settle_overdue(now, timeouts);
                 !pending.is_empty()
             });
         }
@@ -194,11 +208,14 @@ fn shows<S: Owned>(shown: &S, ours: &S) -> bool {
 
 impl<S> Pending<S> {
     /// Drops what has been waited for long enough.
-    fn settle_overdue(&mut self, now: Instant, timeout: Duration) {
-        let waits = |since: Instant| now.saturating_duration_since(since) < timeout;
-        self.creates.retain(|_, (_, since)| waits(*since));
-        self.deletes.retain(|_, (_, since)| waits(*since));
-        self.writes.retain(|_, (_, since)| waits(*since));
+    fn settle_overdue(&mut self, now: Instant, timeouts: Timeouts) {
+        let Timeouts { unanswered, answered } = timeouts;
+        let age = |since: Instant| now.saturating_duration_since(since);
+        self.creates.retain(|_, (created, since)| {
+            age(*since) < if created.is_some() { answered } else { unanswered }
+        });
+        self.deletes.retain(|_, (_, since)| age(*since) < answered);
+        self.writes.retain(|_, (_, since)| age(*since) < answered);
     }
 
     fn is_empty(&self) -> bool {

@@ -197,3 +197,21 @@ fn owners_that_are_gone_are_dropped_in_time() {
     }
     assert!(expectations.owners() < 2000, "{}", expectations.owners());
 }
+
+#[test]
+fn what_was_answered_can_be_waited_for_longer_than_what_was_not() {
+    let (mut expectations, now) = start();
+    expectations.wait_for_answered(10 * TIMEOUT);
+    expectations.creating("owner", "lost", now);
+    expectations.creating("owner", "made", now);
+    let made = child("made", "uid", "5");
+    expectations.created("owner", &made, now);
+    let old = child("old", "uid-of-old", "1");
+    expectations.deleting("owner", "old", "uid-of-old", now);
+    let shown = [Arc::clone(&old)];
+    let later = now + 9 * TIMEOUT;
+    assert!(!caught_up(&mut expectations, &shown, later));
+    assert!(expectations.is_deleting("owner", "uid-of-old"));
+    assert_eq!(expectations.newest("owner", "made", None, later), Some(made));
+    assert!(caught_up(&mut expectations, &shown, now + 10 * TIMEOUT));
+}
