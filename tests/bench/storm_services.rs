@@ -93,7 +93,8 @@ impl Scene {
     async fn change(&self, image: &str) -> Result<()> {
         let api = self.api().await;
         for n in 0..SERVICES {
-            let spec = json!({"spec": {"template": storm_service(n, image)["spec"]["template"]}});
+            let wanted = storm_service(n, image);
+            let spec = json!({"spec": {"template": wanted.pointer("/spec/template")}});
             api.patch(&name(n), &PatchParams::default(), &Patch::Merge(&spec)).await?;
         }
         Ok(())

@@ -115,7 +115,7 @@ impl<S: Stored> Inner<S> {
             listeners.changes.insert(id, Arc::clone(listener));
         });
         let end = End(move || drop(inner.listeners.lock().changes.remove(&id)));
-        Subscription { _ends: vec![Box::new(end)] }
+        Subscription { ends: vec![Box::new(end)] }
     }
 
     /// See [`super::Store::on_served`].
@@ -125,7 +125,7 @@ impl<S: Stored> Inner<S> {
             listeners.served.insert(id, Arc::clone(listener));
         });
         let end = End(move || drop(inner.listeners.lock().served.remove(&id)));
-        Subscription { _ends: vec![Box::new(end)] }
+        Subscription { ends: vec![Box::new(end)] }
     }
 
     /// See [`super::Store::on_malformed`].
@@ -141,7 +141,7 @@ impl<S: Stored> Inner<S> {
         }
         drop(order);
         let end = End(move || drop(inner.listeners.lock().malformed.remove(&id)));
-        Subscription { _ends: vec![Box::new(end)] }
+        Subscription { ends: vec![Box::new(end)] }
     }
 
     pub(crate) fn changed(&self) -> &Notify {
@@ -355,12 +355,13 @@ impl<S> Listeners<S> {
 /// come to its end.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
-    _ends: Vec<Box<dyn Send + Sync>>,
+    /// They act when they are dropped.
+    ends: Vec<Box<dyn Send + Sync>>,
 }
 
 impl FromIterator<Self> for Subscription {
     fn from_iter<T: IntoIterator<Item = Self>>(subscriptions: T) -> Self {
-        Self { _ends: subscriptions.into_iter().flat_map(|it| it._ends).collect() }
+        Self { ends: subscriptions.into_iter().flat_map(|it| it.ends).collect() }
     }
 }
 
@@ -374,6 +375,6 @@ impl<F: Fn()> Drop for End<F> {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Subscription")
+        f.debug_struct("Subscription").field("ends", &self.ends.len()).finish()
     }
 }
