@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the stores to the snapshots of passes. Everything is read from memory.
+//! From the stores to the snapshots of passes. Everything is read from memory, but for the served definition where a
+//! template seems to be a new one.
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
-use kube::ResourceExt;
+use k8s_openapi::{
+    api::{apps::v1::ControllerRevision, core::v1::Service},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{Api, Client, ResourceExt};
+use kube_loops::cluster::error::{ObjectRef, ReadError};
 use kube_loops::runtime::{
     children::{Child, Children, Parent},
     controller::Kind,
@@ -12,6 +17,8 @@ use kube_loops::runtime::{
     own_objects::OwnObjects,
     watches::{Owned, Store, WatchSpec},
 };
+
+use serde_json::{Value, json};
 
 use crate::api::{
     keys::ORCHESTRATION_GROUP,
@@ -21,6 +28,8 @@ use crate::api::{
 use super::{
     super::passes::Passes,
     KIND,
+    revisions::revisions_of,
+    served,
     snapshot::{Record, Set, Snapshot},
 };
 
@@ -68,17 +77,47 @@ pub(super) struct Reads {
     pub(super) revisions: Children<ControllerRevision>,
     pub(super) headless: Children<Service>,
     passes: Arc<Passes>,
+    client: Client,
 }
 
 impl Reads {
     /// Reads for a term.
-    pub(super) fn new(stores: Stores, passes: Arc<Passes>) -> Self {
+    pub(super) fn new(stores: Stores, passes: Arc<Passes>, client: Client) -> Self {
         let Stores { services, sets, revisions, headless } = stores;
-        Self { own: OwnObjects::new(services), sets, revisions, headless, passes }
+        Self { own: OwnObjects::new(services), sets, revisions, headless, passes, client }
     }
 
     /// What a pass looks at.
-    pub(super) fn observe(&self, service: &Arc<StormService>, draw: u64) -> Snapshot {
+    pub(super) async fn observe(
+        &self,
+        service: &Arc<StormService>,
+        draw: u64,
+    ) -> Result<Snapshot, ReadError> {
+        let mut seen = self.stored(service, draw);
+        let lives = seen.service.metadata.deletion_timestamp.is_none();
+        if lives && !seen.history.is_empty() && revisions_of(&seen).is_err() {
+            let schema = self.template_schema().await?;
+            for record in seen.history.iter_mut().filter(|_| !schema.is_null()) {
+                served::prune(&mut record.template, &schema);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The schema of templates as it is served; null: there is none, or we may not know.
+    async fn template_schema(&self) -> Result<Value, ReadError> {
+        let name = format!("{}.{ORCHESTRATION_GROUP}", STORM_SERVICE.plural);
+        match Api::<CustomResourceDefinition>::all(self.client.clone()).get(&name).await {
+            Ok(definition) => Ok(served::template_schema(&json!(definition), VERSION)),
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Value::Null),
+            Err(error) => {
+                let kind = "CustomResourceDefinition".to_owned();
+                Err(ReadError::new(ObjectRef { kind, namespace: String::new(), name }, &error))
+            }
+        }
+    }
+
+    fn stored(&self, service: &Arc<StormService>, draw: u64) -> Snapshot {
         let parent = Parent::of(&**service);
         let passed = |set: &RoleSet| {
             let generation = set.metadata.generation.unwrap_or_default();

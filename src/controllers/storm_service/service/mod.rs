@@ -13,6 +13,7 @@ mod objects;
 mod plan;
 mod reconcile;
 mod revisions;
+mod served;
 mod snapshot;
 mod state;
 mod status;
@@ -26,6 +27,8 @@ mod revision_tests;
 mod rollout_tests;
 #[cfg(test)]
 mod scaling_tests;
+#[cfg(test)]
+mod served_tests;
 #[cfg(test)]
 mod world;
 
@@ -63,6 +66,7 @@ const LOOP: LoopSpec = LoopSpec {
         Rule::new(ORCHESTRATION_GROUP, &["rolesets"], &["create", "patch", "delete"]),
         Rule::new("apps", &["controllerrevisions"], &["create", "patch", "delete"]),
         Rule::new("", &["services"], &["create", "patch", "delete"]),
+        Rule::new("apiextensions.k8s.io", &["customresourcedefinitions"], &["get"]),
     ],
 };
 
@@ -83,7 +87,8 @@ impl Loop for StormServiceLoop {
         Stores::open(sources)
     }
 
-    fn start(&self, stores: Stores, _: &mut LoopTerm) -> Conductor<StormServiceStages> {
-        Conductor::new(StormServiceStages { reads: Reads::new(stores, Arc::clone(&self.passes)) })
+    fn start(&self, stores: Stores, term: &mut LoopTerm) -> Conductor<StormServiceStages> {
+        let reads = Reads::new(stores, Arc::clone(&self.passes), term.client.clone());
+        Conductor::new(StormServiceStages { reads })
     }
 }

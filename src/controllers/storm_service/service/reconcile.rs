@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::{
-    cluster::{events::EventText, finalizers},
+    cluster::{error::ReadError, events::EventText, finalizers},
     runtime::{
         conductor::{Conclusion, Next, Round, Stages},
         reconciler::{Failure, Key, Pass, Retry},
@@ -40,6 +40,9 @@ pub(crate) enum Error {
     /// A change could not be written.
     #[error(transparent)]
     Write(#[from] StepError),
+    /// What a template is compared with could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The template makes no RoleSets.
     #[error("{0}")]
     Template(String),
@@ -49,6 +52,7 @@ impl Failure for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Write(error) => error.retry(),
+            Self::Read(_) => Retry::Backoff,
             Self::Template(_) => Retry::After(LOOK_AGAIN),
         }
     }
@@ -92,7 +96,7 @@ impl Stages for StormServiceStages {
         _: &State,
         pass: &Pass,
     ) -> Result<Snapshot, Error> {
-        Ok(self.reads.observe(&service, pass.draw))
+        Ok(self.reads.observe(&service, pass.draw).await?)
     }
 
     fn plan(&self, _: &Key, seen: &Snapshot, state: &State, pass: &Pass) -> Plan {
