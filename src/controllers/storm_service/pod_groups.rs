@@ -393,6 +393,17 @@ fn holds(stored: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// Whether two strategies ask for the same group.
+pub(super) fn ask_for_the_same(one: Option<&SchedulingStrategy>, other: Option<&SchedulingStrategy>) -> bool {
+    let written = |strategy: &SchedulingStrategy| {
+        strategy.chosen().map(|(kind, fields)| (kind, Value::Object(without_zeros(fields))))
+    };
+    match (one.and_then(written), other.and_then(written)) {
+        (Some((kind, one)), Some((other_kind, other))) => kind == other_kind && holds(&one, &other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// What is written of a strategy: AIBrix leaves zero values out.
 fn without_zeros(fields: &Map<String, Value>) -> Map<String, Value> {
     let is_zero = |value: &Value| match value {

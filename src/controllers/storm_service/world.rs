@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        keys::{ORCHESTRATION_GROUP, storm_service::POD_SET_NAME},
+        keys::{
+            ORCHESTRATION_GROUP,
+            storm_service::{IN_PLACE_READY, POD_SET_NAME},
+        },
         orchestration::{PodSet, RoleSet},
     },
     k8s::pod_facts::PodFacts,
@@ -95,11 +98,35 @@ impl World {
                 json!({"name": it["name"], "ready": ready, "restartCount": 0, "imageID": format!("id of {}", it["image"])})
             })
             .collect();
-        let holds = if ready { "True" } else { "False" };
-        pod["status"] = json!({
-            "phase": "Running", "containerStatuses": statuses,
-            "conditions": [{"type": "Ready", "status": holds}, {"type": "ContainersReady", "status": holds}],
-        });
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let has = |gate: &Value| {
+            conditions.iter().any(|it| it["type"] == gate["conditionType"] && it["status"] == "True")
+        };
+        let open = pod["spec"]["readinessGates"].as_array().into_iter().flatten().all(has);
+        let text = |holds: bool| if holds { "True" } else { "False" };
+        let mut said = vec![
+            json!({"type": "Ready", "status": text(ready && open)}),
+            json!({"type": "ContainersReady", "status": text(ready)}),
+        ];
+        said.extend(
+            conditions.into_iter().filter(|it| it["type"] != "Ready" && it["type"] != "ContainersReady"),
+        );
+        pod["status"] = json!({"phase": "Running", "containerStatuses": statuses, "conditions": said});
+    }
+
+    /// A condition of the pod is true, or false.
+    pub(super) fn say(&mut self, name: &str, kind: &str, holds: bool) {
+        self.serial += 1;
+        let version = json!(self.serial.to_string());
+        let pod = self.pods.get_mut(name).expect("the pod is there");
+        pod["metadata"]["resourceVersion"] = version;
+        let said = json!({"type": kind, "status": if holds { "True" } else { "False" }});
+        let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        match conditions.iter_mut().find(|it| it["type"] == kind) {
+            Some(stored) => *stored = said,
+            None => conditions.push(said),
+        }
+        pod["status"]["conditions"] = json!(conditions);
     }
 
     /// All pods that are not on their way out are ready.
@@ -120,7 +147,7 @@ impl World {
 
     /// How many of them are ready.
     pub(super) fn ready(&self) -> usize {
-        self.live_pods().filter(|(_, pod)| pod["status"]["conditions"][0]["status"] == "True").count()
+        self.live_pods().filter(|(_, pod)| is_ready(pod)).count()
     }
 
     /// Images of the first containers of live pods, sorted.
@@ -259,8 +286,14 @@ impl World {
                     }
                 }
                 // Kubelet ends the old container.
-                stored["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
                 stored["metadata"]["resourceVersion"] = json!(version.to_string());
+                self.say(&pod.name, "ContainersReady", false);
+                self.say(&pod.name, "Ready", false);
+            }
+            Change::SetGate(pod, open) => {
+                if self.pods.get(&pod.name).is_some_and(|it| it["metadata"]["uid"] == pod.uid) {
+                    self.say(&pod.name, IN_PLACE_READY, open);
+                }
             }
             Change::PatchSet(set, patch) => Self::patch(self.sets.get_mut(&set.name), &set, &patch, version),
             Change::PatchSelf(patch) => json_patch::merge(&mut self.role_set, &patch),
@@ -280,10 +313,7 @@ impl World {
             look(self);
             self.reap();
             look(self);
-            let waiting = self
-                .live_pods()
-                .find(|(_, pod)| pod["status"]["conditions"][0]["status"] != "True")
-                .map(|(name, _)| name.clone());
+            let waiting = self.live_pods().find(|(_, pod)| !is_ready(pod)).map(|(name, _)| name.clone());
             match waiting {
                 Some(name) => self.say_ready(&name, true),
                 None if !busy => return told,
@@ -305,6 +335,12 @@ impl World {
     }
 }
 
+/// Whether the pod is ready by its condition.
+pub(super) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True")
+}
+
 /// A change, whichever loop makes it.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
@@ -314,6 +350,7 @@ pub(super) enum Change {
     DeleteSet(ChildRef),
     PatchPod(ChildRef, Value),
     SetImages(ChildRef, Value),
+    SetGate(ChildRef, bool),
     PatchSet(ChildRef, Value),
     PatchSelf(Value),
 }

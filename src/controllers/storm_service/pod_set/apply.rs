@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use futures::FutureExt;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use kube_fenced_election::clock::Timestamp;
 use kube_loops::{
     cluster::{
         error::WriteError,
         finalizers,
-        writer::{Change, Deletion, Guard, Target, Writer},
+        writer::{Change, Deletion, Target, Writer},
     },
     rollout::controller_ref::{adoption_patch, controller_reference},
     runtime::{
@@ -18,10 +19,9 @@ use kube_loops::{
         steps::StepReport,
     },
 };
-use serde_json::json;
 
 use crate::api::{
-    keys::storm_service::{IN_PLACE_READY, POD_SET_FINALIZER},
+    keys::storm_service::POD_SET_FINALIZER,
     orchestration::{API_VERSION, PodSet},
 };
 
@@ -49,7 +49,14 @@ pub(crate) struct Report {
 
 impl Reads {
     /// Makes the changes. What fails keeps nothing else back.
-    pub(super) async fn apply(&self, writer: &Writer, seen: &Snapshot, plan: &Plan, report: &mut Report) {
+    pub(super) async fn apply(
+        &self,
+        writer: &Writer,
+        seen: &Snapshot,
+        plan: &Plan,
+        report: &mut Report,
+        now: Timestamp,
+    ) {
         let parent = Parent::of(&*seen.pod_set);
         self.groups.apply(writer, parent, &plan.groups.steps, &mut report.steps).await;
         for step in &plan.steps {
@@ -63,7 +70,8 @@ impl Reads {
                     report.steps.note("note the template of the pod", stamped);
                 }
                 Step::OpenGate(pod) => {
-                    report.steps.note("open the readiness gate of the pod", open_gate(writer, pod).await);
+                    let opened = pods::set_gate(writer, pod, "True", &[], now).await;
+                    report.steps.note("open the readiness gate of the pod", opened);
                 }
                 Step::Delete(_) | Step::Create(..) => {}
             }
@@ -127,15 +135,6 @@ impl Reads {
             report.created += usize::from(report.steps.note("create the pod", answer));
         }
     }
-}
-
-/// Sets the condition of our readiness gate.
-async fn open_gate(writer: &Writer, pod: &ChildRef) -> Result<(), WriteError> {
-    let target =
-        Target { resource: pods::resource(), namespace: Some(pod.namespace.clone()), name: pod.name.clone() };
-    let status = json!({"status": {"conditions": [{"type": IN_PLACE_READY, "status": "True"}]}});
-    let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
-    writer.patch(&target, "status", Change::Strategic(status), guard).await.map(drop)
 }
 
 /// The `PodSet`, for a write.

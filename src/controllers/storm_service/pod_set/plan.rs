@@ -229,11 +229,12 @@ fn settle(seen: &Snapshot, member: &Member) -> Vec<Step> {
     if closed && facts.annotation(TARGET_HASH).is_none() {
         steps.push(Step::OpenGate(member.reference()));
     }
-    let controlled = kube_loops::k8s::owner::controller_of(&seen.pod_set.metadata).is_some();
-    if !member.has_digest() && !controlled && steps.is_empty() {
+    if !member.has_digest() && steps.is_empty() {
+        // Of a group that AIBrix made for a RoleSet, the RoleSet's loop says first whether it is of the role's template.
+        let controlled = kube_loops::k8s::owner::controller_of(&seen.pod_set.metadata).is_some();
         let own = seen.pod_set.annotations().get(TEMPLATE_DIGEST).cloned();
-        let digest = own.unwrap_or_else(|| digest_of(&seen.pod_set.spec.template));
-        steps.push(Step::Stamp(member.reference(), digest));
+        let digest = own.or_else(|| (!controlled).then(|| digest_of(&seen.pod_set.spec.template)));
+        steps.extend(digest.map(|digest| Step::Stamp(member.reference(), digest)));
     }
     steps
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::world::World;
+use super::super::world::{Change, World};
 
 /// A PodSet of this size and policy, made by a user.
 fn group(size: usize, policy: &str) -> World {
@@ -74,9 +74,84 @@ fn restarted_pods_go_with_a_lost_one_and_not_by_themselves() {
     assert_eq!(world.uids().intersection(&before).count(), 1, "only the one that was never restarted stays");
 }
 
+// scenario: role-set-and-pod-set 43
+#[test]
+fn a_pod_that_ended_is_made_again_once_alone_or_with_all_others() {
+    for (policy, anew) in [("ReplaceUnhealthy", 1), ("Recreate", 3)] {
+        for phase in ["Failed", "Succeeded"] {
+            let mut world = group(3, policy);
+            world.lingers = true;
+            world.settle(|_| {});
+            world.say("group-1", "Ready", false);
+            world.pods.get_mut("group-1").unwrap()["status"]["phase"] = json!(phase);
+            world.settle(|_| {});
+            assert_eq!(totals(&world), json!({"readyPods": 3, "totalPods": 3, "phase": "Ready"}));
+            assert_eq!(world.made.len(), 3 + anew, "{policy}");
+            assert!(!world.pass().1);
+        }
+    }
+}
+
 // scenario: role-set-and-pod-set 45
 #[test]
-fn a_smaller_group_loses_its_highest_indexes_and_a_larger_one_is_completed() {
+fn variables_of_the_group_are_not_the_users() {
+    let mut world = group(2, "ReplaceUnhealthy");
+    let containers = &mut world.sets.get_mut("group").unwrap()["spec"]["template"]["spec"]["containers"];
+    containers[0]["env"] = json!([{"name": "POD_GROUP_SIZE", "value": "9"}, {"name": "A", "value": "1"}]);
+    world.settle(|_| {});
+    let wanted = [("PODSET_NAME", "group"), ("POD_GROUP_INDEX", "1"), ("POD_GROUP_SIZE", "2"), ("A", "1")];
+    let wanted: Vec<Value> = wanted.map(|(name, value)| json!({"name": name, "value": value})).into();
+    assert_eq!(world.pods["group-1"]["spec"]["containers"][0]["env"], json!(wanted));
+}
+
+#[test]
+fn a_pod_that_waits_for_our_readiness_gate_gets_ready() {
+    let mut world = group(2, "ReplaceUnhealthy");
+    let gate = json!([{"conditionType": "stormservice.orchestration.aibrix.ai/in-place-update-ready"}]);
+    world.sets.get_mut("group").unwrap()["spec"]["template"]["spec"]["readinessGates"] = gate;
+    world.settle(|_| {});
+    assert_eq!(totals(&world)["phase"], "Ready");
+}
+
+#[test]
+fn pods_of_a_group_that_was_adopted_are_noted_to_be_of_its_template() {
+    let mut world = group(2, "ReplaceUnhealthy");
+    world.settle(|_| {});
+    let digest = "stormservice.orchestration.aibrix.ai/role-template-digest";
+    world.pods.get_mut("group-0").unwrap()["metadata"]["annotations"].as_object_mut().unwrap().remove(digest);
+    world.sets.get_mut("group").unwrap()["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RoleSet", "name": "set", "uid": "1", "controller": true,
+    }]);
+    let steps = |set: &Value| {
+        let set = Arc::new(serde_json::from_value(set.clone()).unwrap());
+        super::testing::pass(&set, world.pods_of("group")).steps
+    };
+    let mut set = world.sets["group"].clone();
+    assert!(steps(&set).is_empty(), "the RoleSet has not judged the group");
+    set["metadata"]["annotations"] = json!({digest: "1"});
+    match &steps(&set)[..] {
+        [Change::PatchPod(pod, patch)] => {
+            assert_eq!((&*pod.name, &patch["metadata"]["annotations"][digest]), ("group-0", &json!("1")));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_larger_group_is_completed_or_made_anew() {
+    for (policy, anew) in [("ReplaceUnhealthy", 2), ("Recreate", 4)] {
+        let mut world = group(2, policy);
+        world.settle(|_| {});
+        world.sets.get_mut("group").unwrap()["spec"]["podGroupSize"] = json!(4);
+        world.settle(|_| {});
+        assert_eq!((world.pods.len(), world.made.len()), (4, 2 + anew), "{policy}");
+        assert!(!world.pass().1);
+    }
+}
+
+// scenario: role-set-and-pod-set 45
+#[test]
+fn a_smaller_group_loses_its_highest_indexes() {
     for policy in ["Recreate", "ReplaceUnhealthy"] {
         let mut world = group(4, policy);
         world.settle(|_| {});

@@ -74,7 +74,7 @@ impl Stages for PodSetStages {
     }
 
     async fn apply(&self, _: &Key, seen: &Snapshot, plan: &Plan, report: &mut Report, pass: &Pass) {
-        self.reads.apply(&pass.writer, seen, plan, report).await;
+        self.reads.apply(&pass.writer, seen, plan, report, pass.now).await;
     }
 
     fn conclude(

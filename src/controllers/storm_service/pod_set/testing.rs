@@ -45,7 +45,8 @@ pub(in crate::controllers::storm_service) fn pass(set: &Arc<PodSet>, pods: Vec<C
                 changes.push(Change::CreatePod(pod));
             }
             Step::Stamp(pod, digest) => changes.push(Change::PatchPod(pod, stamp(&digest))),
-            Step::Adopt(_) | Step::OpenGate(_) => {}
+            Step::OpenGate(pod) => changes.push(Change::SetGate(pod, true)),
+            Step::Adopt(_) => {}
         }
     }
     let texts = events.into_iter().chain(warnings);

@@ -5,19 +5,12 @@
 //! else: labels, names and variables keep AIBrix's hash, so that nothing restarts and the way back stays open.
 
 use kube::ResourceExt;
-use kube_loops::runtime::{
-    children::ChildRef,
-    watches::{Owned, Stored},
-};
+use kube_loops::runtime::{children::ChildRef, watches::Stored};
 use serde_json::{Value, json};
 
-use crate::api::keys::{
-    POD_GROUP_INDEX_LABEL,
-    storm_service::{ACCEPTED_GROUP_SIZE, POD_FINGERPRINT, ROLE_HASH_OF, TEMPLATE_DIGEST},
-};
+use crate::api::keys::storm_service::{ACCEPTED_GROUP_SIZE, POD_FINGERPRINT, ROLE_HASH_OF, TEMPLATE_DIGEST};
 
 use super::{
-    super::json::put,
     roles::{Kept, Role, Roles},
     snapshot::Snapshot,
     steps::{Notice, Step},
@@ -35,7 +28,7 @@ pub(super) fn of_members(seen: &Snapshot, roles: &Roles<'_>, notices: &mut Vec<N
     for role in &roles.usable {
         for member in &role.adopted {
             if role.kept == Kept::Sets {
-                adopt_set(seen, role, member, &mut steps);
+                steps.push(adopt_set(role, member));
             } else {
                 let fingerprint = role.rendered(&seen.role_set).fingerprint(if role.kept == Kept::Slots {
                     member.index()
@@ -61,19 +54,11 @@ pub(super) fn of_members(seen: &Snapshot, roles: &Roles<'_>, notices: &mut Vec<N
     steps
 }
 
-/// The pods of a `PodSet` first, then the `PodSet`: until it has its digest it is looked at again.
-fn adopt_set(seen: &Snapshot, role: &Role<'_>, member: &super::member::Member, steps: &mut Vec<Step>) {
-    let digest = json!({TEMPLATE_DIGEST: role.digest});
-    let pods = seen.grouped.iter().filter(|pod| {
-        pod.controller().is_some_and(|owner| owner.uid == member.uid())
-            && pod.labels.contains_key(POD_GROUP_INDEX_LABEL)
-            && pod.member.as_ref().is_some_and(|facts| facts.annotation(TEMPLATE_DIGEST).is_none())
-            && !pod.leaving
-    });
-    steps.extend(pods.map(|pod| Step::PatchGrouped(ChildRef::to(&**pod), annotated(&digest))));
-    let mut annotations = digest.clone();
-    put(&mut annotations, &[ACCEPTED_GROUP_SIZE], role.spec.pod_group_size.unwrap_or(1).to_string());
-    steps.push(Step::PatchSet(member.reference(), annotated(&annotations)));
+/// Its pods follow: the loop of `PodSets` gives them the digest.
+fn adopt_set(role: &Role<'_>, member: &super::member::Member) -> Step {
+    let size = role.spec.pod_group_size.unwrap_or(1).to_string();
+    let annotations = json!({TEMPLATE_DIGEST: role.digest, ACCEPTED_GROUP_SIZE: size});
+    Step::PatchSet(member.reference(), annotated(&annotations))
 }
 
 /// `PodSets` of another size than the role wants, from before they were adopted.
@@ -115,11 +100,14 @@ fn annotated(annotations: &Value) -> Value {
     json!({"metadata": {"annotations": annotations}})
 }
 
-/// Uids of members that have to be read past the stores before they can be judged.
+/// Members that have to be read past the stores before they can be judged, or compared with what would be made now.
 pub(super) fn unjudged(seen: &Snapshot) -> Vec<&super::member::Member> {
     let known = |name: &str| seen.role_set.spec.roles.iter().any(|role| role.name == name);
     let members = seen.members.iter().filter(|member| known(member.role()) && !member.is_terminating());
-    members.filter(|member| member.digest().is_none()).collect()
+    let unmarked = |member: &&super::member::Member| {
+        member.digest().is_none() || !member.is_set() && member.annotation(POD_FINGERPRINT).is_none()
+    };
+    members.filter(unmarked).collect()
 }
 
 /// Namespace and name of the RoleSet.

@@ -23,7 +23,7 @@ use kube_loops::{
 use serde_json::{Value, json};
 
 use crate::api::{
-    keys::storm_service::{IN_PLACE_READY, ROLE_SET_FINALIZER},
+    keys::storm_service::ROLE_SET_FINALIZER,
     orchestration::{API_VERSION, RoleSet},
 };
 
@@ -108,18 +108,13 @@ impl Reads {
                 let patched = self.pods.patch(writer, parent, pod, Change::Merge(patch.clone())).await;
                 report.steps.note("patch the pod", patched);
             }
-            Step::PatchGrouped(pod, patch) => {
-                let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
-                let patched = writer.patch(&pod_target(pod), "", Change::Merge(patch.clone()), guard).await;
-                report.steps.note("patch the pod of the PodSet", patched);
-            }
             Step::PatchSet(set, patch) => {
                 let patched = self.sets.patch(writer, parent, set, Change::Merge(patch.clone())).await;
                 report.steps.note("patch the PodSet", patched);
             }
             Step::PatchSelf(patch) => self.patch_self(writer, seen, patch, report).await,
             Step::OpenGate(pod) => {
-                let opened = set_gate(writer, pod, "True", &[], now).await;
+                let opened = pods::set_gate(writer, pod, "True", &[], now).await;
                 report.steps.note("open the readiness gate of the pod", opened);
             }
             Step::UpdateInPlace(update) => {
@@ -159,7 +154,7 @@ impl Reads {
         let mut pod = update.pod.clone();
         if update.gated {
             let ready = json!({"type": "Ready", "status": "False", "lastTransitionTime": now.to_string()});
-            pod.version = set_gate(writer, &pod, "False", &[ready], now).await?;
+            pod.version = pods::set_gate(writer, &pod, "False", &[ready], now).await?;
         }
         self.pods.patch(writer, parent, &pod, Change::Strategic(update.patch.clone())).await.map(drop)
     }
@@ -173,7 +168,7 @@ impl Reads {
     ) -> Result<(), WriteError> {
         let mut pod = pod.clone();
         if gated {
-            pod.version = set_gate(writer, &pod, "True", &[], now).await?;
+            pod.version = pods::set_gate(writer, &pod, "True", &[], now).await?;
         }
         self.pods.patch(writer, parent, &pod, Change::Merge(patch.clone())).await.map(drop)
     }
@@ -235,26 +230,6 @@ fn adoption(seen: &Snapshot, object: &ChildRef) -> Change {
         ..ObjectMeta::default()
     };
     Change::Merge(adoption_patch(&meta, &owner))
-}
-
-/// Sets the condition of our readiness gate, and others with it. Answers with the version of the pod.
-async fn set_gate(
-    writer: &Writer,
-    pod: &ChildRef,
-    status: &str,
-    others: &[Value],
-    now: Timestamp,
-) -> Result<String, WriteError> {
-    let gate = json!({"type": IN_PLACE_READY, "status": status, "lastTransitionTime": now.to_string()});
-    let conditions: Vec<&Value> = std::iter::once(&gate).chain(others).collect();
-    let change = Change::Strategic(json!({"status": {"conditions": conditions}}));
-    let guard = Guard { uid: Some(&pod.uid), version: &pod.version };
-    let patched = writer.patch(&pod_target(pod), "status", change, guard).await?;
-    Ok(patched.metadata.resource_version.unwrap_or_default())
-}
-
-fn pod_target(pod: &ChildRef) -> Target {
-    Target { resource: pods::resource(), namespace: Some(pod.namespace.clone()), name: pod.name.clone() }
 }
 
 /// The RoleSet, for a write.

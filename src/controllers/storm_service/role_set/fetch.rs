@@ -174,7 +174,7 @@ fn orphans<S: Owned>(objects: Vec<Arc<S>>) -> Vec<Arc<S>> {
 }
 
 /// When somebody wrote the spec last, as the field managers say.
-fn spec_written(meta: &ObjectMeta) -> Option<Timestamp> {
+pub(super) fn spec_written(meta: &ObjectMeta) -> Option<Timestamp> {
     let entries = meta.managed_fields.iter().flatten();
     let of_spec = entries.filter(|entry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);

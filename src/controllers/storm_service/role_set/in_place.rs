@@ -166,23 +166,21 @@ pub(super) enum Update {
 /// Begins updates in place, or says why the role is replaced. A pod that cannot be updated in place sends the whole
 /// role down the other path.
 pub(super) fn update(seen: &Snapshot, role: &Role<'_>, pace: Pace) -> Update {
-    let fallback = |why: String| {
-        let message = format!("{why}; falling back to recreate");
+    let fallback = |who: String, reason: &str| {
+        let message = format!("{who} cannot be updated in place{reason}; falling back to recreate");
         let text = EventText { warning: false, reason: "InPlaceFallback", message };
-        Update::Replace(Some(Notice {
-            key: format!("{}/{}/{}", role.spec.name, role.hash, text.message),
-            text,
-        }))
+        let key = format!("InPlaceFallback/{}/{}{reason}", role.spec.name, role.hash);
+        Update::Replace(Some(Notice { key, text, once: true }))
     };
     let active_outdated = |replica: &&Replica| replica.is_active() && !replica.is_updated();
     if !role.replicas.iter().any(|replica| active_outdated(&replica)) {
         return Update::Replace(None);
     }
     if role.kept == Kept::Sets {
-        return fallback(format!("role {} uses PodSet and cannot be updated in place", role.spec.name));
+        return fallback(format!("role {} uses PodSet and", role.spec.name), "");
     }
     if role.limits.unavailable == 0 {
-        return fallback(format!("role {} cannot be updated in place", role.spec.name));
+        return fallback(format!("role {}", role.spec.name), "");
     }
     let slots = Slots::of(&role.replicas, role.limits.desired);
     let alone = |replica: &Replica| {
@@ -195,11 +193,8 @@ pub(super) fn update(seen: &Snapshot, role: &Role<'_>, pace: Pace) -> Update {
     for replica in &others {
         let Some(member) = role.member(replica) else { continue };
         if let Some(reason) = ineligible(seen, role, member) {
-            let name = &role.spec.name;
-            return fallback(format!(
-                "role {name} pod {} cannot be updated in place: {reason}",
-                member.name()
-            ));
+            let pod = format!("role {} pod {}", role.spec.name, member.name());
+            return fallback(pod, &format!(": {reason}"));
         }
     }
     let (candidates, expendable) = within(role, pace, &slots, &heading, others);

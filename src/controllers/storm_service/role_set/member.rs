@@ -203,7 +203,8 @@ impl Member {
     /// Whether it is a `PodSet` of another size than the role wants, and was not adopted like that.
     fn is_of_other_size(&self, role: &RoleSpec) -> bool {
         let (Some(set), Some(wanted)) = (self.set(), role.pod_group_size) else { return false };
-        let accepted = self.annotation(ACCEPTED_GROUP_SIZE).is_some_and(|size| size == wanted.to_string());
+        let accepted = self.adopted.is_some()
+            || self.annotation(ACCEPTED_GROUP_SIZE).is_some_and(|size| size == wanted.to_string());
         set.spec.pod_group_size != wanted && !accepted
     }
 

@@ -25,7 +25,13 @@ mod steps;
 mod topology_notice;
 
 #[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod in_place_tests;
+#[cfg(test)]
 mod rollout_tests;
+#[cfg(test)]
+mod takeover_tests;
 #[cfg(test)]
 pub(super) mod testing;
 

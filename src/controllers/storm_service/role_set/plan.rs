@@ -12,10 +12,10 @@
 use kube_loops::rollout::{interleave::pace_of_step, pool::Pace};
 use serde_json::json;
 
-use crate::api::keys::storm_service::ROLE_SET_NAME;
+use crate::api::{keys::storm_service::ROLE_SET_NAME, orchestration::SchedulingStrategy};
 
 use super::{
-    super::{pod_groups, render},
+    super::{merge, pod_groups, render},
     adoption, in_place,
     in_place::Update,
     roles::{Kept, Role, roles_of},
@@ -33,7 +33,11 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     }
     let mut plan = Plan { groups: plan_groups(seen), ..Plan::default() };
     if let Some(trouble) = plan.groups.trouble.take() {
-        plan.notices.push(Notice { key: format!("{}/{}", trouble.reason, trouble.message), text: trouble });
+        plan.notices.push(Notice {
+            key: format!("{}/{}", trouble.reason, trouble.message),
+            text: trouble,
+            once: false,
+        });
     }
     plan.steps = adoption::of_orphans(seen);
     if !plan.steps.is_empty() {
@@ -42,7 +46,8 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     }
     let roles = roles_of(seen);
     plan.errors.clone_from(&roles.errors);
-    plan.roles = Some(status::counts_of(seen, &roles.usable));
+    // Counts without members that could not be judged would say that there is something to roll.
+    plan.roles = (!roles.unknown).then(|| status::counts_of(seen, &roles.usable));
     plan.notices.extend(roles.notices.iter().cloned());
     plan.notices.extend(unused_strategies(&roles.usable));
     plan.steps = adoption::of_members(seen, &roles, &mut plan.notices);
@@ -119,21 +124,20 @@ fn drifted_sets(role: &Role<'_>) -> Vec<Step> {
         return Vec::new();
     }
     let live = role.members.iter().filter(|member| !member.is_terminating() && member.digest().is_some());
-    let drifted = live.filter(|member| {
-        member.set().is_some_and(|set| set.spec.scheduling_strategy != role.spec.scheduling_strategy)
-    });
     let patch = |member: &super::member::Member| {
-        let old = json!(member.set().and_then(|set| set.spec.scheduling_strategy.clone()));
-        let mut wanted = json!(role.spec.scheduling_strategy);
-        // Of a merge patch: what is not wanted any more goes by name.
-        if let (Some(old), Some(wanted)) = (old.as_object(), wanted.as_object_mut()) {
-            for key in old.keys() {
-                wanted.entry(key.clone()).or_insert(serde_json::Value::Null);
-            }
+        let (have, wanted) = (&member.set()?.spec.scheduling_strategy, &role.spec.scheduling_strategy);
+        if pod_groups::ask_for_the_same(have.as_ref(), wanted.as_ref()) {
+            return None;
         }
-        Step::PatchSet(member.reference(), json!({"spec": {"schedulingStrategy": wanted}}))
+        let spec = |strategy: &Option<SchedulingStrategy>| {
+            let strategy =
+                strategy.as_ref().map(|strategy| ("schedulingStrategy".to_owned(), json!(strategy)));
+            strategy.into_iter().collect()
+        };
+        let patch = merge::merge_between(&spec(have), &spec(wanted));
+        Some(Step::PatchSet(member.reference(), json!({"spec": patch})))
     };
-    drifted.map(patch).collect()
+    live.filter_map(patch).collect()
 }
 
 /// Rolls the roles whose turn it is.

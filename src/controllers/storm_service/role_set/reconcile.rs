@@ -146,7 +146,8 @@ where
     S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
     let Round { seen, plan, report, state } = round;
-    let told: BTreeSet<String> = plan.notices.iter().map(|notice| notice.key.clone()).collect();
+    let mut told: BTreeSet<String> = plan.notices.iter().map(|notice| notice.key.clone()).collect();
+    told.extend(state.once.iter().cloned());
     let news = plan.notices.iter().filter(|notice| !state.told.contains(&notice.key));
     let synced = plan.groups.events.iter().filter(|_| report.steps.error.is_none());
     let happened = report.events.iter().chain(synced).cloned();
@@ -156,7 +157,8 @@ where
     let status = status.map(|roles| status_with(&seen.role_set, roles, &errors, now));
     let settled = status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, READY));
     let refused = report.refused.iter().chain(&seen.taken).cloned().collect();
-    let state = State { told, refused };
+    let once = plan.notices.iter().filter(|notice| notice.once).map(|notice| notice.key.clone());
+    let state = State { told, once: state.once.iter().cloned().chain(once).collect(), refused };
     let unusable = plan.errors.first().cloned().map(Error::Unusable);
     let next = match report.steps.error.take() {
         Some(error) => Next::Fail(error.into()),

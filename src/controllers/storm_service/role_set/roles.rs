@@ -167,6 +167,7 @@ impl<'a> Roles<'a> {
             );
             let mut notice = Notice::warning("TemplateDiffers", message);
             notice.key = format!("TemplateDiffers/{}/{digest}", spec.name);
+            notice.once = true;
             self.notices.push(notice);
         }
         (members, adopted)

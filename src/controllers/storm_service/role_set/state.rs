@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 pub(crate) struct State {
     /// Keys of notices that were told and are still so.
     pub(super) told: BTreeSet<String>,
+    /// Keys of those that are told once in a term.
+    pub(super) once: BTreeSet<String>,
     /// Names that the API server refused because something has them.
     pub(super) refused: BTreeSet<String>,
 }

@@ -16,8 +16,6 @@ pub(crate) enum Step {
     AdoptSet(ChildRef),
     /// A merge patch of a pod that the RoleSet controls.
     PatchPod(ChildRef, Value),
-    /// A merge patch of a pod of one of its `PodSets`.
-    PatchGrouped(ChildRef, Value),
     /// A merge patch of a `PodSet`.
     PatchSet(ChildRef, Value),
     /// A merge patch of the RoleSet's metadata.
@@ -67,12 +65,14 @@ pub(crate) struct Notice {
     pub(super) key: String,
     /// What it says.
     pub(super) text: EventText,
+    /// Told once in a term, also when it is not so in between.
+    pub(super) once: bool,
 }
 
 impl Notice {
     /// A warning that is told apart by what it says.
     pub(super) fn warning(reason: &'static str, message: String) -> Self {
-        Self { key: message.clone(), text: EventText { warning: true, reason, message } }
+        Self { key: message.clone(), text: EventText { warning: true, reason, message }, once: false }
     }
 }
 

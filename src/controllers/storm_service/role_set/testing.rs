@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::world::{Change, World},
+    fetch::spec_written,
     member::Member,
     plan::plan,
     snapshot::{Live, Snapshot},
@@ -27,7 +28,10 @@ pub(super) fn seen(world: &World, draw: u64) -> Snapshot {
     let sets = world.sets_of().into_iter().filter_map(Member::of_set);
     let objects = world.pods.values().chain(world.sets.values());
     let uid = |it: &Value| it["metadata"]["uid"].as_str().unwrap_or("").to_owned();
-    let live = Live { members: objects.map(|it| (uid(it), it.clone())).collect(), ..Live::default() };
+    let live = Live {
+        members: objects.map(|it| (uid(it), it.clone())).collect(),
+        spec_written: spec_written(&world.role_set().metadata),
+    };
     Snapshot {
         members: pods.chain(sets).collect(),
         grouped: world.grouped(),
@@ -57,20 +61,21 @@ pub(in crate::controllers::storm_service) fn pass(world: &World, draw: u64) -> O
             Step::CreateSet(set) => changes.push(Change::CreateSet(set)),
             Step::DeletePod(pod) => changes.push(Change::DeletePod(pod)),
             Step::DeleteSet(set) => changes.push(Change::DeleteSet(set)),
-            Step::PatchPod(pod, patch) | Step::PatchGrouped(pod, patch) => {
-                changes.push(Change::PatchPod(pod, patch));
-            }
+            Step::PatchPod(pod, patch) => changes.push(Change::PatchPod(pod, patch)),
             Step::PatchSet(set, patch) => changes.push(Change::PatchSet(set, patch)),
             Step::PatchSelf(patch) => changes.push(Change::PatchSelf(patch)),
-            Step::UpdateInPlace(InPlace { pod, patch, event, .. }) => {
+            Step::UpdateInPlace(InPlace { pod, gated, patch, event }) => {
                 told.push(format!("{}: {}", event.reason, event.message));
+                changes.extend(gated.then(|| Change::SetGate(pod.clone(), false)));
                 changes.push(Change::SetImages(pod, patch));
             }
-            Step::Complete { pod, patch, event, .. } => {
+            Step::Complete { pod, gated, patch, event } => {
                 told.push(format!("{}: {}", event.reason, event.message));
+                changes.extend(gated.then(|| Change::SetGate(pod.clone(), true)));
                 changes.push(Change::PatchPod(pod, patch));
             }
-            Step::AdoptPod(_) | Step::AdoptSet(_) | Step::OpenGate(_) => {}
+            Step::OpenGate(pod) => changes.push(Change::SetGate(pod, true)),
+            Step::AdoptPod(_) | Step::AdoptSet(_) => {}
         }
     }
     let status = roles.map(|roles| json!(status_with(&seen.role_set, roles, &errors, world.now())));

@@ -48,6 +48,6 @@ pub(super) fn of(seen: &Snapshot, roles: &[Role<'_>]) -> Option<Notice> {
         );
         let generation = seen.role_set.metadata.generation.unwrap_or_default();
         let text = EventText { warning: true, reason: "TopologyPolicyPendingPodReplacement", message };
-        Notice { key: format!("{generation}/{}", text.message), text }
+        Notice { key: format!("{generation}/{}", text.message), text, once: false }
     })
 }
