@@ -21,8 +21,9 @@ use kube_loops::{
         children::{Child, ChildRef, Children, Parent},
         controller::{Kind, Rule},
         loops::Sources,
+        reconciler::Key,
         steps::StepReport,
-        watches::{ControllerRef, Owned, Stored, WatchSpec, interner::Interner},
+        watches::{ControllerRef, Owned, Store, Stored, WatchSpec, interner::Interner},
     },
 };
 use serde_json::{Map, Value, json};
@@ -153,11 +154,24 @@ pub(super) struct Seen {
 }
 
 impl PodGroups {
-    /// Groups of the objects of this kind.
-    pub(super) fn open(sources: &mut Sources<'_>, owner: &'static str) -> Self {
+    /// Groups of the objects of this kind, which are in `owners`, and what these ask for.
+    pub(super) fn open<S: Stored>(
+        sources: &mut Sources<'_>,
+        owner: &'static str,
+        owners: &Store<S>,
+        strategy: fn(&S) -> Option<&SchedulingStrategy>,
+    ) -> Self {
         let kinds = PodGroupKind::ALL.map(|kind| {
             let spec = WatchSpec::<DynamicObject>::all_of(kind_of(kind).resource()).keeping(GroupFacts::keep);
-            (kind, sources.owns_if_served(spec, ORCHESTRATION_GROUP, owner))
+            let groups = sources.owns_if_served(spec, ORCHESTRATION_GROUP, owner);
+            let owners = owners.clone();
+            // A scheduler that is installed later finds the objects that wait for it.
+            sources.when_served(groups.store(), move || {
+                let chosen = |it: &S| strategy(it).and_then(SchedulingStrategy::chosen).map(|(kind, _)| kind);
+                let waiting = owners.list_where(|it| chosen(it) == Some(kind));
+                waiting.iter().map(|it| Key::new(it.namespace(), it.name())).collect()
+            });
+            (kind, groups)
         });
         Self { kinds }
     }

@@ -2,6 +2,7 @@
 //! StormServices, RoleSets and PodSets. The test plays kubelet: pods that were never bound to a node are gone at once when
 //! they are deleted.
 
+mod gangs;
 mod in_place;
 mod pod_sets;
 mod role_sets;

@@ -17,6 +17,7 @@ use crate::support::{
     kubelet::Kubelet,
     manager::{Launch, Manager},
     objects,
+    passes::LOG_PASSES,
     tools::repository,
 };
 
@@ -40,12 +41,7 @@ pub(super) async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     WORLD
         .get_or_init(async || {
-            let plane = ControlPlane::start(Options::bare()).await;
-            let client = plane.client().await;
-            objects::create(&client, &objects::namespace(NAMESPACE)).await;
-            plane.apply_crds(&repository().join("deploy/crds")).await;
-            let overlay = "deploy/kustomize/overlays/standalone/stormservice-controller";
-            plane.apply_kustomization(&repository().join(overlay)).await;
+            let plane = plane().await;
             let manager = start(&plane).await;
             manager.wait_ready().await;
             World { plane, _manager: manager }
@@ -53,9 +49,20 @@ pub(super) async fn world() -> &'static World {
         .await
 }
 
+/// A control plane on which everything is installed and nothing runs.
+pub(super) async fn plane() -> ControlPlane {
+    let plane = ControlPlane::start(Options::bare()).await;
+    objects::create(&plane.client().await, &objects::namespace(NAMESPACE)).await;
+    plane.apply_crds(&repository().join("deploy/crds")).await;
+    let overlay = "deploy/kustomize/overlays/standalone/stormservice-controller";
+    plane.apply_kustomization(&repository().join(overlay)).await;
+    plane
+}
+
 /// Starts a manager under the account of the standalone kustomization.
 pub(super) async fn start(plane: &ControlPlane) -> Manager {
     let mut launch = Launch::new(plane, &ALONE).await;
+    launch.args.push(LOG_PASSES.to_owned());
     launch.kubeconfig = plane.kubeconfig_for_service_account(NAMESPACE, "aibrix-controller-manager").await;
     launch.start()
 }
@@ -70,7 +77,11 @@ pub(super) struct Scene {
 impl Scene {
     /// A namespace of the shared world.
     pub(super) async fn new(prefix: &str) -> Self {
-        let plane = &world().await.plane;
+        Self::on(&world().await.plane, prefix).await
+    }
+
+    /// A namespace of a control plane of the test's own.
+    pub(super) async fn on(plane: &ControlPlane, prefix: &str) -> Self {
         let (client, ns) = (plane.client().await, plane.namespace(prefix).await);
         let kubelet = Kubelet::new(client.clone(), &ns);
         Self { client, ns, kubelet }

@@ -39,7 +39,8 @@ impl Stores {
         let pod_sets = sources.primary(WatchSpec::<PodSet>::all());
         let pods = sources.owns(pod_facts::watch(), ORCHESTRATION_GROUP, KIND);
         sources.triggered(pods.store(), of_orphan);
-        Self { pod_sets, pods, groups: PodGroups::open(sources, KIND) }
+        let groups = PodGroups::open(sources, KIND, &pod_sets, |it| it.spec.scheduling_strategy.as_ref());
+        Self { pod_sets, pods, groups }
     }
 }
 

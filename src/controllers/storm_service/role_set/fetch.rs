@@ -55,7 +55,8 @@ impl Stores {
         let sets = sources.owns(by_label, ORCHESTRATION_GROUP, KIND);
         sources.triggered(pods.store(), of_orphan);
         sources.triggered(sets.store(), of_orphan);
-        Self { role_sets, pods, sets, groups: PodGroups::open(sources, KIND) }
+        let groups = PodGroups::open(sources, KIND, &role_sets, |it| it.spec.scheduling_strategy.as_ref());
+        Self { role_sets, pods, sets, groups }
     }
 }
 
