@@ -4,7 +4,9 @@
 
 mod gangs;
 mod in_place;
+mod in_place_gates;
 mod pod_sets;
 mod role_sets;
 mod services;
+mod takeover;
 mod world;

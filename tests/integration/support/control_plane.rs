@@ -8,21 +8,21 @@ use std::{
     time::Duration,
 };
 
+use ::http::{Method, Request};
 use anyhow::{Context, Result, ensure};
-use http::Request;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::{ByteString, api::core::v1::Node};
 use kube::{
     Api, Client,
     api::{ListParams, PostParams},
 };
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::{
     audit::AuditLog,
-    kubeconfig, objects, parts,
+    http, kubeconfig, objects, parts,
     ports::{free_port, require_sandbox},
     preconditions::Preconditions,
     process::{Process, Signal},
@@ -251,6 +251,18 @@ impl ControlPlane {
         let etcd = parts::start_etcd(self.dir(), self.etcd_port).await;
         *self.etcd.lock() = etcd.unwrap_or_else(|error| panic!("start etcd again: {error:#}"));
         self.restart_apiserver().await;
+    }
+
+    /// Stores an object as it is, with its uid, times, field managers and status, past the API server. `resource`: what
+    /// etcd calls its kind, such as `pods`.
+    pub(crate) async fn store(&self, resource: &str, object: &Value) {
+        let text = |of: &str| serde_json::to_value(ByteString(of.as_bytes().to_vec())).expect("base64");
+        let part = |name: &str| object["metadata"][name].as_str().expect("namespace and name");
+        let key = format!("/registry/{resource}/{}/{}", part("namespace"), part("name"));
+        let put = json!({"key": text(&key), "value": text(&object.to_string())});
+        let url = format!("http://127.0.0.1:{}/v3/kv/put", self.etcd_port);
+        let answer = http::send(Method::POST, &url, Some(&put)).await.expect("ask etcd");
+        assert_eq!(answer.code, 200, "{}", answer.body);
     }
 
     /// Resident memory is asked of these, by name: (program, process id).
