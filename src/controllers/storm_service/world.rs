@@ -231,7 +231,8 @@ impl World {
         (told, busy)
     }
 
-    fn pass_of_group(&mut self, name: &str) -> bool {
+    /// One pass of a PodSet. Answers with whether anything was done.
+    pub(super) fn pass_of_group(&mut self, name: &str) -> bool {
         let Some(set) = self.sets.get(name) else { return false };
         let set: Arc<PodSet> = Arc::new(serde_json::from_value(set.clone()).expect("a PodSet"));
         let uid = set.metadata.uid.clone().unwrap_or_default();
@@ -250,7 +251,8 @@ impl World {
         busy || changed
     }
 
-    fn carry_out(&mut self, step: Change) {
+    /// Makes a change.
+    pub(super) fn carry_out(&mut self, step: Change) {
         self.serial += 1;
         let version = self.serial;
         match step {

@@ -82,14 +82,18 @@ impl<'a> Slots<'a> {
 }
 
 /// Fills empty slots, empties those that are gone, and leaves one replica in each.
-pub fn scale(replicas: &[Replica], limits: Limits) -> SlotStep<'_> {
+///
+/// `can_be_made`: whether the replica of an index can be made at all. One whose name somebody has, or an old one that is
+/// not gone yet, takes no room from the others.
+pub fn scale(replicas: &[Replica], limits: Limits, can_be_made: impl Fn(usize) -> bool) -> SlotStep<'_> {
     let slots = Slots::of(replicas, limits.desired);
     let mut delete: Vec<_> = replicas.iter().filter(|replica| replica.life == Life::Ended).collect();
     delete.sort_by(|a, b| a.name.cmp(&b.name));
     delete.extend(slots.homeless);
     delete.extend(slots.by_index.iter().flat_map(|slot| superseded(slot)));
     let empty = slots.by_index.iter().enumerate().filter(|(_, slot)| slot.is_empty()).map(|(index, _)| index);
-    SlotStep { delete, create: empty.take(limits.room(Counts::of(replicas).live())).collect() }
+    let creatable = empty.filter(|index| can_be_made(*index));
+    SlotStep { delete, create: creatable.take(limits.room(Counts::of(replicas).live())).collect() }
 }
 
 /// Those of one slot that another one of it makes superfluous.

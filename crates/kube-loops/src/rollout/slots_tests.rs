@@ -36,12 +36,20 @@ fn rolled(replicas: &[Replica], limits: Limits, pace: Pace) -> (Vec<&str>, Vec<u
 }
 
 #[test]
+fn an_index_that_cannot_be_made_takes_no_room() {
+    let leaving = Replica { life: Life::Terminating, ready: false, ..at(0, "leaving") };
+    let replicas = [leaving, at(1, "one")];
+    assert_eq!(scale(&replicas, limits(3, 0, 1), |index| index != 0).create, [2]);
+    assert_eq!(scale(&replicas, limits(3, 0, 1), |_| true).create, [0]);
+}
+
+#[test]
 fn scaling_in_removes_the_highest_indexes_at_once_and_what_has_no_index() {
     let replicas =
         [at(0, "zero"), at(2, "two"), at(3, "three"), Replica { index: None, ..replica("none", 1) }];
-    let step = scale(&replicas, limits(2, 0, 1));
+    let step = scale(&replicas, limits(2, 0, 1), |_| true);
     assert_eq!((names(&step), step.create), (vec!["none", "three", "two"], vec![]));
-    let step = scale(&replicas, limits(2, 3, 1));
+    let step = scale(&replicas, limits(2, 3, 1), |_| true);
     assert_eq!(step.create, [1], "those without a slot take room until they are gone");
 }
 
@@ -50,7 +58,7 @@ fn empty_slots_are_filled_lowest_first_within_the_room() {
     let ended = Replica { life: Life::Ended, ..at(1, "ended") };
     let leaving = Replica { life: Life::Terminating, ready: false, ..at(0, "leaving") };
     let replicas = [ended, leaving];
-    let step = scale(&replicas, limits(3, 0, 1));
+    let step = scale(&replicas, limits(3, 0, 1), |_| true);
     assert_eq!((names(&step), step.create), (vec!["ended"], vec![0, 1]));
 }
 
@@ -72,7 +80,7 @@ fn one_of_several_in_a_slot_is_kept() {
         (vec![or(), second(or()), un(), second(un())], vec!["old-ready-2", "new-unready-2"]),
     ];
     for (slot, gone) in table {
-        assert_eq!(names(&scale(&slot, limits(1, 1, 0))), gone, "{slot:?}");
+        assert_eq!(names(&scale(&slot, limits(1, 1, 0), |_| true)), gone, "{slot:?}");
     }
 }
 
@@ -81,10 +89,10 @@ fn rollout_surges_beside_the_lowest_index_and_then_gives_the_old_one_up() {
     let replicas = [old(at(0, "a")), old(at(1, "b"))];
     assert_eq!(rolled(&replicas, limits(2, 1, 0), Pace::Free), (vec![], vec![0]));
     let both = [old(at(0, "a")), unready(at(0, "a-new")), old(at(1, "b"))];
-    assert!(scale(&both, limits(2, 1, 0)).is_empty(), "the new one is not ready yet");
+    assert!(scale(&both, limits(2, 1, 0), |_| true).is_empty(), "the new one is not ready yet");
     assert_eq!(rolled(&both, limits(2, 1, 0), Pace::Free), (vec![], vec![]), "no room for a second one");
     let ready = [old(at(0, "a")), at(0, "a-new"), old(at(1, "b"))];
-    assert_eq!(names(&scale(&ready, limits(2, 1, 0))), ["a"]);
+    assert_eq!(names(&scale(&ready, limits(2, 1, 0), |_| true)), ["a"]);
 }
 
 #[test]
@@ -122,7 +130,7 @@ fn replica_that_holds_the_name_of_its_successor_is_deleted_one_at_a_time() {
 
 fn pass(world: &mut World, limits: Limits) -> bool {
     let before = world.replicas.clone();
-    let scaling = scale(&before, limits);
+    let scaling = scale(&before, limits, |_| true);
     let rolling = scaling.is_empty();
     let step = if rolling { roll(&before, limits, Pace::Free, |_| false) } else { scaling };
     let (counts, slots) = (Counts::of(&before), Slots::of(&before, limits.desired));
@@ -148,7 +156,7 @@ proptest! {
         let limits = limits(desired, surge, unavailable.min(desired));
         let mut turned = active.clone();
         turned.rotate_left(turn.min(active.len()));
-        prop_assert_eq!(scale(&active, limits), scale(&turned, limits));
+        prop_assert_eq!(scale(&active, limits, |_| true), scale(&turned, limits, |_| true));
         for pace in [Pace::Free, Pace::Step(target), Pace::Share(target)] {
             prop_assert_eq!(rolled(&active, limits, pace), rolled(&turned, limits, pace));
         }

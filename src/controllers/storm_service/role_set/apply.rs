@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Carries out the steps of a plan. What fails keeps nothing else back.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,7 +26,7 @@ use kube_loops::{
 use serde_json::{Value, json};
 
 use crate::api::{
-    keys::storm_service::ROLE_SET_FINALIZER,
+    keys::{ROLE_NAME_LABEL, storm_service::ROLE_SET_FINALIZER},
     orchestration::{API_VERSION, RoleSet},
 };
 
@@ -45,6 +48,8 @@ pub(crate) struct Report {
     /// What has happened.
     pub(super) events: Vec<EventText>,
     /// Names that something else has.
+    pub(super) taken: BTreeSet<String>,
+    /// Names of roles of which a replica could not be made.
     pub(super) refused: BTreeSet<String>,
     /// The RoleSet as a write of its metadata left it.
     pub(super) role_set: Option<Arc<RoleSet>>,
@@ -60,10 +65,40 @@ impl Report {
             StepOutcome::Failed(why) => Some(format!("sync pod error {why}")),
             StepOutcome::Done | StepOutcome::Overtaken | StepOutcome::InVain => None,
         });
-        let mut errors: Vec<String> = failed.collect();
-        errors.dedup();
-        errors
+        let mut seen = BTreeSet::new();
+        failed.filter(|error| seen.insert(error.clone())).collect()
     }
+
+    /// Notes how a creation ended. Names of replicas are left out of what is told: of those without an index they are
+    /// other ones in each attempt, and the replicas of a role are refused for the same reason.
+    fn note_created<A>(
+        &mut self,
+        attempt: &'static str,
+        object: &DynamicObject,
+        answer: Result<A, WriteError>,
+    ) {
+        let name = object.name_any();
+        match &answer {
+            Err(WriteError::AlreadyExists { .. }) => drop(self.taken.insert(name.clone())),
+            // Everything here goes, and the RoleSet with it.
+            Err(WriteError::NotFound { message, .. }) if message.contains("being terminated") => {
+                self.steps.outcomes.push(StepOutcome::Overtaken);
+                return;
+            }
+            Err(error) if error.is_news() => drop(self.refused.insert(role_of(object.labels()).to_owned())),
+            Ok(_) | Err(_) => {}
+        }
+        self.steps.note(attempt, answer);
+        if let (Some(StepOutcome::Failed(why)), Some((stem, _))) =
+            (self.steps.outcomes.last_mut(), name.rsplit_once('-'))
+        {
+            *why = why.replace(&name, &format!("{stem}-"));
+        }
+    }
+}
+
+fn role_of(labels: &BTreeMap<String, String>) -> &str {
+    labels.get(ROLE_NAME_LABEL).map_or("", String::as_str)
 }
 
 impl Reads {
@@ -83,7 +118,7 @@ impl Reads {
             self.one(writer, seen, step, report, now).await;
         }
         self.create(writer, parent, plan, report).await;
-        self.delete(writer, parent, plan, report).await;
+        self.delete(writer, seen, plan, report).await;
         if plan.finalized && report.steps.error.is_none() {
             let target = target(&seen.role_set);
             let released =
@@ -179,45 +214,49 @@ impl Reads {
             objects.filter_map(|it| serde_json::from_value(it.clone()).ok()).collect::<Vec<DynamicObject>>()
         };
         let pods = objects(|step| if let Step::CreatePod(pod) = step { Some(pod) } else { None });
-        let creations = pods.iter().map(|pod| self.pods.create(writer, parent, pod).boxed()).collect();
-        let answers = batches::in_batches(creations, batches::PODS).await;
-        for (pod, answer) in pods.iter().zip(answers) {
-            note_created("create the pod", pod, answer, report);
+        for pods in pods.chunk_by(of_one_role) {
+            let creations = pods.iter().map(|pod| self.pods.create(writer, parent, pod).boxed()).collect();
+            let answers = batches::in_batches(creations, batches::PODS).await;
+            for (pod, answer) in pods.iter().zip(answers) {
+                report.note_created("create the pod", pod, answer);
+            }
         }
         let sets = objects(|step| if let Step::CreateSet(set) = step { Some(set) } else { None });
-        let creations = sets.iter().map(|set| self.sets.create(writer, parent, set).boxed()).collect();
-        let answers = batches::in_batches(creations, batches::PODS).await;
-        for (set, answer) in sets.iter().zip(answers) {
-            note_created("create the PodSet", set, answer, report);
+        for sets in sets.chunk_by(of_one_role) {
+            let creations = sets.iter().map(|set| self.sets.create(writer, parent, set).boxed()).collect();
+            let answers = batches::in_batches(creations, batches::PODS).await;
+            for (set, answer) in sets.iter().zip(answers) {
+                report.note_created("create the PodSet", set, answer);
+            }
         }
     }
 
-    async fn delete(&self, writer: &Writer, parent: Parent<'_>, plan: &Plan, report: &mut Report) {
-        let deletions = plan.steps.iter().filter_map(|step| {
-            if let Step::DeletePod(pod) = step {
-                Some(self.pods.delete(writer, parent, pod, Deletion::default()).boxed())
+    async fn delete(&self, writer: &Writer, seen: &Snapshot, plan: &Plan, report: &mut Report) {
+        let parent = Parent::of(&*seen.role_set);
+        let roles: BTreeMap<&str, &str> =
+            seen.members.iter().map(|member| (member.uid(), member.role())).collect();
+        let mut deletions: BTreeMap<Option<&&str>, Vec<_>> = BTreeMap::new();
+        for step in &plan.steps {
+            let (doomed, deletion) = if let Step::DeletePod(pod) = step {
+                (pod, self.pods.delete(writer, parent, pod, Deletion::default()).boxed())
             } else if let Step::DeleteSet(set) = step {
-                Some(self.sets.delete(writer, parent, set, Deletion::default()).boxed())
+                (set, self.sets.delete(writer, parent, set, Deletion::default()).boxed())
             } else {
-                None
+                continue;
+            };
+            deletions.entry(roles.get(doomed.uid.as_str())).or_default().push(deletion);
+        }
+        for of_role in deletions.into_values() {
+            for answer in batches::in_batches(of_role, batches::PODS).await {
+                report.steps.note("delete the replica", answer);
             }
-        });
-        for answer in batches::in_batches(deletions.collect(), batches::PODS).await {
-            report.steps.note("delete the replica", answer);
         }
     }
 }
 
-fn note_created<A>(
-    attempt: &'static str,
-    object: &DynamicObject,
-    answer: Result<A, WriteError>,
-    report: &mut Report,
-) {
-    if matches!(answer, Err(WriteError::AlreadyExists { .. })) {
-        report.refused.insert(object.name_any());
-    }
-    report.steps.note(attempt, answer);
+/// Batches are those of one role: what one cannot do keeps no other one back.
+fn of_one_role(one: &DynamicObject, other: &DynamicObject) -> bool {
+    role_of(one.labels()) == role_of(other.labels())
 }
 
 /// The patch that makes an object ours.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,7 +25,10 @@ use kube_loops::runtime::{
 
 use crate::{
     api::{
-        keys::{ORCHESTRATION_GROUP, storm_service::ROLE_SET_NAME},
+        keys::{
+            ORCHESTRATION_GROUP, ROLE_NAME_LABEL,
+            storm_service::{POD_SET_NAME, ROLE_SET_NAME},
+        },
         orchestration::{PodSet, RoleSet},
     },
     k8s::pod_facts::{self, PodFacts, WirePod},
@@ -38,6 +42,9 @@ use super::{
     state::State,
 };
 
+/// How long the watch of members may lag behind what was answered, before what it shows is believed all the same.
+const UNSEEN: Duration = Duration::from_mins(5);
+
 /// The stores of the loop.
 pub(crate) struct Stores {
     role_sets: Store<RoleSet>,
@@ -50,9 +57,9 @@ impl Stores {
     /// Opens the stores, and says which keys their changes queue.
     pub(super) fn open(sources: &mut Sources<'_>) -> Self {
         let role_sets = sources.primary(WatchSpec::<RoleSet>::all());
-        let pods = sources.owns(pod_facts::watch(), ORCHESTRATION_GROUP, KIND);
+        let pods = sources.owns(pod_facts::watch(), ORCHESTRATION_GROUP, KIND).waiting_for_answered(UNSEEN);
         let by_label = WatchSpec::<PodSet>::all().indexed(Index::label(ROLE_SET_NAME));
-        let sets = sources.owns(by_label, ORCHESTRATION_GROUP, KIND);
+        let sets = sources.owns(by_label, ORCHESTRATION_GROUP, KIND).waiting_for_answered(UNSEEN);
         sources.triggered(pods.store(), of_orphan);
         sources.triggered(sets.store(), of_orphan);
         let groups = PodGroups::open(sources, KIND, &role_sets, |it| it.spec.scheduling_strategy.as_ref());
@@ -110,7 +117,8 @@ impl Reads {
             grouped,
             orphan_pods: if lives { orphan_pods } else { Vec::new() },
             orphan_sets: if lives { orphan_sets } else { Vec::new() },
-            taken: state.refused.iter().filter(taken).cloned().collect(),
+            taken: state.taken.iter().filter(taken).cloned().collect(),
+            refused: state.refused.clone(),
             caught_up: self.pods.caught_up(parent) && self.sets.caught_up(parent),
             live: None,
             groups: self.groups.seen(parent, &name),
@@ -169,9 +177,13 @@ impl Reads {
     }
 }
 
-/// Those that nobody controls and that are not being deleted.
-fn orphans<S: Owned>(objects: Vec<Arc<S>>) -> Vec<Arc<S>> {
-    objects.into_iter().filter(|it| it.controller().is_none() && !it.is_terminating()).collect()
+/// Those of a role that nobody controls and that are not being deleted. Pods of `PodSets` are theirs to adopt.
+fn orphans<S: Owned + Labelled>(objects: Vec<Arc<S>>) -> Vec<Arc<S>> {
+    let is_member = |labels: &BTreeMap<String, String>| {
+        labels.contains_key(ROLE_NAME_LABEL) && !labels.contains_key(POD_SET_NAME)
+    };
+    let nobodys = |it: &Arc<S>| it.controller().is_none() && !it.is_terminating();
+    objects.into_iter().filter(|it| nobodys(it) && is_member(Labelled::labels(&**it))).collect()
 }
 
 /// When somebody wrote the spec last, as the field managers say.

@@ -25,9 +25,13 @@ mod steps;
 mod topology_notice;
 
 #[cfg(test)]
+mod disturbed_tests;
+#[cfg(test)]
 mod group_tests;
 #[cfg(test)]
 mod in_place_tests;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod rollout_tests;
 #[cfg(test)]
@@ -61,7 +65,7 @@ const LOOP: LoopSpec = LoopSpec {
     workers: 4,
     period: None,
     deadline: Some(Duration::from_mins(1)),
-    backoff_cap: Duration::from_mins(1),
+    backoff_cap: Duration::from_secs(15),
     rules: &[
         Rule::new(ORCHESTRATION_GROUP, &["rolesets"], &["get", "patch"]),
         Rule::new(ORCHESTRATION_GROUP, &["rolesets/status"], &["get", "update", "patch"]),

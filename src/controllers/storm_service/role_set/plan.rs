@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a pass of a RoleSet does. Pure.
 //!
-//! Take over what is there, scale every role, and only when no role had to be scaled roll one or more of them on:
+//! Take over what is there, scale every role, and only when no role had to be scaled roll one or more of them on. A role
+//! whose replicas were refused when they were made last keeps the others from nothing, and gives up its own outdated ones
+//! within its budget: that may be what makes room. What is rolled:
 //!
 //! | `updateStrategy` | Rolls |
 //! |---|---|
 //! | `Parallel` | all roles |
 //! | `Sequential` | by `upgradeOrder`, the next one when the one before is wholly updated and ready |
 //! | `Interleave` | all unfinished roles that are not ahead of the slowest, a step at a time |
+
+use std::collections::BTreeSet;
 
 use kube_loops::rollout::{interleave::pace_of_step, pool::Pace};
 use serde_json::json;
@@ -49,6 +53,11 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     // Counts without members that could not be judged would say that there is something to roll.
     plan.roles = (!roles.unknown).then(|| status::counts_of(seen, &roles.usable));
     plan.notices.extend(roles.notices.iter().cloned());
+    let conflicts = roles.usable.iter().flat_map(|role| scaling::conflicts(seen, role));
+    for conflict in conflicts {
+        plan.notices.push(Notice::warning("NameConflict", conflict.clone()));
+        plan.errors.push(conflict);
+    }
     plan.notices.extend(unused_strategies(&roles.usable));
     plan.steps = adoption::of_members(seen, &roles, &mut plan.notices);
     plan.steps.extend(roles.usable.iter().flat_map(drifted_sets));
@@ -58,14 +67,18 @@ pub(super) fn plan(seen: &Snapshot) -> Plan {
     }
     plan.steps.extend(roles.usable.iter().flat_map(|role| in_place::settle(seen, role)));
     plan.steps.extend(adoption::of_removed_roles(seen, &mut plan.notices));
-    let mut busy = false;
+    let (mut busy, mut filling) = (false, BTreeSet::new());
     for role in &roles.usable {
-        let scaled = scaling::scale(seen, role, &mut plan.notices);
-        busy |= scaled.busy;
+        let scaled = scaling::scale(seen, role);
+        if seen.refused.contains(&role.spec.name) && scaled.only_creates() {
+            filling.insert(role.spec.name.as_str());
+        } else {
+            busy |= scaled.busy;
+        }
         plan.steps.extend(scaled.steps);
     }
     if !busy {
-        roll(seen, &roles.usable, &mut plan);
+        roll(seen, &roles.usable, &filling, &mut plan);
     }
     let heading = |role: &Role<'_>| role.members.iter().any(|member| member.target().is_some());
     plan.updates_in_place = roles.usable.iter().any(heading);
@@ -140,16 +153,21 @@ fn drifted_sets(role: &Role<'_>) -> Vec<Step> {
     live.filter_map(patch).collect()
 }
 
-/// Rolls the roles whose turn it is.
-fn roll(seen: &Snapshot, roles: &[Role<'_>], plan: &mut Plan) {
+/// Rolls the roles whose turn it is; of those that are being filled up, nothing more is made.
+fn roll(seen: &Snapshot, roles: &[Role<'_>], filling: &BTreeSet<&str>, plan: &mut Plan) {
+    let mut roll_one = |role: &Role<'_>, pace| {
+        let mut steps = roll_one(seen, role, pace, &mut plan.notices);
+        steps.retain(|step| !step.creates() || !filling.contains(role.spec.name.as_str()));
+        plan.steps.extend(steps);
+    };
     match seen.role_set.spec.update_strategy.as_deref() {
-        Some("Parallel") => roles.iter().for_each(|role| roll_one(seen, role, Pace::Free, plan)),
-        Some("Interleave") => interleave(seen, roles, plan),
+        Some("Parallel") => roles.iter().for_each(|role| roll_one(role, Pace::Free)),
+        Some("Interleave") => interleave(roles, roll_one),
         _ => {
             let mut ordered: Vec<&Role<'_>> = roles.iter().collect();
             ordered.sort_by_key(|role| (role.spec.upgrade_order.is_none(), role.spec.upgrade_order));
             for role in ordered {
-                roll_one(seen, role, Pace::Free, plan);
+                roll_one(role, Pace::Free);
                 if !role.progress().all_ready {
                     break;
                 }
@@ -158,27 +176,24 @@ fn roll(seen: &Snapshot, roles: &[Role<'_>], plan: &mut Plan) {
     }
 }
 
-fn interleave(seen: &Snapshot, roles: &[Role<'_>], plan: &mut Plan) {
+fn interleave(roles: &[Role<'_>], mut roll_one: impl FnMut(&Role<'_>, Pace)) {
     let unfinished = roles.iter().filter(|role| !role.progress().all_ready);
     let steps: Vec<(usize, &Role<'_>)> =
         unfinished.map(|role| (role.progress().step(role.limits), role)).collect();
     let Some(step) = steps.iter().map(|(step, _)| *step).min() else { return };
     for (own, role) in steps {
         if own <= step {
-            roll_one(seen, role, pace_of_step(step, role.limits), plan);
+            roll_one(role, pace_of_step(step, role.limits));
         }
     }
 }
 
-fn roll_one(seen: &Snapshot, role: &Role<'_>, pace: Pace, plan: &mut Plan) {
+fn roll_one(seen: &Snapshot, role: &Role<'_>, pace: Pace, notices: &mut Vec<Notice>) -> Vec<Step> {
     if role.is_updated_in_place() {
         match in_place::update(seen, role, pace) {
-            Update::InPlace(steps) => {
-                plan.steps.extend(steps);
-                return;
-            }
-            Update::Replace(why) => plan.notices.extend(why),
+            Update::InPlace(steps) => return steps,
+            Update::Replace(why) => notices.extend(why),
         }
     }
-    plan.steps.extend(scaling::replace(seen, role, pace, &mut plan.notices));
+    scaling::replace(seen, role, pace)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The stages of a pass.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kube_fenced_election::clock::Timestamp;
 use kube_loops::{
@@ -26,13 +26,11 @@ use super::{
     snapshot::Snapshot,
     state::State,
     status::{READY, status_with},
-    steps::Plan,
+    steps::{Notice, Plan},
 };
 
 /// Safety net of what events should have brought about.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// Wait after a role that cannot be worked on as it is.
-const UNUSABLE: Duration = Duration::from_mins(1);
 
 /// Why a pass did not reach its end.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +46,12 @@ pub(crate) enum Error {
 impl Failure for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::Write(error) => error.retry(),
-            Self::Unusable(_) => Retry::After(UNUSABLE),
+            // A quota or a webhook that refuses changes its mind without telling.
+            Self::Write(error) => match error.retry() {
+                Retry::After(_) => Retry::Backoff,
+                other => other,
+            },
+            Self::Unusable(_) => Retry::After(LOOK_AGAIN),
         }
     }
 }
@@ -146,19 +148,24 @@ where
     S: Stages<Snapshot = Snapshot, Plan = Plan, Report = Report, State = State>,
 {
     let Round { seen, plan, report, state } = round;
-    let mut told: BTreeSet<String> = plan.notices.iter().map(|notice| notice.key.clone()).collect();
-    told.extend(state.once.iter().cloned());
-    let news = plan.notices.iter().filter(|notice| !state.told.contains(&notice.key));
+    let failed = report.errors();
+    let refusals = failed.iter().map(|error| Notice::warning("ReconcileError", error.clone()));
+    let notices: Vec<Notice> = plan.notices.iter().cloned().chain(refusals).collect();
+    let news = notices.iter().filter(|notice| !state.told.contains(&notice.key));
+    let generation = seen.role_set.metadata.generation;
+    let before = state.told.iter().filter(|_| state.generation == generation).chain(&state.once);
+    let told = before.chain(notices.iter().map(|notice| &notice.key)).cloned().collect();
     let synced = plan.groups.events.iter().filter(|_| report.steps.error.is_none());
     let happened = report.events.iter().chain(synced).cloned();
     let events: Vec<_> = happened.chain(news.map(|notice| notice.text.clone())).collect();
-    let errors: Vec<String> = report.errors().into_iter().chain(plan.errors.iter().cloned()).collect();
+    let errors: Vec<String> = failed.into_iter().chain(plan.errors.iter().cloned()).collect();
     let status = plan.roles.clone().filter(|_| !plan.look_again);
     let status = status.map(|roles| status_with(&seen.role_set, roles, &errors, now));
     let settled = status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, READY));
-    let refused = report.refused.iter().chain(&seen.taken).cloned().collect();
-    let once = plan.notices.iter().filter(|notice| notice.once).map(|notice| notice.key.clone());
-    let state = State { told, once: state.once.iter().cloned().chain(once).collect(), refused };
+    let once = notices.iter().filter(|notice| notice.once).map(|notice| notice.key.clone());
+    let once = state.once.iter().cloned().chain(once).collect();
+    let taken = report.taken.iter().chain(&seen.taken).cloned().collect();
+    let state = State { told, once, generation, taken, refused: report.refused.clone() };
     let unusable = plan.errors.first().cloned().map(Error::Unusable);
     let next = match report.steps.error.take() {
         Some(error) => Next::Fail(error.into()),

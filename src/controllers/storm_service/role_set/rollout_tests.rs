@@ -54,6 +54,27 @@ fn a_surge_pod_that_is_not_ready_is_neither_taken_away_nor_made_again() {
     assert_eq!(world.images(), ["e:2", "e:2"]);
 }
 
+// scenario: role-set-and-pod-set 20
+#[test]
+fn without_a_surge_no_more_pods_exist_and_without_unavailability_no_fewer_are_ready() {
+    for kind in [json!({}), json!({"stateful": true})] {
+        for (surge, unavailable, most, least) in [(0, 1, 3, 2), (1, 0, 4, 3)] {
+            let mut more = strategy(surge, unavailable);
+            json_patch::merge(&mut more, &kind);
+            let mut world = ready_world("Parallel", &[role("w", 3, "e:1", &more)]);
+            world.lingers = true;
+            world.edit(&[role("w", 3, "e:2", &more)]);
+            let (mut peak, mut low) = (0, usize::MAX);
+            world.settle(|world| {
+                peak = peak.max(world.pods.len());
+                low = low.min(world.ready());
+            });
+            assert_eq!((peak, low), (most, least), "{more}");
+            assert_eq!(world.images(), ["e:2"; 3]);
+        }
+    }
+}
+
 // scenario: role-set-and-pod-set 22
 #[test]
 fn roles_of_one_order_go_as_the_spec_has_them() {

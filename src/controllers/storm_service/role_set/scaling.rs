@@ -12,16 +12,15 @@ use super::{
     super::{batches, names},
     roles::{Kept, Role},
     snapshot::Snapshot,
-    steps::{Notice, Step},
+    steps::Step,
 };
 
 /// Brings the role to its number of replicas. What is left from before its group size changed goes first, and nothing
 /// else happens until it is gone.
-pub(super) fn scale(seen: &Snapshot, role: &Role<'_>, notices: &mut Vec<Notice>) -> Scaling {
+pub(super) fn scale(seen: &Snapshot, role: &Role<'_>) -> Scaling {
     if !role.strays.is_empty() {
         let doomed = role.strays.iter().filter(|stray| !stray.is_terminating());
-        let steps = doomed.map(delete_step).collect();
-        return Scaling { steps, busy: true };
+        return Scaling { steps: doomed.map(delete_step).collect(), busy: true };
     }
     let (delete, create) = match role.kept {
         Kept::Pool => {
@@ -29,12 +28,37 @@ pub(super) fn scale(seen: &Snapshot, role: &Role<'_>, notices: &mut Vec<Notice>)
             (step.delete, New::Pods(step.create))
         }
         Kept::Slots | Kept::Sets => {
-            let step = slots::scale(&role.replicas, role.limits);
+            let step = slots::scale(&role.replicas, role.limits, |index| has_free_name(seen, role, index));
             (step.delete, New::Indexed(step.create))
         }
     };
-    let steps = steps_for(seen, role, &delete, &create, notices);
+    let steps = steps_for(seen, role, &delete, &create);
     Scaling { busy: !steps.is_empty(), steps }
+}
+
+/// Whether the replica of this index can be made: nobody else has its name, and none of ours that has ended or terminates.
+fn has_free_name(seen: &Snapshot, role: &Role<'_>, index: usize) -> bool {
+    let name = role.rendered(&seen.role_set).indexed_name(index);
+    !seen.taken.contains(&name) && seen.members.iter().all(|member| member.name() != name)
+}
+
+/// Replicas that cannot be made, because somebody else has their names.
+pub(super) fn conflicts(seen: &Snapshot, role: &Role<'_>) -> Vec<String> {
+    if seen.taken.is_empty() || role.kept == Kept::Pool {
+        return Vec::new();
+    }
+    let kind = if role.kept == Kept::Sets { "PodSet" } else { "pod" };
+    let rendered = role.rendered(&seen.role_set);
+    let names = (0..role.limits.desired).map(|index| rendered.indexed_name(index));
+    let taken = names.filter(|name| seen.taken.contains(name));
+    taken
+        .map(|name| {
+            format!(
+                "role {}: {kind} {name} cannot be made, because one of this name is not ours",
+                role.spec.name
+            )
+        })
+        .collect()
 }
 
 /// What scaling does.
@@ -46,8 +70,15 @@ pub(super) struct Scaling {
     pub(super) busy: bool,
 }
 
+impl Scaling {
+    /// Whether it makes replicas and does nothing else.
+    pub(super) fn only_creates(&self) -> bool {
+        !self.steps.is_empty() && self.steps.iter().all(Step::creates)
+    }
+}
+
 /// Replaces outdated replicas.
-pub(super) fn replace(seen: &Snapshot, role: &Role<'_>, pace: Pace, notices: &mut Vec<Notice>) -> Vec<Step> {
+pub(super) fn replace(seen: &Snapshot, role: &Role<'_>, pace: Pace) -> Vec<Step> {
     let (delete, create) = match role.kept {
         Kept::Pool => {
             let step = pool::roll(&role.replicas, role.limits, pool_rollout, pace);
@@ -62,7 +93,7 @@ pub(super) fn replace(seen: &Snapshot, role: &Role<'_>, pace: Pace, notices: &mu
             (step.delete, New::Indexed(step.create))
         }
     };
-    steps_for(seen, role, &delete, &create, notices)
+    steps_for(seen, role, &delete, &create)
 }
 
 /// What is to be made.
@@ -71,13 +102,7 @@ enum New {
     Indexed(Vec<usize>),
 }
 
-fn steps_for(
-    seen: &Snapshot,
-    role: &Role<'_>,
-    delete: &[&Replica],
-    create: &New,
-    notices: &mut Vec<Notice>,
-) -> Vec<Step> {
+fn steps_for(seen: &Snapshot, role: &Role<'_>, delete: &[&Replica], create: &New) -> Vec<Step> {
     let rendered = role.rendered(&seen.role_set);
     let created: Vec<Step> = match create {
         New::Pods(count) => {
@@ -88,24 +113,12 @@ fn steps_for(
                 .collect()
         }
         New::Indexed(indexes) => {
-            let free = |index: &&usize| {
-                let name = rendered.indexed_name(**index);
-                let taken = seen.taken.contains(&name);
-                if taken {
-                    let kind = if role.kept == Kept::Sets { "PodSet" } else { "pod" };
-                    let message = format!(
-                        "role {}: {kind} {name} cannot be made, because one of this name is not ours",
-                        role.spec.name
-                    );
-                    notices.push(Notice::warning("NameConflict", message));
-                }
-                !taken
-            };
+            let free = indexes.iter().filter(|index| has_free_name(seen, role, **index));
             let made = |index: &usize| match role.kept {
                 Kept::Sets => Step::CreateSet(rendered.pod_set(*index)),
                 Kept::Slots | Kept::Pool => Step::CreatePod(rendered.indexed_pod(*index)),
             };
-            indexes.iter().take(batches::MOST).filter(free).map(made).collect()
+            free.take(batches::MOST).map(made).collect()
         }
     };
     let doomed =

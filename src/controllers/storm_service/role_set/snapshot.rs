@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(super) orphan_sets: Vec<Arc<PodSet>>,
     /// Names that were refused because somebody else has them, and that he still has.
     pub(super) taken: BTreeSet<String>,
+    /// Names of roles of which a replica could not be made when it was tried last.
+    pub(super) refused: BTreeSet<String>,
     /// Whether all that was done is known.
     pub(super) caught_up: bool,
     /// What was read past the stores; `None`: nothing had to be.

@@ -45,6 +45,13 @@ pub(crate) enum Step {
     DeleteSet(ChildRef),
 }
 
+impl Step {
+    /// Whether a replica is made.
+    pub(super) const fn creates(&self) -> bool {
+        matches!(self, Self::CreatePod(_) | Self::CreateSet(_))
+    }
+}
+
 /// New images for a running pod.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InPlace {

@@ -38,6 +38,7 @@ pub(super) fn seen(world: &World, draw: u64) -> Snapshot {
         orphan_pods: Vec::new(),
         orphan_sets: Vec::new(),
         taken: BTreeSet::new(),
+        refused: BTreeSet::new(),
         caught_up: true,
         live: Some(live),
         groups: Vec::new(),
@@ -48,8 +49,12 @@ pub(super) fn seen(world: &World, draw: u64) -> Snapshot {
 
 /// One pass.
 pub(in crate::controllers::storm_service) fn pass(world: &World, draw: u64) -> Outcome {
-    let seen = seen(world, draw);
-    let Plan { steps, roles, notices, errors, .. } = plan(&seen);
+    pass_of(&seen(world, draw), world)
+}
+
+/// One pass that sees this.
+pub(super) fn pass_of(seen: &Snapshot, world: &World) -> Outcome {
+    let Plan { steps, roles, notices, errors, .. } = plan(seen);
     let mut told: Vec<String> = notices
         .into_iter()
         .map(|notice| format!("{}: {}", notice.text.reason, notice.text.message))
