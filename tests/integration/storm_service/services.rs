@@ -10,7 +10,8 @@ use crate::support::objects;
 
 use super::world::{API_VERSION, PREFIX, Scene, role, said, with};
 
-fn service(scene: &Scene, name: &str, replicas: Option<u32>, roles: &[Value]) -> Value {
+/// A StormService with these roles.
+pub(super) fn service(scene: &Scene, name: &str, replicas: Option<u32>, roles: &[Value]) -> Value {
     let mut spec = json!({
         "selector": {"matchLabels": {"app": name}},
         "template": {"metadata": {"labels": {"app": name}}, "spec": {"roles": roles}},
@@ -21,17 +22,21 @@ fn service(scene: &Scene, name: &str, replicas: Option<u32>, roles: &[Value]) ->
     scene.object("StormService", name, &spec)
 }
 
-async fn sets(scene: &Scene, name: &str) -> Vec<Value> {
+/// Its RoleSets.
+pub(super) async fn sets(scene: &Scene, name: &str) -> Vec<Value> {
     let api = objects::api(&scene.client, API_VERSION, "RoleSet", Some(&scene.ns)).await;
     let listed = api.list(&ListParams::default().labels(&format!("storm-service-name={name}"))).await;
-    listed.expect("list").into_iter().map(|set| json!(set)).collect()
+    let named = |set| with(json!(set), &json!({"apiVersion": API_VERSION, "kind": "RoleSet"}));
+    listed.expect("list").into_iter().map(named).collect()
 }
 
-fn status(seen: &Value, fields: &[&str]) -> Vec<i64> {
+/// Numbers of its status.
+pub(super) fn status(seen: &Value, fields: &[&str]) -> Vec<i64> {
     fields.iter().map(|field| seen["status"][field].as_i64().unwrap_or(0)).collect()
 }
 
-const COUNTS: [&str; 6] = [
+/// Those that count RoleSets.
+pub(super) const COUNTS: [&str; 6] = [
     "replicas",
     "readyReplicas",
     "notReadyReplicas",
