@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The StormService controller: three loops under one Lease, for StormServices, RoleSets and `PodSets`.
 
+mod apply;
 mod batches;
 mod conditions;
 mod json;
@@ -9,7 +10,6 @@ mod names;
 mod passes;
 mod pod_groups;
 mod pod_set;
-mod pods;
 mod render;
 mod role_set;
 mod service;

@@ -26,7 +26,7 @@ use crate::api::{
 };
 
 use super::{
-    super::{batches, pods},
+    super::{apply::set_gate, batches},
     KIND,
     fetch::Reads,
     plan::{Plan, Step, stamp},
@@ -70,7 +70,7 @@ impl Reads {
                     report.steps.note("note the template of the pod", stamped);
                 }
                 Step::OpenGate(pod) => {
-                    let opened = pods::set_gate(writer, pod, "True", &[], now).await;
+                    let opened = set_gate(writer, pod, "True", &[], now).await;
                     report.steps.note("open the readiness gate of the pod", opened);
                 }
                 Step::Delete(_) | Step::Create(..) => {}

@@ -31,7 +31,7 @@ use crate::api::{
 };
 
 use super::{
-    super::{batches, pods},
+    super::{apply::set_gate, batches},
     KIND,
     fetch::{ROLE_SET, Reads},
     snapshot::Snapshot,
@@ -149,7 +149,7 @@ impl Reads {
             }
             Step::PatchSelf(patch) => self.patch_self(writer, seen, patch, report).await,
             Step::OpenGate(pod) => {
-                let opened = pods::set_gate(writer, pod, "True", &[], now).await;
+                let opened = set_gate(writer, pod, "True", &[], now).await;
                 report.steps.note("open the readiness gate of the pod", opened);
             }
             Step::UpdateInPlace(update) => {
@@ -189,7 +189,7 @@ impl Reads {
         let mut pod = update.pod.clone();
         if update.gated {
             let ready = json!({"type": "Ready", "status": "False", "lastTransitionTime": now.to_string()});
-            pod.version = pods::set_gate(writer, &pod, "False", &[ready], now).await?;
+            pod.version = set_gate(writer, &pod, "False", &[ready], now).await?;
         }
         self.pods.patch(writer, parent, &pod, Change::Strategic(update.patch.clone())).await.map(drop)
     }
@@ -203,7 +203,7 @@ impl Reads {
     ) -> Result<(), WriteError> {
         let mut pod = pod.clone();
         if gated {
-            pod.version = pods::set_gate(writer, &pod, "True", &[], now).await?;
+            pod.version = set_gate(writer, &pod, "True", &[], now).await?;
         }
         self.pods.patch(writer, parent, &pod, Change::Merge(patch.clone())).await.map(drop)
     }

@@ -35,7 +35,7 @@ use crate::{
 };
 
 use super::{
-    super::{pod_groups::PodGroups, pod_set::POD_SET, pods},
+    super::{apply::pod_resource, pod_groups::PodGroups, pod_set::POD_SET},
     KIND, adoption,
     member::Member,
     snapshot::{Live, Snapshot},
@@ -150,7 +150,7 @@ impl Reads {
         let mut live = Live { spec_written: spec_written(&role_set.metadata), ..Live::default() };
         let sets = unjudged.iter().filter(|member| member.is_set()).count();
         if sets < unjudged.len() {
-            self.list(&pods::resource(), &namespace, &name, &mut live.members).await?;
+            self.list(&pod_resource(), &namespace, &name, &mut live.members).await?;
         }
         if sets > 0 {
             self.list(&POD_SET.resource(), &namespace, &name, &mut live.members).await?;

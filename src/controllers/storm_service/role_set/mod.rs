@@ -31,9 +31,9 @@ mod group_tests;
 #[cfg(test)]
 mod in_place_tests;
 #[cfg(test)]
-mod refusal_tests;
+mod plan_tests;
 #[cfg(test)]
-mod rollout_tests;
+mod refusal_tests;
 #[cfg(test)]
 mod takeover_tests;
 #[cfg(test)]

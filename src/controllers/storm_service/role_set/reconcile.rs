@@ -49,7 +49,7 @@ impl Failure for Error {
             // A quota or a webhook that refuses changes its mind without telling.
             Self::Write(error) => match error.retry() {
                 Retry::After(_) => Retry::Backoff,
-                other => other,
+                other @ (Retry::TermOver | Retry::Soon | Retry::Backoff) => other,
             },
             Self::Unusable(_) => Retry::After(LOOK_AGAIN),
         }

@@ -20,11 +20,11 @@ mod status;
 mod steps;
 
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod revision_tests;
-#[cfg(test)]
-mod rollout_tests;
 #[cfg(test)]
 mod scaling_tests;
 #[cfg(test)]

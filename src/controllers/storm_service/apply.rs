@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pods as the loops address them, and the condition of our readiness gate.
+//! Pods as the loops address them, and how they open and close our readiness gate.
 
 use kube::core::ApiResource;
 use kube_fenced_election::clock::Timestamp;
@@ -17,13 +17,13 @@ use crate::api::keys::storm_service::IN_PLACE_READY;
 const POD: Kind = Kind { group: "", version: "v1", kind: "Pod", plural: "pods" };
 
 /// How pods are served.
-pub(super) fn resource() -> ApiResource {
+pub(super) fn pod_resource() -> ApiResource {
     POD.resource()
 }
 
 /// The pod, for a write.
 fn target(pod: &ChildRef) -> Target {
-    Target { resource: resource(), namespace: Some(pod.namespace.clone()), name: pod.name.clone() }
+    Target { resource: pod_resource(), namespace: Some(pod.namespace.clone()), name: pod.name.clone() }
 }
 
 /// Sets the condition of our readiness gate, and others with it. Answers with the version of the pod.
