@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Objects as AIBrix left them. `testdata/aibrix.jsonl` is what the API server had stored of them, one a line: four
 //! StormServices, one of which was rolled, one whose stateful role was rolled and one that was updated in place, a RoleSet
-//! and a PodSet that users made, and all that AIBrix made of them.
+//! and a `PodSet` that users made, and all that AIBrix made of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! PodGroups of three schedulers, of which only the kinds are there.
+//! `PodGroups` of three schedulers, of which only the kinds are there.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::support::{ControlPlane, manager::Manager, objects, passes::Passes};
 
 use super::world::{Scene, plane, role, said, start, with};
 
-/// A scheduler: member of the strategy, group and version of its PodGroups, key on pods, whether that is an annotation,
-/// too, and a strategy. The PodGroups of Volcano have no status of their own, and a default for the queue.
+/// A scheduler: member of the strategy, group and version of its `PodGroups`, key on pods, whether that is an annotation,
+/// too, and a strategy. The `PodGroups` of Volcano have no status of their own, and a default for the queue.
 struct Scheduler {
     name: &'static str,
     group: &'static str,

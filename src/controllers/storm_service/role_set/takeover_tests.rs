@@ -18,7 +18,7 @@ use super::super::{
     world::{World, role},
 };
 
-/// A ready RoleSet, as AIBrix left it; `change`: what else is so of its pods and PodSets.
+/// A ready RoleSet, as AIBrix left it; `change`: what else is so of its pods and `PodSets`.
 fn left(roles: &[Value], change: impl Fn(&mut Value)) -> World {
     let mut world = World::new("Parallel", roles);
     world.settle(|_| {});
