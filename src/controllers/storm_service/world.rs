@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        keys::{
-            ORCHESTRATION_GROUP,
-            storm_service::{IN_PLACE_READY, POD_SET_NAME},
-        },
+        keys::storm_service::{IN_PLACE_READY, POD_SET_NAME},
         orchestration::{PodSet, RoleSet},
     },
     k8s::pod_facts::PodFacts,
@@ -34,8 +31,6 @@ pub(super) struct World {
     pub(super) role_set: Value,
     /// Pods stay for a while when they are deleted, as those do that run on a node.
     pub(super) lingers: bool,
-    /// What the loops' stores show is this old world.
-    stale: Option<Box<World>>,
     serial: u64,
     seconds: i64,
     /// Uids of pods that were made, in order.
@@ -212,7 +207,7 @@ impl World {
 
     /// One pass of the RoleSet, and one of each PodSet. Answers with what was told, and whether anything was done.
     pub(super) fn pass(&mut self) -> (Vec<String>, bool) {
-        let shown = self.stale.as_deref().unwrap_or(self).clone();
+        let shown = self.clone();
         let Outcome { steps, told, status } = roles::pass(&shown, self.serial);
         let mut busy = !steps.is_empty();
         for step in steps {
@@ -325,11 +320,6 @@ impl World {
         panic!("it does not come to rest: {:#?}", self.images());
     }
 
-    /// What the loops see stays as it is from now on; or is the truth again.
-    pub(super) fn freeze_stores(&mut self, frozen: bool) {
-        self.stale = frozen.then(|| Box::new(Self { stale: None, ..self.clone() }));
-    }
-
     /// Uids of live pods.
     pub(super) fn uids(&self) -> BTreeSet<String> {
         let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap_or("").to_owned();
@@ -366,6 +356,3 @@ pub(super) fn role(name: &str, replicas: usize, image: &str, more: &Value) -> Va
     json_patch::merge(&mut role, more);
     role
 }
-
-/// The group of the kinds.
-pub(super) const GROUP: &str = ORCHESTRATION_GROUP;

@@ -15,22 +15,22 @@ fn budget(surge: usize, unavailable: usize) -> Value {
 /// A pass in which some pods are refused. Answers with their roles.
 fn pass_with(
     world: &mut World,
-    refuses: impl Fn(&World, &Value) -> bool,
+    says_no: impl Fn(&World, &Value) -> bool,
     refused: &[String],
     draw: u64,
 ) -> Vec<String> {
     let mut seen = seen(world, draw);
     seen.refused = refused.iter().cloned().collect();
-    let mut refused = Vec::new();
+    let mut failed = Vec::new();
     for step in pass_of(&seen, world).steps {
         match &step {
-            Change::CreatePod(pod) if refuses(world, pod) => {
-                refused.push(pod["metadata"]["labels"]["role-name"].as_str().expect("a role").to_owned());
+            Change::CreatePod(pod) if says_no(world, pod) => {
+                failed.push(pod["metadata"]["labels"]["role-name"].as_str().expect("a role").to_owned());
             }
             _ => world.carry_out(step),
         }
     }
-    refused
+    failed
 }
 
 // scenario: role-set-and-pod-set 26
@@ -61,8 +61,8 @@ fn a_role_whose_pods_are_refused_keeps_no_other_role_from_rolling() {
     world.edit(&of("e:2", 2));
     let mut refused = Vec::new();
     for draw in 0..20 {
-        let refuses = |_: &World, pod: &Value| pod["metadata"]["labels"]["role-name"] == "refused";
-        refused = pass_with(&mut world, refuses, &refused, 1000 + draw);
+        let says_no = |_: &World, pod: &Value| pod["metadata"]["labels"]["role-name"] == "refused";
+        refused = pass_with(&mut world, says_no, &refused, 1000 + draw);
         world.all_ready();
     }
     assert_eq!(refused, ["refused"]);

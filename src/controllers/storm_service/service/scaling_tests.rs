@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many passes of a StormService: scaling, pauses, status, and deletion.
 
+use kube_loops::runtime::reconciler::Outcome;
 use serde_json::{Value, json};
 
 use super::world::{World, image, is_live, is_ready, role, strategy};
@@ -46,6 +47,61 @@ fn those_go_first_that_are_old_or_not_ready_and_then_the_highest_indexes() {
     world.scale(4);
     world.settle(|_| {});
     assert_eq!(world.live(), ["e:1 0", "e:1 1", "e:1 2", "e:1 3"]);
+}
+
+// scenario: storm-service 3
+#[test]
+fn one_that_is_not_ready_goes_before_a_ready_one_with_a_higher_index() {
+    let mut world = World::new(2, &json!({}));
+    world.pass();
+    world.look_after_sets();
+    let names = world.names(is_live);
+    world.say_ready(&names[1], true);
+    world.pass();
+    let status = world.status();
+    assert_eq!((status.replicas, status.ready_replicas, status.not_ready_replicas), (2, 1, 1));
+    assert_eq!((status.current_replicas, status.updated_replicas, status.updated_ready_replicas), (2, 2, 1));
+    world.scale(1);
+    world.pass();
+    assert_eq!(world.names(is_live), [names[1].clone()]);
+}
+
+// scenario: storm-service 12
+#[test]
+fn none_at_all_is_ready_and_waits_for_triggers() {
+    let mut world = World::ready(3, &json!({}));
+    world.edit_image("e:2");
+    world.scale(0);
+    world.settle(|_| {});
+    assert!(world.sets.is_empty());
+    let status = world.status();
+    assert_eq!(status.current_revision, status.update_revision);
+    assert!(matches!(world.pass(), Some(Ok(Outcome::Done))));
+}
+
+#[test]
+fn a_template_without_a_spec_makes_nothing_and_is_reported() {
+    let mut world = World::new(1, &json!({"template": {"spec": null}}));
+    assert!(matches!(world.pass(), Some(Err(_))));
+    assert_eq!((world.condition("ReplicaFailure").as_str(), world.sets.len()), ("True/Failure", 0));
+    let told = "Scaling: scaling error bad stormService template: nil";
+    assert_eq!(world.told.iter().filter(|it| *it == told).count(), 1, "{:?}", world.told);
+}
+
+#[test]
+fn one_that_terminates_is_not_edited_in_place() {
+    let mut world = World::ready(2, &strategy("InPlaceUpdate", &Value::Null, &Value::Null));
+    world.lingers = true;
+    let names = world.names(is_live);
+    world.sets.get_mut(&names[1]).unwrap()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    world.edit_image("e:2");
+    for _ in 0..3 {
+        world.pass();
+    }
+    assert_eq!((image(&world.sets[&names[0]]), image(&world.sets[&names[1]])), ("e:2", "e:1"));
+    world.reap();
+    world.settle(|_| {});
+    assert_eq!(world.live(), ["e:2 0", "e:2 1"]);
 }
 
 #[test]

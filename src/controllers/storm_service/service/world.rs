@@ -199,10 +199,6 @@ impl Cluster {
         self.stale = frozen.then(|| (self.sets.clone(), false));
     }
 
-    pub(super) fn is_frozen(&self) -> bool {
-        self.stale.is_some()
-    }
-
     pub(super) fn status(&self) -> StormServiceStatus {
         serde_json::from_value(self.service["status"].clone()).unwrap_or_default()
     }
