@@ -132,7 +132,7 @@ fn work_in(ns: &str) -> [Value; 4] {
     let pod_set = json!({
         "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "PodSet",
         "metadata": {"name": "pods", "namespace": ns},
-        "spec": {"podGroupSize": 1, "template": {"spec": objects::pod(ns, "x")["spec"]}},
+        "spec": {"podGroupSize": 2, "template": {"spec": objects::pod(ns, "x")["spec"]}},
     });
     [served, objects::pod_autoscaler(ns, "web", "KPA"), adapter, pod_set]
 }

@@ -25,8 +25,6 @@ mod steps;
 mod topology_notice;
 
 #[cfg(test)]
-mod disturbed_tests;
-#[cfg(test)]
 mod group_tests;
 #[cfg(test)]
 mod in_place_tests;
