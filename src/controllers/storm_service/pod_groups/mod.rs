@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `PodGroups`: pods that a scheduler places together. The same rules for RoleSets and `PodSets`. [`plan`](self::plan) is pure.
+//! `PodGroups`: pods that a scheduler places together. The same rules for RoleSets and `PodSets`. Planning is pure.
 //!
 //! | Scheduler | `PodGroup` of |
 //! |---|---|
