@@ -21,7 +21,7 @@ pub use crate::{
         invocation::{Command, interpret},
         settings::{Env, Settings},
     },
-    controllers::{NAMES, unbuilt},
+    controllers::NAMES,
     webhook::HOOKS,
 };
 

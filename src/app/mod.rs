@@ -244,8 +244,9 @@ fn enabled_controllers(
 ) -> Result<Vec<Arc<dyn Controller>>, MetricsError> {
     let mut enabled = Vec::new();
     for ControllerSettings { name, .. } in settings.controllers.iter().filter(|it| it.enabled) {
+        let played = probe_controller(settings, deps, name);
         if let Some(controller) =
-            controllers::by_name(name, deps)?.or_else(|| probe_controller(settings, deps, name))
+            played.map_or_else(|| controllers::by_name(name, deps), |it| Ok(Some(it)))?
         {
             enabled.push(controller);
         } else {
@@ -263,7 +264,7 @@ fn enabled_controllers(
 #[cfg(feature = "testkit")]
 fn probe_controller(settings: &Settings, deps: &Deps, name: &'static str) -> Option<Arc<dyn Controller>> {
     use crate::testkit::probe::{self, ProbeDeps};
-    settings.probe_loops.then(|| {
+    (settings.probe_loops && probe::PLAYED.contains(&name)).then(|| {
         let deps = ProbeDeps {
             watches: deps.watches.clone(),
             metrics: deps.metrics.clone(),

@@ -45,12 +45,6 @@ const fn names() -> [&'static str; REGISTRY.len()] {
     names
 }
 
-/// The names of those that this build lacks, in that order.
-#[cfg(feature = "testkit")]
-pub fn unbuilt() -> Vec<&'static str> {
-    REGISTRY.iter().filter(|(_, make)| make.is_none()).map(|(name, _)| *name).collect()
-}
-
 /// Makes the controller of this name; `None`: this build lacks it.
 ///
 /// # Errors

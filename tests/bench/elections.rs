@@ -20,7 +20,7 @@ use crate::support::{
     leases::{self, Change},
     manager::{Launch, Manager},
     objects,
-    probes::{CONTROLLERS, UNBUILT, allow_probes, default_lease, default_leases},
+    probes::{CONTROLLERS, PLAYED, allow_probes, default_lease, default_leases},
     proxy,
     toxiproxy::{Proxy, Toxiproxy},
     wait::{instant, now, within_deadline},
@@ -182,7 +182,7 @@ impl Trio {
                 continue;
             };
             let log = &mut self.log;
-            let probed = UNBUILT.contains(&controller);
+            let probed = PLAYED.contains(&controller);
             let seen = within_deadline(PATIENCE, async || {
                 hand_over(log.entries(), lease, old, controller, from, probed).ok_or_else(String::new)
             });

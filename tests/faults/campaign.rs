@@ -21,7 +21,7 @@ use crate::{
         holders::holders,
         install::NAMESPACE,
         manager::Manager,
-        probes::{CONTROLLERS, UNBUILT, allow_probes, default_leases, probe_count},
+        probes::{CONTROLLERS, PLAYED, allow_probes, default_leases, probe_count},
         toxiproxy::Toxiproxy,
         wait::{eventually, now, within_deadline},
         write_gaps::Span,
@@ -256,7 +256,7 @@ impl Campaign {
 
     /// Whether every probe loop counts.
     async fn count(&self) -> Result<(), String> {
-        for controller in UNBUILT.iter().copied() {
+        for controller in PLAYED.iter().copied() {
             let before = probe_count(&self.client, controller).await?;
             tokio::time::sleep(Duration::from_millis(700)).await;
             if probe_count(&self.client, controller).await? <= before {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     adapters::{Adapters, Engines},
-    support::{install::NAMESPACE, kubelet::Kubelet, objects, probes::UNBUILT},
+    support::{install::NAMESPACE, kubelet::Kubelet, objects, probes::PLAYED},
 };
 
 /// Autoscalers, whose metrics and limits change all the time.
@@ -82,7 +82,7 @@ impl Load {
                 // Fails while the API server is down; the next one will not.
                 drop(autoscalers.patch(&name, &PatchParams::default(), &patch).await);
             }
-            let controller = UNBUILT[n % UNBUILT.len()];
+            let controller = PLAYED[n % PLAYED.len()];
             let parent = json!({
                 "metadata": {"name": format!("parent-{n}"), "labels": {"probe/parent": controller}},
                 "data": {"children": CHILDREN.to_string()},

@@ -43,7 +43,7 @@ use futures::future::join_all;
 use judgement::Judgement;
 use plan::{Kind, Scope};
 use support::{
-    probes::{UNBUILT, default_leases},
+    probes::{PLAYED, default_leases},
     write_gaps::length,
 };
 
@@ -85,7 +85,7 @@ impl Settings {
 /// One campaign from its start to its judgement.
 async fn judged(settings: &Settings, canary: &Canary, seed: u64, faults: usize) -> Judgement {
     let leases = default_leases().len();
-    let built = leases - UNBUILT.len();
+    let built = leases - PLAYED.len();
     let (faketime, only) = (settings.faketime.is_some(), settings.only.clone());
     let scope = Scope { leases, built, lease: settings.lease, faketime, only };
     let rounds = plan::draw(seed, faults, &scope);

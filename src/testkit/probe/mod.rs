@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A controller for tests of elections: it stands in for one that this build lacks.
+//! A controller for tests of elections: it stands in for one of [`PLAYED`].
 //!
 //! While it leads it does, through the same frame, fence and writer as any other controller, what an audit log
 //! can judge:
@@ -26,6 +26,14 @@ use kube_loops::runtime::{
 };
 
 use self::reconcile::{Count, MakeChildren};
+
+/// Controllers that it stands in for, whether or not this build has them.
+pub const PLAYED: [&str; 4] = [
+    "model-claim-controller",
+    "distributed-inference-controller",
+    "kv-cache-controller",
+    "stormservice-controller",
+];
 
 /// Label of a parent: the controller that makes its children.
 const PARENT: &str = "probe/parent";

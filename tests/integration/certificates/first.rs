@@ -39,7 +39,7 @@ async fn empty_secret_becomes_a_ready_server_that_clients_of_every_entry_trust()
     let data = world.data().await;
     let keys: Vec<&str> = data.keys().map(String::as_str).collect();
     assert_eq!(keys, ["ca.crt", "ca.key", "tls.crt", "tls.key"]);
-    assert_eq!(world.bundles().await.len(), 10);
+    assert_eq!(world.bundles().await.len(), 11);
     shown(&manager, &data["ca.crt"]).await.expect("a client that trusts ca.crt accepts the server");
 
     // Enough with the shipped role: nothing but reads and whole writes, and no more of them than needed.

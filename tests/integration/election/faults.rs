@@ -15,7 +15,7 @@ use crate::support::{
     audit::Entry,
     eventually, leases,
     manager::{Launch, Manager},
-    probes::UNBUILT,
+    probes::PLAYED,
     toxiproxy::Toxiproxy,
     wait::{now, throughout},
 };
@@ -54,7 +54,7 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
     first[0].sigterm();
     assert_eq!(first[0].wait_exit(Duration::from_secs(9)).await, Some(0));
     wait_held(&client, SOON, &default_leases(), &[&second[0]]).await;
-    for controller in UNBUILT.iter().copied() {
+    for controller in PLAYED.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
 
@@ -71,7 +71,7 @@ async fn terminated_leader_hands_every_lease_over_at_once() {
         let works = |it: &&Entry| it.is_write() && it.is_ok() && !it.is_lease() && it.resource() != "events";
         let own = |it: &&Entry| it.caller.as_ref().is_some_and(|by| default_lease(&by.controller) == lease);
         let first = log.entries().iter().filter(by_heir).filter(works).find(own).map(|it| it.received);
-        if UNBUILT.iter().any(|it| default_lease(it) == lease) {
+        if PLAYED.iter().any(|it| default_lease(it) == lease) {
             let first = first.unwrap_or_else(|| panic!("{lease}: its controller did nothing"));
             worked.push(first.duration_since(released.received));
         }

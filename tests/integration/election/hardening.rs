@@ -16,7 +16,7 @@ use crate::support::{
     leases,
     manager::{Launch, Manager},
     objects,
-    probes::UNBUILT,
+    probes::PLAYED,
     wait::{now, throughout},
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn nothing_has_started(client: &Client) -> Result<(), String> {
     let holders = holders(client).await?;
     let ours: Vec<_> = default_leases().into_iter().filter(|it| holders.contains_key(it)).collect();
     let mut counts = Vec::new();
-    for controller in UNBUILT.iter().copied() {
+    for controller in PLAYED.iter().copied() {
         counts.push(probe_count(client, controller).await?);
     }
     if ours.is_empty() && counts.iter().all(|it| *it == 0) {
@@ -86,7 +86,7 @@ async fn wait_skewed(client: &Client, manager: &Manager, offset: i64) {
 async fn assert_taken_when_the_claim_ended(plane: &ControlPlane, manager: &Manager, claim: Duration) {
     let client = plane.client().await;
     wait_held(&client, claim + Duration::from_secs(10), &default_leases(), &[manager]).await;
-    for controller in UNBUILT.iter().copied() {
+    for controller in PLAYED.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
     let history = leases::history(plane.audit().entries());
@@ -174,12 +174,12 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
     let plane = plane().await;
     let client = plane.client().await;
     let mut log = plane.audit();
-    let controllers = format!("--controllers={}", UNBUILT.join(","));
+    let controllers = format!("--controllers={}", PLAYED.join(","));
     let args = ["--probe-loops", "--disable-webhook", &controllers];
-    let all: Vec<String> = UNBUILT.iter().map(|it| default_lease(it)).collect();
+    let all: Vec<String> = PLAYED.iter().map(|it| default_lease(it)).collect();
     let first = Launch::new(&plane, &args).await.start();
     wait_held(&client, SOON, &all, &[&first]).await;
-    for controller in UNBUILT.iter() {
+    for controller in PLAYED.iter() {
         let blocked = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": format!("blocking-{controller}"), "namespace": NAMESPACE,
@@ -190,10 +190,10 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
     }
     eventually(SOON, "a pass of each controller blocks", async || {
         let blocks = first.log().lines().filter(|line| line.contains("probe pass blocks")).count();
-        if blocks >= UNBUILT.len() { Ok(()) } else { Err(format!("{blocks} of {}", UNBUILT.len())) }
+        if blocks >= PLAYED.len() { Ok(()) } else { Err(format!("{blocks} of {}", PLAYED.len())) }
     })
     .await;
-    for controller in UNBUILT.iter().copied() {
+    for controller in PLAYED.iter().copied() {
         wait_counting(&client, SOON, controller).await;
     }
 
@@ -206,7 +206,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
             eventually(Duration::from_secs(60), "a Lease moves to the second replica", async || {
                 assert_alive(&first).await;
                 let holders = holders(&client).await?;
-                let new = UNBUILT.iter().filter(|it| !moved.contains(**it));
+                let new = PLAYED.iter().filter(|it| !moved.contains(**it));
                 let mut taken =
                     new.filter(|it| holders.get(&default_lease(it)).is_some_and(|by| second.is(by)));
                 taken.next().copied().ok_or_else(|| format!("{holders:?}"))
@@ -238,7 +238,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
         if led { Ok(()) } else { Err(format!("{holders:?}")) }
     })
     .await;
-    for controller in UNBUILT.iter().copied() {
+    for controller in PLAYED.iter().copied() {
         wait_counting(&client, SOON, controller).await;
         assert_alive(&first).await;
     }

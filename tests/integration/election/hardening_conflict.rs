@@ -8,7 +8,7 @@ use kube::{Api, Client, api::ListParams};
 use serde_json::json;
 
 use crate::support::{
-    ControlPlane, eventually, install::NAMESPACE, manager::Manager, probes::UNBUILT, wait::throughout,
+    ControlPlane, eventually, install::NAMESPACE, manager::Manager, probes::PLAYED, wait::throughout,
 };
 
 use super::{
@@ -40,7 +40,7 @@ fn others() -> Vec<String> {
 
 /// The probe loops of all controllers but that of [`ALONE`] work.
 async fn wait_others_counting(client: &Client) {
-    for controller in UNBUILT.iter().filter(|it| **it != PROBED) {
+    for controller in PLAYED.iter().filter(|it| **it != PROBED) {
         wait_counting(client, SOON, controller).await;
     }
 }

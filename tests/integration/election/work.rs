@@ -16,7 +16,7 @@ use crate::support::{
     leases::history_of,
     manager::Launch,
     objects,
-    probes::UNBUILT,
+    probes::PLAYED,
     proxy::{Proxy, Rule, Treatment},
     wait::now,
 };
@@ -144,7 +144,7 @@ async fn leader_that_cannot_work_gives_its_leases_to_one_that_can_and_takes_none
     let client = plane.client().await;
     let mut log = plane.audit();
     let proxy = Proxy::start(&plane).await;
-    let three = UNBUILT.first_chunk::<3>().expect("three probe loops");
+    let three = PLAYED.first_chunk::<3>().expect("three probe loops");
     let controllers = format!("--controllers={}", three.join(","));
     let args = ["--probe-loops", "--disable-webhook", &controllers];
     let leases: Vec<_> = three.iter().map(|it| default_lease(it)).collect();

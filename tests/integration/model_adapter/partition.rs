@@ -18,7 +18,7 @@ use crate::{
         manager::{Launch, Manager},
         network::Network,
         objects,
-        probes::{UNBUILT, allow_probes},
+        probes::{PLAYED, allow_probes},
         wait::instant,
     },
 };
@@ -57,7 +57,7 @@ async fn nothing_that_a_deposed_leader_sent_arrives_when_its_network_is_whole_ag
     for n in 0..20 {
         scene.create(&scene.adapter(&format!("a-{n}"))).await;
     }
-    for controller in UNBUILT.iter() {
+    for controller in PLAYED.iter() {
         let parent = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": format!("many-{controller}"), "namespace": NAMESPACE,

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The seven controllers and their Leases, and what the probe loops need that stand in for some of them.
 
-use std::sync::LazyLock;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde_json::json;
 
 use super::{ControlPlane, install::NAMESPACE, objects};
 
-/// The seven names of `--controllers`, those that this build contains first.
+/// The seven names of `--controllers`, those that probe loops do not play first.
 pub(crate) const CONTROLLERS: [&str; 7] = [
     "pod-autoscaler-controller",
     "model-adapter-controller",
@@ -21,8 +19,7 @@ pub(crate) const CONTROLLERS: [&str; 7] = [
 ];
 
 /// Those that probe loops play.
-pub(crate) static UNBUILT: LazyLock<Vec<&'static str>> =
-    LazyLock::new(aibrix_controller_manager::internals::unbuilt);
+pub(crate) use aibrix_controller_manager::testkit::probe::PLAYED;
 
 /// The default Lease of a controller.
 pub(crate) fn default_lease(controller: &str) -> String {
