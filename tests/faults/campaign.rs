@@ -86,7 +86,7 @@ impl Campaign {
     /// is nothing to tell it to panic with. Its lines on stderr begin with `label`.
     pub(crate) async fn start(settings: &Settings, label: String) -> Self {
         let plane = ControlPlane::start(Options::bare()).await;
-        plane.install_manager().await;
+        plane.install_without_storm_services().await;
         allow_probes(&plane).await;
         let client = plane.client().await;
         let load = Load::start(&client, plane.namespace("load").await).await;

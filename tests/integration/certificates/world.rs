@@ -38,7 +38,7 @@ impl World {
     /// With the Secret empty and the configurations as they are shipped.
     pub(super) async fn new() -> Self {
         let plane = ControlPlane::start(Options::bare()).await;
-        plane.install_manager().await;
+        plane.install_without_storm_services().await;
         let client = plane.client().await;
         Self { plane, client }
     }

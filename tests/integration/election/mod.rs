@@ -49,7 +49,7 @@ pub(crate) const EXPIRY: Duration = Duration::from_secs(25);
 /// A control plane with the manager installed, and what the probe loops need besides.
 pub(crate) async fn plane() -> ControlPlane {
     let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
+    plane.install_without_storm_services().await;
     allow_probes(&plane).await;
     plane
 }

@@ -41,7 +41,7 @@ const PULLED: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_deposed_leader_sent_arrives_when_its_network_is_whole_again() {
     let plane = ControlPlane::start(Options::bare().reachable()).await;
-    plane.install_manager().await;
+    plane.install_without_storm_services().await;
     allow_probes(&plane).await;
     let network = Network::new(&plane).await;
     let first = network.hosts(&plane, Launch::new(&plane, &ARGS).await).start();

@@ -45,6 +45,6 @@ impl World {
 /// A control plane with the manager installed and none running.
 pub(super) async fn plane() -> ControlPlane {
     let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
+    plane.install_without_storm_services().await;
     plane
 }

@@ -50,7 +50,7 @@ pub(super) async fn world() -> &'static World {
 /// A control plane with everything shipped, the standalone kustomization included, and the Gateway API.
 pub(super) async fn plane() -> ControlPlane {
     let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
+    plane.install_without_storm_services().await;
     plane.apply_kustomization(&standalone()).await;
     plane
 }

@@ -79,7 +79,7 @@ fn change_that_would_undo_what_was_written_since_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn change_without_a_precondition_is_found_in_the_log_of_a_real_api_server() {
     let plane = ControlPlane::start(Options::bare()).await;
-    plane.install_manager().await;
+    plane.install_without_storm_services().await;
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": NAMESPACE}});
     objects::create(&plane.client().await, &map).await;

@@ -87,7 +87,7 @@ pub(crate) async fn shared() -> &'static ControlPlane {
     SHARED
         .get_or_init(async || {
             let plane = ControlPlane::start(Options::full()).await;
-            plane.install_manager().await;
+            plane.install_without_storm_services().await;
             plane
         })
         .await

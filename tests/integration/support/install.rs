@@ -83,6 +83,16 @@ impl ControlPlane {
         self.apply_kustomization(&repository().join("deploy/kustomize/overlays/release")).await;
     }
 
+    /// What [`Self::install_manager`] installs, but the definitions of StormServices, RoleSets and PodSets: each holds a pod
+    /// template, which costs an API server seconds of a processor. Their controller waits then, or a probe loop plays it.
+    pub(crate) async fn install_without_storm_services(&self) {
+        self.install_gateway_api().await;
+        for kind in ["autoscaling.aibrix.ai_podautoscalers", "model.aibrix.ai_modeladapters"] {
+            self.apply_crds(&repository().join(format!("deploy/crds/{kind}.yaml"))).await;
+        }
+        self.apply_kustomization(&repository().join("deploy/kustomize/overlays/release")).await;
+    }
+
     /// The arguments of the manager's container in the installed Deployment.
     pub(crate) async fn shipped_arguments(&self) -> Vec<String> {
         let deployments: Api<Deployment> = Api::namespaced(self.client().await, NAMESPACE);

@@ -60,7 +60,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let plane = ControlPlane::start(Options::bare()).await;
-        plane.install_manager().await;
+        plane.install_without_storm_services().await;
         let (authority, folder) = (Authority::new(), plane.dir().join("webhook-certs"));
         authority.write_certificate(&folder);
         Self { plane, authority, folder }
