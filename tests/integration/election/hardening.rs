@@ -179,7 +179,7 @@ async fn pass_that_never_ends_costs_a_hand_over_its_patience_and_the_replica_not
     let all: Vec<String> = PLAYED.iter().map(|it| default_lease(it)).collect();
     let first = Launch::new(&plane, &args).await.start();
     wait_held(&client, SOON, &all, &[&first]).await;
-    for controller in PLAYED.iter() {
+    for controller in &PLAYED {
         let blocked = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": format!("blocking-{controller}"), "namespace": NAMESPACE,

@@ -57,7 +57,7 @@ async fn nothing_that_a_deposed_leader_sent_arrives_when_its_network_is_whole_ag
     for n in 0..20 {
         scene.create(&scene.adapter(&format!("a-{n}"))).await;
     }
-    for controller in PLAYED.iter() {
+    for controller in &PLAYED {
         let parent = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": format!("many-{controller}"), "namespace": NAMESPACE,
