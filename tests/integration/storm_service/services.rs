@@ -45,7 +45,7 @@ pub(super) const COUNTS: [&str; 6] = [
     "updatedReadyReplicas",
 ];
 
-// scenario: storm-service 1-5
+// scenario: storm-service 1, 3-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_has_its_role_sets_revision_and_headless_service() {
     let scene = Scene::new("service").await;

@@ -66,7 +66,6 @@ fn refusal(ns: &str) -> [Value; 2] {
     [of("ValidatingAdmissionPolicy", &policy), of("ValidatingAdmissionPolicyBinding", &binding)]
 }
 
-// scenario: storm-service 50
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aibrix_s_own_definition_is_enough_for_updates_in_place_and_for_failures() {
     let plane = plane().await;
